@@ -1,0 +1,150 @@
+"""Task distillation (TD): a fine-tuned teacher into a small student, in two phases, with evaluation.
+
+    python run_task_distill.py --config_path td_config/td_config_sst2.yaml --load_teacher_ckpt_path TEACHER_DIR \\
+        --train_data_dir DATA_DIR/sst-2 --eval_data_dir DATA_DIR/sst-2
+"""
+from dataclasses import replace
+
+import mindspore as ms
+
+from src import checkpoint as checkpoints
+from src import metrics
+from src.config import TaskDistillConfig, parse, required
+from src.distill.distiller import Distiller, LossTerms
+from src.distill.student import build_student
+from src.distill.teacher_cache import teacher_logits
+from src.errors import UserError, command
+from src.evaluate import evaluate
+from src.model.heads import Logits
+from src.model.loading import bert_config, description, parameter_count, task_network, without_dropout
+from src.runtime import compute_type, say
+from src.train.session import Session
+from src.train.stage import Stage
+
+
+def load_teacher(settings, session):
+    """(checkpoint, its own BertConfig, frozen network) of the teacher; refuses one that does not belong to the data."""
+    path = settings.load_teacher_ckpt_path
+    checkpoint = checkpoints.load(path)
+    own = bert_config(checkpoint)
+    used = settings.td_teacher_net_cfg.check(own, "td_teacher_net_cfg", path, free=("hidden_act",))
+    if used.hidden_act != own.hidden_act:
+        say(f"the teacher computes {used.hidden_act} where its checkpoint says {own.hidden_act}, as td_teacher_net_cfg asks")
+    session.data.check_model(checkpoint, used, "load_teacher_ckpt_path", settings.td_teacher_net_cfg.seq_length)
+    kind = compute_type(settings.td_teacher_net_cfg.compute_type, session.device)
+    return checkpoint, own, task_network(checkpoint, without_dropout(used), kind)
+
+
+def check_teacher(settings, session, teacher):
+    """Evaluate the teacher and print its score; refuse one that is not better than guessing.
+
+    Without evaluation data (do_eval false) up to 2,000 training rows serve.
+    """
+    data = session.data
+    if data.evals:
+        batches = data.eval_batches(settings.eval_cfg.batch_size, settings.bucket_boundaries, settings.enable_buckets)
+    else:
+        sample = replace(data, evals={"train sample": data.train.take(range(min(2000, len(data.train))))})
+        batches = sample.eval_batches(settings.eval_cfg.batch_size, settings.bucket_boundaries, settings.enable_buckets)
+    results = {**evaluate(Logits(teacher), batches, session.metric_names), "parameters": parameter_count(teacher)}
+    metric = session.metric_names[0]
+    chance = metrics.chance_level(metric, next(iter(batches.values())).examples.labels)
+    say(f"teacher: {metrics.printed_name(metric)} {100 * results[metric]:.2f} (the best constant answer: {100 * chance:.2f})")
+    if 100 * (results[metric] - chance) < settings.min_teacher_gain:
+        raise UserError(f"load_teacher_ckpt_path: the teacher reaches {metrics.printed_name(metric)} {100 * results[metric]:.2f} where "
+                        f"always giving the best constant answer reaches {100 * chance:.2f}; it was not fine-tuned on this task or its "
+                        f"labels or vocabulary differ (fine-tune it: python run_finetune.py --load_ckpt_path "
+                        f"{settings.load_teacher_ckpt_path})")
+    return results
+
+
+def run_phase1(settings, session, teacher, student, student_description, vocabulary, kind):
+    """Fit attention scores and hidden states; returns nothing, the student's weights have moved."""
+    terms = LossTerms(attention_loss=float(settings.phase1_cfg.attention_loss), hidden_loss=float(settings.phase1_cfg.hidden_loss))
+    if not terms.names():
+        raise UserError("phase1_cfg: attention_loss and hidden_loss are both false; set td_phase1_epoch_size to 0 to skip the phase")
+    batches = session.train_batches(settings.phase1_cfg)
+    stage = Stage("phase1", Distiller(student.network, terms, teacher, student.projection, session.data.regression), batches,
+                  settings.phase1_cfg, settings.td_phase1_epoch_size, session.run, student_description, vocabulary, kind,
+                  sink_steps=session.sink_steps(batches))
+    folder = session.run.join("phase1")
+    callbacks, _ = session.callbacks(folder)
+    seconds = stage.fit(callbacks, settings.log_step)
+    say(f"phase 1: {stage.total_steps} steps in {seconds:.0f} s; student saved in {folder}")
+
+
+def run_phase2(settings, session, teacher, student, student_description, vocabulary, kind):
+    """Fit the predictions; returns (folder of the result, best evaluation or None)."""
+    config = settings.phase2_cfg
+    terms = LossTerms(soft_loss=1.0, label_loss=float(config.label_loss_weight))
+    extra = {}
+    if config.cache_teacher:
+        extra["teacher_logits"] = teacher_logits(teacher, session.data.train, settings.eval_cfg.batch_size,
+                                                 settings.bucket_boundaries, settings.enable_buckets)
+    batches = session.train_batches(config, **extra)
+    loss = Distiller(student.network, terms, teacher, regression=session.data.regression, temperature=float(config.temperature),
+                     cached_logits=config.cache_teacher)
+    stage = Stage("phase2", loss, batches, config, settings.td_phase2_epoch_size, session.run, student_description, vocabulary, kind,
+                  sink_steps=session.sink_steps(batches))
+    folder = session.run.join(session.data.task.folder)
+    callbacks, watcher = session.callbacks(folder, session.evaluator(student.network) if settings.do_eval else None)
+    seconds = stage.fit(callbacks, settings.log_step)
+    say(f"phase 2: {stage.total_steps} steps in {seconds:.0f} s; student saved in {folder}")
+    return folder, watcher.best if watcher else None
+
+
+def evaluate_only(settings, session):
+    """--do_train false: evaluate the student of load_td1_ckpt_path."""
+    required(settings, "load_td1_ckpt_path")
+    path = settings.load_td1_ckpt_path
+    checkpoint = checkpoints.load(path)
+    config = settings.td_student_net_cfg.check(bert_config(checkpoint), "td_student_net_cfg", path)
+    session.data.check_model(checkpoint, config, "load_td1_ckpt_path", settings.td_student_net_cfg.seq_length)
+    network = task_network(checkpoint, config, compute_type(settings.td_student_net_cfg.compute_type, session.device))
+    results = {**session.evaluator(network)(), "parameters": parameter_count(network)}
+    metric = session.metric_names[0]
+    say(f"============== {metrics.short_name(metric)} is {results[metric]}")
+    session.finish({"student": results}, f"The best {metrics.printed_name(metric)}: {100 * results[metric]:.2f}")
+
+
+@command
+def main():
+    """Settings, data, teacher, student, phase 1, phase 2, result."""
+    settings, notices = parse(TaskDistillConfig)
+    for notice in notices:
+        say(notice)
+    if settings.do_train:
+        required(settings, "load_teacher_ckpt_path")
+        if not settings.td_phase1_epoch_size and not settings.td_phase2_epoch_size:
+            raise UserError("td_phase1_epoch_size and td_phase2_epoch_size are both 0: there is nothing to train")
+    session = Session.open(settings, "td")
+    if not settings.do_train:
+        evaluate_only(settings, session)
+        return
+
+    teacher_checkpoint, teacher_config, teacher = load_teacher(settings, session)
+    models = {"teacher": check_teacher(settings, session, teacher)}
+    kind = compute_type(settings.td_student_net_cfg.compute_type, session.device)
+    ms.set_seed(settings.seed)  # the student's random weights do not depend on what was built before
+    student = build_student(settings, teacher_checkpoint, teacher_config, session.data.num_labels, kind)
+    say(f"student: {parameter_count(student.network):,} parameters, {student.network.config.num_hidden_layers} layers, started from "
+        f"{student.start}")
+    student_description = description(student.network.config, session.data.task.name, session.data.labels, session.data.regression,
+                                      session.data.num_labels, teacher_checkpoint.config["do_lower_case"])
+    parts = (settings, session, teacher, student, student_description, teacher_checkpoint.vocabulary, kind)
+
+    folder = session.run.join("phase1")
+    if settings.td_phase1_epoch_size and not settings.load_td1_ckpt_path:
+        run_phase1(*parts)
+        if settings.do_eval:
+            models["student after phase 1"] = {**session.evaluator(student.network)(), "parameters": parameter_count(student.network)}
+    if settings.td_phase2_epoch_size:
+        folder, best = run_phase2(*parts)
+        if best:
+            models["distilled student"] = {**best, "parameters": parameter_count(student.network)}
+    session.finish(models, f"done: the student is in {folder}; evaluate it with: python eval.py --task_name {session.data.task.name} "
+                           f"--model_dir {folder} --data_dir {settings.eval_data_dir or settings.train_data_dir}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,595 @@
+"""Every setting of every entry script: frozen dataclasses filled from YAML and the command line.
+
+A field's docstring is its help text: what it is, its unit, and why the default is what it is. A YAML file lists only what
+differs from the defaults; the command line overrides any key, nested ones with dots (`--phase1_cfg.batch_size 16`).
+Precedence: command line, then the YAML of `--config_path`, then the defaults here. Unknown keys raise.
+"""
+import difflib
+import json
+import os
+import re
+import sys
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Literal, Optional, Tuple, Union, get_type_hints
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse.typing import (ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt,
+                                 restricted_number_type)
+
+from src.errors import UserError, one_line
+from src.files import replacing
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+MinusOneOrMore = restricted_number_type("MinusOneOrMore", int, [(">=", -1)])
+Probability = restricted_number_type("Probability", float, [(">=", 0), ("<", 1)])
+AboveOne = restricted_number_type("AboveOne", float, [(">", 1)])
+
+HIDDEN_ACTS = ("gelu", "gelu_new", "relu")
+HiddenAct = Literal["gelu", "gelu_new", "relu"]
+ComputeType = Literal["auto", "float32", "float16"]
+DeviceTarget = Literal["auto", "Ascend", "GPU", "CPU"]
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class BertConfig:
+    """One BERT: the architecture part of a checkpoint's `config.json`, under Hugging Face's field names.
+
+    `hidden_act` has Hugging Face's meaning: `gelu` is the exact (erf) form, `gelu_new` the tanh form. `classifier_relu`
+    puts a ReLU between the pooled output and the classifier, as TinyBERT's published checkpoints have it.
+    """
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    use_relative_positions: bool = False
+    max_relative_position: int = 16
+    classifier_relu: bool = False
+
+    def __post_init__(self):
+        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+                     "max_position_embeddings", "type_vocab_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if self.hidden_size % self.num_attention_heads:
+            raise UserError(f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
+                            f"{self.num_attention_heads}")
+        if self.hidden_act not in HIDDEN_ACTS:
+            raise UserError(f"hidden_act must be one of {', '.join(HIDDEN_ACTS)}, not '{self.hidden_act}'")
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """A network in a YAML file. A key left out takes its value from the network's checkpoint or, for a new student, from
+    the teacher's; a key that contradicts a checkpoint is an error, except the ones marked as the run's choice."""
+    seq_length: Optional[PositiveInt] = None
+    """Longest row this run accepts, in tokens (run's choice). Unset: as long as the network has positions. The network itself
+    takes any length."""
+    vocab_size: Optional[PositiveInt] = None
+    """Rows of the word embedding table."""
+    hidden_size: Optional[PositiveInt] = None
+    """Width of the hidden states."""
+    num_hidden_layers: Optional[PositiveInt] = None
+    """Encoder layers."""
+    num_attention_heads: Optional[PositiveInt] = None
+    """Attention heads a layer; the student must have as many as the teacher for the attention loss."""
+    intermediate_size: Optional[PositiveInt] = None
+    """Width of the feed-forward layer."""
+    hidden_act: Optional[HiddenAct] = None
+    """Activation: gelu (exact, erf), gelu_new (tanh form, faster to compute) or relu. Run's choice for a teacher: gelu_new there
+    trades a difference of about 1e-3 in its hidden states for speed, and the log says so."""
+    hidden_dropout_prob: Optional[Probability] = None
+    """Dropout on embeddings and layer outputs while training (run's choice)."""
+    attention_probs_dropout_prob: Optional[Probability] = None
+    """Dropout on attention probabilities while training (run's choice)."""
+    max_position_embeddings: Optional[PositiveInt] = None
+    """Rows of the position embedding table."""
+    type_vocab_size: Optional[PositiveInt] = None
+    """Rows of the token-type embedding table."""
+    initializer_range: Optional[PositiveFloat] = None
+    """Standard deviation of randomly initialized weights (run's choice)."""
+    layer_norm_eps: Optional[PositiveFloat] = None
+    """Epsilon inside LayerNorm."""
+    use_relative_positions: Optional[bool] = None
+    """Learnt relative positions inside attention in place of position embeddings."""
+    max_relative_position: Optional[PositiveInt] = None
+    """Relative distances are clipped to this many tokens."""
+    classifier_relu: Optional[bool] = None
+    """ReLU on the pooled output before the classifier, as in TinyBERT's published checkpoints."""
+    dtype: Literal["float32"] = "float32"
+    """Type of the weights; float32 is the only one."""
+    compute_type: ComputeType = "auto"
+    """Type the matrix products compute in (run's choice): auto is float16 on Ascend and GPU, float32 on CPU."""
+
+    _RUN_CHOICES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
+
+    def given(self):
+        """The architecture keys that were set, as a dict in `BertConfig`'s names."""
+        names = {item.name for item in fields(BertConfig)}
+        return {name: value for name, value in vars(self).items() if name in names and value is not None}
+
+    def resolve(self, base):
+        """`base` (a `BertConfig`) with the keys set here replaced."""
+        return replace(base, **self.given())
+
+    def check(self, bert, section, source, free=()):
+        """`bert` (read from `source`) with the run's choices set here; any other difference is a `UserError` naming it.
+
+        Args:
+            bert (BertConfig): what the checkpoint says.
+            section (str): this section's YAML key, for the message.
+            source (str): the checkpoint's path, for the message.
+            free (tuple of str): further keys that may differ.
+        """
+        choices = {}
+        for name, value in self.given().items():
+            if name in self._RUN_CHOICES or name in free:
+                choices[name] = value
+            elif value != getattr(bert, name):
+                raise UserError(f"{section}.{name} is {value} but the checkpoint {source} has {getattr(bert, name)}; "
+                                f"remove the key or name the matching checkpoint")
+        return replace(bert, **choices)
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class AdamWeightDecayConfig:
+    """AdamW as BERT uses it (no bias correction), with a warm-up and polynomial decay of the learning rate."""
+    learning_rate: PositiveFloat = 5e-5
+    """Peak learning rate, reached at the end of the warm-up."""
+    end_learning_rate: NonNegativeFloat = 0.0
+    """Learning rate after the last step."""
+    power: PositiveFloat = 1.0
+    """Exponent of the polynomial decay; 1 is linear."""
+    warmup_ratio: ClosedUnitInterval = 0.1
+    """Share of all steps over which the learning rate rises linearly from 0."""
+    weight_decay: NonNegativeFloat = 0.01
+    """Decoupled weight decay, applied as learning rate x weight decay x weight; 0.01 as in the BERT and TinyBERT papers."""
+    decay_filter: Tuple[str, ...] = ("layernorm", "bias")
+    """Parameters whose name holds one of these words are not decayed; case and underscores do not count."""
+    beta1: Probability = 0.9
+    """Decay of the first moment."""
+    beta2: Probability = 0.999
+    """Decay of the second moment."""
+    eps: PositiveFloat = 1e-6
+    """Added to the root of the second moment."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimizer, under the name the published YAML files give it."""
+    AdamWeightDecay: AdamWeightDecayConfig = field(default_factory=AdamWeightDecayConfig)
+    """AdamW and its learning-rate schedule."""
+
+
+@dataclass(frozen=True)
+class PhaseConfig:
+    """One training stage."""
+    batch_size: PositiveInt = 32
+    """Rows of a batch on one device."""
+    gradient_accumulation_steps: PositiveInt = 1
+    """Batches whose gradients are averaged before one optimizer step."""
+    max_grad_norm: NonNegativeFloat = 1.0
+    """Gradients are scaled down to this global norm; 0 turns clipping off."""
+    loss_scale: Literal["auto", "none", "static", "dynamic"] = "auto"
+    """Loss scaling: auto is dynamic where the compute type is float16 and none where it is float32."""
+    loss_scale_value: PositiveFloat = 65536.0
+    """The static loss scale, or the first dynamic one."""
+    scale_factor: AboveOne = 2.0
+    """A dynamic loss scale is divided by this on overflow and multiplied by it after scale_window clean steps."""
+    scale_window: PositiveInt = 1000
+    """Clean steps before a dynamic loss scale grows."""
+    optimizer_cfg: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Optimizer and learning-rate schedule."""
+
+
+@dataclass(frozen=True)
+class Phase1Config(PhaseConfig):
+    """Phase 1, intermediate-layer distillation: which loss terms."""
+    attention_loss: bool = True
+    """Fit the teacher's attention scores (TinyBERT, equation 7)."""
+    hidden_loss: bool = True
+    """Fit the teacher's hidden states, embedding output included, through the learnt projection (equations 8 and 9)."""
+
+
+@dataclass(frozen=True)
+class Phase2Config(PhaseConfig):
+    """Phase 2, prediction-layer distillation."""
+    temperature: PositiveFloat = 1.0
+    """Softmax temperature of the soft cross-entropy (TinyBERT, equation 10; the paper found 1 to work well)."""
+    label_loss_weight: NonNegativeFloat = 0.0
+    """Weight of the ground-truth label loss added to the soft loss; 0 as in the paper."""
+    cache_teacher: bool = True
+    """Compute the teacher's logits once and reuse them every epoch (same loss, less time) instead of running it each step."""
+    optimizer_cfg: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(AdamWeightDecayConfig(learning_rate=2e-5)))
+    """Optimizer and learning-rate schedule."""
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Evaluation."""
+    batch_size: PositiveInt = 32
+    """Rows of a batch; the last, smaller one is evaluated too."""
+    eval_step: NonNegativeInt = 0
+    """Evaluate every N steps; 0: at the end of every epoch."""
+
+
+# --- what the entry scripts take --------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """Where to run."""
+    device_target: DeviceTarget = "auto"
+    """Ascend, GPU or CPU; auto takes the first of these that this MindSpore can use."""
+    device_id: NonNegativeInt = 0
+    """Which of the machine's devices, counted from 0; CPU has only 0."""
+    enable_profiling: bool = False
+    """Write a MindSpore profile of the run into output_dir/profile."""
+    enable_graph_kernel: bool = False
+    """Fuse small operators where the device's compiler can (Ascend, GPU)."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which task and how its rows are read."""
+    task_name: str = ""
+    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own data."""
+    task_type: Literal["auto", "classification", "regression"] = "auto"
+    """Kind of the task's head; auto takes it from the task. Naming another kind than the task's is an error."""
+    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = "auto"
+    """Metric that decides which checkpoint is best; auto takes the task's own. bf1 is f1 of class 1, mf1 is macro F1."""
+    dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
+    """Format of the record files; auto looks at the folder's file endings."""
+    schema_dir: str = ""
+    """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is one."""
+    bucket_boundaries: Tuple[PositiveInt, ...] = (16, 32, 64, 128)
+    """Padded lengths in tokens: each batch is padded to the smallest one that holds it. Longer rows use the longest row."""
+    enable_buckets: bool = True
+    """Group rows of similar length; false pads every row to the longest row of the data."""
+    do_shuffle: bool = True
+    """Shuffle the training rows anew every epoch."""
+    seed: NonNegativeInt = 42
+    """Seed of weights, dropout and shuffling."""
+
+
+@dataclass(frozen=True)
+class RunConfig(DeviceConfig, DataConfig):
+    """Settings that every training command shares."""
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    do_train: bool = True
+    """Train; false with do_eval true only evaluates."""
+    do_eval: bool = True
+    """Evaluate during and after training."""
+    enable_data_sink: bool = False
+    """Let the device pull batches from a queue of its own (Ascend, GPU); on CPU a notice says it does not apply."""
+    data_sink_steps: MinusOneOrMore = 1
+    """Steps between two returns from the device's queue; -1: a whole epoch."""
+    save_ckpt_step: NonNegativeInt = 0
+    """Save a checkpoint every N steps; 0: only the best one (with do_eval) or the last one (without)."""
+    max_ckpt_num: PositiveInt = 1
+    """How many of the save_ckpt_step checkpoints are kept; older ones are deleted."""
+    log_step: PositiveInt = 50
+    """Write losses to metrics.jsonl every N steps."""
+    train_data_dir: str = ""
+    """Folder with training records (train.mindrecord or train.tf_record, or files of the published shape)."""
+    eval_data_dir: str = ""
+    """Folder with evaluation records; may be train_data_dir: the split is taken by file name."""
+    output_dir: str = ""
+    """Run folder; unset: output/ with the command's and the task's name."""
+    eval_cfg: EvalConfig = field(default_factory=EvalConfig)
+    """Evaluation settings."""
+
+
+@dataclass(frozen=True)
+class TaskDistillConfig(RunConfig):
+    """Distil a task's teacher into a student in two phases and evaluate it (TinyBERT, arXiv 1909.10351)."""
+    td_phase1_epoch_size: NonNegativeInt = 10
+    """Epochs of phase 1; 0 skips it."""
+    td_phase2_epoch_size: NonNegativeInt = 3
+    """Epochs of phase 2; 0 skips it."""
+    load_teacher_ckpt_path: str = ""
+    """Teacher fine-tuned on the task: a folder from convert_checkpoint.py or run_finetune.py, or its .ckpt file."""
+    load_gd_ckpt_path: str = ""
+    """Student after general distillation, to start phase 1 from."""
+    load_td1_ckpt_path: str = ""
+    """Student after phase 1, to start phase 2 from; with do_train false, the model to evaluate."""
+    student_init: Literal["auto", "random", "teacher_layers"] = "auto"
+    """How a student without a checkpoint starts: random weights or the teacher's own layers (equal widths).
+    auto: load_gd_ckpt_path or load_td1_ckpt_path if given, else random."""
+    student_layers: Tuple[NonNegativeInt, ...] = ()
+    """Teacher layers, counted from 0, copied by student_init teacher_layers, one a student layer. Unset: the last of each
+    group of teacher layers that the uniform layer map pairs with a student layer."""
+    min_teacher_gain: NonNegativeFloat = 2.0
+    """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else it is refused."""
+    phase1_cfg: Phase1Config = field(default_factory=Phase1Config)
+    """Phase 1: attention scores and hidden states."""
+    phase2_cfg: Phase2Config = field(default_factory=Phase2Config)
+    """Phase 2: predictions."""
+    td_teacher_net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The teacher's network; normally empty, for its checkpoint's config.json says it."""
+    td_student_net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The student's network."""
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(RunConfig):
+    """Fine-tune a BERT checkpoint on a task: makes teachers, and is the baseline without distillation."""
+    epoch_size: PositiveInt = 3
+    """Epochs."""
+    load_ckpt_path: str = ""
+    """Encoder (or task) checkpoint to start from: a folder from convert_checkpoint.py or its .ckpt file. Unset: random weights."""
+    init_layers: Tuple[NonNegativeInt, ...] = ()
+    """Use only these encoder layers of the checkpoint, counted from 0. Unset: all of them."""
+    vocab_file: str = ""
+    """Vocabulary to save beside a network that starts from random weights; its checkpoint's own otherwise."""
+    finetune_cfg: PhaseConfig = field(default_factory=PhaseConfig)
+    """The training stage."""
+    net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The network; needed only for random weights or to change the run's choices."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(DeviceConfig):
+    """Evaluate a checkpoint on a task's dev set; every row counts."""
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    task_name: str = ""
+    """Task, in any case."""
+    model_dir: str = ""
+    """The model's folder, or a folder that holds it under the task's lower-case name."""
+    data_dir: str = ""
+    """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
+    dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
+    """Format of the record files; auto looks at the folder's file endings."""
+    schema_dir: str = ""
+    """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is one."""
+    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = "auto"
+    """Metric of the last line; auto takes the task's own."""
+    batch_size: PositiveInt = 32
+    """Rows of a batch; the last, smaller one is evaluated too."""
+    compute_type: ComputeType = "auto"
+    """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
+    output_file: str = ""
+    """Also write the results as JSON to this file."""
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Turn a task's raw files into record files with the tokens BERT reads."""
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    task_name: str = ""
+    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own JSON lines."""
+    data_dir: str = ""
+    """Folder with the raw files: train.tsv, dev.tsv (and test.tsv) as GLUE ships them, Hugging Face's parquet files, or
+    train.jsonl, dev.jsonl (and test.jsonl)."""
+    vocab_file: str = ""
+    """WordPiece vocabulary, one token a line."""
+    output_dir: str = ""
+    """The records go to a folder in here that has the task's lower-case name."""
+    dataset_type: Literal["mindrecord", "tfrecord"] = "mindrecord"
+    """Format to write; tfrecord needs requirements-convert.txt."""
+    max_seq_length: NonNegativeInt = 0
+    """Longest row in tokens, [CLS] and [SEP] included; longer texts are cut. 0: the task's own, 64 or 128."""
+    do_lower_case: Union[bool, Literal["auto"]] = "auto"
+    """Lower-case the text and strip accents; auto: yes unless the vocabulary has cased words."""
+    labels: Tuple[str, ...] = ()
+    """Class names of a custom task in index order, as `--labels bad,good`. Unset: the names in its training file, sorted."""
+    skip_bad_rows: bool = False
+    """Skip malformed rows and count them, instead of stopping at the first one."""
+    num_workers: NonNegativeInt = 0
+    """Processes that tokenize; 0: one a core."""
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """Convert a checkpoint from or to other frameworks' formats."""
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    input: str = ""
+    """A Hugging Face folder, a TensorFlow BERT checkpoint (folder or prefix), a published MindSpore .ckpt, or one of ours."""
+    output: str = ""
+    """Folder to write."""
+    to: Literal["mindspore", "huggingface", "tensorflow"] = "mindspore"
+    """Format to write: mindspore is eval_model.ckpt + config.json + vocab.txt."""
+    bert_config: str = ""
+    """config.json (or bert_config.json) of the network where none lies beside the weights."""
+    vocab_file: str = ""
+    """Vocabulary where none lies beside the weights."""
+    task_name: str = ""
+    """Give the checkpoint this task's label names; its head must have as many outputs."""
+    classifier_relu: Literal["auto", "true", "false"] = "auto"
+    """Whether the network has TinyBERT's ReLU before the classifier; auto: as config.json says, else only for published
+    MindSpore TinyBERT checkpoints."""
+
+
+# --- parsing ----------------------------------------------------------------------------------------------------------
+
+_OLD_NAMES = {
+    "save_checkpoint_step": "save_ckpt_step", "save_checkpoint_steps": "save_ckpt_step", "save_ckpt_steps": "save_ckpt_step",
+    "load_student_ckpt_path": "load_gd_ckpt_path", "max_checkpoint_num": "max_ckpt_num",
+    "td_phase1_epoch": "td_phase1_epoch_size", "td_phase2_epoch": "td_phase2_epoch_size",
+}
+_BOOLEANS = {"true": "true", "false": "false"}
+
+
+def _new_name(key, notices):
+    """`key` with an old spelling of its last or only part replaced; the replacement is added to `notices`."""
+    head, dot, rest = key.partition(".")
+    if head not in _OLD_NAMES:
+        return key
+    notices.append(f"{head} is an old spelling of {_OLD_NAMES[head]}")
+    return _OLD_NAMES[head] + dot + rest
+
+
+def _tidy_value(value):
+    """Booleans in any case as YAML writes them; `mstype.float16` as `float16`."""
+    if isinstance(value, str):
+        return re.sub(r"^mstype\.", "", _BOOLEANS.get(value.lower(), value))
+    if isinstance(value, dict):
+        return {key: _tidy_value(item) for key, item in value.items()}
+    return value
+
+
+def _tidy_arguments(arguments, notices, config_class):
+    """The command line in the form the parser takes: `--flag` alone means true, `--names a,b` is a list of strings."""
+    hints, tidy, key = get_type_hints(config_class), [], ""
+    for position, argument in enumerate(arguments):
+        if argument.startswith("--"):
+            key, equals, value = argument[2:].partition("=")
+            key = _new_name(key, notices)
+            alone = not equals and (position + 1 == len(arguments) or arguments[position + 1].startswith("--"))
+            if alone and hints.get(key) is bool:
+                equals, value = "=", "true"
+            tidy.append("--" + key + equals + (_tidy_argument(value, hints.get(key)) if equals else ""))
+        else:
+            tidy.append(_tidy_argument(argument, hints.get(key)))
+    return tidy
+
+
+def _tidy_argument(value, hint):
+    if hint == Tuple[str, ...] and not value.startswith("["):
+        return json.dumps([item.strip() for item in value.split(",")])  # quoted: a bare no would be YAML's false
+    return _tidy_value(value)
+
+
+def _keys(config_class, prefix=""):
+    """Every dotted key of `config_class`, sections included."""
+    hints = get_type_hints(config_class)
+    for item in fields(config_class):
+        yield prefix + item.name
+        if is_dataclass(hints[item.name]):
+            yield from _keys(hints[item.name], prefix + item.name + ".")
+
+
+def _unknown_key(key, config_class, where):
+    known = list(_keys(config_class))
+    close = difflib.get_close_matches(key, known, n=1) or [name for name in known if name.endswith("." + key)][:1]
+    hint = f"; did you mean {close[0]}?" if close else "; --help lists the known ones"
+    return UserError(f"{where}: unknown setting '{key}'{hint}")
+
+
+def _check_keys(value, config_class, where, prefix=""):
+    known = set(_keys(config_class))
+    for key, item in value.items():
+        if prefix + str(key) not in known:
+            raise _unknown_key(prefix + str(key), config_class, where)
+        if isinstance(item, dict):
+            _check_keys(item, config_class, where, f"{prefix}{key}.")
+
+
+def read_yaml(path, config_class, notices):
+    """The settings in a YAML file, keys checked against `config_class`.
+
+    The published files hold three documents (settings, help, choices): the first one counts, and `notices` says so.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            documents = list(yaml.safe_load_all(file))
+    except OSError as error:
+        raise UserError(f"config_path: cannot read {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"config_path: {path} is not valid YAML: {one_line(error)}") from error
+    if len(documents) > 1:
+        notices.append(f"{path} holds {len(documents)} YAML documents; only the first one counts")
+    settings = documents[0] if documents and documents[0] is not None else {}
+    if not isinstance(settings, dict):
+        raise UserError(f"config_path: {path} must hold keys and values, not {type(settings).__name__}")
+    settings = {_new_name(str(key), notices): _tidy_value(value) for key, value in settings.items()}
+    _check_keys(settings, config_class, path)
+    return settings
+
+
+def _parser(config_class, script):
+    parser = ArgumentParser(prog=script, exit_on_error=False, allow_abbrev=False,
+                            description=config_class.__doc__.strip())
+    parser.add_class_arguments(config_class, nested_key=None, instantiate=False)
+    return parser
+
+
+def _readable(error, config_class):
+    """jsonargparse's message as one line that starts with the key."""
+    text = one_line(error)
+    unknown = re.search(r"(?:Unrecognized arguments:|unrecognized arguments:)\s*--([\w.]+)", text)
+    if unknown:
+        return _unknown_key(unknown.group(1), config_class, "command line")
+    key = re.search(r"""[Pp]arser key ["']([\w.]+)["']:?\s*(.*)""", text)
+    if key:
+        return UserError(f"{key.group(1)}: {key.group(2)}")
+    return UserError(text)
+
+
+def parse(config_class, arguments=None, script=None):
+    """The settings of one run.
+
+    Args:
+        config_class: one of the dataclasses above.
+        arguments (list of str): the command line without the program's name. Default: `sys.argv[1:]`.
+        script (str): the program's name for `--help`.
+
+    Returns:
+        (settings, notices): a frozen instance of `config_class`, and lines that the program should print.
+
+    Raises:
+        UserError: an unknown key, a value of the wrong type or outside its range, or an unreadable YAML file.
+    """
+    notices = []
+    arguments = _tidy_arguments(sys.argv[1:] if arguments is None else arguments, notices, config_class)
+    parser = _parser(config_class, script or os.path.basename(sys.argv[0]))
+    try:
+        chosen = parser.parse_args(arguments)  # also serves --help
+        if chosen.config_path:
+            settings = read_yaml(chosen.config_path, config_class, notices)
+            try:
+                base = parser.parse_object(settings)
+            except Exception as error:
+                raise UserError(f"{chosen.config_path}: {_readable(error, config_class)}") from error
+            chosen = parser.parse_args(arguments, namespace=base)
+        settings = parser.instantiate_classes(chosen)
+    except UserError:
+        raise
+    except Exception as error:  # jsonargparse raises several kinds, all about the user's input
+        raise _readable(error, config_class) from error
+    return config_class(**vars(settings) if isinstance(settings, Namespace) else settings), list(dict.fromkeys(notices))
+
+
+def required(settings, *names):
+    """A `UserError` naming the first of `names` that is empty."""
+    for name in names:
+        if not getattr(settings, name):
+            raise UserError(f"{name} is needed: give --{name} or set it in the YAML file; --help explains it")
+
+
+def to_yaml(settings):
+    """The settings as YAML that `parse` reads back."""
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        for kind in (bool, int, float):  # jsonargparse's range-checked numbers are subclasses that YAML does not know
+            if isinstance(value, kind):
+                return kind(value)
+        return value
+    return yaml.safe_dump(plain(asdict(settings)), sort_keys=False, allow_unicode=True)
+
+
+def save(settings, path):
+    """Write `to_yaml(settings)` to `path`."""
+    with replacing(path) as temporary:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(to_yaml(settings))

@@ -1,0 +1,197 @@
+"""BERT's tokenization by the Rust `tokenizers` library: Google's WordPiece, [CLS] and [SEP], longest-first truncation.
+
+Parallel work is left to the caller, as processes: the Rust library's own threads scale poorly on many cores and cannot be
+limited once started, so a `Tokenizer` keeps to one thread (`TokenizerPool` below runs one in each process).
+"""
+import os
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
+from multiprocessing import get_context
+
+import numpy as np
+
+from src.errors import UserError
+
+MAX_WORD_CHARACTERS = 100  # a longer word is [UNK], as in Google's WordpieceTokenizer
+
+
+def is_lower_case(tokens):
+    """Whether a vocabulary is an uncased one: none of its tokens has an upper-case Latin letter.
+
+    Special tokens in brackets ([CLS], [unused1]) do not count.
+    """
+    return not any("A" <= character <= "Z" for token in tokens if not (token.startswith("[") and token.endswith("]"))
+                   for character in token)
+
+
+def truncate_pair(length_a, length_b, budget):
+    """How many tokens of each text stay when both may have `budget`: BERT's rule, as two numbers.
+
+    Google's `_truncate_seq_pair` takes the last token of the longer text until both fit, of the second one where they are
+    equally long. (The Rust library's own rule breaks ties the other way.)
+    """
+    if length_a + length_b <= budget:
+        return length_a, length_b
+    half = budget // 2
+    if length_b <= half:
+        return budget - length_b, length_b
+    if length_a <= budget - half:
+        return length_a, budget - length_a
+    return budget - half, half
+
+
+class Tokenizer:
+    """Texts to BERT's token ids.
+
+    Equal to Google's tokenizer, but for characters that are newer than the Rust library's tables (Unicode 8: rare scripts) and for
+    private-use ones, which it drops like control characters.
+
+    Args:
+        vocab_tokens (list of str): the vocabulary in id order, with [UNK], [CLS] and [SEP].
+        lower_case (bool): lower-case the text and strip accents.
+    """
+
+    def __init__(self, vocab_tokens, lower_case):
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # read by the library at every batch; see the module's docstring
+        from tokenizers import Tokenizer as RustTokenizer, models, normalizers, pre_tokenizers
+        # With a token listed twice the later line wins, as in Google's load_vocab.
+        ids = {token: index for index, token in enumerate(vocab_tokens)}
+        self.cls_id, self.sep_id = ids["[CLS]"], ids["[SEP]"]
+        # No token is registered as special: "[SEP]" inside a user's text is three ordinary words, never a separator.
+        self._rust = RustTokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=MAX_WORD_CHARACTERS))
+        self._rust.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True,
+                                                           strip_accents=lower_case, lowercase=lower_case)
+        self._rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+
+    def token_ids(self, texts):
+        """The WordPiece ids of each text, without [CLS] and [SEP] and uncut: a list of lists of int."""
+        return [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def encode_batch(self, texts, pairs=None, max_seq_length=128):
+        """The rows BERT reads: `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` where there is a pair.
+
+        Args:
+            texts (list of str): first or only texts.
+            pairs (list of str or None): second texts, None for a row without one. Default: no row has one.
+            max_seq_length (int): longest row in tokens, special ones included; at least 3 (with pairs: 5).
+
+        Returns:
+            list of (input_ids, segment_ids), two lists of int of the same length. Segment 1 is the second text and its [SEP].
+        """
+        return [(row[0], [0] * row[1] + [1] * (len(row[0]) - row[1]))
+                for row in self._rows(texts, pairs, max_seq_length)[0]]
+
+    def encode_flat(self, texts, pairs=None, max_seq_length=128):
+        """`encode_batch` as flat arrays, for whole data sets.
+
+        Returns:
+            (input_ids, segment_ids, lengths, cut): int32 (total tokens,), int32 (total tokens,), int64 (rows,) and the number of
+            rows (int) that were longer than `max_seq_length`.
+        """
+        rows, cut = self._rows(texts, pairs, max_seq_length)
+        lengths = np.fromiter((len(ids) for ids, _ in rows), np.int64, len(rows))
+        first = np.fromiter((count for _, count in rows), np.int64, len(rows))
+        input_ids = np.fromiter(chain.from_iterable(ids for ids, _ in rows), np.int32, int(lengths.sum()))
+        segment_ids = np.repeat(np.tile(np.array([0, 1], np.int32), len(rows)),
+                                np.stack([first, lengths - first], axis=1).ravel())
+        return input_ids, segment_ids, lengths, cut
+
+    def _rows(self, texts, pairs, max_seq_length):
+        """([(ids with [CLS] and [SEP], how many of them are segment 0)], number of rows that had to be cut)."""
+        if max_seq_length < (3 if pairs is None else 5):
+            raise UserError(f"max_seq_length {max_seq_length} leaves no room for text between [CLS] and [SEP]")
+        cls, sep, cut, rows = [self.cls_id], [self.sep_id], 0, []
+        firsts = self.token_ids(texts)
+        if pairs is None:
+            seconds = [None] * len(texts)
+        else:
+            encoded = iter(self.token_ids([pair for pair in pairs if pair is not None]))
+            seconds = [None if pair is None else next(encoded) for pair in pairs]
+        for first, second in zip(firsts, seconds):
+            if second is None:
+                keep = min(len(first), max_seq_length - 2)
+                cut += keep < len(first)
+                rows.append((cls + first[:keep] + sep, keep + 2))
+            else:
+                keep, keep_second = truncate_pair(len(first), len(second), max_seq_length - 3)
+                cut += keep < len(first) or keep_second < len(second)
+                rows.append((cls + first[:keep] + sep + second[:keep_second] + sep, keep + 2))
+        return rows, cut
+
+
+# --- many processes ---------------------------------------------------------------------------------------------------
+
+_tokenizer = None  # a worker process's own Tokenizer
+
+
+def _start_worker(vocab_tokens, lower_case):
+    global _tokenizer
+    _tokenizer = Tokenizer(vocab_tokens, lower_case)
+
+
+def _encode_in_worker(texts, pairs, max_seq_length):
+    return _tokenizer.encode_flat(texts, pairs, max_seq_length)
+
+
+class TokenizerPool:
+    """`Tokenizer.encode_flat` over streams of chunks in several processes. A context manager: leaving it ends the processes.
+
+    The processes start when there is a second chunk to share out; a single chunk, and everything with one worker, is done in
+    the calling process. They are spawned, so the calling script must keep its work under `if __name__ == "__main__"`.
+
+    Args:
+        vocab_tokens (list of str), lower_case (bool): the `Tokenizer`.
+        num_workers (int): processes, 1 or more.
+    """
+
+    def __init__(self, vocab_tokens, lower_case, num_workers):
+        self._start = vocab_tokens, lower_case
+        self._workers = num_workers
+        self._own = Tokenizer(vocab_tokens, lower_case)
+        self._pool = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, chunks, max_seq_length):
+        """Encode each chunk; results in the chunks' order, whatever the number of workers.
+
+        At most two chunks a worker are in flight, so memory does not grow with the data.
+
+        Args:
+            chunks (iterable of (texts, pairs, extra)): `extra` is anything; it comes back with the result.
+            max_seq_length (int): as in `Tokenizer.encode_batch`.
+
+        Yields:
+            (what `encode_flat` returns, extra)
+
+        Raises:
+            UserError: a worker process died (out of memory, killed).
+        """
+        chunks = iter(chunks)
+        head = list(islice(chunks, 2))
+        if self._workers == 1 or len(head) < 2:
+            for texts, pairs, extra in chain(head, chunks):
+                yield self._own.encode_flat(texts, pairs, max_seq_length), extra
+            return
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self._workers, get_context("spawn"), _start_worker, self._start)
+        waiting = deque()
+        try:
+            for texts, pairs, extra in chain(head, chunks):
+                waiting.append((self._pool.submit(_encode_in_worker, texts, pairs, max_seq_length), extra))
+                if len(waiting) > 2 * self._workers:
+                    future, first = waiting.popleft()
+                    yield future.result(), first
+            while waiting:
+                future, first = waiting.popleft()
+                yield future.result(), first
+        except BrokenProcessPool as error:
+            raise UserError(f"a tokenizing process ended early (out of memory or killed); try --num_workers 1 instead of "
+                            f"{self._workers}") from error

@@ -1,0 +1,130 @@
+"""From a batch to the loss terms of one training stage: frozen teacher, student, projection, layer map.
+
+General distillation, both phases of task distillation and fine-tuning differ only in the `LossTerms` they ask for.
+"""
+from dataclasses import dataclass, fields
+
+import mindspore as ms
+from mindspore import nn, ops
+
+from src.distill.losses import attention_loss, hidden_loss, label_cross_entropy, mean_square, soft_cross_entropy
+from src.errors import UserError
+from src.model.layers import Dense
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """Weights of the loss terms; a term of weight 0 is not computed. The field's name is the term's name in every log."""
+    attention_loss: float = 0.0
+    hidden_loss: float = 0.0
+    soft_loss: float = 0.0
+    label_loss: float = 0.0
+
+    def names(self):
+        """The terms in use, in order."""
+        return tuple(item.name for item in fields(self) if getattr(self, item.name) > 0)
+
+
+def uniform_layer_map(student_layers, teacher_layers):
+    """Teacher layers a student layer stands for, g(m) = m x teacher / student (TinyBERT, section 4.1).
+
+    Raises:
+        UserError: the teacher's depth is not a multiple of the student's.
+    """
+    if teacher_layers % student_layers:
+        raise UserError(f"td_student_net_cfg.num_hidden_layers: the uniform layer map needs a student depth that divides the "
+                        f"teacher's {teacher_layers} layers, not {student_layers}")
+    return teacher_layers // student_layers
+
+
+class Projection(nn.Cell):
+    """TinyBERT's learnt W_h of equation 8: student width -> teacher width, one for all layers.
+
+    Starts as the identity where both widths are equal: a student that already resembles its teacher stays so.
+    """
+
+    def __init__(self, student_width, teacher_width, initializer_range):
+        super().__init__()
+        self.fit_dense = Dense(student_width, teacher_width, initializer_range, ms.float32)
+        if student_width == teacher_width:
+            self.fit_dense.weight.set_data(ops.eye(student_width, student_width, ms.float32))
+
+    def construct(self, x):  # (B, S, student width)
+        batch, length, width = x.shape
+        return self.fit_dense(x.reshape((batch * length, width))).reshape((batch, length, -1))
+
+
+class Distiller(nn.Cell):
+    """Loss terms of a batch.
+
+    Args:
+        student (BertForSequence): the network that learns.
+        terms (LossTerms): which terms, and their weights.
+        teacher (BertForSequence): needed by the attention and hidden terms, and by the soft term unless its logits come
+            with the batch. It gets no gradient; its config must have no dropout.
+        projection (Projection): needed by the hidden term.
+        regression (bool): one output; soft and label terms are mean squared errors.
+        temperature (float): of the soft cross-entropy.
+        cached_logits (bool): the batch has a fifth tensor, the teacher's logits (B, C).
+
+    Inputs:
+        input_ids, input_mask, segment_ids: int32 (B, S); labels: int32 (B,) or, for regression, float32 (B,);
+        teacher_logits: float32 (B, C), only with cached_logits.
+
+    Outputs:
+        The weighted sum, then each unweighted term in the order of `terms.names()`; all float32 scalars.
+    """
+
+    def __init__(self, student, terms, teacher=None, projection=None, regression=False, temperature=1.0,
+                 cached_logits=False):
+        super().__init__(auto_prefix=False)
+        self.student = student
+        self.terms = terms
+        self.names = terms.names()
+        self.regression = regression
+        self.temperature = temperature
+        self.cached_logits = cached_logits
+        self.run_teacher = terms.attention_loss > 0 or terms.hidden_loss > 0 or (terms.soft_loss > 0 and not cached_logits)
+        if self.run_teacher:
+            for parameter in teacher.get_parameters():
+                parameter.requires_grad = False
+            self.teacher = teacher
+            self.stride = uniform_layer_map(student.config.num_hidden_layers, teacher.config.num_hidden_layers)
+        if terms.hidden_loss > 0:
+            self.projection = projection
+
+    def _soft_loss(self, logits, teacher_logits):
+        if self.regression:
+            return mean_square(logits, teacher_logits)
+        return soft_cross_entropy(logits, teacher_logits, self.temperature)
+
+    def _label_loss(self, logits, labels):
+        if self.regression:
+            return mean_square(logits[:, 0], labels)
+        return label_cross_entropy(logits, labels)
+
+    def construct(self, input_ids, input_mask, segment_ids, labels, teacher_logits=None):
+        logits, states, scores = self.student(input_ids, input_mask, segment_ids)
+        teacher_states, teacher_scores = (), ()
+        if self.run_teacher:
+            computed_logits, teacher_states, teacher_scores = self.teacher(input_ids, input_mask, segment_ids)
+            if not self.cached_logits:
+                teacher_logits = computed_logits
+        total, values = 0.0, ()
+        if self.terms.attention_loss > 0:
+            value = attention_loss(scores, ops.stop_gradient(teacher_scores[self.stride - 1::self.stride]),
+                                   ops.cast(input_mask, ms.float32))
+            total, values = total + self.terms.attention_loss * value, values + (value,)
+        if self.terms.hidden_loss > 0:
+            projected = ()
+            for state in states:
+                projected += (self.projection(state),)
+            value = hidden_loss(projected, ops.stop_gradient(teacher_states[::self.stride]))
+            total, values = total + self.terms.hidden_loss * value, values + (value,)
+        if self.terms.soft_loss > 0:
+            value = self._soft_loss(logits, ops.stop_gradient(teacher_logits))
+            total, values = total + self.terms.soft_loss * value, values + (value,)
+        if self.terms.label_loss > 0:
+            value = self._label_loss(logits, labels)
+            total, values = total + self.terms.label_loss * value, values + (value,)
+        return (total,) + values

@@ -1,0 +1,80 @@
+"""Where a student comes from: a checkpoint, its teacher's layers, or random weights."""
+from dataclasses import dataclass
+
+from src import checkpoint as checkpoints
+from src.distill.distiller import Projection, uniform_layer_map
+from src.errors import UserError
+from src.model.heads import BertForSequence
+from src.model.loading import bert_config, layer_weights
+
+_WIDTHS = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings",
+           "type_vocab_size", "use_relative_positions")
+
+
+@dataclass(frozen=True)
+class Student:
+    """A student ready to train."""
+    network: BertForSequence
+    projection: Projection
+    start: str
+    """What it started from, for the log."""
+
+
+def student_layers(chosen, depth, teacher_depth):
+    """The teacher layers a student of `depth` layers copies: `chosen`, or the last of each group of the uniform layer map."""
+    if chosen:
+        if len(chosen) != depth or max(chosen) >= teacher_depth:
+            raise UserError(f"student_layers: needs {depth} numbers from 0 to {teacher_depth - 1}, one a student layer, not "
+                            f"{', '.join(map(str, chosen))}")
+        return tuple(chosen)
+    stride = uniform_layer_map(depth, teacher_depth)
+    return tuple(range(stride - 1, teacher_depth, stride))
+
+
+def _from_teacher(settings, config, teacher_checkpoint, teacher_config):
+    for name in _WIDTHS:
+        if getattr(config, name) != getattr(teacher_config, name):
+            raise UserError(f"student_init: teacher_layers needs a student of the teacher's own widths, but "
+                            f"td_student_net_cfg.{name} is {getattr(config, name)} and the teacher has {getattr(teacher_config, name)}")
+    layers = student_layers(settings.student_layers, config.num_hidden_layers, teacher_config.num_hidden_layers)
+    return layer_weights(teacher_checkpoint.weights, layers), f"the teacher's layers {', '.join(map(str, layers))}"
+
+
+def build_student(settings, teacher_checkpoint, teacher_config, num_labels, compute_type):
+    """The student that a `TaskDistillConfig` asks for.
+
+    Keys of td_student_net_cfg left out come from the student's checkpoint if there is one, else from the teacher.
+
+    Args:
+        teacher_checkpoint (Checkpoint), teacher_config (BertConfig): the teacher as loaded, its own dropout rates included.
+        num_labels (int): outputs of the head.
+        compute_type (mindspore.dtype): of the matrix products.
+
+    Raises:
+        UserError: the checkpoint contradicts td_student_net_cfg, or student_init contradicts the paths given.
+    """
+    path = settings.load_td1_ckpt_path or settings.load_gd_ckpt_path
+    if path and settings.student_init != "auto":
+        raise UserError(f"student_init: {settings.student_init} contradicts the checkpoint {path}; give only one of them")
+    if path:
+        checkpoint = checkpoints.load(path)
+        config = settings.td_student_net_cfg.check(bert_config(checkpoint), "td_student_net_cfg", path)
+        weights, start = checkpoint.weights, path
+    else:
+        config = settings.td_student_net_cfg.resolve(teacher_config)
+        weights, start = {}, "random weights"
+        if settings.student_init == "teacher_layers":
+            weights, start = _from_teacher(settings, config, teacher_checkpoint, teacher_config)
+    if config.num_attention_heads != teacher_config.num_attention_heads and settings.phase1_cfg.attention_loss:
+        raise UserError(f"td_student_net_cfg.num_attention_heads is {config.num_attention_heads} but the teacher has "
+                        f"{teacher_config.num_attention_heads}; the attention loss compares them head by head")
+    network = BertForSequence(config, num_labels, compute_type)
+    projection = Projection(config.hidden_size, teacher_config.hidden_size, config.initializer_range)
+    if weights:
+        heads = {name for name in weights if name.startswith("classifier.") and len(weights[name]) != num_labels}
+        kept = {name: value for name, value in weights.items() if name not in heads and not name.startswith("fit_dense.")}
+        checkpoints.assign(network, kept, start, allow_missing=("classifier.", "bert.pooler."))
+        fit = {name: value for name, value in weights.items() if name.startswith("fit_dense.")}
+        if fit:
+            checkpoints.assign(projection, fit, start)
+    return Student(network, projection, start)

@@ -1,0 +1,80 @@
+"""Files appear whole or not at all: they are written under a temporary name beside the target and renamed."""
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+
+from src.errors import UserError
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yield a temporary path in `path`'s folder; on success it becomes `path` (mode 0644), on failure it is removed.
+
+    The temporary name keeps `path`'s ending, which some writers (MindSpore's `save_checkpoint`) insist on.
+    """
+    path = os.path.abspath(path)
+    folder, name = os.path.split(path)
+    make_folder(folder)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".writing-", suffix="-" + name)
+    os.close(handle)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.chmod(temporary, 0o644)  # save_checkpoint leaves 0400
+            os.remove(temporary)
+
+
+@contextlib.contextmanager
+def replacing_folder(path):
+    """Yield a new temporary folder beside `path`; on success it takes `path`'s place, on failure it is removed."""
+    path = os.path.abspath(path)
+    parent, name = os.path.split(path)
+    make_folder(parent)
+    temporary = tempfile.mkdtemp(dir=parent, prefix=f".writing-{name}-")
+    try:
+        yield temporary
+        os.chmod(temporary, 0o755)
+        if os.path.isdir(path):
+            old = tempfile.mkdtemp(dir=parent, prefix=f".old-{name}-")
+            os.rename(path, os.path.join(old, name))
+            os.rename(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_folder(path):
+    """Create `path` and its parents; a `UserError` where that is impossible."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot create the folder {path}: {error.strerror}") from error
+
+
+def write_json(path, value):
+    """Write `value` as indented UTF-8 JSON, atomically."""
+    with replacing(path) as temporary:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=2, ensure_ascii=False)
+            file.write("\n")
+
+
+def read_json(path, what):
+    """The JSON object in `path`; a `UserError` that calls the file `what` when it is missing or not a JSON object."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = json.load(file)
+    except FileNotFoundError as error:
+        raise UserError(f"{what} {path} does not exist") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{what} {path} cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{what} {path} must hold a JSON object, not {type(value).__name__}")
+    return value

@@ -1,0 +1,86 @@
+"""Task metrics, as fractions; scikit-learn and SciPy compute them.
+
+`f1` is the F1 of class 1 (MRPC, QQP), `macro_f1` the unweighted mean over classes.
+"""
+import warnings
+
+import numpy as np
+from scipy import stats
+from sklearn import metrics as sk
+
+from src.errors import UserError
+
+
+def _correlation(function):
+    def compute(predictions, labels):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a constant prediction: SciPy warns and returns nan, which means 0 here
+            value = float(function(predictions, labels)[0])
+        return 0.0 if np.isnan(value) else value
+    return compute
+
+
+_METRICS = {
+    "accuracy": lambda predictions, labels: float(sk.accuracy_score(labels, predictions)),
+    "f1": lambda predictions, labels: float(sk.f1_score(labels, predictions, average="binary", pos_label=1, zero_division=0.0)),
+    "macro_f1": lambda predictions, labels: float(sk.f1_score(labels, predictions, average="macro", zero_division=0.0)),
+    "matthews": lambda predictions, labels: float(sk.matthews_corrcoef(labels, predictions)),
+    "pearson": _correlation(stats.pearsonr),
+    "spearman": _correlation(stats.spearmanr),
+}
+REGRESSION_METRICS = ("pearson", "spearman")
+
+_PRINTED = {"accuracy": "Accuracy", "f1": "F1", "macro_f1": "Macro F1", "matthews": "Matthews", "pearson": "Pearsonr",
+            "spearman": "Spearmanr"}
+_SHORT = {"accuracy": "acc", "f1": "f1", "macro_f1": "mf1", "matthews": "mcc", "pearson": "pearsonr", "spearman": "spearmanr"}
+_METHODS = {"bf1": "f1", "mf1": "macro_f1"}  # assessment_method's own spellings
+
+
+def printed_name(metric):
+    """The metric's name in a final line: `Accuracy`, `F1`, `Matthews`, `Pearsonr` ..."""
+    return _PRINTED[metric]
+
+
+def short_name(metric):
+    """The metric's name in `The best acc is ...` lines."""
+    return _SHORT[metric]
+
+
+def choose(task_metrics, assessment_method, regression):
+    """The metrics to report, the deciding one first.
+
+    Args:
+        task_metrics (tuple of str): the task's own.
+        assessment_method (str): `auto`, or the method the user wants to decide.
+        regression (bool): whether the task is a regression.
+
+    Raises:
+        UserError: a classification metric for a regression task or the reverse.
+    """
+    if assessment_method == "auto":
+        return tuple(task_metrics)
+    name = _METHODS.get(assessment_method, assessment_method)
+    if (name in REGRESSION_METRICS) != regression:
+        fitting = [key for key in _METRICS if (key in REGRESSION_METRICS) == regression]
+        raise UserError(f"assessment_method: {assessment_method} does not fit a {'regression' if regression else 'classification'}"
+                        f" task; use one of {', '.join(fitting)}")
+    return (name,) + tuple(item for item in task_metrics if item != name)
+
+
+def compute(metric_names, logits, labels):
+    """{name: value} of each metric.
+
+    Args:
+        metric_names (iterable of str): names above.
+        logits (ndarray): float (rows, classes), or (rows, 1) for regression.
+        labels (ndarray): int (rows,) class indices, or float (rows,) targets.
+    """
+    predictions = logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)
+    return {name: _METRICS[name](predictions, labels) for name in metric_names}
+
+
+def chance_level(metric, labels):
+    """What the metric gives to the best constant answer: the share of the commonest class, or 0 for a correlation."""
+    if metric in ("matthews",) + REGRESSION_METRICS:
+        return 0.0
+    return max(_METRICS[metric](np.full_like(labels, label), labels) for label in np.unique(labels))

@@ -1,0 +1,45 @@
+"""BERT with a task's head."""
+import mindspore as ms
+from mindspore import nn, ops
+
+from src.model.bert import Bert
+from src.model.layers import Dense
+
+
+class BertForSequence(nn.Cell):
+    """BERT with a classifier, or with one output for regression, on the pooled first token.
+
+    Args:
+        config (BertConfig): the architecture; `classifier_relu` puts a ReLU before the classifier.
+        num_labels (int): outputs; 1 for regression.
+        compute_type (mindspore.dtype): type of the matrix products.
+
+    Outputs:
+        logits float32 (B, num_labels), and `Bert`'s hidden states and attention scores.
+    """
+
+    def __init__(self, config, num_labels, compute_type=ms.float32):
+        super().__init__()
+        self.config = config
+        self.num_labels = num_labels
+        self.bert = Bert(config, compute_type)
+        self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
+        # A small matrix product that decides everything: it stays in float32.
+        self.classifier = Dense(config.hidden_size, num_labels, config.initializer_range, ms.float32)
+
+    def construct(self, input_ids, input_mask, segment_ids):  # (B, S) each
+        hidden_states, scores, pooled = self.bert(input_ids, input_mask, segment_ids)
+        if self.config.classifier_relu:
+            pooled = ops.relu(pooled)
+        return self.classifier(self.dropout(pooled)), hidden_states, scores
+
+
+class Logits(nn.Cell):
+    """A `BertForSequence` reduced to its logits, (B, num_labels): what evaluation and export run."""
+
+    def __init__(self, network):
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, input_ids, input_mask, segment_ids):
+        return self.network(input_ids, input_mask, segment_ids)[0]

@@ -1,0 +1,94 @@
+"""The one task table: what every other part needs to know about a task, by name.
+
+A task's `columns` name the TSV (or parquet) columns that hold its text(s) and label. `header=False` files are addressed by
+column number. Recipes follow TinyBERT (arXiv 1909.10351, section 4.1 and appendix): phase-1 epochs 20 (10 for the large
+tasks, 50 for CoLA), phase-2 epochs 3, sequence length 64 for one sentence and 128 for pairs.
+"""
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+from src.errors import UserError
+
+CLASSIFICATION = "classification"
+REGRESSION = "regression"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row of the table."""
+    name: str
+    """The name as GLUE writes it."""
+    head: str
+    """CLASSIFICATION or REGRESSION."""
+    labels: Tuple[str, ...]
+    """Class names in index order, as GLUE's and Hugging Face's numbering has them; empty for regression and own data."""
+    metrics: Tuple[str, ...]
+    """Names in `src.metrics`; the first one decides which checkpoint is best."""
+    text: str
+    """Column of the first (or only) text."""
+    text_pair: Optional[str]
+    """Column of the second text, or None."""
+    label: str
+    """Column of the label in the train and dev files."""
+    eval_splits: Tuple[Tuple[str, str], ...] = (("eval", "dev"),)
+    """(our split name, stem of the official file) for each evaluation set."""
+    test_splits: Tuple[Tuple[str, str], ...] = (("test", "test"),)
+    """(our split name, stem of the official file) for each unlabelled test set."""
+    header: bool = True
+    """Whether the TSV files start with a header row."""
+    test_text: Optional[str] = None
+    """Column of the text in the test file where it differs."""
+    parquet_text: Optional[str] = None
+    """Column of the first text in Hugging Face's parquet files where it differs."""
+    parquet_text_pair: Optional[str] = None
+    """Column of the second text there, likewise; the label's column is always `label`."""
+    max_seq_length: int = 128
+    """Longest row in tokens, [CLS] and [SEP] included, where the user names none."""
+    phase1_epochs: int = 20
+    """Epochs of intermediate-layer distillation in the paper's recipe."""
+    phase2_epochs: int = 3
+    """Epochs of prediction-layer distillation in the paper's recipe."""
+
+    @property
+    def folder(self):
+        """Lower-case folder name."""
+        return self.name.lower()
+
+
+_NLI = ("entailment", "neutral", "contradiction")
+_RTE = ("entailment", "not_entailment")
+_TASKS = (
+    # CoLA's files have no header: source, label, the author's own mark, sentence. Its test file has one: index, sentence.
+    Task("CoLA", CLASSIFICATION, ("unacceptable", "acceptable"), ("matthews",), "3", None, "1", header=False,
+         test_text="sentence", parquet_text="sentence", max_seq_length=64, phase1_epochs=50),
+    Task("SST-2", CLASSIFICATION, ("negative", "positive"), ("accuracy",), "sentence", None, "label", max_seq_length=64),
+    Task("MRPC", CLASSIFICATION, ("not_equivalent", "equivalent"), ("f1", "accuracy"), "#1 String", "#2 String", "Quality",
+         parquet_text="sentence1", parquet_text_pair="sentence2"),
+    Task("STS-B", REGRESSION, (), ("pearson", "spearman"), "sentence1", "sentence2", "score"),
+    Task("QQP", CLASSIFICATION, ("not_duplicate", "duplicate"), ("f1", "accuracy"), "question1", "question2",
+         "is_duplicate", phase1_epochs=10),
+    Task("MNLI", CLASSIFICATION, _NLI, ("accuracy",), "sentence1", "sentence2", "gold_label",
+         eval_splits=(("eval", "dev_matched"), ("eval_mm", "dev_mismatched")),
+         test_splits=(("test", "test_matched"), ("test_mm", "test_mismatched")),
+         parquet_text="premise", parquet_text_pair="hypothesis", phase1_epochs=10),
+    Task("QNLI", CLASSIFICATION, _RTE, ("accuracy",), "question", "sentence", "label", phase1_epochs=10),
+    Task("RTE", CLASSIFICATION, _RTE, ("accuracy",), "sentence1", "sentence2", "label"),
+    Task("WNLI", CLASSIFICATION, ("not_entailment", "entailment"), ("accuracy",), "sentence1", "sentence2", "label"),
+    # The user's own data in the JSON-lines schema; head and labels come from its files (see data/readers.py).
+    Task("custom", CLASSIFICATION, (), ("accuracy", "macro_f1"), "text", "text_pair", "label"),
+)
+_BY_KEY = {task.name.lower().replace("-", ""): task for task in _TASKS}
+
+TASK_NAMES = tuple(task.name for task in _TASKS)
+
+
+def get_task(name):
+    """The `Task` called `name`, whatever its case and with or without hyphens (`SST-2`, `sst2`, `sts-b`).
+
+    Raises:
+        UserError: the table has no such task; the message lists the names it has.
+    """
+    key = str(name).strip().lower().replace("-", "").replace("_", "")
+    if key not in _BY_KEY:
+        raise UserError(f"task_name: unknown task '{name}'; known tasks are {', '.join(TASK_NAMES)}")
+    return _BY_KEY[key]

@@ -1,0 +1,128 @@
+"""What happens around the train steps: the progress bar, the log, evaluation, checkpoints, curves."""
+import os
+import sys
+import time
+
+from tqdm import tqdm
+
+from src import checkpoint as checkpoints
+from src.metrics import printed_name, short_name
+from src.runtime import say
+
+
+class Callback:
+    """Hooks of a stage; `step` counts optimizer steps from 1, `losses` is {term: float} of the last logged step."""
+
+    def on_step(self, stage, step):
+        """After every optimizer step."""
+
+    def on_epoch(self, stage, epoch):
+        """After every epoch, counted from 1."""
+
+    def on_end(self, stage):
+        """After the last step."""
+
+
+class Progress(Callback):
+    """A progress bar with the loss, and every `log_step` steps a line in the log and in metrics.jsonl."""
+
+    def __init__(self, log_step):
+        self.log_step = log_step
+        self.bar = None
+        self.started = None
+
+    def on_step(self, stage, step):
+        if self.bar is None:
+            # Into a pipe or file the bar is redrawn rarely: every redraw is a line there.
+            self.bar = tqdm(total=stage.total_steps, initial=0, desc=stage.name, unit="step", smoothing=0.05,
+                            mininterval=0.5 if sys.stderr.isatty() else 30.0)
+            self.started = time.time()
+        self.bar.update(1)
+        if step % self.log_step == 0 or step in (1, stage.total_steps):
+            values = stage.read_step()
+            self.bar.set_postfix_str(f"loss {values['loss']:.4g}", refresh=False)
+            numbers = ", ".join(f"{name}: {value:.6g}" for name, value in values.items())
+            say(f"epoch: {stage.epoch}, step: {step}, {numbers}")
+            stage.run.record(stage=stage.name, epoch=stage.epoch, step=step, **values)
+
+    def on_end(self, stage):
+        if self.bar is not None:
+            self.bar.close()
+
+
+class Evaluation(Callback):
+    """Evaluates every `every` steps (0: at the end of every epoch), prints the familiar lines and keeps the best weights.
+
+    Args:
+        evaluate (callable): () -> {metric: value}, the deciding metric first.
+        every (int): steps between evaluations.
+        folder (str): where the best checkpoint goes.
+    """
+
+    def __init__(self, evaluate, every, folder):
+        self.evaluate = evaluate
+        self.every = every
+        self.folder = folder
+        self.best = None
+
+    def on_step(self, stage, step):
+        if self.every and step % self.every == 0:
+            self._evaluate(stage, step)
+
+    def on_epoch(self, stage, epoch):
+        if not self.every:
+            self._evaluate(stage, stage.step_number)
+
+    def on_end(self, stage):
+        if self.every and stage.step_number % self.every:
+            self._evaluate(stage, stage.step_number)
+
+    def _evaluate(self, stage, step):
+        results = self.evaluate()
+        metric = next(iter(results))
+        if self.best is None or results[metric] > self.best[metric]:
+            self.best = {**results, "step": step}
+            stage.save(self.folder)
+            say(f"The best {short_name(metric)} is {results[metric]}")
+        say(f"step: {step}, {printed_name(metric)} {100 * results[metric]:.2f}, "
+            f"best_{printed_name(metric)} {100 * self.best[metric]:.2f}")
+        stage.run.record(stage=stage.name, epoch=stage.epoch, step=step, **results)
+
+
+class StepCheckpoints(Callback):
+    """Saves the weights every `every` steps and keeps the last `keep` of these files."""
+
+    def __init__(self, every, keep, folder):
+        self.every = every
+        self.keep = keep
+        self.folder = folder
+        self.files = []
+
+    def on_step(self, stage, step):
+        if step % self.every:
+            return
+        path = os.path.join(self.folder, f"step_{step}.ckpt")
+        stage.save(self.folder, path)
+        self.files.append(path)
+        while len(self.files) > self.keep:
+            os.remove(self.files.pop(0))
+
+
+class LastCheckpoint(Callback):
+    """Saves the weights after the last step: for stages that nothing evaluates."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on_end(self, stage):
+        stage.save(self.folder)
+
+
+def save_checkpoint(folder, weights, config, vocabulary, path=None):
+    """`eval_model.ckpt` (or the file `path`) with `config.json` and `vocab.txt` in `folder`."""
+    if path is None:
+        checkpoints.save(folder, weights, config, vocabulary)
+    else:
+        if not os.path.exists(os.path.join(folder, checkpoints.CONFIG_FILE)):
+            checkpoints.save(folder, weights, config, vocabulary)
+        checkpoints.save_weights(path, weights)

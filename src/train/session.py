@@ -1,0 +1,124 @@
+"""What the training commands share: set-up, data, evaluation and the closing summary."""
+import os
+import resource
+import time
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+from src import metrics, runtime
+from src.config import required
+from src.data.dataset import Batches
+from src.data.task_data import TaskData, load_task_data
+from src.errors import UserError
+from src.evaluate import evaluate
+from src.files import write_json
+from src.model.heads import Logits
+from src.tasks import get_task
+from src.train.callbacks import Evaluation, LastCheckpoint, StepCheckpoints
+from src.train.curves import draw
+
+
+@dataclass
+class Session:
+    """One run of a training command."""
+    settings: object
+    device: str
+    run: runtime.RunFolder
+    data: TaskData
+    metric_names: tuple
+    started: float
+
+    @classmethod
+    def open(cls, settings, command_name):
+        """Check the paths, set up the device, read the data.
+
+        Args:
+            settings (RunConfig): the run's settings.
+            command_name (str): names the run folder when output_dir is unset.
+        """
+        started = time.time()
+        required(settings, "task_name")
+        task = get_task(settings.task_name)
+        if not (settings.do_train or settings.do_eval):
+            raise UserError("do_train and do_eval are both false: there is nothing to do")
+        if settings.do_train:
+            required(settings, "train_data_dir")
+        if settings.do_eval:
+            required(settings, "eval_data_dir")
+        device = runtime.set_up(settings, settings.seed)
+        data = load_task_data(settings, settings.train_data_dir if settings.do_train else "", settings.eval_data_dir)
+        chosen = metrics.choose(task.metrics, settings.assessment_method, data.regression)
+        run = runtime.RunFolder(settings.output_dir or os.path.join("output", f"{command_name}-{task.folder}"), settings)
+        sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in {"train": data.train, **data.evals}.items() if rows)
+        runtime.say(f"task {task.name} on {device}: {sizes}")
+        return cls(settings, device, run, data, chosen, started)
+
+    def train_batches(self, config, **extra):
+        """`Batches` of the training rows for a `PhaseConfig`; `extra` are further columns."""
+        settings = self.settings
+        return Batches(self.data.train, config.batch_size, settings.bucket_boundaries, settings.enable_buckets, settings.do_shuffle,
+                       drop_remainder=True, seed=settings.seed, extra=extra)
+
+    def evaluator(self, network):
+        """() -> results of `network` (a `BertForSequence`) on every evaluation set."""
+        batches = self.data.eval_batches(self.settings.eval_cfg.batch_size, self.settings.bucket_boundaries,
+                                         self.settings.enable_buckets)
+        logits = Logits(network)
+        return lambda: evaluate(logits, batches, self.metric_names)
+
+    def sink_steps(self, batches):
+        """Batches the device pulls at a time, or 0 where the data sink is off or does not exist."""
+        if not self.settings.enable_data_sink:
+            return 0
+        if self.device == "CPU":
+            runtime.say("enable_data_sink: not available on CPU, ignored")
+            return 0
+        if len(batches.buckets) > 1:
+            raise UserError("enable_data_sink: the device's queue needs batches of one shape; set enable_buckets to false")
+        return len(batches) if self.settings.data_sink_steps == -1 else self.settings.data_sink_steps
+
+    def callbacks(self, folder, evaluation=None):
+        """Checkpoint (and evaluation) callbacks of a stage that writes to `folder`.
+
+        Returns:
+            (callbacks, the `Evaluation` among them or None)
+        """
+        settings, chosen, watcher = self.settings, [], None
+        if settings.save_ckpt_step:
+            chosen.append(StepCheckpoints(settings.save_ckpt_step, settings.max_ckpt_num, folder))
+        if evaluation:
+            watcher = Evaluation(evaluation, settings.eval_cfg.eval_step, folder)
+            chosen.append(watcher)
+        else:
+            chosen.append(LastCheckpoint(folder))
+        return chosen, watcher
+
+    def finish(self, models, last_line):
+        """Write results.json and the curves, print the table and the last line.
+
+        Args:
+            models (dict): {row title: results of `evaluate` with `parameters` added}, in order; may be empty.
+            last_line (str): what was produced, where, and what to run next.
+        """
+        summary = {"task": self.data.task.name, "device": self.device, "models": models,
+                   "wall_seconds": round(time.time() - self.started, 1),
+                   "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
+        write_json(self.run.join("results.json"), summary)
+        drawn = draw(self.run.join("metrics.jsonl"), self.run.join("curves.png"))
+        if models:
+            print(results_table(models, self.metric_names))
+        print(f"wall time {summary['wall_seconds']:.0f} s, peak memory {summary['peak_memory_mib']} MiB; results.json"
+              f"{', curves.png' if drawn else ''} and metrics.jsonl are in {self.run.path}")
+        print(last_line, flush=True)
+
+
+def results_table(models, metric_names):
+    """A table of models: parameters, each metric in percent, seconds per 1,000 rows."""
+    extra = [name for results in models.values() for name in results if "/" in name]
+    names = list(metric_names) + list(dict.fromkeys(extra))
+    rows = [[title, f"{results['parameters']:,}", *(f"{100 * results[name]:.2f}" for name in names),
+             f"{results['seconds_per_1000_rows']:.2f}"] for title, results in models.items()]
+    head = ["model", "parameters", *(metrics.printed_name(name.split("/")[0]) + name.partition("/")[1] + name.partition("/")[2]
+                                     for name in names), "seconds / 1,000 rows"]
+    return tabulate(rows, head, tablefmt="github", disable_numparse=True, stralign="right")
