@@ -18,7 +18,7 @@ import numpy as np
 
 from src.errors import UserError, one_line
 from src.files import make_folder, read_json, replacing, write_json
-from src.vocabulary import read_vocabulary, vocabulary_hash
+from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
 
 WEIGHTS_FILE = "eval_model.ckpt"
 CONFIG_FILE = "config.json"
@@ -568,7 +568,7 @@ def read_any(path, bert_config="", vocab_file="", classifier_relu="auto"):
         bert_config (str): config.json of the network where none lies beside the weights. For a published MindSpore checkpoint
             it need say no more than num_attention_heads.
         vocab_file (str): vocabulary where none lies beside the weights.
-        classifier_relu (str): "true", "false" or "auto".
+        classifier_relu (bool or "auto"): whether the classifier reads relu(pooled).
 
     Returns:
         Imported. An encoder without a pooler stays one: `assign` reports it as missing unless the caller allows that.
@@ -658,9 +658,9 @@ def _read_ours(file, bert_config, vocab_file, classifier_relu):
             raise UserError(f"vocab_file: {vocab_file} is not the vocabulary {file} was trained with (vocab_sha256 differs)")
         _check_vocabulary_size(tokens, len(checkpoint.weights["bert.embeddings.word_embeddings.weight"]), vocab_file)
         checkpoint = replace(checkpoint, vocabulary=tokens,
-                             config={"do_lower_case": _looks_uncased(tokens), **checkpoint.config})
+                             config={"do_lower_case": is_lower_case(tokens), **checkpoint.config})
     if classifier_relu != "auto":
-        checkpoint = replace(checkpoint, config={**checkpoint.config, "classifier_relu": classifier_relu == "true"})
+        checkpoint = replace(checkpoint, config={**checkpoint.config, "classifier_relu": classifier_relu})
     return Imported(checkpoint, "ours")
 
 
@@ -694,7 +694,7 @@ def _drop_other_heads(weights, given, notices):
 def _classifier_relu(choice, given, config, file_format, from_tinybert):
     """Whether the classifier reads relu(pooled)."""
     if choice != "auto":
-        return choice == "true"
+        return choice
     if given.get("classifier_relu") is not None:
         return bool(given["classifier_relu"])
     if file_format != "mindspore" or "num_labels" not in config or from_tinybert:
@@ -717,12 +717,7 @@ def _vocabulary(folder, vocab_file, given, notices):
     settings = os.path.join(folder, "tokenizer_config.json")
     said = read_json(settings, "tokenizer configuration").get("do_lower_case") if os.path.isfile(settings) else None
     said = given.get("do_lower_case") if said is None else said
-    return tokens, _looks_uncased(tokens) if said is None and tokens is not None else said
-
-
-def _looks_uncased(tokens):
-    """Whether a vocabulary is of lower-cased text: a cased one has thousands of capitals, the Chinese one two, <S> and <T>."""
-    return sum(token != token.lower() for token in tokens if not token.startswith("[")) < 0.01 * len(tokens)
+    return tokens, is_lower_case(tokens) if said is None and tokens is not None else said
 
 
 def _tokenizer_json_vocabulary(path):
@@ -884,7 +879,7 @@ def write_huggingface(folder, checkpoint):
     write_json(os.path.join(folder, CONFIG_FILE), config)
     if checkpoint.vocabulary is not None:
         _write_vocabulary(os.path.join(folder, VOCABULARY_FILE), checkpoint.vocabulary)
-        lower_case = checkpoint.config.get("do_lower_case", _looks_uncased(checkpoint.vocabulary))
+        lower_case = checkpoint.config.get("do_lower_case", is_lower_case(checkpoint.vocabulary))
         write_json(os.path.join(folder, "tokenizer_config.json"), {
             "tokenizer_class": "BertTokenizer", "do_lower_case": lower_case,
             "model_max_length": checkpoint.config["max_position_embeddings"]})

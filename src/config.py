@@ -123,6 +123,10 @@ class NetConfig:
         """`base` (a `BertConfig`) with the keys set here replaced."""
         return replace(base, **self.given())
 
+    def filled(self, bert):
+        """These settings with every architecture key taken from `bert` (a `BertConfig`): what the run really used."""
+        return replace(self, **vars(bert))
+
     def check(self, bert, section, source, free=()):
         """`bert` (read from `source`) with the run's choices set here; any other difference is a `UserError` naming it.
 
@@ -236,8 +240,6 @@ class DeviceConfig:
     """Ascend, GPU or CPU; auto takes the first of these that this MindSpore can use."""
     device_id: NonNegativeInt = 0
     """Which of the machine's devices, counted from 0; CPU has only 0."""
-    enable_profiling: bool = False
-    """Write a MindSpore profile of the run into output_dir/profile."""
     enable_graph_kernel: bool = False
     """Fuse small operators where the device's compiler can (Ascend, GPU)."""
 
@@ -412,7 +414,7 @@ class ConvertConfig:
     """Vocabulary where none lies beside the weights."""
     task_name: str = ""
     """Give the checkpoint this task's label names; its head must have as many outputs."""
-    classifier_relu: Literal["auto", "true", "false"] = "auto"
+    classifier_relu: Union[bool, Literal["auto"]] = "auto"
     """Whether the network has TinyBERT's ReLU before the classifier; auto: as config.json says, else only for published
     MindSpore TinyBERT checkpoints."""
 

@@ -24,6 +24,16 @@ def read_vocabulary(path):
     return tokens
 
 
+def is_lower_case(tokens):
+    """Whether a vocabulary is of lower-cased text: under 1 % of its tokens have an upper-case Latin letter.
+
+    Special tokens in square brackets do not count. A cased vocabulary has thousands of such tokens; the Chinese one, which is
+    lower-cased, has two (<S> and <T>).
+    """
+    plain = [token for token in tokens if not (token.startswith("[") and token.endswith("]"))]
+    return sum(any("A" <= character <= "Z" for character in token) for token in plain) < 0.01 * max(len(plain), 1)
+
+
 def vocabulary_hash(tokens):
     """SHA-256 (hex) of the tokens joined by line feeds: the same for any line ending and with or without a final one."""
     return hashlib.sha256("\n".join(tokens).encode("utf-8")).hexdigest()

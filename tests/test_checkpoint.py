@@ -340,10 +340,10 @@ def task_name(name):
 def test_published_task_checkpoint_needs_to_know_about_the_relu(tmp_path):
     weights = write_published(tmp_path, task_name, labels=3)
     assert "--classifier_relu true or false" in refusal(checkpoints.read_any, tmp_path)
-    for choice in ("true", "false"):
+    for choice in (True, False):
         read = checkpoints.read_any(tmp_path, classifier_relu=choice)
         assert_same(read.checkpoint.weights, weights)
-        assert read.checkpoint.config["classifier_relu"] is (choice == "true")
+        assert read.checkpoint.config["classifier_relu"] is choice
         assert read.checkpoint.config["num_labels"] == 3
 
 

@@ -178,15 +178,14 @@ def _schema_file(schema, first_file):
 
 
 def _read_file(path, dataset_type, schema, need_labels):
-    check = {"mindrecord": check_mindrecord, "tfrecord": check_tfrecord}[dataset_type]
-    check(path)
+    rows = check_tfrecord(path) if dataset_type == "tfrecord" else check_mindrecord(path)
     try:
-        columns, batches = _open(path, dataset_type, schema, need_labels)
+        columns, batches = _open(path, dataset_type, schema, need_labels, rows)
         parts = [_unpad(path, dict(zip(columns, batch))) for batch in batches]
     except RuntimeError as error:
         raise UserError(f"{path} cannot be read as {dataset_type}: {_reason(error)}") from error
-    if not parts:
-        raise UserError(f"{path} holds no rows")
+    if sum(map(len, parts)) != rows or not rows:
+        raise UserError(f"{path}: {sum(map(len, parts))} rows could be read of {rows}" if rows else f"{path} holds no rows")
     return _concatenate(parts)
 
 
@@ -197,7 +196,7 @@ def _reason(error):
     return one_line(telling[0].removeprefix("[ERROR]"))[:300]
 
 
-def _open(path, dataset_type, schema, need_labels):
+def _open(path, dataset_type, schema, need_labels, rows):
     """(column names, iterator over padded NumPy batches in their order) of one file."""
     import mindspore.dataset as ds
     if dataset_type == "mindrecord":
@@ -210,7 +209,8 @@ def _open(path, dataset_type, schema, need_labels):
         raise UserError(f"{path} lacks the column {' and '.join(missing)}; its columns are {', '.join(sorted(found))}")
     columns = [name for name in COLUMNS if name in found]
     if dataset_type == "tfrecord":
-        data = ds.TFRecordDataset([path], schema=schema, columns_list=columns, shuffle=False)
+        # Without num_samples a schema's "numRows" would silently drop the rows beyond it.
+        data = ds.TFRecordDataset([path], schema=schema, columns_list=columns, num_samples=rows, shuffle=False)
     # -1 marks what the batch's longest row added, so that a row whose columns differ in length is noticed.
     padding = {"input_ids": ([None], -1), "input_mask": ([None], 0), "segment_ids": ([None], -1)}
     data = data.project(columns).padded_batch(_READ_BATCH, drop_remainder=False, pad_info=padding)
@@ -291,7 +291,7 @@ def _size(path):
 
 
 def check_mindrecord(path):
-    """A `UserError` unless `path` is a complete MindRecord file with its index (`path + '.db'`) under its own name.
+    """The number of rows of a MindRecord file; a `UserError` unless it is complete and has its index, `path + '.db'`.
 
     A MindRecord file starts with the length of a JSON header (8 bytes, little endian) and that header, which lists the file's
     pages; page i starts at `header_size + i * page_size`.
@@ -307,31 +307,34 @@ def check_mindrecord(path):
             raise UserError(f"{path} is not a MindRecord file or its beginning is damaged") from error
     if size < end:
         raise UserError(f"{path} is truncated: {size} bytes of {end}")
-    _check_index(path + ".db", os.path.basename(path))
+    return _index_rows(path + ".db", os.path.basename(path))
 
 
-def _check_index(path, name):
+def _index_rows(path, name):
     if not os.path.exists(path):
         raise UserError(f"{path} is missing: a MindRecord file needs its index beside it")
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
             names = [row[0] for row in connection.execute("select NAME from SHARD_NAME")]
+            rows = connection.execute("select count(*) from INDEXES").fetchone()[0]
         finally:
             connection.close()
     except sqlite3.Error as error:
         raise UserError(f"{path} is not a MindRecord index: {error}") from error
     if name not in names:
-        raise UserError(f"{path} is the index of {', '.join(names)}: MindRecord files carry their names inside and must keep them")
+        raise UserError(f"{path} is the index of {', '.join(names)}: MindRecord files carry their names "
+                        f"inside and must keep them")
+    return rows
 
 
 def check_tfrecord(path):
-    """A `UserError` unless `path` is a chain of whole TFRecord records.
+    """The number of records of a TFRecord file; a `UserError` unless it is a chain of whole records.
 
     A record is its length (8 bytes, little endian), a CRC of that (4 bytes), the data, a CRC of the data (4 bytes). Every
     length is followed to the end of the file; the CRC of the first one tells foreign files.
     """
-    size, position = _size(path), 0
+    size, position, rows = _size(path), 0, 0
     with open(path, "rb") as file:
         while position < size:
             start = file.read(12)
@@ -342,6 +345,8 @@ def check_tfrecord(path):
             if len(start) < 12 or position > size:
                 raise UserError(f"{path} is truncated or damaged near byte {file.tell()} of {size}")
             file.seek(position)
+            rows += 1
+    return rows
 
 
 def _starts_as_tfrecord(start):
@@ -395,15 +400,15 @@ class RecordWriter:
         self._file.close()
 
 
-_HEADER_BYTES = 1 << 20  # lists the pages, about 150 bytes each: room for some 6,000, or 24 GB
-_PAGE_BYTES = 1 << 22
+_HEADER_BYTES = 1 << 21  # lists the pages, about 150 bytes each: room for some 12,000, or 12 GB
+_PAGE_BYTES = 1 << 20  # MindSpore indexes page by page, at 1 kB of memory a row: small pages keep that to some 100 MB
 
 
 class _MindRecordFile:
     def __init__(self, path, regression):
         self._path = path
         self._writer = _fast_file_writer(path)
-        # MindSpore's own sizes (16 MB header, 32 MB pages) would make every file, however small, 48 MB long.
+        # MindSpore's own sizes (16 MB and 32 MB) would make every file, however small, 48 MB long.
         self._writer.set_header_size(_HEADER_BYTES)
         self._writer.set_page_size(_PAGE_BYTES)
         kinds = ("int32", "int32", "int32", "float32" if regression else "int32")
@@ -500,8 +505,8 @@ def import_tensorflow():
     try:
         import tensorflow
     except ImportError as error:
-        raise UserError("writing TFRecord files needs TensorFlow: pip install -r requirements-convert.txt "
-                        "(or use --dataset_type mindrecord)") from error
+        raise UserError(f"writing TFRecord files needs TensorFlow, which cannot be imported ({error}): pip install -r "
+                        f"requirements-convert.txt, or use --dataset_type mindrecord") from error
     return tensorflow
 
 

@@ -17,15 +17,6 @@ from src.errors import UserError
 MAX_WORD_CHARACTERS = 100  # a longer word is [UNK], as in Google's WordpieceTokenizer
 
 
-def is_lower_case(tokens):
-    """Whether a vocabulary is an uncased one: none of its tokens has an upper-case Latin letter.
-
-    Special tokens in brackets ([CLS], [unused1]) do not count.
-    """
-    return not any("A" <= character <= "Z" for token in tokens if not (token.startswith("[") and token.endswith("]"))
-                   for character in token)
-
-
 def truncate_pair(length_a, length_b, budget):
     """How many tokens of each text stay when both may have `budget`: BERT's rule, as two numbers.
 
@@ -45,8 +36,8 @@ def truncate_pair(length_a, length_b, budget):
 class Tokenizer:
     """Texts to BERT's token ids.
 
-    Equal to Google's tokenizer, but for characters that are newer than the Rust library's tables (Unicode 8: rare scripts) and for
-    private-use ones, which it drops like control characters.
+    Equal to Google's tokenizer, but for characters that are newer than the Rust library's tables (Unicode 8: rare scripts)
+    and for private-use ones, which it drops like control characters.
 
     Args:
         vocab_tokens (list of str): the vocabulary in id order, with [UNK], [CLS] and [SEP].
@@ -186,7 +177,7 @@ class TokenizerPool:
         try:
             for texts, pairs, extra in chain(head, chunks):
                 waiting.append((self._pool.submit(_encode_in_worker, texts, pairs, max_seq_length), extra))
-                if len(waiting) > 2 * self._workers:
+                if len(waiting) >= 2 * self._workers:
                     future, first = waiting.popleft()
                     yield future.result(), first
             while waiting:
