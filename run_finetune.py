@@ -5,7 +5,6 @@
 """
 from src import checkpoint as checkpoints
 from src.config import BertConfig, FinetuneConfig, parse, required
-from src.data.records import DatasetInfo
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
 from src.model.heads import BertForSequence
@@ -32,7 +31,7 @@ def from_checkpoint(settings, session):
                         f"layers with init_layers")
     session.data.check_rows(checkpoint, config, "load_ckpt_path", settings.net_cfg.seq_length)
     config = settings.net_cfg.resolve(BertConfig(**{**vars(config), "num_hidden_layers": depth}))
-    return config, weights, checkpoint.vocabulary, checkpoint.config["do_lower_case"]
+    return config, weights, checkpoint.vocabulary, checkpoint.config.get("do_lower_case", True)
 
 
 def from_scratch(settings, session):

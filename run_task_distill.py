@@ -5,8 +5,6 @@
 """
 from dataclasses import replace
 
-import mindspore as ms
-
 from src import checkpoint as checkpoints
 from src import metrics
 from src.config import TaskDistillConfig, parse, required
@@ -17,7 +15,7 @@ from src.errors import UserError, command
 from src.evaluate import evaluate
 from src.model.heads import Logits
 from src.model.loading import bert_config, description, parameter_count, task_network, without_dropout
-from src.runtime import compute_type, say
+from src.runtime import compute_type, say, set_seed
 from src.train.session import Session
 from src.train.stage import Stage
 
@@ -56,6 +54,18 @@ def check_teacher(settings, session, teacher):
                         f"labels or vocabulary differ (fine-tune it: python run_finetune.py --load_ckpt_path "
                         f"{settings.load_teacher_ckpt_path})")
     return results
+
+
+def check_student(settings, session, student):
+    """Refuse a student that cannot read the data or whose checkpoint belongs to another task."""
+    limits = (student.network.config, "load_td1_ckpt_path" if settings.load_td1_ckpt_path else "load_gd_ckpt_path",
+              settings.td_student_net_cfg.seq_length)
+    if settings.load_td1_ckpt_path:
+        session.data.check_model(student.checkpoint, *limits)
+    elif student.checkpoint:  # after general distillation: its head, if it has one, is replaced
+        session.data.check_rows(student.checkpoint, *limits)
+    else:
+        session.data.check_bounds(limits[0], "td_student_net_cfg", limits[2])
 
 
 def run_phase1(settings, session, teacher, student, student_description, vocabulary, kind):
@@ -125,12 +135,14 @@ def main():
     teacher_checkpoint, teacher_config, teacher = load_teacher(settings, session)
     models = {"teacher": check_teacher(settings, session, teacher)}
     kind = compute_type(settings.td_student_net_cfg.compute_type, session.device)
-    ms.set_seed(settings.seed)  # the student's random weights do not depend on what was built before
+    set_seed(settings.seed)  # the student's random weights do not depend on what was built before
     student = build_student(settings, teacher_checkpoint, teacher_config, session.data.num_labels, kind)
     say(f"student: {parameter_count(student.network):,} parameters, {student.network.config.num_hidden_layers} layers, started from "
         f"{student.start}")
+    check_student(settings, session, student)
+    session.run.save_settings(replace(settings, td_student_net_cfg=settings.td_student_net_cfg.filled(student.network.config)))
     student_description = description(student.network.config, session.data.task.name, session.data.labels, session.data.regression,
-                                      session.data.num_labels, teacher_checkpoint.config["do_lower_case"])
+                                      session.data.num_labels, teacher_checkpoint.config.get("do_lower_case", True))
     parts = (settings, session, teacher, student, student_description, teacher_checkpoint.vocabulary, kind)
 
     folder = session.run.join("phase1")

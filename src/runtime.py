@@ -51,10 +51,15 @@ def set_up(settings, seed):
             print("enable_graph_kernel: not available on CPU, ignored", flush=True)
         else:
             ms.set_context(enable_graph_kernel=True)
+    set_seed(seed)
+    return device
+
+
+def set_seed(seed):
+    """Seed MindSpore, NumPy and Python."""
     ms.set_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
-    return device
 
 
 def compute_type(name, device):
@@ -75,10 +80,14 @@ class RunFolder:
     def __init__(self, path, settings):
         self.path = path
         make_folder(path)
-        settings_module.save(settings, os.path.join(path, "config.yaml"))
+        self.save_settings(settings)
         print(settings_module.to_yaml(settings), flush=True)
         self._metrics = os.path.join(path, "metrics.jsonl")
         open(self._metrics, "w", encoding="utf-8").close()
+
+    def save_settings(self, settings):
+        """Write config.yaml, which `config.parse` reads back: the same command with it repeats the run."""
+        settings_module.save(settings, self.join("config.yaml"))
 
     def record(self, **values):
         """Append one line of JSON to metrics.jsonl, with the time in seconds since the epoch."""

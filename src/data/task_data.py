@@ -39,7 +39,7 @@ class TaskData:
         if known and self.info and known != self.info.vocab_sha256:
             raise UserError(f"{key}: the data was prepared with another vocabulary than {checkpoint.source} was trained with; "
                             f"run prepare_data.py with --vocab_file {checkpoint.source}/vocab.txt")
-        self._check_bounds(config, checkpoint.source, seq_length)
+        self.check_bounds(config, checkpoint.source, seq_length)
 
     def check_model(self, checkpoint, config, key, seq_length=None):
         """`check_rows`, and a `UserError` where the checkpoint's head was trained for other labels than this data's."""
@@ -56,7 +56,8 @@ class TaskData:
                             f"{', '.join(self.labels)}; if only the order differs, convert_checkpoint.py --task_name "
                             f"{self.task.name} puts it right")
 
-    def _check_bounds(self, config, source, seq_length):
+    def check_bounds(self, config, source, seq_length=None):
+        """Raise a `UserError` where a row is too long, or a token id too large, for a network of `config` (from `source`)."""
         limit = config.max_position_embeddings if not config.use_relative_positions else None
         for split, examples in {"train": self.train, **self.evals}.items():
             if examples is None:
@@ -108,6 +109,8 @@ def load_task_data(settings, train_dir, eval_dir, labels=()):
     info = records.DatasetInfo.load(train_dir or eval_dir)
     if info and tasks.get_task(info.task_name) != task:
         raise UserError(f"task_name: {train_dir or eval_dir} was prepared for {info.task_name}, not {task.name}")
+    if train_dir and eval_dir:
+        _check_prepared_alike(info, train_dir, records.DatasetInfo.load(eval_dir), eval_dir)
     regression, names = _head(task, info, getattr(settings, "task_type", "auto"))
     names = names or tuple(labels)
     if not regression and not names:
@@ -123,6 +126,16 @@ def load_task_data(settings, train_dir, eval_dir, labels=()):
     for split, examples in {"train": train, **evals}.items():
         _check_labels(examples, split, regression, names)
     return TaskData(task, regression, names, 1 if regression else len(names), train, evals, info)
+
+
+def _check_prepared_alike(train, train_dir, evaluation, eval_dir):
+    """Raise a `UserError` where two folders' `DatasetInfo`s (or None) number tokens or labels differently."""
+    if train is None or evaluation is None:
+        return
+    for name, what in (("task_name", "task"), ("vocab_sha256", "vocabulary"), ("head", "kind of labels"), ("labels", "label map")):
+        if getattr(train, name) != getattr(evaluation, name):
+            raise UserError(f"eval_data_dir: {eval_dir} was prepared with another {what} than {train_dir} (dataset.json: "
+                            f"{getattr(evaluation, name)} and {getattr(train, name)}); prepare both alike")
 
 
 def _check_labels(examples, split, regression, names):

@@ -18,6 +18,8 @@ class Student:
     projection: Projection
     start: str
     """What it started from, for the log."""
+    checkpoint: object = None
+    """The `Checkpoint` it started from, or None."""
 
 
 def student_layers(chosen, depth, teacher_depth):
@@ -53,7 +55,7 @@ def build_student(settings, teacher_checkpoint, teacher_config, num_labels, comp
     Raises:
         UserError: the checkpoint contradicts td_student_net_cfg, or student_init contradicts the paths given.
     """
-    path = settings.load_td1_ckpt_path or settings.load_gd_ckpt_path
+    checkpoint, path = None, settings.load_td1_ckpt_path or settings.load_gd_ckpt_path
     if path and settings.student_init != "auto":
         raise UserError(f"student_init: {settings.student_init} contradicts the checkpoint {path}; give only one of them")
     if path:
@@ -77,4 +79,4 @@ def build_student(settings, teacher_checkpoint, teacher_config, num_labels, comp
         fit = {name: value for name, value in weights.items() if name.startswith("fit_dense.")}
         if fit:
             checkpoints.assign(projection, fit, start)
-    return Student(network, projection, start)
+    return Student(network, projection, start, checkpoint)

@@ -10,7 +10,7 @@ import mindspore as ms
 from mindspore import nn, ops
 from mindspore.ops import operations as P
 
-from src.model.layers import Dense, Embedding, LayerNorm, RelativePositions, activation
+from src.model.layers import Dense, Embedding, LayerNorm, RelativePositions, Tanh, activation
 
 MASKED_SCORE = -10000.0  # added to the score of a padding token, as in the original BERT
 
@@ -144,9 +144,10 @@ class Pooler(nn.Cell):
     def __init__(self, config, compute_type):
         super().__init__()
         self.dense = Dense(config.hidden_size, config.hidden_size, config.initializer_range, compute_type)
+        self.tanh = Tanh()
 
     def construct(self, hidden_state):  # (B, S, H)
-        return ops.tanh(ops.cast(self.dense(hidden_state[:, 0]), ms.float32))  # (B, H)
+        return self.tanh(ops.cast(self.dense(hidden_state[:, 0]), ms.float32))  # (B, H)
 
 
 class Bert(nn.Cell):

@@ -79,6 +79,7 @@ class Evaluation(Callback):
 
     def _evaluate(self, stage, step):
         results = self.evaluate()
+        stage.train_step.set_train(True)  # evaluation has switched dropout off
         metric = next(iter(results))
         if self.best is None or results[metric] > self.best[metric]:
             self.best = {**results, "step": step}

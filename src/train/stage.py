@@ -4,6 +4,7 @@ import time
 import mindspore as ms
 import numpy as np
 
+from src.data.dataset import COLUMNS
 from src.errors import UserError
 from src.runtime import say
 from src.train.callbacks import Progress, save_checkpoint
@@ -34,12 +35,11 @@ class Stage:
         run (RunFolder): where metrics go.
         description (dict), vocabulary (sequence of str): saved beside every checkpoint.
         compute_type (mindspore.dtype): decides about loss scaling.
-        distributed (bool): average gradients over devices.
         sink_steps (int): > 0 lets the device pull this many batches at a time from its own queue.
     """
 
     def __init__(self, name, loss_network, batches, config, epochs, run, description, vocabulary=None,
-                 compute_type=ms.float32, distributed=False, sink_steps=0):
+                 compute_type=ms.float32, sink_steps=0):
         self.name = name
         self.loss_network = loss_network
         self.batches = batches
@@ -56,7 +56,7 @@ class Stage:
         optimizer = build_optimizer(loss_network.trainable_params(), config.optimizer_cfg.AdamWeightDecay, steps)
         self.learning_rate = optimizer.learning_rate
         self.train_step = TrainStep(loss_network, optimizer, build_loss_scale(config, compute_type),
-                                    float(config.max_grad_norm), self.accumulation, distributed)
+                                    float(config.max_grad_norm), self.accumulation)
         self.epoch = 0
         self.step_number = 0
         self._last = None
@@ -81,7 +81,6 @@ class Stage:
                 self._check_diverged()
             for callback in callbacks:
                 callback.on_epoch(self, self.epoch)
-            self.train_step.set_train(True)
         for callback in callbacks:
             callback.on_end(self)
         skipped = self.read_step()["skipped_steps"]
@@ -106,7 +105,7 @@ class Stage:
 
     def _sink_epoch(self):
         """The same through the device's queue; batches must all have one shape."""
-        names = [f"column_{index}" for index in range(len(self.batches.columns))]
+        names = [*COLUMNS, *self.batches.extra]
         dataset = ms.dataset.GeneratorDataset(lambda: iter(self.batches), names, shuffle=False)
         size = min(self.sink_steps, len(self.batches))
         pull = ms.data_sink(lambda *batch: self.train_step(True, *batch), dataset, sink_size=size)

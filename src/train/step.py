@@ -1,7 +1,6 @@
-"""The one train step: scale the loss, differentiate, reduce over devices, check for overflow, clip, update."""
+"""The one train step: scale the loss, differentiate, check for overflow, clip, update."""
 import mindspore as ms
 from mindspore import nn, ops
-from mindspore.communication import get_group_size
 from mindspore.ops import composite as C
 from mindspore.ops import operations as P
 
@@ -76,7 +75,6 @@ class TrainStep(nn.Cell):
         loss_scale (LossScale): multiplies the loss before differentiation.
         max_grad_norm (float): gradients are scaled down to this global L2 norm; 0 leaves them.
         accumulation_steps (int): batches averaged for one update.
-        distributed (bool): average gradients over all devices, once.
 
     Inputs:
         update (bool): a compile-time constant; False only adds this batch's gradients to the sum.
@@ -87,7 +85,7 @@ class TrainStep(nn.Cell):
         alone when it does not update), whether it was finite, and the number of steps skipped so far.
     """
 
-    def __init__(self, loss_network, optimizer, loss_scale, max_grad_norm=0.0, accumulation_steps=1, distributed=False):
+    def __init__(self, loss_network, optimizer, loss_scale, max_grad_norm=0.0, accumulation_steps=1):
         super().__init__(auto_prefix=False)
         self.loss_network = loss_network
         self.optimizer = optimizer
@@ -100,8 +98,6 @@ class TrainStep(nn.Cell):
         self.sums = ()
         if accumulation_steps > 1:
             self.sums = self.weights.clone(prefix="gradient_sum", init="zeros")
-        self.distributed = distributed
-        self.reduce = nn.DistributedGradReducer(self.weights, mean=True, degree=get_group_size()) if distributed else None
 
     def _apply(self, gradients):
         norm = ops.sqrt(ops.addn(self.map(_square_sum, gradients)))
@@ -127,8 +123,6 @@ class TrainStep(nn.Cell):
             return terms, norm, ops.isfinite(norm), self.loss_scale.skipped_steps
         if self.accumulation_steps > 1:
             gradients = self.sums
-        if self.distributed:
-            gradients = self.reduce(gradients)
         norm, finite, skipped = self._apply(gradients)
         if self.accumulation_steps > 1:
             self.map(_clear, self.sums)

@@ -1,0 +1,120 @@
+"""Times the operators that `src/model/layers.py` builds anew on CPU against MindSpore's own, forward and with gradient.
+
+    python benchmarks/kernels.py [--rows 512 --width 384 --intermediate 1536]
+
+The candidates of one operator take turns; the figures are medians of the later half, after MindSpore has settled on a number of
+threads. The largest difference from the same function in float64 stands beside each.
+"""
+import argparse
+import math
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import src  # noqa: E402, F401  sets MindSpore's log level before it is imported
+
+import mindspore as ms  # noqa: E402
+import numpy as np  # noqa: E402
+from mindspore import nn, ops  # noqa: E402
+from mindspore.ops import operations as P  # noqa: E402
+from scipy.special import erf  # noqa: E402
+
+from src.model.layers import Gelu, GeluNew, LayerNorm, Tanh  # noqa: E402
+
+EPSILON = 1e-12
+
+
+class Own(nn.Cell):
+    """One of MindSpore's operators."""
+
+    def __init__(self, operator):
+        super().__init__()
+        self.operator = operator
+
+    def construct(self, x):
+        return self.operator(x)
+
+
+class OwnLayerNorm(nn.Cell):
+    """MindSpore's fused LayerNorm with weight 1 and bias 0."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.weight = ms.Parameter(ops.ones(width, ms.float32), name="weight")
+        self.bias = ms.Parameter(ops.zeros(width, ms.float32), name="bias")
+        self.norm = P.LayerNorm(-1, -1, EPSILON)
+
+    def construct(self, x):
+        return self.norm(x, self.weight, self.bias)[0]
+
+
+class OwnErfGelu(nn.Cell):
+    """GELU with MindSpore's erf."""
+
+    def construct(self, x):
+        half = x * 0.5
+        return half + half * ops.erf(x * math.sqrt(0.5))
+
+
+class Gradient(nn.Cell):
+    """Gradients of input and weights for an upstream gradient of ones."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.weights = ms.ParameterTuple(network.trainable_params())
+        self.gradient = ops.GradOperation(get_all=True, get_by_list=len(self.weights) > 0)
+
+    def construct(self, x):
+        if len(self.weights) > 0:
+            return self.gradient(self.network, self.weights)(x)[0][0]
+        return self.gradient(self.network)(x)[0]
+
+
+def clock(networks, x, rounds):
+    """Median milliseconds of each network, taking turns."""
+    times = {name: [] for name in networks}
+    for _ in range(rounds):
+        for name, network in networks.items():
+            started = time.perf_counter()
+            network(x).asnumpy()
+            times[name].append(time.perf_counter() - started)
+    return {name: 1000 * float(np.median(values[rounds // 2:])) for name, values in times.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=512, help="tokens of a batch")
+    parser.add_argument("--width", type=int, default=384, help="hidden size")
+    parser.add_argument("--intermediate", type=int, default=1536, help="feed-forward size")
+    parser.add_argument("--rounds", type=int, default=100, help="calls of each candidate")
+    options = parser.parse_args()
+    ms.set_device("CPU")
+    ms.set_context(mode=ms.GRAPH_MODE)
+    generator = np.random.default_rng(0)
+    hidden = 3 * generator.standard_normal((options.rows, options.width), dtype=np.float32)
+    wide = 3 * generator.standard_normal((options.rows, options.intermediate), dtype=np.float32)
+    h, w = hidden.astype(np.float64), wide.astype(np.float64)
+    centred = h - h.mean(1, keepdims=True)
+    cases = {
+        "LayerNorm": (hidden, {"MindSpore": OwnLayerNorm(options.width), "ours": LayerNorm(options.width, EPSILON)},
+                      centred / np.sqrt((centred ** 2).mean(1, keepdims=True))),
+        "gelu (erf)": (wide, {"MindSpore": OwnErfGelu(), "ours": Gelu()}, 0.5 * w * (1 + erf(w / math.sqrt(2)))),
+        "gelu_new (tanh)": (wide, {"MindSpore": Own(P.GeLU()), "ours": GeluNew()},
+                            0.5 * w * (1 + np.tanh(math.sqrt(2 / math.pi) * (w + 0.044715 * w ** 3)))),
+        "tanh": (hidden, {"MindSpore": Own(P.Tanh()), "ours": Tanh()}, np.tanh(h)),
+    }
+    for title, (array, networks, exact) in cases.items():
+        x = ms.Tensor(array)
+        forward = clock(networks, x, options.rounds)
+        both = clock({name: Gradient(network) for name, network in networks.items()}, x, options.rounds)
+        for name, network in networks.items():
+            error = np.abs(network(x).asnumpy() - exact).max()
+            print(f"{title:16} {name:10} forward {forward[name]:6.2f} ms, gradient {both[name]:6.2f} ms, largest error {error:.1e}")
+        print(f"{title:16} ours is {forward['MindSpore'] / forward['ours']:.1f} times as fast forward, "
+              f"{both['MindSpore'] / both['ours']:.1f} times in the gradient", flush=True)
+
+
+if __name__ == "__main__":
+    main()

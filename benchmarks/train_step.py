@@ -1,0 +1,297 @@
+"""Times the two task-distillation train steps against the same steps in PyTorch and transformers, side by side in one run.
+
+    python benchmarks/train_step.py --teacher_dir TEACHER_DIR --data_dir DATA_DIR/sst-2
+
+Both sides get the same padded batches of one shuffled epoch, the same teacher and student (started from the teacher's layers),
+the same losses, clipping and AdamW, and as many threads as the machine has cores. They run in turns in two processes; the
+one that waits is stopped, so that its threads take no time. Dropout is 0 on both sides, so the losses must agree, which the
+script checks. TEACHER_DIR is a folder from convert_checkpoint.py, DATA_DIR/sst-2 one from prepare_data.py.
+"""
+import argparse
+import csv
+import glob
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+LEARNING_RATE, CLIP = 5e-5, 1.0
+
+
+# --- this project's side ----------------------------------------------------------------------------------------------
+
+class OurSide:
+    """The steps as `run_task_distill.py` builds them."""
+
+    def __init__(self, options):
+        from dataclasses import replace
+
+        import mindspore as ms
+
+        from src import checkpoint as checkpoints
+        from src.config import AdamWeightDecayConfig
+        from src.distill.distiller import Distiller, LossTerms, Projection
+        from src.model.heads import BertForSequence
+        from src.model.loading import bert_config, layer_weights, task_network, without_dropout
+        from src.train.optim import build_optimizer
+        from src.train.step import LossScale, TrainStep
+        ms.set_device("CPU")
+        ms.set_context(mode=ms.GRAPH_MODE)
+        self.ms = ms
+        checkpoint = checkpoints.load(options.teacher_dir)
+        config = without_dropout(replace(bert_config(checkpoint), hidden_act=options.hidden_act))
+        depth = config.num_hidden_layers
+        student_config = replace(config, num_hidden_layers=options.student_layers)
+        stride = depth // options.student_layers
+        teacher = task_network(checkpoint, config)
+        student = BertForSequence(student_config, checkpoint.num_labels)
+        checkpoints.assign(student, layer_weights(checkpoint.weights, range(stride - 1, depth, stride)), "teacher layers")
+        projection = Projection(config.hidden_size, config.hidden_size, 0.02)
+        networks = {"phase1": Distiller(student, LossTerms(attention_loss=1.0, hidden_loss=1.0), teacher, projection),
+                    "phase2": Distiller(student, LossTerms(soft_loss=1.0), teacher),
+                    "phase2 cached": Distiller(student, LossTerms(soft_loss=1.0), cached_logits=True)}
+        schedule = AdamWeightDecayConfig(learning_rate=LEARNING_RATE, end_learning_rate=LEARNING_RATE, warmup_ratio=0.0)
+        self.start = {parameter.name: parameter.asnumpy().copy() for parameter in student.get_parameters()}
+        self.student = student
+        self.steps = {name: TrainStep(network, build_optimizer(network.trainable_params(), schedule, 10 ** 9), LossScale(), CLIP)
+                      for name, network in networks.items()}
+        for step in self.steps.values():
+            step.set_train(True)
+        self.logits = np.zeros((10000, checkpoint.num_labels), np.float32)
+
+    def run(self, phase, batches):
+        """Seconds of one pass over the batches, and the first loss."""
+        step, first, started = self.steps[phase], None, time.perf_counter()
+        for batch in batches:
+            tensors = [self.ms.Tensor(column) for column in batch]
+            if phase == "phase2 cached":
+                tensors.append(self.ms.Tensor(self.logits[:len(batch[0])]))
+            terms, norm, _, _ = step(True, *tensors)
+            norm.asnumpy()  # wait for the step
+            first = float(terms[0].asnumpy()) if first is None else first
+        return time.perf_counter() - started, first
+
+    def matrix_share(self, phase, batches):
+        """Share of the kernels' time that MatMul and BatchMatMul take, by MindSpore's profiler."""
+        profiler = self.ms.profiler
+        with tempfile.TemporaryDirectory() as folder:
+            with profiler.profile(activities=[profiler.ProfilerActivity.CPU],
+                                  on_trace_ready=profiler.tensorboard_trace_handler(dir_name=folder)) as profile:
+                self.run(phase, batches)
+                profile.step()
+            (path,) = glob.glob(f"{folder}/*/FRAMEWORK/cpu_op_type_info_0.csv")
+            with open(path, encoding="utf-8") as file:
+                rows = [(row["op_type"], float(row["total_compute_time"])) for row in csv.DictReader(file)]
+        total = sum(value for _, value in rows)
+        largest = sorted(rows, key=lambda row: -row[1])[:6]
+        return (sum(value for name, value in rows if name in ("MatMul", "BatchMatMul")) / total,
+                [f"{name} {100 * value / total:.0f} %" for name, value in largest])
+
+
+# --- PyTorch's side ---------------------------------------------------------------------------------------------------
+
+class TorchSide:
+    """The same steps as an experienced user of PyTorch and transformers writes them."""
+
+    def __init__(self, options):
+        import torch
+        from transformers import BertConfig, BertForSequenceClassification
+        from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+        from src import checkpoint as checkpoints
+
+        def scores_attention(module, query, key, value, mask, scaling=None, dropout=0.0, **_):
+            """Attention that returns its scores before softmax, as TinyBERT distils them, in place of probabilities."""
+            scores = torch.matmul(query, key.transpose(-1, -2)) * query.shape[-1] ** -0.5 + mask
+            context = torch.matmul(torch.softmax(scores, -1), value)
+            return context.transpose(1, 2).contiguous(), scores
+
+        ALL_ATTENTION_FUNCTIONS.register("scores", scores_attention)
+        torch.set_num_threads(os.cpu_count())
+        self.torch = torch
+        checkpoint = checkpoints.load(options.teacher_dir)
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoints.write_huggingface(folder, checkpoint)
+            config = BertConfig.from_pretrained(folder, hidden_act=options.hidden_act, hidden_dropout_prob=0.0,
+                                                attention_probs_dropout_prob=0.0, attn_implementation="scores")
+            self.teacher = BertForSequenceClassification.from_pretrained(folder, config=config).eval()
+            self.student = BertForSequenceClassification.from_pretrained(folder, config=config).train()
+        self.stride = config.num_hidden_layers // options.student_layers
+        self.student.bert.encoder.layer = self.student.bert.encoder.layer[self.stride - 1::self.stride]
+        self.projection = torch.nn.Linear(config.hidden_size, config.hidden_size)
+        torch.nn.init.eye_(self.projection.weight)
+        torch.nn.init.zeros_(self.projection.bias)
+        self.parameters = {"phase1": [*self.student.parameters(), *self.projection.parameters()],
+                           "phase2": list(self.student.parameters())}
+        self.optimizers = {phase: torch.optim.AdamW(values, lr=LEARNING_RATE, eps=1e-6, weight_decay=0.01)
+                           for phase, values in self.parameters.items()}
+
+    def _mask(self, input_mask):
+        return (1.0 - input_mask[:, None, None, :].float()) * -10000.0
+
+    def _forward(self, model, batch):
+        """logits, hidden states and attention scores of one model."""
+        ids, mask, segments, _ = batch
+        added = self._mask(mask)
+        state = model.bert.embeddings(input_ids=ids, token_type_ids=segments)
+        states, scores = [state], []
+        for layer in model.bert.encoder.layer:
+            attended, score = layer.attention.self(state, added)[:2]
+            state = layer.attention.output(attended, state)
+            state = layer.output(layer.intermediate(state), state)
+            states.append(state)
+            scores.append(score)
+        return model.classifier(model.bert.pooler(state)), states, scores
+
+    def _loss(self, phase, batch):
+        torch = self.torch
+        with torch.no_grad():
+            logits_t, states_t, scores_t = self._forward(self.teacher, batch)
+        logits, states, scores = self._forward(self.student, batch)
+        if phase == "phase2":
+            return -(torch.softmax(logits_t, -1) * torch.log_softmax(logits, -1)).mean()
+        keys = batch[1][:, None, None, :].float()
+        mse, loss = torch.nn.functional.mse_loss, 0.0
+        for student, teacher in zip(scores, scores_t[self.stride - 1::self.stride]):
+            loss = loss + mse(student * keys, teacher * keys)
+        for student, teacher in zip(states, states_t[::self.stride]):
+            loss = loss + mse(self.projection(student), teacher)
+        return loss
+
+    def run(self, phase, batches):
+        """Seconds of one pass over the batches, and the first loss."""
+        first, started = None, time.perf_counter()
+        for batch in batches:
+            loss = self._loss(phase, [self.torch.from_numpy(column).long() for column in batch])
+            self.optimizers[phase].zero_grad(set_to_none=True)
+            loss.backward()
+            self.torch.nn.utils.clip_grad_norm_(self.parameters[phase], CLIP)
+            self.optimizers[phase].step()
+            first = loss.item() if first is None else first
+        return time.perf_counter() - started, first
+
+
+# --- the two in turns -------------------------------------------------------------------------------------------------
+
+def work(side, options):
+    """A worker: reads one request a line, answers one JSON line."""
+    worker = {"ours": OurSide, "torch": TorchSide}[side](options)
+    with np.load(options.batches) as file:
+        count = len(file.files) // 4
+        batches = [[file[f"{index}_{column}"] for column in range(4)] for index in range(count)]
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer = getattr(worker, request["call"])(request["phase"], batches)
+        print("answer " + json.dumps(answer), flush=True)
+
+
+class Worker:
+    """One side in a process of its own, stopped while it waits."""
+
+    def __init__(self, side, options):
+        arguments = [sys.executable, os.path.abspath(__file__), "--worker", side, "--batches", options.batches]
+        for name in ("teacher_dir", "data_dir", "hidden_act", "student_layers"):
+            arguments += [f"--{name}", str(getattr(options, name))]
+        self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, call, phase):
+        """The worker's answer to one request."""
+        os.kill(self.process.pid, signal.SIGCONT)
+        self.process.stdin.write(json.dumps({"call": call, "phase": phase}) + "\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith("answer "):
+                os.kill(self.process.pid, signal.SIGSTOP)
+                return json.loads(line[7:])
+        raise RuntimeError("a worker ended before it answered; its error is above")
+
+    def close(self):
+        """End the process."""
+        os.kill(self.process.pid, signal.SIGCONT)
+        self.process.kill()
+        self.process.wait()
+
+
+def save_batches(options):
+    """Write the first batches of one shuffled epoch to options.batches; returns their padded lengths."""
+    from src.data.dataset import Batches
+    from src.data.records import find_split, read_records
+    examples = read_records(*find_split(options.data_dir, "train"))
+    chosen = []
+    for batch in Batches(examples, options.batch_size, (16, 32, 64, 128), shuffle=True, drop_remainder=True, seed=1):
+        chosen.append(batch)
+        if len(chosen) == options.steps:
+            break
+    np.savez(options.batches, **{f"{index}_{column}": value for index, batch in enumerate(chosen)
+                                 for column, value in enumerate(batch)})
+    return [batch[0].shape[1] for batch in chosen]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--teacher_dir", required=True, help="the teacher, a folder from convert_checkpoint.py")
+    parser.add_argument("--data_dir", required=True, help="the task's records, a folder from prepare_data.py")
+    parser.add_argument("--batch_size", type=int, default=32, help="rows of a batch")
+    parser.add_argument("--steps", type=int, default=20, help="batches of a round")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each side, after one that warms up")
+    parser.add_argument("--student_layers", type=int, default=3, help="layers of the student; must divide the teacher's")
+    parser.add_argument("--hidden_act", default="gelu", choices=("gelu", "gelu_new"),
+                        help="activation of both networks on both sides")
+    parser.add_argument("--worker", choices=("ours", "torch"), help=argparse.SUPPRESS)
+    parser.add_argument("--batches", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        work(options.worker, options)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        options.batches = os.path.join(folder, "batches.npz")
+        compare(options, save_batches(options))
+
+
+def cpu_name():
+    """The processor's name as Linux gives it."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def compare(options, lengths):
+    """Run both sides in turns and print the table."""
+    tokens = ", ".join(f"{lengths.count(length)} x {length}" for length in sorted(set(lengths)))
+    print(f"{cpu_name()}, {os.cpu_count()} cores; batch {options.batch_size}, {options.steps} batches (count x padded length: "
+          f"{tokens}), {options.hidden_act}, {options.rounds} rounds in turns")
+    workers = {side: Worker(side, options) for side in ("ours", "torch")}
+    try:
+        for phase in ("phase1", "phase2"):
+            losses = {side: worker.ask("run", phase)[1] for side, worker in workers.items()}  # compiles and warms up
+            if phase == "phase1" and abs(losses["ours"] / losses["torch"] - 1) > 1e-3:
+                raise SystemExit(f"the two sides do not compute the same loss: {losses}")
+            times = {side: [] for side in workers}
+            for _ in range(options.rounds):
+                for side, worker in workers.items():
+                    times[side].append(worker.ask("run", phase)[0] / options.steps)
+            ours, other = (float(np.median(times[side])) for side in ("ours", "torch"))
+            share, largest = workers["ours"].ask("matrix_share", phase)
+            print(f"{phase}: ours {1000 * ours:.0f} ms a step, PyTorch {1000 * other:.0f} ms, {other / ours:.2f} times faster; "
+                  f"matrix products are {100 * share:.0f} % of our kernels' time ({', '.join(largest)})", flush=True)
+            if phase == "phase2":
+                workers["ours"].ask("run", "phase2 cached")
+                cached = [workers["ours"].ask("run", "phase2 cached")[0] / options.steps for _ in range(options.rounds)]
+                cached = float(np.median(cached))
+                print(f"phase2 with the teacher's logits cached (the default): ours {1000 * cached:.0f} ms a step, "
+                      f"{other / cached:.2f} times faster than PyTorch with its teacher in the step", flush=True)
+    finally:
+        for worker in workers.values():
+            worker.close()
+
+
+if __name__ == "__main__":
+    main()
