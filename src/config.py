@@ -480,7 +480,9 @@ def _keys(config_class, prefix=""):
 
 def _unknown_key(key, config_class, where):
     known = list(_keys(config_class))
-    close = difflib.get_close_matches(key, known, n=1) or [name for name in known if name.endswith("." + key)][:1]
+    last_parts = {name.rpartition(".")[2]: name for name in reversed(known)}
+    close = (difflib.get_close_matches(key, known, n=1) or [name for name in known if name.endswith("." + key)][:1]
+             or [last_parts[part] for part in difflib.get_close_matches(key.rpartition(".")[2], last_parts, n=1)])
     hint = f"; did you mean {close[0]}?" if close else "; --help lists the known ones"
     return UserError(f"{where}: unknown setting '{key}'{hint}")
 

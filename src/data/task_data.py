@@ -1,4 +1,5 @@
 """A task's rows and labels as a run sees them, and the checks that a model belongs to them."""
+import os
 import re
 from dataclasses import dataclass
 
@@ -118,7 +119,7 @@ def load_task_data(settings, train_dir, eval_dir, labels=()):
     files = _split_files(train_dir, ("train",), settings) if train_dir else {}
     if eval_dir:
         files.update(_split_files(eval_dir, tuple(split for split, _ in task.eval_splits), settings))
-    if "train" in files and files["train"] == files.get("eval"):
+    if "train" in files and "eval" in files and _real(files["train"]) & _real(files["eval"]):
         raise UserError(f"eval_data_dir: {eval_dir} would train and evaluate on the same files; name them train.* and eval.*, or put "
                         f"them into two folders")
     splits = {split: records.read_records(*found, settings.schema_dir) for split, found in files.items()}
@@ -126,6 +127,11 @@ def load_task_data(settings, train_dir, eval_dir, labels=()):
     for split, examples in {"train": train, **evals}.items():
         _check_labels(examples, split, regression, names)
     return TaskData(task, regression, names, 1 if regression else len(names), train, evals, info)
+
+
+def _real(found):
+    """The files of `find_split`'s answer, however their folder was spelled."""
+    return {os.path.realpath(path) for path in found[0]}
 
 
 def _check_prepared_alike(train, train_dir, evaluation, eval_dir):

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# From nothing to a distilled network and a table of results; see scripts/quick_start.py for the steps.
+set -euo pipefail
+# shellcheck source=scripts/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+need_python requirements.txt
+export GLOG_v="${GLOG_v:-3}"
+cd "$root"
+exec "$python" -m scripts.quick_start "$@"

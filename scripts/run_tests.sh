@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# All tests: bash scripts/run_tests.sh [pytest's arguments].
+set -euo pipefail
+# shellcheck source=scripts/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+need_python requirements-dev.txt
+export GLOG_v="${GLOG_v:-3}"
+cd "$root"
+exec "$python" -m pytest "$@"

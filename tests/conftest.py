@@ -1,0 +1,18 @@
+"""CPU, graph mode, quiet logs: before MindSpore is imported anywhere."""
+import os
+import sys
+
+os.environ.setdefault("GLOG_v", "3")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import mindspore as ms  # noqa: E402
+import pytest  # noqa: E402
+
+ms.set_device("CPU")
+ms.set_context(mode=ms.GRAPH_MODE)
+
+
+@pytest.fixture(autouse=True)
+def same_seed_for_every_test():
+    ms.set_seed(1)

@@ -1,0 +1,178 @@
+"""What a task's folder must hold, and which models belong to it."""
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from src import checkpoint as checkpoints
+from src.data.records import Examples
+from src.data.task_data import load_task_data
+from src.errors import UserError
+from src.model.loading import bert_config
+from tests.helpers import VOCABULARY, make_examples, refuses, save_network, tiny_network, write_info, write_split
+
+
+def settings_for(task="sst-2", **changes):
+    return SimpleNamespace(**{"task_name": task, "dataset_type": "auto", "schema_dir": "", "task_type": "auto", **changes})
+
+
+def refused(*arguments, **settings):
+    with pytest.raises(UserError) as error:
+        load_task_data(settings_for(**settings), *map(str, arguments))
+    return error
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """SST-2 as prepare_data.py leaves it: 12 training rows and 7 others."""
+    folder = tmp_path_factory.mktemp("sst-2")
+    write_split(folder, "train", make_examples(12, 20))
+    write_split(folder, "eval", make_examples(7, 18, seed=1))
+    write_info(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    return load_task_data(settings_for(), str(folder), str(folder))
+
+
+def test_prepared_folder_serves_both_splits(data):
+    assert (len(data.train), {split: len(rows) for split, rows in data.evals.items()}) == (12, {"eval": 7})
+    assert (data.labels, data.num_labels, data.regression) == (("negative", "positive"), 2, False)
+    batches = data.eval_batches(3)["eval"]
+    assert sum(len(batch[0]) for batch in batches) == 7  # the last, smaller batch too
+
+
+def test_without_training_only_evaluation_rows_are_read(folder):
+    data = load_task_data(settings_for(), "", str(folder))
+    assert data.train is None and len(data.evals["eval"]) == 7
+
+
+def test_regression_has_one_output_and_fractional_labels(tmp_path):
+    write_split(tmp_path, "train", make_examples(6, 10, regression=True), regression=True)
+    data = load_task_data(settings_for("STS-B"), str(tmp_path), "")
+    assert data.regression and data.num_labels == 1 and data.labels == () and data.train.labels.dtype == np.float32
+    assert data.evals == {}
+
+
+@pytest.mark.parametrize("mismatched", [False, True])
+def test_mnlis_second_dev_set_is_optional(tmp_path, mismatched):
+    write_split(tmp_path, "train", make_examples(6, 10))
+    write_split(tmp_path, "eval", make_examples(5, 10))
+    if mismatched:
+        write_split(tmp_path, "eval_mm", make_examples(4, 10))
+    evals = load_task_data(settings_for("mnli"), str(tmp_path), str(tmp_path)).evals
+    assert {split: len(rows) for split, rows in evals.items()} == ({"eval": 5, "eval_mm": 4} if mismatched else {"eval": 5})
+
+
+def test_published_folders_one_a_split_serve_whatever_their_names(tmp_path):
+    write_split(tmp_path / "a", "records", make_examples(6, 10))
+    write_split(tmp_path / "b", "records", make_examples(5, 10, seed=2))
+    data = load_task_data(settings_for("mnli"), str(tmp_path / "a"), str(tmp_path / "b"))
+    assert len(data.train) == 6 and {split: len(rows) for split, rows in data.evals.items()} == {"eval": 5}
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+def test_training_and_evaluating_on_the_same_files_is_refused(tmp_path):
+    write_split(tmp_path, "records", make_examples(6, 10))
+    refuses(refused(tmp_path, tmp_path), "eval_data_dir", "the same files")
+    refuses(refused(tmp_path, f"{tmp_path}/."), "eval_data_dir", "the same files")
+
+
+def test_another_tasks_folder_is_refused(folder):
+    refuses(refused(folder, folder, task="QNLI"), "task_name", "prepared for SST-2", "not QNLI")
+
+
+def test_evaluation_folder_of_another_vocabulary_or_task_is_refused(folder, tmp_path):
+    write_split(tmp_path / "x", "eval", make_examples(5, 10))
+    write_info(tmp_path / "x", vocabulary=VOCABULARY[::-1])
+    refuses(refused(folder, tmp_path / "x"), "eval_data_dir", "vocabulary")
+    write_info(tmp_path / "x", task="CoLA", labels=("unacceptable", "acceptable"))
+    refuses(refused(folder, tmp_path / "x"), "CoLA")
+
+
+def test_wrong_kind_of_task_is_refused(folder):
+    refuses(refused(folder, folder, task_type="regression"), "task_type", "SST-2 is a classification task")
+
+
+def test_labels_outside_the_map_are_refused(tmp_path):
+    examples = make_examples(6, 10)
+    examples.labels[3] = 2
+    write_split(tmp_path, "train", examples)
+    refuses(refused(tmp_path, ""), "train records", "to 2", "2 labels negative, positive")
+
+
+def test_unlabelled_rows_are_refused(tmp_path):
+    examples = make_examples(6, 10)
+    write_split(tmp_path, "train", Examples(examples.input_ids, examples.segment_ids, examples.offsets, None))
+    refuses(refused(tmp_path, ""), "train records", "-1")
+
+
+@pytest.mark.parametrize("task,regression,word", [("sst-2", True, "fractional"), ("sts-b", False, "whole-number")])
+def test_labels_of_the_other_kind_are_refused(tmp_path, task, regression, word):
+    write_split(tmp_path, "train", make_examples(6, 10, regression=regression), regression=regression)
+    refuses(refused(tmp_path, "", task=task), word)
+
+
+def test_own_data_needs_a_prepared_folder(tmp_path):
+    write_split(tmp_path, "train", make_examples(6, 10))
+    refuses(refused(tmp_path, "", task="custom"), "custom", "prepare_data.py")
+    write_info(tmp_path, "custom", labels=("a", "b"))
+    assert load_task_data(settings_for("custom"), str(tmp_path), "").labels == ("a", "b")
+
+
+def test_unknown_task_and_missing_folder_are_refused(tmp_path):
+    refuses(refused(tmp_path, "", task="glue"), "unknown task 'glue'", "SST-2")
+    refuses(refused(tmp_path / "none", ""), "none", "does not exist")
+
+
+# --- does the model belong to the data --------------------------------------------------------------------------------
+
+def check(data, folder, seq_length=None, labels=2, network=None, **saved):
+    """`check_model` on a saved tiny network; `network` changes its architecture."""
+    path = save_network(folder, tiny_network(1, labels=labels, num_hidden_layers=1, **(network or {})), **saved)
+    checkpoint = checkpoints.load(path)
+    data.check_model(checkpoint, bert_config(checkpoint), "load_teacher_ckpt_path", seq_length)
+
+
+def refused_model(data, folder, *arguments, **keywords):
+    with pytest.raises(UserError) as error:
+        check(data, folder, *arguments, **keywords)
+    return error
+
+
+def test_fitting_model_passes_whatever_the_labels_spelling(data, tmp_path):
+    check(data, tmp_path / "a")
+    check(data, tmp_path / "b", labels=2, task="SST-2")
+    check(data, tmp_path / "c", **{"id2label": {"0": "Negative", "1": "POSITIVE"}})
+    check(data, tmp_path / "d", **{"id2label": {"0": "LABEL_0", "1": "LABEL_1"}})
+
+
+def test_labels_in_another_order_are_refused(data, tmp_path):
+    refuses(refused_model(data, tmp_path, id2label={"0": "positive", "1": "negative"}), "load_teacher_ckpt_path", "positive, negative",
+            "negative, positive", "convert_checkpoint.py")
+
+
+def test_another_vocabulary_is_refused(data, tmp_path):
+    refuses(refused_model(data, tmp_path, vocabulary=VOCABULARY[:-1] + ("other",)), "load_teacher_ckpt_path", "another vocabulary",
+            "vocab.txt")
+
+
+def test_too_few_word_rows_are_refused(data, tmp_path):
+    refuses(refused_model(data, tmp_path, network={"vocab_size": 20}, vocabulary=None), "token id", "vocabulary of 20")
+
+
+def test_rows_longer_than_the_positions_or_seq_length_are_refused(data, tmp_path):
+    refuses(refused_model(data, tmp_path / "a", network={"max_position_embeddings": 16}), "20 tokens", "positions for 16",
+            "--max_seq_length 16")
+    refuses(refused_model(data, tmp_path / "b", seq_length=19), "seq_length allows 19")
+    check(data, tmp_path / "c", seq_length=20)
+    check(data, tmp_path / "d", network={"max_position_embeddings": 16, "use_relative_positions": True})
+
+
+def test_number_and_kind_of_outputs_must_fit(data, tmp_path):
+    refuses(refused_model(data, tmp_path / "a", labels=3, **{"id2label": {str(i): f"LABEL_{i}" for i in range(3)}}), "3 output(s)",
+            "2 classes")
+    refuses(refused_model(data, tmp_path / "b", problem_type="regression"), "regression", "2 classes")

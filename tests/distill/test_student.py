@@ -1,0 +1,125 @@
+"""Where a student's weights come from."""
+import mindspore as ms
+import numpy as np
+import pytest
+
+from src import checkpoint as checkpoints
+from src.config import NetConfig, Phase1Config, TaskDistillConfig
+from src.distill.student import build_student, student_layers
+from src.errors import UserError
+from tests.helpers import refuses, save_network, tiny_network, weights_of
+
+LAYER = "bert.encoder.layers.{}.attention.query.weight"
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A 4-layer teacher with two labels, as loaded."""
+    return checkpoints.load(save_network(tmp_path_factory.mktemp("teacher"), tiny_network(1, labels=2, num_hidden_layers=4)))
+
+
+def build(teacher, num_labels=2, student=None, **settings):
+    """A student beside `teacher`; `student` holds keys of td_student_net_cfg."""
+    settings = TaskDistillConfig(td_student_net_cfg=NetConfig(**(student or {"num_hidden_layers": 2})), **settings)
+    return build_student(settings, teacher, tiny_network(1, labels=2, num_hidden_layers=4).config, num_labels, ms.float32)
+
+
+def test_teacher_layers_copies_the_last_layer_of_each_group_and_everything_else(teacher):
+    student = build(teacher, student_init="teacher_layers")
+    weights = weights_of(student.network)
+    for new, old in ((0, 1), (1, 3)):
+        np.testing.assert_array_equal(weights[LAYER.format(new)], teacher.weights[LAYER.format(old)])
+    for name in ("bert.embeddings.word_embeddings.weight", "bert.pooler.dense.bias", "classifier.weight"):
+        np.testing.assert_array_equal(weights[name], teacher.weights[name])
+    assert student.start == "the teacher's layers 1, 3"
+
+
+def test_student_layers_chooses_the_layers(teacher):
+    weights = weights_of(build(teacher, student_init="teacher_layers", student_layers=(2, 0)).network)
+    np.testing.assert_array_equal(weights[LAYER.format(0)], teacher.weights[LAYER.format(2)])
+    np.testing.assert_array_equal(weights[LAYER.format(1)], teacher.weights[LAYER.format(0)])
+
+
+@pytest.mark.parametrize("depth,teacher_depth,expected", [(4, 12, (2, 5, 8, 11)), (6, 12, (1, 3, 5, 7, 9, 11)), (3, 3, (0, 1, 2))])
+def test_layers_copied_by_default(depth, teacher_depth, expected):
+    assert student_layers((), depth, teacher_depth) == expected
+
+
+@pytest.mark.parametrize("chosen", [(0, 1, 2), (0, 4), (0,)])
+def test_wrong_number_of_layers_or_layers_the_teacher_lacks_are_refused(chosen):
+    with pytest.raises(UserError) as error:
+        student_layers(chosen, 2, 4)
+    refuses(error, "student_layers", "needs 2 numbers from 0 to 3")
+
+
+@pytest.mark.parametrize("name,value", [("hidden_size", 8), ("intermediate_size", 48), ("max_position_embeddings", 16)])
+def test_teacher_layers_of_other_widths_are_refused(teacher, name, value):
+    with pytest.raises(UserError) as error:
+        build(teacher, student={"num_hidden_layers": 2, name: value}, student_init="teacher_layers")
+    refuses(error, f"td_student_net_cfg.{name} is {value}")
+
+
+def test_general_distillation_checkpoint_brings_its_own_projection_and_architecture(teacher, tmp_path):
+    general = tiny_network(2, labels=2, num_hidden_layers=2, hidden_size=12)
+    fit = {"fit_dense.weight": np.full((16, 12), 0.5, np.float32), "fit_dense.bias": np.arange(16, dtype=np.float32)}
+    encoder = {name: value for name, value in weights_of(general).items() if not name.startswith("classifier.")}
+    checkpoints.save(tmp_path, {**encoder, **fit}, checkpoints.load(save_network(tmp_path / "x", general)).config, None)
+    student = build(teacher, student={"num_hidden_layers": None}, load_gd_ckpt_path=str(tmp_path))
+    assert student.network.config.hidden_size == 12 and student.start == str(tmp_path)
+    np.testing.assert_array_equal(student.projection.fit_dense.weight.asnumpy(), fit["fit_dense.weight"])
+    np.testing.assert_array_equal(student.projection.fit_dense.bias.asnumpy(), fit["fit_dense.bias"])
+    np.testing.assert_array_equal(weights_of(student.network)[LAYER.format(1)], encoder[LAYER.format(1)])
+
+
+def test_phase_1_checkpoint_counts_before_the_general_one_and_keeps_its_classifier(teacher, tmp_path):
+    first, general = tiny_network(3, labels=2), tiny_network(4, labels=2)
+    student = build(teacher, load_td1_ckpt_path=save_network(tmp_path / "td1", first), load_gd_ckpt_path=save_network(tmp_path / "gd", general))
+    for name, value in weights_of(student.network).items():
+        np.testing.assert_array_equal(value, weights_of(first)[name])
+
+
+def test_classifier_of_another_task_is_left_out(teacher, tmp_path):
+    other = tiny_network(5, labels=3)
+    student = build(teacher, load_gd_ckpt_path=save_network(tmp_path, other, labels=("a", "b", "c")))
+    weights = weights_of(student.network)
+    assert weights["classifier.weight"].shape == (2, 16)
+    np.testing.assert_array_equal(weights[LAYER.format(0)], weights_of(other)[LAYER.format(0)])
+
+
+def test_yaml_that_contradicts_the_student_checkpoint_names_the_field(teacher, tmp_path):
+    path = save_network(tmp_path, tiny_network(5, labels=2))
+    with pytest.raises(UserError) as error:
+        build(teacher, student={"intermediate_size": 99}, load_gd_ckpt_path=path)
+    refuses(error, "td_student_net_cfg.intermediate_size is 99", path, "has 24")
+
+
+def test_student_init_beside_a_checkpoint_is_refused(teacher, tmp_path):
+    with pytest.raises(UserError) as error:
+        build(teacher, load_gd_ckpt_path=str(tmp_path), student_init="random")
+    refuses(error, "student_init", str(tmp_path))
+
+
+def test_other_number_of_heads_is_refused_only_with_the_attention_loss(teacher):
+    heads = {"num_hidden_layers": 2, "num_attention_heads": 4}
+    with pytest.raises(UserError) as error:
+        build(teacher, student=heads)
+    refuses(error, "num_attention_heads is 4", "2")
+    assert build(teacher, student=heads, phase1_cfg=Phase1Config(attention_loss=False)).network.config.num_attention_heads == 4
+
+
+def test_random_weights_depend_on_the_seed_alone(teacher):
+    def weights(seed, build_something_first):
+        ms.set_seed(99)
+        if build_something_first:
+            tiny_network(1, num_hidden_layers=1)
+        ms.set_seed(seed)
+        return weights_of(build(teacher).network)
+    one, same, other = weights(7, False), weights(7, True), weights(8, False)
+    np.testing.assert_array_equal(one[LAYER.format(0)], same[LAYER.format(0)])
+    assert not np.array_equal(one[LAYER.format(0)], other[LAYER.format(0)])
+    assert not np.array_equal(one[LAYER.format(0)], one[LAYER.format(1)])
+
+
+def test_student_without_keys_of_its_own_resembles_the_teacher(teacher):
+    config = build(teacher, student={"num_hidden_layers": 2, "hidden_dropout_prob": 0.3}).network.config
+    assert (config.num_hidden_layers, config.hidden_dropout_prob, config.hidden_size, config.vocab_size) == (2, 0.3, 16, 40)

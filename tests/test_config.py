@@ -1,0 +1,236 @@
+"""Settings from defaults, YAML and the command line."""
+import dataclasses
+import typing
+
+import pytest
+import yaml
+
+from src import config as settings_module
+from src.config import BertConfig, EvaluateConfig, FinetuneConfig, NetConfig, PrepareConfig, TaskDistillConfig, parse, to_yaml
+from src.errors import UserError
+from tests.helpers import refuses
+
+
+@pytest.fixture
+def yaml_file(tmp_path):
+    def write(text):
+        path = tmp_path / "settings.yaml"
+        path.write_text(text)
+        return str(path)
+    return write
+
+
+def settings_of(*arguments, config_class=TaskDistillConfig):
+    return parse(config_class, [str(item) for item in arguments])[0]
+
+
+def refused(*arguments, config_class=TaskDistillConfig):
+    with pytest.raises(UserError) as error:
+        settings_of(*arguments, config_class=config_class)
+    assert "\n" not in str(error.value) and "Traceback" not in str(error.value)
+    return error
+
+
+def leaves(config_class, prefix=""):
+    hints = typing.get_type_hints(config_class)
+    for item in dataclasses.fields(config_class):
+        if dataclasses.is_dataclass(hints[item.name]):
+            yield from leaves(hints[item.name], f"{prefix}{item.name}.")
+        else:
+            yield prefix + item.name
+
+
+# --- precedence -------------------------------------------------------------------------------------------------------
+
+def test_without_arguments_every_setting_is_its_default():
+    assert settings_of() == TaskDistillConfig()
+
+
+def test_yaml_changes_only_what_it_lists(yaml_file):
+    path = yaml_file("task_name: sst-2\nphase1_cfg:\n  batch_size: 8\n")
+    settings = settings_of("--config_path", path)
+    expected = dataclasses.replace(TaskDistillConfig(), config_path=path, task_name="sst-2",
+                                   phase1_cfg=dataclasses.replace(TaskDistillConfig().phase1_cfg, batch_size=8))
+    assert settings == expected
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_command_line_beats_yaml_in_any_order(yaml_file, order):
+    file = ["--config_path", yaml_file("seed: 1\nlog_step: 7\nphase2_cfg:\n  batch_size: 8\n  temperature: 2\n")]
+    own = ["--seed", "2", "--phase2_cfg.batch_size=16"]
+    settings = settings_of(*(file + own if order else own + file))
+    assert (settings.seed, settings.log_step, settings.phase2_cfg.batch_size, settings.phase2_cfg.temperature) == (2, 7, 16, 2.0)
+
+
+def test_a_phases_other_defaults_survive_one_nested_key(yaml_file):
+    """Phase 2's own learning rate, not the optimizer class's."""
+    nested = "phase2_cfg.optimizer_cfg.AdamWeightDecay"
+    assert settings_of(f"--{nested}.weight_decay", "0.1").phase2_cfg.optimizer_cfg.AdamWeightDecay.learning_rate == 2e-5
+    path = yaml_file("phase2_cfg:\n  optimizer_cfg:\n    AdamWeightDecay:\n      weight_decay: 0.1\n")
+    optimizer = settings_of("--config_path", path).phase2_cfg.optimizer_cfg.AdamWeightDecay
+    assert (optimizer.weight_decay, optimizer.learning_rate) == (0.1, 2e-5)
+
+
+@pytest.mark.parametrize("config_class", [TaskDistillConfig, FinetuneConfig, EvaluateConfig, PrepareConfig])
+def test_yaml_written_by_the_program_is_read_back_the_same(yaml_file, config_class):
+    settings = settings_of("--task_name", "mnli", config_class=config_class)
+    again = settings_of("--config_path", yaml_file(to_yaml(settings)), config_class=config_class)
+    assert dataclasses.replace(again, config_path="") == settings
+
+
+def test_saved_yaml_holds_nested_changes(tmp_path):
+    settings = settings_of("--phase1_cfg.batch_size", "5", "--bucket_boundaries", "[8, 24]", "--student_layers", "[1,3]")
+    settings_module.save(settings, str(tmp_path / "config.yaml"))
+    written = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert written["phase1_cfg"]["batch_size"] == 5 and written["bucket_boundaries"] == [8, 24] and written["student_layers"] == [1, 3]
+    assert settings_of("--config_path", tmp_path / "config.yaml").bucket_boundaries == (8, 24)
+
+
+# --- spellings --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("word,value", [("True", True), ("true", True), ("TRUE", True), ("False", False), ("FALSE", False), ("false", False)])
+def test_booleans_in_any_case_on_the_command_line_and_in_yaml(yaml_file, word, value):
+    assert settings_of("--do_shuffle", word).do_shuffle is value
+    assert settings_of("--enable_buckets=" + word).enable_buckets is value
+    assert settings_of("--phase1_cfg.attention_loss", word).phase1_cfg.attention_loss is value
+    path = yaml_file(f'do_shuffle: "{word}"\nphase1_cfg:\n  hidden_loss: "{word}"\n')
+    assert settings_of("--config_path", path).do_shuffle is value
+    assert settings_of("--config_path", path).phase1_cfg.hidden_loss is value
+
+
+def test_flag_alone_means_true():
+    settings = settings_of("--enable_graph_kernel", "--seed", "3", "--enable_data_sink")
+    assert settings.enable_graph_kernel and settings.enable_data_sink and settings.seed == 3
+
+
+@pytest.mark.parametrize("old,new", [("save_checkpoint_step", "save_ckpt_step"), ("save_checkpoint_steps", "save_ckpt_step"),
+                                     ("td_phase1_epoch", "td_phase1_epoch_size"), ("max_checkpoint_num", "max_ckpt_num")])
+def test_old_spellings_are_accepted_and_named(yaml_file, old, new):
+    for arguments in ([f"--{old}", "3"], [f"--{old}=3"], ["--config_path", yaml_file(f"{old}: 3\n")]):
+        settings, notices = parse(TaskDistillConfig, arguments)
+        assert getattr(settings, new) == 3 and len(notices) == 1 and old in notices[0] and new in notices[0]
+
+
+@pytest.mark.parametrize("text,value", [("5e-5", 5e-5), ("1e-4", 1e-4), ("0.001", 1e-3), ("3.0e-5", 3e-5)])
+def test_learning_rates_as_people_write_them(yaml_file, text, value):
+    key = "phase1_cfg.optimizer_cfg.AdamWeightDecay.learning_rate"
+    path = yaml_file(f"phase1_cfg:\n  optimizer_cfg:\n    AdamWeightDecay:\n      learning_rate: {text}\n")
+    for arguments in ([f"--{key}", text], ["--config_path", path]):
+        assert settings_of(*arguments).phase1_cfg.optimizer_cfg.AdamWeightDecay.learning_rate == pytest.approx(value)
+
+
+def test_lists_of_words_may_be_written_with_commas():
+    assert settings_of("--labels", "no, yes", config_class=PrepareConfig).labels == ("no", "yes")
+    assert settings_of("--phase1_cfg.optimizer_cfg.AdamWeightDecay.decay_filter", '["norm"]').phase1_cfg.optimizer_cfg.AdamWeightDecay \
+        .decay_filter == ("norm",)
+
+
+def test_published_type_names_are_read(yaml_file):
+    path = yaml_file("td_student_net_cfg:\n  compute_type: mstype.float16\n  dtype: mstype.float32\n")
+    network = settings_of("--config_path", path).td_student_net_cfg
+    assert (network.compute_type, network.dtype) == ("float16", "float32")
+
+
+def test_published_yaml_of_three_documents_counts_its_first_and_says_so(yaml_file):
+    path = yaml_file("task_name: SST-2\nseed: 5\n---\ntask_name: help text\nseed: more help\n---\ntask_name: [SST-2, QNLI]\n")
+    settings, notices = parse(TaskDistillConfig, ["--config_path", path])
+    assert (settings.task_name, settings.seed) == ("SST-2", 5)
+    assert len(notices) == 1 and "3 YAML documents" in notices[0]
+
+
+@pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "phase1_cfg:\n"])
+def test_empty_yaml_or_section_means_the_defaults(yaml_file, text):
+    path = yaml_file(text)
+    assert dataclasses.replace(settings_of("--config_path", path), config_path="") == TaskDistillConfig()
+
+
+# --- refusals: one line that names the key ----------------------------------------------------------------------------
+
+@pytest.mark.parametrize("key,hint", [("tsk_name", "task_name"), ("phase1_cfg.batchsize", "phase1_cfg.batch_size"),
+                                      ("batch_size", "cfg.batch_size"), ("learning_rte", "learning_rate")])
+def test_unknown_keys_get_a_hint_from_the_command_line_and_from_yaml(yaml_file, key, hint):
+    refuses(refused("--" + key, "3"), "unknown setting", key, "did you mean", hint)
+    parts = key.split(".")
+    text = f"{parts[0]}: 3\n" if len(parts) == 1 else f"{parts[0]}:\n  {parts[1]}: 3\n"
+    path = yaml_file(text)
+    refuses(refused("--config_path", path), path, "unknown setting", key, "did you mean", hint)
+
+
+def test_key_like_no_other_points_to_help():
+    refuses(refused("--zzzzqqq", "3"), "unknown setting 'zzzzqqq'", "--help")
+
+
+@pytest.mark.parametrize("key,value", [
+    ("phase1_cfg.batch_size", "0"), ("phase1_cfg.batch_size", "many"), ("seed", "-1"), ("phase1_cfg.scale_factor", "1"),
+    ("phase1_cfg.optimizer_cfg.AdamWeightDecay.warmup_ratio", "1.5"), ("phase1_cfg.optimizer_cfg.AdamWeightDecay.learning_rate", "-1e-5"),
+    ("phase2_cfg.temperature", "0"), ("td_student_net_cfg.hidden_dropout_prob", "1.0"), ("data_sink_steps", "-2"),
+    ("device_target", "TPU"), ("td_student_net_cfg.hidden_act", "swish"), ("do_train", "perhaps"), ("assessment_method", "bleu"),
+    ("student_init", "zeros"), ("bucket_boundaries", "[0, 8]"), ("td_phase1_epoch_size", "1.5")])
+def test_values_of_a_wrong_type_or_out_of_range_are_refused_by_name(yaml_file, key, value):
+    refuses(refused("--" + key, value), key)
+    text = value
+    for part in reversed(key.split(".")):
+        text = "{" + part + ": " + text + "}"
+    path = yaml_file(text)
+    refuses(refused("--config_path", path), path, key.split(".")[-1])
+
+
+@pytest.mark.parametrize("text,word", [("a: [1", "not valid YAML"), ("- 1\n- 2\n", "must hold keys and values"), ("just words", "must hold")])
+def test_broken_yaml_is_refused(yaml_file, text, word):
+    path = yaml_file(text)
+    refuses(refused("--config_path", path), path, word)
+
+
+def test_missing_yaml_is_refused(tmp_path):
+    refuses(refused("--config_path", tmp_path / "none.yaml"), "config_path", "none.yaml")
+
+
+def test_required_names_the_first_empty_setting():
+    with pytest.raises(UserError) as error:
+        settings_module.required(TaskDistillConfig(task_name="x"), "task_name", "train_data_dir", "eval_data_dir")
+    refuses(error, "train_data_dir is needed", "--train_data_dir")
+
+
+# --- help -------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("config_class", [TaskDistillConfig, FinetuneConfig, EvaluateConfig, PrepareConfig])
+def test_help_mentions_every_key(config_class, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(config_class, ["--help"], script="x.py")
+    text = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert [key for key in leaves(config_class) if "--" + key not in text] == []
+    assert "Traceback" not in text
+
+
+def test_help_explains_a_setting_with_its_own_words(capsys):
+    with pytest.raises(SystemExit):
+        parse(TaskDistillConfig, ["--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    assert "Softmax temperature of the soft cross-entropy" in words and "Rows of a batch on one device" in words
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+def test_network_settings_fill_in_from_a_base_and_the_runs_choices_may_differ():
+    base = BertConfig(hidden_size=32, num_attention_heads=4, hidden_dropout_prob=0.1)
+    assert NetConfig(num_hidden_layers=3).resolve(base) == dataclasses.replace(base, num_hidden_layers=3)
+    checked = NetConfig(hidden_size=32, hidden_dropout_prob=0.3).check(base, "td_student_net_cfg", "model/")
+    assert checked == dataclasses.replace(base, hidden_dropout_prob=0.3)
+    assert NetConfig(hidden_act="relu").check(base, "x", "model/", free=("hidden_act",)).hidden_act == "relu"
+
+
+@pytest.mark.parametrize("name,value,own", [("hidden_size", 64, 32), ("hidden_act", "relu", "gelu"), ("classifier_relu", True, False),
+                                            ("layer_norm_eps", 1e-5, 1e-12)])
+def test_network_setting_that_contradicts_the_checkpoint_is_named(name, value, own):
+    with pytest.raises(UserError) as error:
+        NetConfig(**{name: value}).check(BertConfig(hidden_size=32, num_attention_heads=4), "td_student_net_cfg", "model/")
+    refuses(error, f"td_student_net_cfg.{name} is {value}", "model/", f"has {own}")
+
+
+@pytest.mark.parametrize("changes,word", [({"num_attention_heads": 5}, "num_attention_heads 5"), ({"hidden_act": "swish"}, "swish"),
+                                          ({"num_hidden_layers": 0}, "num_hidden_layers")])
+def test_impossible_networks_are_refused(changes, word):
+    with pytest.raises(UserError) as error:
+        BertConfig(**changes)
+    refuses(error, word)

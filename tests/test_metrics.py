@@ -1,0 +1,62 @@
+"""Metrics by hand-computed numbers and scikit-learn."""
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as sk
+
+from src import metrics
+from src.errors import UserError
+from tests.helpers import refuses
+
+LOGITS = np.float32([[2, 1, 0], [0, 3, 1], [1, 2, 0], [0, 0, 5], [4, 0, 0], [0, 1, 0]])
+LABELS = np.int32([0, 1, 2, 2, 0, 0])
+PREDICTED = [0, 1, 1, 2, 0, 1]
+
+
+def test_classification_metrics_are_scikit_learns():
+    values = metrics.compute(("accuracy", "macro_f1", "matthews"), LOGITS, LABELS)
+    assert values["accuracy"] == pytest.approx(4 / 6)
+    assert values["macro_f1"] == pytest.approx(sk.f1_score(LABELS, PREDICTED, average="macro"))
+    assert values["matthews"] == pytest.approx(sk.matthews_corrcoef(LABELS, PREDICTED))
+    assert values["macro_f1"] != pytest.approx(values["accuracy"])
+
+
+def test_f1_counts_only_class_one_as_a_hit():
+    logits = np.float32([[0, 1], [0, 1], [1, 0], [1, 0], [1, 0]])  # predicts 1 1 0 0 0
+    labels = np.int32([1, 0, 0, 1, 0])  # one true positive, one false positive, one false negative
+    assert metrics.compute(("f1",), logits, labels)["f1"] == pytest.approx(0.5)
+
+
+def test_correlations_are_scipys_and_a_constant_prediction_has_none():
+    random = np.random.default_rng(0)
+    predictions, targets = random.normal(size=(20, 1)).astype(np.float32), random.normal(size=20).astype(np.float32)
+    values = metrics.compute(("pearson", "spearman"), predictions, targets)
+    assert values["pearson"] == pytest.approx(stats.pearsonr(predictions[:, 0], targets)[0])
+    assert values["spearman"] == pytest.approx(stats.spearmanr(predictions[:, 0], targets)[0])
+    assert metrics.compute(("pearson", "spearman"), np.ones((20, 1)), targets) == {"pearson": 0.0, "spearman": 0.0}
+
+
+@pytest.mark.parametrize("metric,labels,expected", [
+    ("accuracy", [0, 0, 1], 2 / 3), ("accuracy", [2, 2, 0, 2], 0.75), ("f1", [1, 0, 0, 1], 2 / 3), ("matthews", [0, 1, 1], 0.0),
+    ("pearson", [0.5, 1.5], 0.0), ("macro_f1", [0, 1], 1 / 3)])
+def test_chance_level_is_the_best_constant_answers(metric, labels, expected):
+    assert metrics.chance_level(metric, np.array(labels)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("method,regression,expected", [
+    ("auto", False, ("f1", "accuracy")), ("accuracy", False, ("accuracy", "f1")), ("bf1", False, ("f1", "accuracy")),
+    ("mf1", False, ("macro_f1", "f1", "accuracy")), ("matthews", False, ("matthews", "f1", "accuracy"))])
+def test_assessment_method_decides_and_the_tasks_metrics_are_still_reported(method, regression, expected):
+    assert metrics.choose(("f1", "accuracy"), method, regression) == expected
+
+
+@pytest.mark.parametrize("method,regression", [("pearson", False), ("accuracy", True), ("mf1", True)])
+def test_metric_of_the_other_kind_of_task_is_refused(method, regression):
+    with pytest.raises(UserError) as error:
+        metrics.choose(("accuracy",), method, regression)
+    refuses(error, "assessment_method", method, "regression" if regression else "classification")
+
+
+def test_printed_names():
+    assert [metrics.printed_name(name) for name in ("accuracy", "f1", "pearson")] == ["Accuracy", "F1", "Pearsonr"]
+    assert [metrics.short_name(name) for name in ("accuracy", "macro_f1", "matthews")] == ["acc", "mf1", "mcc"]

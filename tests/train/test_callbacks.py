@@ -1,0 +1,128 @@
+"""Checkpoints, the familiar lines, and the curves."""
+import json
+import os
+import struct
+
+import numpy as np
+import pytest
+
+from src import checkpoint as checkpoints
+from src.config import TaskDistillConfig
+from src.model.loading import description
+from src.runtime import RunFolder
+from src.train.callbacks import Evaluation, LastCheckpoint, Progress, StepCheckpoints, save_checkpoint
+from src.train.curves import draw
+from src.train.session import results_table
+from tests.helpers import VOCABULARY, tiny_network, weights_of
+
+NETWORK = tiny_network(1, labels=2, num_hidden_layers=1)
+CONFIG = description(NETWORK.config, "SST-2", ("negative", "positive"), False, 2, True)
+
+
+class FakeStage:
+    """Weights that say in their classifier's bias which step they are of."""
+    name, epoch, total_steps = "phase2", 1, 6
+
+    def __init__(self, folder):
+        self.run = RunFolder(str(folder), TaskDistillConfig())
+        self.step_number = 0
+        self.train_step = NETWORK
+
+    def read_step(self):
+        return {"loss": 1.0 / self.step_number, "soft_loss": 0.5, "learning_rate": 1e-3}
+
+    def save(self, folder, path=None):
+        weights = {**weights_of(NETWORK), "classifier.bias": np.float32([self.step_number, 0])}
+        save_checkpoint(folder, weights, CONFIG, VOCABULARY, path)
+
+    def go(self, *callbacks, steps_per_epoch=3):
+        for self.step_number in range(1, self.total_steps + 1):
+            for callback in callbacks:
+                callback.on_step(self, self.step_number)
+            if self.step_number % steps_per_epoch == 0:
+                for callback in callbacks:
+                    callback.on_epoch(self, self.step_number // steps_per_epoch)
+        for callback in callbacks:
+            callback.on_end(self)
+
+
+def step_of(path):
+    return int(checkpoints.load(path).weights["classifier.bias"][0])
+
+
+def scores(*values):
+    values = iter(values)
+    return lambda: {"accuracy": next(values), "f1": 0.5, "rows": 10}
+
+
+@pytest.fixture
+def stage(tmp_path):
+    return FakeStage(tmp_path / "run")
+
+
+def rows_of(stage):
+    with open(stage.run.join("metrics.jsonl"), encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def test_best_checkpoint_is_kept_and_the_familiar_lines_are_printed(stage, tmp_path, capsys):
+    evaluation = Evaluation(scores(0.5, 0.8, 0.6, 0.8), 2, str(tmp_path / "best"))
+    stage.total_steps = 7  # the last step is evaluated too
+    stage.go(evaluation)
+    assert step_of(tmp_path / "best") == 4 and evaluation.best == {"accuracy": 0.8, "f1": 0.5, "rows": 10, "step": 4}
+    lines = [line for line in capsys.readouterr().out.splitlines() if "acc" in line.lower() and "_" not in line.split(":")[0]]
+    assert [line for line in lines if line.startswith("The best acc is ")] == ["The best acc is 0.5", "The best acc is 0.8"]
+    assert "step: 6, Accuracy 60.00, best_Accuracy 80.00" in lines
+    assert [(row["step"], row["accuracy"]) for row in rows_of(stage)] == [(2, 0.5), (4, 0.8), (6, 0.6), (7, 0.8)]
+
+
+def test_without_eval_step_every_epoch_is_evaluated_once(stage, tmp_path):
+    stage.go(Evaluation(scores(0.2, 0.1), 0, str(tmp_path / "best")))
+    assert [row["step"] for row in rows_of(stage)] == [3, 6] and step_of(tmp_path / "best") == 3
+
+
+def test_a_metric_of_zero_or_below_is_still_saved(stage, tmp_path):
+    stage.go(Evaluation(scores(-0.3, -0.2), 0, str(tmp_path / "best")))
+    assert step_of(tmp_path / "best") == 6
+
+
+def test_step_checkpoints_are_rotated_and_can_be_loaded(stage, tmp_path):
+    folder = str(tmp_path / "steps")
+    stage.go(StepCheckpoints(2, 2, folder))
+    assert sorted(name for name in os.listdir(folder) if name.startswith("step_")) == ["step_4.ckpt", "step_6.ckpt"]
+    assert step_of(os.path.join(folder, "step_4.ckpt")) == 4 and step_of(os.path.join(folder, "step_6.ckpt")) == 6
+
+
+def test_last_checkpoint_is_the_one_after_the_last_step(stage, tmp_path):
+    stage.go(LastCheckpoint(str(tmp_path / "last")))
+    assert step_of(tmp_path / "last") == 6
+    assert sorted(os.listdir(tmp_path / "last")) == ["config.json", "eval_model.ckpt", "vocab.txt"]
+
+
+def test_progress_writes_first_last_and_every_log_steps_losses(stage, capsys):
+    stage.go(Progress(4))
+    rows = rows_of(stage)
+    assert [row["step"] for row in rows] == [1, 4, 6] and rows[1]["loss"] == 0.25 and rows[1]["stage"] == "phase2"
+    assert "epoch: 1, step: 4, loss: 0.25, soft_loss: 0.5, learning_rate: 0.001" in capsys.readouterr().out
+
+
+def test_run_folder_starts_with_empty_metrics_and_its_settings(tmp_path):
+    FakeStage(tmp_path).run.record(stage="old", step=1)
+    stage = FakeStage(tmp_path)
+    assert rows_of(stage) == [] and os.path.exists(tmp_path / "config.yaml")
+
+
+def test_curves_are_a_png_with_one_panel_a_stage_and_kind(stage, tmp_path):
+    assert not draw(stage.run.join("metrics.jsonl"), str(tmp_path / "none.png")) and not (tmp_path / "none.png").exists()
+    stage.go(Progress(1), Evaluation(scores(0.5, 0.6), 0, str(tmp_path / "best")))
+    assert draw(stage.run.join("metrics.jsonl"), str(tmp_path / "curves.png"))
+    content = (tmp_path / "curves.png").read_bytes()
+    width, height = struct.unpack(">II", content[16:24])
+    assert content[:8] == b"\x89PNG\r\n\x1a\n" and width > 1.5 * height  # two panels side by side
+
+
+def test_results_table_has_a_row_a_model_and_percents():
+    models = {"teacher": {"parameters": 1234567, "accuracy": 0.9, "accuracy/eval_mm": 0.85, "seconds_per_1000_rows": 1.5}}
+    table = results_table(models, ("accuracy",))
+    for word in ("teacher", "1,234,567", "90.00", "85.00", "1.50", "Accuracy/eval_mm"):
+        assert word in table

@@ -1,0 +1,136 @@
+"""A whole stage on a tiny student: steps, logs, loss scale, evaluation in the middle, divergence."""
+import json
+from types import SimpleNamespace
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from src import checkpoint as checkpoints
+from src.config import AdamWeightDecayConfig, OptimizerConfig, PhaseConfig
+from src.data.dataset import Batches
+from src.distill.distiller import Distiller, LossTerms, Projection
+from src.errors import UserError
+from src.evaluate import predict
+from src.model.heads import Logits
+from src.model.loading import description
+from src.train.callbacks import Callback, Evaluation, LastCheckpoint
+from src.train.stage import Stage, build_loss_scale
+from tests.helpers import VOCABULARY, make_examples, refuses, teachable, tiny_network, weights_of
+
+
+class Run:
+    """A run folder that remembers."""
+
+    def __init__(self):
+        self.rows = []
+
+    def record(self, **values):
+        self.rows.append(json.loads(json.dumps(values)))
+
+
+class Weights(Callback):
+    """The first layer's weights and whether dropout is on, after every step."""
+
+    def __init__(self):
+        self.steps, self.epochs, self.ended = [], [], 0
+
+    def on_step(self, stage, step):
+        self.steps.append(step)
+
+    def on_epoch(self, stage, epoch):
+        self.epochs.append((epoch, stage.step_number))
+
+    def on_end(self, stage):
+        self.ended += 1
+
+
+def make_stage(run=None, examples=None, batch_size=4, epochs=2, student=None, terms=LossTerms(label_loss=1.0), rate=1e-2, **phase):
+    config = PhaseConfig(batch_size=batch_size, optimizer_cfg=OptimizerConfig(AdamWeightDecayConfig(learning_rate=rate)), **phase)
+    batches = Batches(examples or make_examples(18, 12), batch_size, (16,), shuffle=True, drop_remainder=True, seed=3)
+    student = student or tiny_network(1, labels=2, num_hidden_layers=1)
+    text = description(student.config, "SST-2", ("negative", "positive"), False, 2, True)
+    return Stage("phase2", Distiller(student, terms), batches, config, epochs, run or Run(), text, VOCABULARY)
+
+
+def test_stage_runs_every_step_logs_them_and_learns():
+    run, watch = Run(), Weights()
+    stage = make_stage(run, teachable(64, 5), batch_size=16, epochs=15)
+    stage.fit([watch], log_step=10)
+    assert stage.total_steps == 60 and watch.steps == list(range(1, 61)) and watch.ended == 1
+    assert watch.epochs[0] == (1, 4) and watch.epochs[-1] == (15, 60)
+    assert [row["step"] for row in run.rows] == [1, 10, 20, 30, 40, 50, 60]
+    assert run.rows[-1]["label_loss"] == pytest.approx(run.rows[-1]["loss"]) and run.rows[-1]["loss"] < 0.3 < run.rows[0]["loss"]
+    assert run.rows[0]["learning_rate"] == pytest.approx(1e-2 / 6, rel=1e-4) and run.rows[0]["skipped_steps"] == 0
+
+
+def test_accumulation_divides_the_steps_and_an_epochs_odd_batches_are_left_out():
+    stage = make_stage(examples=make_examples(23, 12), gradient_accumulation_steps=2)  # 5 batches, 2 steps an epoch
+    watch = Weights()
+    stage.fit([watch])
+    assert stage.total_steps == 4 and watch.epochs == [(1, 2), (2, 4)]
+    assert stage.batches.epoch == 2
+
+
+def test_more_accumulation_than_batches_is_refused():
+    with pytest.raises(UserError) as error:
+        make_stage(gradient_accumulation_steps=9)
+    refuses(error, "gradient_accumulation_steps 9", "4 batches")
+
+
+def test_evaluating_in_the_middle_of_an_epoch_does_not_turn_dropout_off(tmp_path):
+    student = tiny_network(1, labels=2, num_hidden_layers=1, hidden_dropout_prob=0.5)
+    examples, logits, modes = make_examples(16, 12), Logits(student), []
+
+    def evaluate():
+        modes.append(predict(logits, Batches(examples, 4, (16,))).logits)
+        return {"accuracy": 0.5}
+    watch = SimpleNamespace(on_step=lambda *_: modes.append(student.dropout.training), on_epoch=lambda *_: None, on_end=lambda *_: None)
+    make_stage(examples=examples, student=student, epochs=1).fit([Evaluation(evaluate, 2, str(tmp_path)), watch])
+    assert [item for item in modes if isinstance(item, bool)] == [True] * 4 and len(modes) == 6
+
+
+def test_loss_that_is_never_finite_stops_with_a_message():
+    student = tiny_network(1, labels=2, num_hidden_layers=1)
+    student.classifier.bias.set_data(ms.Tensor([np.nan, 0.0], ms.float32))
+    with pytest.raises(UserError) as error:
+        make_stage(student=student, epochs=1).fit([])
+    refuses(error, "phase2", "not finite", "first 4 steps")
+
+
+@pytest.mark.parametrize("kind,compute_type,value,window", [
+    ("auto", ms.float32, 1.0, 0), ("auto", ms.float16, 256.0, 7), ("none", ms.float16, 1.0, 0), ("static", ms.float32, 256.0, 0),
+    ("dynamic", ms.float32, 256.0, 7)])
+def test_loss_scale_of_each_setting(kind, compute_type, value, window):
+    scale = build_loss_scale(PhaseConfig(loss_scale=kind, loss_scale_value=256.0, scale_window=7), compute_type)
+    assert (float(scale.scale.value()), scale.window) == (value, window)
+
+
+def test_saved_student_holds_its_projection_and_not_the_teacher(tmp_path):
+    teacher, student = tiny_network(1, labels=2, num_hidden_layers=1), tiny_network(2, labels=2, num_hidden_layers=1, hidden_size=12)
+    stage = make_stage(student=student)
+    stage.loss_network = Distiller(student, LossTerms(hidden_loss=1.0), teacher, Projection(12, 16, 0.1))
+    LastCheckpoint(str(tmp_path)).on_end(stage)
+    saved = checkpoints.load(tmp_path)
+    assert set(saved.weights) == set(weights_of(student)) | {"fit_dense.weight", "fit_dense.bias"}
+    assert saved.vocabulary == VOCABULARY and saved.config["task_name"] == "SST-2"
+
+
+def test_stage_has_what_the_device_queue_needs():
+    stage = make_stage()
+    stage.sink_steps = 2
+    taken = []
+
+    def data_sink(function, dataset, sink_size):
+        iterator = dataset.create_tuple_iterator(num_epochs=1)
+
+        def pull():
+            for _ in range(sink_size):
+                taken.append(function(*next(iterator)))
+            return taken[-1]
+        return pull
+    with pytest.MonkeyPatch.context() as patch:  # CPU has no queue
+        patch.setattr(ms, "data_sink", data_sink)
+        watch = SimpleNamespace(on_step=lambda *_: None, on_epoch=lambda *_: None, on_end=lambda *_: None)
+        stage.fit([watch])
+    assert len(taken) == stage.step_number == stage.total_steps == 8
