@@ -125,8 +125,9 @@ def main():
         say(notice)
     if settings.do_train:
         required(settings, "load_teacher_ckpt_path")
-        if not settings.td_phase1_epoch_size and not settings.td_phase2_epoch_size:
-            raise UserError("td_phase1_epoch_size and td_phase2_epoch_size are both 0: there is nothing to train")
+        if not settings.td_phase2_epoch_size and (settings.load_td1_ckpt_path or not settings.td_phase1_epoch_size):
+            raise UserError("td_phase2_epoch_size is 0 and phase 1 is skipped (td_phase1_epoch_size 0 or load_td1_ckpt_path): there is "
+                            "nothing to train")
     session = Session.open(settings, "td")
     if not settings.do_train:
         evaluate_only(settings, session)

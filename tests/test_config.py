@@ -121,8 +121,8 @@ def test_learning_rates_as_people_write_them(yaml_file, text, value):
 
 def test_lists_of_words_may_be_written_with_commas():
     assert settings_of("--labels", "no, yes", config_class=PrepareConfig).labels == ("no", "yes")
-    assert settings_of("--phase1_cfg.optimizer_cfg.AdamWeightDecay.decay_filter", '["norm"]').phase1_cfg.optimizer_cfg.AdamWeightDecay \
-        .decay_filter == ("norm",)
+    settings = settings_of("--phase1_cfg.optimizer_cfg.AdamWeightDecay.decay_filter", '["norm"]')
+    assert settings.phase1_cfg.optimizer_cfg.AdamWeightDecay.decay_filter == ("norm",)
 
 
 def test_published_type_names_are_read(yaml_file):

@@ -73,7 +73,8 @@ def test_general_distillation_checkpoint_brings_its_own_projection_and_architect
 
 def test_phase_1_checkpoint_counts_before_the_general_one_and_keeps_its_classifier(teacher, tmp_path):
     first, general = tiny_network(3, labels=2), tiny_network(4, labels=2)
-    student = build(teacher, load_td1_ckpt_path=save_network(tmp_path / "td1", first), load_gd_ckpt_path=save_network(tmp_path / "gd", general))
+    student = build(teacher, load_td1_ckpt_path=save_network(tmp_path / "td1", first),
+                    load_gd_ckpt_path=save_network(tmp_path / "gd", general))
     for name, value in weights_of(student.network).items():
         np.testing.assert_array_equal(value, weights_of(first)[name])
 

@@ -5,8 +5,18 @@ import pytest
 
 from src.model.heads import BertForSequence, Logits
 from src.model.loading import bert_config, task_network
-from tests.helpers import (fill, golden, golden_checkpoint, needs_golden, random_batch, tensors, tiny_config, tiny_network, torch_twin,
-                           weights_of)
+from tests.helpers import (
+    fill,
+    golden,
+    golden_checkpoint,
+    needs_golden,
+    random_batch,
+    tensors,
+    tiny_config,
+    tiny_network,
+    torch_twin,
+    weights_of,
+)
 from tests.numpy_bert import NumpyBert
 
 
@@ -40,7 +50,7 @@ def test_golden_teacher_gives_the_published_hidden_states_scores_and_logits():
 
 @needs_golden
 def test_golden_ternarybert_teacher_without_relu_gives_the_published_logits():
-    numbers, checkpoint = golden("ternarybert"), golden_checkpoint("ternarybert_model", "false")
+    numbers, checkpoint = golden("ternarybert"), golden_checkpoint("ternarybert_model", False)
     inputs = tensors(*(numbers[name].astype(np.int32) for name in ("input_ids", "input_mask", "segment_ids")))
     logits = Logits(task_network(checkpoint, bert_config(checkpoint)))(*inputs)
     np.testing.assert_allclose(logits.asnumpy(), numbers["teacher_logits"], atol=1e-4)
