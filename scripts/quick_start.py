@@ -18,14 +18,14 @@ from src.train.session import results_table
 FOLDER = os.path.join("output", "quick_start")
 TASK = "SST-2"
 TRAIN_ROWS, DEV_ROWS = 6000, 1000
-TEACHER_EPOCHS = 6
-PHASE1_EPOCHS, PHASE2_EPOCHS = 3, 5
+TEACHER_EPOCHS = 4
+PHASE1_EPOCHS, PHASE2_EPOCHS = 2, 3
 TEACHER = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256}
 STUDENT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 # From random weights a small network without dropout and with larger first weights leaves its plateau soonest.
 COMMON = {"max_position_embeddings": 64, "hidden_act": "gelu_new", "initializer_range": 0.05, "hidden_dropout_prob": 0.0,
           "attention_probs_dropout_prob": 0.0}
-TEACHER_RATE, STUDENT_RATE, PHASE1_RATE, PHASE2_RATE = 2e-3, 2e-3, 2e-3, 2e-3
+TEACHER_RATE, STUDENT_RATE, PHASE1_RATE, PHASE2_RATE = 5e-4, 2e-3, 2e-3, 2e-3
 EPOCHS = PHASE1_EPOCHS + PHASE2_EPOCHS  # of either student
 EXPLANATION = f"""\
 {DEV_ROWS:,} dev sentences, none of them among the {TRAIN_ROWS:,} training sentences. Both students start from random weights and

@@ -59,7 +59,8 @@ class _Writer:
     def sentence(self, good):
         """One whole sentence whose last opinion is `good`."""
         thing = self.pick(sorted(_ASPECTS))
-        pattern = self.pick((self._plain, self._plain, self._plain, self._agreement, self._contrast, self._concession, self._others))
+        pattern = self.pick((self._plain, self._plain, self._agreement, self._contrast, self._contrast, self._concession,
+                             self._others, self._others))
         text = pattern(thing, good)
         chance = self.rng.random()
         if chance < 0.15:
@@ -89,8 +90,7 @@ class _Writer:
 
     def _opinion(self, thing, good):
         """One clause that says something `good` or bad."""
-        return self.pick((self._is, self._is, self._is, self._felt, self._felt, self._such, self._such, self._is_not, self._felt_not,
-                          self._nobody))(thing, good)
+        return self.pick((self._is, self._is, self._is_not, self._felt, self._felt_not, self._nobody, self._such))(thing, good)
 
     def _aspect(self, thing):
         name = self.pick(_ASPECTS[thing])

@@ -36,12 +36,13 @@ class FakeStage:
         save_checkpoint(folder, weights, CONFIG, VOCABULARY, path)
 
     def go(self, *callbacks, steps_per_epoch=3):
-        for self.step_number in range(1, self.total_steps + 1):
+        for step in range(1, self.total_steps + 1):
+            self.step_number = step
             for callback in callbacks:
-                callback.on_step(self, self.step_number)
-            if self.step_number % steps_per_epoch == 0:
+                callback.on_step(self, step)
+            if step % steps_per_epoch == 0:
                 for callback in callbacks:
-                    callback.on_epoch(self, self.step_number // steps_per_epoch)
+                    callback.on_epoch(self, step // steps_per_epoch)
         for callback in callbacks:
             callback.on_end(self)
 

@@ -45,12 +45,12 @@ class Weights(Callback):
         self.ended += 1
 
 
-def make_stage(run=None, examples=None, batch_size=4, epochs=2, student=None, terms=LossTerms(label_loss=1.0), rate=1e-2, **phase):
+def make_stage(run=None, examples=None, batch_size=4, epochs=2, student=None, rate=1e-2, **phase):
     config = PhaseConfig(batch_size=batch_size, optimizer_cfg=OptimizerConfig(AdamWeightDecayConfig(learning_rate=rate)), **phase)
     batches = Batches(examples or make_examples(18, 12), batch_size, (16,), shuffle=True, drop_remainder=True, seed=3)
     student = student or tiny_network(1, labels=2, num_hidden_layers=1)
     text = description(student.config, "SST-2", ("negative", "positive"), False, 2, True)
-    return Stage("phase2", Distiller(student, terms), batches, config, epochs, run or Run(), text, VOCABULARY)
+    return Stage("phase2", Distiller(student, LossTerms(label_loss=1.0)), batches, config, epochs, run or Run(), text, VOCABULARY)
 
 
 def test_stage_runs_every_step_logs_them_and_learns():
