@@ -563,7 +563,7 @@ def parse(config_class, arguments=None, script=None):
             except Exception as error:
                 raise UserError(f"{chosen.config_path}: {_readable(error, config_class)}") from error
             chosen = parser.parse_args(arguments, namespace=base)
-        settings = parser.instantiate_classes(chosen)
+        settings = parser.instantiate(chosen)
     except UserError:
         raise
     except Exception as error:  # jsonargparse raises several kinds, all about the user's input
