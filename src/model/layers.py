@@ -48,7 +48,7 @@ class Embedding(nn.Cell):
 class CpuLayerNorm(nn.Cell):
     """LayerNorm over the last axis of a 2-D tensor out of operators that are fast on CPU, with its own gradient.
 
-    MindSpore's fused CPU kernels take several times as long (benchmarks/kernels.py): 3.6 ms forward and 15.6 ms backward for
+    MindSpore's fused CPU kernels take several times as long: in a profiled train step 3.6 ms forward and 15.6 ms backward for
     512 x 384 where this takes about 1 and 2. Broadcasting is the slow part of its element-wise operators, so rows and
     columns are spread out by outer products, which the matrix library does almost for free.
 
@@ -151,7 +151,7 @@ class GeluNew(nn.Cell):
     """The tanh approximation of GELU: Hugging Face's `gelu_new`, and what MindSpore calls "gelu".
 
     0.5 (1 + tanh z) = sigmoid(2 z), so one sigmoid replaces the tanh and two passes over the tensor; on CPU MindSpore's
-    own kernel of the same function takes several times as long (benchmarks/kernels.py).
+    own kernel of the same function takes longer (benchmarks/kernels.py).
     """
 
     def construct(self, x):
