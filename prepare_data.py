@@ -8,8 +8,7 @@ from tqdm import tqdm
 
 from src.config import PrepareConfig, parse, required
 from src.data.readers import BadRows, count_rows, find_source, label_map, read_split, require_source
-from src.data.records import (INFO_FILE, DatasetInfo, Examples, RecordWriter, import_tensorflow, length_histogram,
-                              offsets_of)
+from src.data.records import INFO_FILE, DatasetInfo, Examples, RecordWriter, import_tensorflow, length_histogram, offsets_of
 from src.data.tokenization import TokenizerPool
 from src.errors import UserError, command
 from src.files import replacing_folder

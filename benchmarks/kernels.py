@@ -1,9 +1,10 @@
-"""Times the operators that `src/model/layers.py` builds anew on CPU against MindSpore's own, forward and with gradient.
+"""Times the operators that `src/model/layers.py` and `src/train` build anew on CPU against MindSpore's own.
 
-    python benchmarks/kernels.py [--rows 512 --width 384 --intermediate 1536]
+    python benchmarks/kernels.py [--rows 512 --width 384 --intermediate 1536 --vocabulary 30522]
 
-The candidates of one operator take turns; the figures are medians of the later half, after MindSpore has settled on a number of
-threads. The largest difference from the same function in float64 stands beside each.
+Activations and LayerNorm are timed forward and with gradient, beside their largest difference from the same function in
+float64; the optimizer and the sum of squares on a word embedding table. The candidates of one operator take turns; the
+figures are medians of the later half, after MindSpore has settled on a number of threads.
 """
 import argparse
 import math
@@ -12,15 +13,17 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import src  # noqa: E402, F401  sets MindSpore's log level before it is imported
-
 import mindspore as ms  # noqa: E402
 import numpy as np  # noqa: E402
 from mindspore import nn, ops  # noqa: E402
 from mindspore.ops import operations as P  # noqa: E402
 from scipy.special import erf  # noqa: E402
 
+import src  # noqa: E402, F401  sets MindSpore's log level before it is imported
+from src.config import AdamWeightDecayConfig  # noqa: E402
 from src.model.layers import Gelu, GeluNew, LayerNorm, Tanh  # noqa: E402
+from src.train.optim import AdamW  # noqa: E402
+from src.train.step import square_sum_cpu  # noqa: E402
 
 EPSILON = 1e-12
 
@@ -57,6 +60,36 @@ class OwnErfGelu(nn.Cell):
         return half + half * ops.erf(x * math.sqrt(0.5))
 
 
+class OwnSquares(nn.Cell):
+    """MindSpore's sum of squares in one operator."""
+
+    def __init__(self):
+        super().__init__()
+        self.half_sum = P.L2Loss()
+
+    def construct(self, x):
+        return self.half_sum(x) * 2.0
+
+
+class Squares(nn.Cell):
+    """The train step's sum of squares."""
+
+    def construct(self, x):
+        return square_sum_cpu(x)
+
+
+class Update(nn.Cell):
+    """One optimizer step on one table; returns one number, so that fetching the result costs nothing."""
+
+    def __init__(self, make, shape):
+        super().__init__()
+        self.table = ms.Parameter(ops.ones(shape, ms.float32), name="table")
+        self.optimizer = make([self.table])
+
+    def construct(self, gradient):
+        return ops.depend(gradient[0, 0], self.optimizer((gradient,)))
+
+
 class Gradient(nn.Cell):
     """Gradients of input and weights for an upstream gradient of ones."""
 
@@ -88,6 +121,7 @@ def main():
     parser.add_argument("--rows", type=int, default=512, help="tokens of a batch")
     parser.add_argument("--width", type=int, default=384, help="hidden size")
     parser.add_argument("--intermediate", type=int, default=1536, help="feed-forward size")
+    parser.add_argument("--vocabulary", type=int, default=30522, help="rows of the word embedding table")
     parser.add_argument("--rounds", type=int, default=100, help="calls of each candidate")
     options = parser.parse_args()
     ms.set_device("CPU")
@@ -114,6 +148,16 @@ def main():
             print(f"{title:16} {name:10} forward {forward[name]:6.2f} ms, gradient {both[name]:6.2f} ms, largest error {error:.1e}")
         print(f"{title:16} ours is {forward['MindSpore'] / forward['ours']:.1f} times as fast forward, "
               f"{both['MindSpore'] / both['ours']:.1f} times in the gradient", flush=True)
+    shape = (options.vocabulary, options.width)
+    table = ms.Tensor(generator.standard_normal(shape, dtype=np.float32))
+    rate = AdamWeightDecayConfig(learning_rate=1e-4, end_learning_rate=1e-4, warmup_ratio=0.0)
+    cases = {"sum of squares": {"MindSpore": OwnSquares(), "ours": Squares()},
+             "AdamW": {"MindSpore": Update(lambda items: nn.AdamWeightDecay(items, 1e-4, weight_decay=rate.weight_decay), shape),
+                       "ours": Update(lambda items: AdamW(items, rate, 1000), shape)}}
+    for title, networks in cases.items():
+        times = clock(networks, table, options.rounds)
+        print(f"{title:16} MindSpore {times['MindSpore']:6.2f} ms, ours {times['ours']:6.2f} ms: "
+              f"{times['MindSpore'] / times['ours']:.1f} times as fast", flush=True)
 
 
 if __name__ == "__main__":

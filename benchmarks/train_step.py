@@ -41,7 +41,7 @@ class OurSide:
         from src.distill.distiller import Distiller, LossTerms, Projection
         from src.model.heads import BertForSequence
         from src.model.loading import bert_config, layer_weights, task_network, without_dropout
-        from src.train.optim import build_optimizer
+        from src.train.optim import AdamW
         from src.train.step import LossScale, TrainStep
         ms.set_device("CPU")
         ms.set_context(mode=ms.GRAPH_MODE)
@@ -61,7 +61,7 @@ class OurSide:
         schedule = AdamWeightDecayConfig(learning_rate=LEARNING_RATE, end_learning_rate=LEARNING_RATE, warmup_ratio=0.0)
         self.start = {parameter.name: parameter.asnumpy().copy() for parameter in student.get_parameters()}
         self.student = student
-        self.steps = {name: TrainStep(network, build_optimizer(network.trainable_params(), schedule, 10 ** 9), LossScale(), CLIP)
+        self.steps = {name: TrainStep(network, AdamW(network.trainable_params(), schedule, 10 ** 9), LossScale(), CLIP)
                       for name, network in networks.items()}
         for step in self.steps.values():
             step.set_train(True)
@@ -241,7 +241,9 @@ def main():
     parser.add_argument("--data_dir", required=True, help="the task's records, a folder from prepare_data.py")
     parser.add_argument("--batch_size", type=int, default=32, help="rows of a batch")
     parser.add_argument("--steps", type=int, default=20, help="batches of a round")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each side, after one that warms up")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each side that count")
+    parser.add_argument("--warm_up", type=int, default=3, help="rounds of each side before them: graphs compile, and kernels try out "
+                        "how many threads they want")
     parser.add_argument("--student_layers", type=int, default=3, help="layers of the student; must divide the teacher's")
     parser.add_argument("--hidden_act", default="gelu", choices=("gelu", "gelu_new"),
                         help="activation of both networks on both sides")
@@ -271,9 +273,12 @@ def compare(options, lengths):
     workers = {side: Worker(side, options) for side in ("ours", "torch")}
     try:
         for phase in ("phase1", "phase2"):
-            losses = {side: worker.ask("run", phase)[1] for side, worker in workers.items()}  # compiles and warms up
+            losses = {side: worker.ask("run", phase)[1] for side, worker in workers.items()}
             if phase == "phase1" and abs(losses["ours"] / losses["torch"] - 1) > 1e-3:
                 raise SystemExit(f"the two sides do not compute the same loss: {losses}")
+            for _ in range(options.warm_up - 1):
+                for worker in workers.values():
+                    worker.ask("run", phase)
             times = {side: [] for side in workers}
             for _ in range(options.rounds):
                 for side, worker in workers.items():
@@ -283,7 +288,8 @@ def compare(options, lengths):
             print(f"{phase}: ours {1000 * ours:.0f} ms a step, PyTorch {1000 * other:.0f} ms, {other / ours:.2f} times faster; "
                   f"matrix products are {100 * share:.0f} % of our kernels' time ({', '.join(largest)})", flush=True)
             if phase == "phase2":
-                workers["ours"].ask("run", "phase2 cached")
+                for _ in range(options.warm_up):
+                    workers["ours"].ask("run", "phase2 cached")
                 cached = [workers["ours"].ask("run", "phase2 cached")[0] / options.steps for _ in range(options.rounds)]
                 cached = float(np.median(cached))
                 print(f"phase2 with the teacher's logits cached (the default): ours {1000 * cached:.0f} ms a step, "

@@ -108,8 +108,8 @@ def load(path):
     return checkpoint
 
 
-def save(folder, weights, config, vocabulary=None):
-    """Write eval_model.ckpt, config.json and, with `vocabulary`, vocab.txt into `folder`; other files stay.
+def save(folder, weights, config, vocabulary=None, name=WEIGHTS_FILE):
+    """Write the weights (eval_model.ckpt), config.json and, with `vocabulary`, vocab.txt into `folder`; other files stay.
 
     Everything is written under temporary names first, so a failure leaves the old checkpoint as it was. Where config.json or
     vocab.txt changes, the old weights are removed before the renames and the new ones come last: weights never lie beside
@@ -120,31 +120,26 @@ def save(folder, weights, config, vocabulary=None):
         weights (dict): our parameter names -> arrays.
         config (dict): content of config.json; vocab_sha256 is set from `vocabulary` here.
         vocabulary (sequence of str): tokens in id order.
+        name (str): of the weights file, ending in .ckpt.
     """
+    if not name.endswith(".ckpt"):
+        raise ValueError(f"the name of a weights file ends in .ckpt, unlike {name}")
     config = dict(config)
-    paths = {name: os.path.join(folder, name) for name in (WEIGHTS_FILE, VOCABULARY_FILE, CONFIG_FILE)}
+    paths = {item: os.path.join(folder, item) for item in (WEIGHTS_FILE, VOCABULARY_FILE, CONFIG_FILE)}
     make_folder(folder)
     if vocabulary is not None:
         config["vocab_sha256"] = vocabulary_hash(vocabulary)
     unchanged = _same_description(paths, config, vocabulary)
     with contextlib.ExitStack() as stack:  # left in reverse order: config.json is renamed first, the weights last
-        _write_ckpt(stack.enter_context(replacing(paths[WEIGHTS_FILE])), weights)
+        _write_ckpt(stack.enter_context(replacing(os.path.join(folder, name))), weights)
         if unchanged:
             return
         if vocabulary is not None:
             _write_vocabulary(stack.enter_context(replacing(paths[VOCABULARY_FILE])), vocabulary)
         write_json(stack.enter_context(replacing(paths[CONFIG_FILE])), config)
-        for name in (WEIGHTS_FILE,) if vocabulary is not None else (WEIGHTS_FILE, VOCABULARY_FILE):
-            if os.path.exists(paths[name]):
-                os.remove(paths[name])
-
-
-def save_weights(path, weights):
-    """Write one .ckpt file atomically: a step's checkpoint in a folder whose config.json `save` wrote or will write."""
-    if not str(path).endswith(".ckpt"):
-        raise ValueError(f"the name of a weights file ends in .ckpt, unlike {path}")
-    with replacing(path) as temporary:
-        _write_ckpt(temporary, weights)
+        for old in (WEIGHTS_FILE,) if vocabulary is not None else (WEIGHTS_FILE, VOCABULARY_FILE):
+            if os.path.exists(paths[old]):
+                os.remove(paths[old])
 
 
 def _same_description(paths, config, vocabulary):
@@ -576,6 +571,8 @@ def read_any(path, bert_config="", vocab_file="", classifier_relu="auto"):
     Raises:
         UserError: nothing known lies there, or it is damaged, incomplete or not a BERT.
     """
+    if classifier_relu not in ("auto", True, False):
+        raise UserError(f"classifier_relu: must be auto, true or false, not '{classifier_relu}'")
     path = str(path)
     file_format, location = detect(path)
     if file_format == "ours":

@@ -4,12 +4,13 @@ import os
 import struct
 from pathlib import Path
 
+import mindspore as ms
 import numpy as np
 import pytest
 
 from src import checkpoint as checkpoints
 from src.errors import UserError
-from src.files import write_json
+from src.files import read_json, write_json
 from src.vocabulary import vocabulary_hash
 
 LAYERS, HIDDEN, INNER, WORDS, POSITIONS, TYPES, HEADS = 2, 8, 12, 20, 10, 2, 2
@@ -58,6 +59,11 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
+def write_ckpt(path, weights):
+    """A bare MindSpore checkpoint with names of its own."""
+    ms.save_checkpoint([{"name": name, "data": ms.Tensor(np.asarray(value, np.float32))} for name, value in weights.items()], str(path))
+
+
 def refusal(call, *args, **kwargs):
     """The one line of the `UserError` that `call` raises."""
     with pytest.raises(UserError) as caught:
@@ -102,13 +108,21 @@ def test_placeholder_labels_are_no_labels():
 
 def test_step_checkpoints_share_one_config(folder):
     step = os.path.join(folder, "step_200.ckpt")
-    checkpoints.save_weights(step, our_weights(seed=5))
+    config = read_json(os.path.join(folder, "config.json"), "config")
+    checkpoints.save(folder, our_weights(seed=5), config, TOKENS, "step_200.ckpt")
     assert_same(checkpoints.load(step).weights, our_weights(seed=5))
     assert_same(checkpoints.load(folder).weights, our_weights())  # eval_model.ckpt counts in a folder
     os.remove(os.path.join(folder, "eval_model.ckpt"))
     assert_same(checkpoints.load(folder).weights, our_weights(seed=5))
-    checkpoints.save_weights(os.path.join(folder, "step_400.ckpt"), our_weights())
+    checkpoints.save(folder, our_weights(), config, TOKENS, "step_400.ckpt")
     assert "step_200.ckpt, step_400.ckpt" in refusal(checkpoints.load, folder)
+
+
+def test_step_checkpoint_of_another_network_brings_its_own_config(folder):
+    config = {**read_json(os.path.join(folder, "config.json"), "config"), "hidden_act": "relu"}
+    checkpoints.save(folder, our_weights(seed=5), config, TOKENS, "step_1.ckpt")
+    assert checkpoints.load(os.path.join(folder, "step_1.ckpt")).config["hidden_act"] == "relu"
+    assert not os.path.exists(os.path.join(folder, "eval_model.ckpt"))  # it would lie beside another network's description
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 0.5, -1])
@@ -142,7 +156,7 @@ def test_foreign_folder_says_what_to_run(tmp_path, name):
 
 
 def test_foreign_names_say_what_to_run(tmp_path):
-    checkpoints.save_weights(tmp_path / "x.ckpt", {"bert.bert_embedding_lookup.embedding_table": np.zeros((2, 2))})
+    write_ckpt(tmp_path / "x.ckpt", {"bert.bert_embedding_lookup.embedding_table": np.zeros((2, 2))})
     assert "convert_checkpoint.py --input" in refusal(checkpoints.load, tmp_path)
 
 
@@ -310,7 +324,7 @@ def write_published(folder, rename=lambda name: name, extra=(), labels=0, drop=(
                         rename("dense_1.bias"): weights["classifier.bias"]})
     content.update(extra)
     os.makedirs(folder, exist_ok=True)
-    checkpoints.save_weights(os.path.join(folder, "published.ckpt"), content)
+    write_ckpt(os.path.join(folder, "published.ckpt"), content)
     if heads:
         write_json(os.path.join(folder, "bert_config.json"), {"num_attention_heads": heads})
     return weights
@@ -339,6 +353,7 @@ def task_name(name):
 
 def test_published_task_checkpoint_needs_to_know_about_the_relu(tmp_path):
     weights = write_published(tmp_path, task_name, labels=3)
+    assert "must be auto, true or false, not 'false'" in refusal(checkpoints.read_any, tmp_path, classifier_relu="false")
     assert "--classifier_relu true or false" in refusal(checkpoints.read_any, tmp_path)
     for choice in (True, False):
         read = checkpoints.read_any(tmp_path, classifier_relu=choice)

@@ -10,8 +10,7 @@ import pytest
 
 import convert_checkpoint
 from src import checkpoint as checkpoints
-from tests.test_checkpoint import (HEADS, HIDDEN, INNER, LAYERS, POSITIONS, TOKENS, TYPES, WORDS, assert_same, our_config,
-                                   our_weights)
+from tests.test_checkpoint import HEADS, HIDDEN, INNER, LAYERS, POSITIONS, TOKENS, TYPES, WORDS, assert_same, our_config, our_weights
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SHARED = os.path.join(os.path.dirname(ROOT), "shared")

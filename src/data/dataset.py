@@ -52,6 +52,8 @@ class Batches:
                  drop_remainder=False, seed=0, rank=0, device_num=1, extra=None):
         if len(examples) == 0:
             raise UserError("the data has no rows")
+        if device_num > 1 and not drop_remainder:
+            raise ValueError("sharded batches drop the remainder: the devices' last ones would differ in size")
         if drop_remainder and len(examples) < batch_size * device_num:
             raise UserError(f"batch_size {batch_size} on {device_num} device(s) is more than the {len(examples)} training rows")
         self.examples = examples

@@ -46,7 +46,8 @@ class Tokenizer:
 
     def __init__(self, vocab_tokens, lower_case):
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # read by the library at every batch; see the module's docstring
-        from tokenizers import Tokenizer as RustTokenizer, models, normalizers, pre_tokenizers
+        from tokenizers import Tokenizer as RustTokenizer
+        from tokenizers import models, normalizers, pre_tokenizers
         # With a token listed twice the later line wins, as in Google's load_vocab.
         ids = {token: index for index, token in enumerate(vocab_tokens)}
         self.cls_id, self.sep_id = ids["[CLS]"], ids["[SEP]"]

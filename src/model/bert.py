@@ -21,7 +21,7 @@ class Embeddings(nn.Cell):
     def __init__(self, config):
         super().__init__()
         width, spread = config.hidden_size, config.initializer_range
-        self.word_embeddings = Embedding(config.vocab_size, width, spread)
+        self.word_embeddings = Embedding(config.vocab_size, width, spread, padded=True)
         self.token_type_embeddings = Embedding(config.type_vocab_size, width, spread)
         self.use_positions = not config.use_relative_positions
         if self.use_positions:

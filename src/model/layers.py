@@ -34,14 +34,37 @@ class Dense(nn.Cell):
         return self.add_bias(self.product(x, weight), bias)  # (rows, out)
 
 
-class Embedding(nn.Cell):
-    """Rows of a (`rows`, `width`) table."""
+class PaddedLookup(nn.Cell):
+    """Rows of a table, of which row 0 ([PAD]) gets no gradient: what PyTorch's `padding_idx` does."""
 
-    def __init__(self, rows, width, initializer_range):
+    def construct(self, table, ids):
+        return ops.gather(table, ids, 0)
+
+    def bprop(self, table, ids, out, dout):
+        """Sums of the output's gradient by id; negative ids are left out."""
+        kept = ops.select(ids == 0, ops.full_like(ids, -1), ids).reshape((-1,))
+        gradient = ops.unsorted_segment_sum(dout.reshape((-1, table.shape[1])), kept, table.shape[0])
+        return gradient, ops.zeros_like(ids)
+
+
+class Embedding(nn.Cell):
+    """Rows of a (`rows`, `width`) table.
+
+    Args:
+        rows (int), width (int): of the table.
+        initializer_range (float): standard deviation of the truncated normal that fills it.
+        padded (bool): row 0 stands for padding, whose hidden states a distillation loss may reach; it is not trained.
+    """
+
+    def __init__(self, rows, width, initializer_range, padded=False):
         super().__init__()
         self.weight = ms.Parameter(initializer(TruncatedNormal(initializer_range), (rows, width)), name="weight")
+        self.padded = padded
+        self.lookup = PaddedLookup()
 
     def construct(self, ids):  # any shape
+        if self.padded:
+            return self.lookup(self.weight, ids)
         return ops.gather(self.weight, ids, 0)  # ids' shape + (width,)
 
 
@@ -111,25 +134,25 @@ class CpuGelu(nn.Cell):
     """Exact GELU on CPU: x * Phi(x) with Phi(x) = sigmoid(x * p(x^2)), and its own gradient.
 
     MindSpore's erf kernel is slow there and its tanh kernel is off by 1e-4, but its sigmoid is fast and exact to rounding.
-    log(Phi / (1 - Phi)) is an odd function; p is its minimax polynomial on |x| <= 5.6, weighted so that the result differs
-    from x * Phi(x) by at most 7e-8 in exact arithmetic and 8e-7 in float32, where erf itself differs by 5e-7. Beyond x^2 = 36
-    the sigmoid is 0 or 1 to float32's precision, and the clamp keeps p from overflowing.
+    log(Phi / (1 - Phi)) is an odd function; p is its minimax polynomial, weighted so that the result differs from x * Phi(x)
+    by at most 7e-8 in exact arithmetic and 8e-7 in float32, where erf itself differs by 5e-7. Its leading coefficient is
+    positive, so beyond the fitted range the sigmoid stays 0 or 1 without a clamp.
     """
 
     COEFFICIENTS = (1.595768536791862, 0.07266829828149532, -6.605343174237023e-05, -0.00011054676525285177,
                     7.948140407417756e-06, -2.675663283292862e-07, 3.627852942214611e-09)
 
     def construct(self, x):
-        square = ops.minimum(x * x, 36.0)
+        square = x * x
         polynomial = self.COEFFICIENTS[6] * square + self.COEFFICIENTS[5]
         for index in (4, 3, 2, 1, 0):
             polynomial = polynomial * square + self.COEFFICIENTS[index]
         phi = ops.sigmoid(x * polynomial)
-        return x * phi, phi
+        return x * phi, phi, square
 
     def bprop(self, x, out, dout):
         """d(x Phi) = Phi + x * density(x)."""
-        return (dout[0] * (out[1] + x * (ops.exp(x * x * -0.5) * math.sqrt(0.5 / math.pi))),)
+        return (dout[0] * (out[1] + x * (ops.exp(out[2] * -0.5) * math.sqrt(0.5 / math.pi))),)
 
 
 class Gelu(nn.Cell):

@@ -5,7 +5,6 @@ import time
 
 from tqdm import tqdm
 
-from src import checkpoint as checkpoints
 from src.metrics import printed_name, short_name
 from src.runtime import say
 
@@ -102,9 +101,9 @@ class StepCheckpoints(Callback):
     def on_step(self, stage, step):
         if step % self.every:
             return
-        path = os.path.join(self.folder, f"step_{step}.ckpt")
-        stage.save(self.folder, path)
-        self.files.append(path)
+        name = f"step_{step}.ckpt"
+        stage.save(self.folder, name)
+        self.files.append(os.path.join(self.folder, name))
         while len(self.files) > self.keep:
             os.remove(self.files.pop(0))
 
@@ -117,13 +116,3 @@ class LastCheckpoint(Callback):
 
     def on_end(self, stage):
         stage.save(self.folder)
-
-
-def save_checkpoint(folder, weights, config, vocabulary, path=None):
-    """`eval_model.ckpt` (or the file `path`) with `config.json` and `vocab.txt` in `folder`."""
-    if path is None:
-        checkpoints.save(folder, weights, config, vocabulary)
-    else:
-        if not os.path.exists(os.path.join(folder, checkpoints.CONFIG_FILE)):
-            checkpoints.save(folder, weights, config, vocabulary)
-        checkpoints.save_weights(path, weights)

@@ -2,6 +2,7 @@
 import json
 
 import matplotlib
+
 matplotlib.use("Agg")  # no screen needed
 import matplotlib.pyplot as plt  # noqa: E402
 

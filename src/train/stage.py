@@ -3,12 +3,14 @@ import time
 
 import mindspore as ms
 import numpy as np
+from mindspore import ops
 
+from src import checkpoint as checkpoints
 from src.data.dataset import COLUMNS
 from src.errors import UserError
 from src.runtime import say
-from src.train.callbacks import Progress, save_checkpoint
-from src.train.optim import build_optimizer
+from src.train.callbacks import Progress
+from src.train.optim import AdamW
 from src.train.step import LossScale, TrainStep
 
 
@@ -36,6 +38,9 @@ class Stage:
         description (dict), vocabulary (sequence of str): saved beside every checkpoint.
         compute_type (mindspore.dtype): decides about loss scaling.
         sink_steps (int): > 0 lets the device pull this many batches at a time from its own queue.
+
+    Raises:
+        UserError: accumulation over more batches than an epoch has, or together with the data sink.
     """
 
     def __init__(self, name, loss_network, batches, config, epochs, run, description, vocabulary=None,
@@ -48,13 +53,15 @@ class Stage:
         self.description = description
         self.vocabulary = vocabulary
         self.accumulation = int(config.gradient_accumulation_steps)
-        steps = len(batches) // self.accumulation * epochs
+        self.sink_steps = min(sink_steps, len(batches))
+        if self.sink_steps and self.accumulation > 1:
+            raise UserError(f"gradient_accumulation_steps: the data sink runs one kind of step only; set it to 1, not {self.accumulation}, "
+                            f"or set enable_data_sink to false")
+        steps = len(batches) // (self.sink_steps or self.accumulation) * (self.sink_steps or 1) * epochs
         if steps < 1:
             raise UserError(f"gradient_accumulation_steps {self.accumulation} is more than the {len(batches)} batches of an epoch")
         self.total_steps = steps
-        self.sink_steps = sink_steps
-        optimizer = build_optimizer(loss_network.trainable_params(), config.optimizer_cfg.AdamWeightDecay, steps)
-        self.learning_rate = optimizer.learning_rate
+        optimizer = AdamW(loss_network.trainable_params(), config.optimizer_cfg.AdamWeightDecay, steps)
         self.train_step = TrainStep(loss_network, optimizer, build_loss_scale(config, compute_type),
                                     float(config.max_grad_norm), self.accumulation)
         self.epoch = 0
@@ -73,14 +80,15 @@ class Stage:
         callbacks = [Progress(log_step), *callbacks]
         started = time.time()
         self.train_step.set_train(True)
-        for self.epoch in range(1, self.epochs + 1):
+        for epoch in range(1, self.epochs + 1):
+            self.epoch = epoch
             for _ in self._epoch_steps():
                 self.step_number += 1
                 for callback in callbacks:
                     callback.on_step(self, self.step_number)
                 self._check_diverged()
             for callback in callbacks:
-                callback.on_epoch(self, self.epoch)
+                callback.on_epoch(self, epoch)
         for callback in callbacks:
             callback.on_end(self)
         skipped = self.read_step()["skipped_steps"]
@@ -104,14 +112,13 @@ class Stage:
                 yield
 
     def _sink_epoch(self):
-        """The same through the device's queue; batches must all have one shape."""
+        """The same through the device's queue; batches must all have one shape. Those that do not fill a sink are left out."""
         names = [*COLUMNS, *self.batches.extra]
         dataset = ms.dataset.GeneratorDataset(lambda: iter(self.batches), names, shuffle=False)
-        size = min(self.sink_steps, len(self.batches))
-        pull = ms.data_sink(lambda *batch: self.train_step(True, *batch), dataset, sink_size=size)
-        for _ in range(len(self.batches) // size):
+        pull = ms.data_sink(lambda *batch: self.train_step(True, *batch), dataset, sink_size=self.sink_steps)
+        for _ in range(len(self.batches) // self.sink_steps):
             self._last = pull()
-            for _ in range(size):
+            for _ in range(self.sink_steps):
                 yield
 
     def _check_diverged(self):
@@ -124,8 +131,8 @@ class Stage:
         terms, norm, _, skipped = self._last
         names = ("loss", *self.loss_network.names)
         values = {name: float(np.mean(term.asnumpy())) for name, term in zip(names, terms)}
-        step = ms.Tensor(max(self.step_number - 1, 0), ms.int32)
-        values["learning_rate"] = float(self.learning_rate(step).asnumpy())
+        optimizer = self.train_step.optimizer  # counts only the steps that were not skipped
+        values["learning_rate"] = optimizer.learning_rate(ops.maximum(optimizer.global_step - 1, 0)).asnumpy().item()
         values["grad_norm"] = float(norm.asnumpy())
         values["loss_scale"] = float(self.train_step.loss_scale.scale.asnumpy())
         values["skipped_steps"] = int(skipped.asnumpy())
@@ -136,8 +143,8 @@ class Stage:
         cells = [self.loss_network.student]
         if hasattr(self.loss_network, "projection"):
             cells.append(self.loss_network.projection)
-        return {parameter.name: parameter.asnumpy() for cell in cells for parameter in cell.get_parameters()}
+        return {name: parameter.asnumpy() for cell in cells for name, parameter in cell.parameters_and_names()}
 
-    def save(self, folder, path=None):
-        """Save the student to `folder` as `eval_model.ckpt`, or as the file `path` in it."""
-        save_checkpoint(folder, self.weights(), self.description, self.vocabulary, path)
+    def save(self, folder, name=checkpoints.WEIGHTS_FILE):
+        """Save the student to `folder`, its weights as the file `name`."""
+        checkpoints.save(folder, self.weights(), self.description, self.vocabulary, name)

@@ -121,6 +121,11 @@ def test_two_devices_get_disjoint_complete_shards_of_equal_shapes():
             assert_batch_holds_rows(batch, numbers, examples)
 
 
+def test_shards_of_unequal_size_do_not_exist():
+    with pytest.raises(ValueError, match="drop the remainder"):
+        Batches(make_examples(9, 8), 4, device_num=2)
+
+
 def test_extra_columns_follow_their_rows():
     examples = make_examples(20, 20)
     batches = Batches(examples, 4, (8,), shuffle=True, extra={"teacher_logits": np.arange(40.0).reshape(20, 2)})

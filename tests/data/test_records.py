@@ -7,8 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from src.data.records import (DatasetInfo, Examples, RecordWriter, _masked_crc32c, find_split, length_histogram, offsets_of,
-                              read_records)
+from src.data.records import DatasetInfo, Examples, RecordWriter, _masked_crc32c, find_split, length_histogram, offsets_of, read_records
 from src.errors import UserError
 
 LENGTHS = [3, 1, 7, 2]

@@ -10,7 +10,7 @@ from src import checkpoint as checkpoints
 from src.config import TaskDistillConfig
 from src.model.loading import description
 from src.runtime import RunFolder
-from src.train.callbacks import Evaluation, LastCheckpoint, Progress, StepCheckpoints, save_checkpoint
+from src.train.callbacks import Evaluation, LastCheckpoint, Progress, StepCheckpoints
 from src.train.curves import draw
 from src.train.session import results_table
 from tests.helpers import VOCABULARY, tiny_network, weights_of
@@ -31,9 +31,9 @@ class FakeStage:
     def read_step(self):
         return {"loss": 1.0 / self.step_number, "soft_loss": 0.5, "learning_rate": 1e-3}
 
-    def save(self, folder, path=None):
+    def save(self, folder, name=checkpoints.WEIGHTS_FILE):
         weights = {**weights_of(NETWORK), "classifier.bias": np.float32([self.step_number, 0])}
-        save_checkpoint(folder, weights, CONFIG, VOCABULARY, path)
+        checkpoints.save(folder, weights, CONFIG, VOCABULARY, name)
 
     def go(self, *callbacks, steps_per_epoch=3):
         for step in range(1, self.total_steps + 1):
@@ -90,7 +90,7 @@ def test_a_metric_of_zero_or_below_is_still_saved(stage, tmp_path):
 def test_step_checkpoints_are_rotated_and_can_be_loaded(stage, tmp_path):
     folder = str(tmp_path / "steps")
     stage.go(StepCheckpoints(2, 2, folder))
-    assert sorted(name for name in os.listdir(folder) if name.startswith("step_")) == ["step_4.ckpt", "step_6.ckpt"]
+    assert sorted(os.listdir(folder)) == ["config.json", "step_4.ckpt", "step_6.ckpt", "vocab.txt"]
     assert step_of(os.path.join(folder, "step_4.ckpt")) == 4 and step_of(os.path.join(folder, "step_6.ckpt")) == 6
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.config import AdamWeightDecayConfig
-from src.train.optim import WarmupPolynomial, build_optimizer, is_decayed
+from src.train.optim import AdamW, WarmupPolynomial, is_decayed
 
 
 @pytest.mark.parametrize("step,expected", [
@@ -37,7 +37,7 @@ def test_three_steps_are_adamw_without_bias_correction_with_decay_on_weights_onl
     random = np.random.default_rng(0)
     values = {name: random.normal(size=(3, 2)).astype(np.float32) for name in ("a.bias", "a.weight", "layer_norm.weight", "b.weight")}
     parameters = [ms.Parameter(value, name=name) for name, value in values.items()]
-    optimizer = build_optimizer(parameters, config, 10)
+    optimizer = AdamW(parameters, config, 10)
     first, second = ({name: np.zeros((3, 2)) for name in values} for _ in range(2))
     for _ in range(3):
         gradients = {name: random.normal(size=(3, 2)).astype(np.float32) for name in values}

@@ -45,12 +45,13 @@ class Weights(Callback):
         self.ended += 1
 
 
-def make_stage(run=None, examples=None, batch_size=4, epochs=2, student=None, rate=1e-2, **phase):
+def make_stage(run=None, examples=None, batch_size=4, epochs=2, student=None, rate=1e-2, sink_steps=0, **phase):
     config = PhaseConfig(batch_size=batch_size, optimizer_cfg=OptimizerConfig(AdamWeightDecayConfig(learning_rate=rate)), **phase)
     batches = Batches(examples or make_examples(18, 12), batch_size, (16,), shuffle=True, drop_remainder=True, seed=3)
     student = student or tiny_network(1, labels=2, num_hidden_layers=1)
     text = description(student.config, "SST-2", ("negative", "positive"), False, 2, True)
-    return Stage("phase2", Distiller(student, LossTerms(label_loss=1.0)), batches, config, epochs, run or Run(), text, VOCABULARY)
+    return Stage("phase2", Distiller(student, LossTerms(label_loss=1.0)), batches, config, epochs, run or Run(), text, VOCABULARY,
+                 sink_steps=sink_steps)
 
 
 def test_stage_runs_every_step_logs_them_and_learns():
@@ -116,9 +117,28 @@ def test_saved_student_holds_its_projection_and_not_the_teacher(tmp_path):
     assert saved.vocabulary == VOCABULARY and saved.config["task_name"] == "SST-2"
 
 
+def test_logged_learning_rate_is_the_one_of_the_steps_really_taken():
+    run, student = Run(), tiny_network(1, labels=2, num_hidden_layers=1)
+    stage = make_stage(run, student=student, epochs=15)  # 60 steps, 6 of warm-up
+
+    class Break(Callback):
+        """Makes one step's loss infinite."""
+
+        def on_step(self, stage, step):
+            student.classifier.bias.set_data(ms.Tensor([np.inf if step == 1 else 0.0, 0.0], ms.float32))
+    stage.fit([Break()], log_step=3)
+    assert run.rows[1]["step"] == 3 and run.rows[1]["skipped_steps"] == 1
+    assert run.rows[1]["learning_rate"] == pytest.approx(1e-2 * 2 / 6, rel=1e-4)
+
+
+def test_data_sink_with_accumulation_is_refused():
+    with pytest.raises(UserError) as error:
+        make_stage(gradient_accumulation_steps=2, sink_steps=2)
+    refuses(error, "gradient_accumulation_steps", "enable_data_sink")
+
+
 def test_stage_has_what_the_device_queue_needs():
-    stage = make_stage()
-    stage.sink_steps = 2
+    stage = make_stage(sink_steps=3)  # one batch an epoch does not fill a sink
     taken = []
 
     def data_sink(function, dataset, sink_size):
@@ -133,4 +153,4 @@ def test_stage_has_what_the_device_queue_needs():
         patch.setattr(ms, "data_sink", data_sink)
         watch = SimpleNamespace(on_step=lambda *_: None, on_epoch=lambda *_: None, on_end=lambda *_: None)
         stage.fit([watch])
-    assert len(taken) == stage.step_number == stage.total_steps == 8
+    assert len(taken) == stage.step_number == stage.total_steps == 6
