@@ -4,9 +4,6 @@
 
 MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold them under the task's lower-case name.
 """
-import os
-
-from src import checkpoint as checkpoints
 from src import metrics
 from src.config import EvaluateConfig, parse, required
 from src.data.task_data import load_task_data
@@ -14,17 +11,9 @@ from src.errors import command
 from src.evaluate import evaluate
 from src.files import write_json
 from src.model.heads import Logits
-from src.model.loading import bert_config, parameter_count, task_network, without_dropout
+from src.model.loading import bert_config, load_model, parameter_count, task_network, without_dropout
 from src.runtime import compute_type, say, set_up
-from src.tasks import get_task
-
-
-def task_folder(folder, task):
-    """`folder`/TASK where that exists (in lower case or as given by GLUE), else `folder` itself."""
-    for name in (task.folder, task.name):
-        if os.path.isdir(os.path.join(folder, name)):
-            return os.path.join(folder, name)
-    return folder
+from src.tasks import get_task, task_folder
 
 
 @command
@@ -36,12 +25,12 @@ def main():
     required(settings, "task_name", "model_dir", "data_dir")
     task = get_task(settings.task_name)
     device = set_up(settings, seed=0)
-    checkpoint = checkpoints.load(task_folder(settings.model_dir, task))
+    checkpoint = load_model(task_folder(settings.model_dir, task))
     data = load_task_data(settings, "", task_folder(settings.data_dir, task), checkpoint.labels)
     config = without_dropout(bert_config(checkpoint))
     data.check_model(checkpoint, config, "model_dir")
     network = task_network(checkpoint, config, compute_type(settings.compute_type, device))
-    names = metrics.choose(task.metrics, settings.assessment_method, data.regression)
+    names = metrics.choose(task.metrics, settings.assessment_method, data.num_labels, data.regression)
     results = {"task": task.name, "model": checkpoint.source, "device": device, "parameters": parameter_count(network),
                **evaluate(Logits(network), data.eval_batches(settings.batch_size), names)}
     for name, value in results.items():

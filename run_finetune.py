@@ -11,7 +11,7 @@ from src.model.heads import BertForSequence
 from src.model.loading import bert_config, description, layer_weights, parameter_count
 from src.runtime import compute_type, say
 from src.train.session import Session
-from src.train.stage import Stage
+from src.train.stage import Stage, count_steps
 from src.vocabulary import read_vocabulary, vocabulary_hash
 
 
@@ -59,6 +59,8 @@ def main():
     data = session.data
     config, weights, vocabulary, lower = (from_checkpoint if settings.load_ckpt_path else from_scratch)(settings, session)
     kind = compute_type(settings.net_cfg.compute_type, session.device)
+    batches = session.train_batches(settings.finetune_cfg)
+    count_steps(batches, settings.finetune_cfg, settings.epoch_size, session.sink_steps(batches))
     network = BertForSequence(config, data.num_labels, kind)
     if weights:
         start = settings.load_ckpt_path
@@ -69,9 +71,9 @@ def main():
         start += f" ({', '.join(missing)} at random)" if missing else ""
     else:
         start = "random weights"
+    session.run.start(settings)
     say(f"network: {parameter_count(network):,} parameters, {config.num_hidden_layers} layers, started from {start}")
 
-    batches = session.train_batches(settings.finetune_cfg)
     stage = Stage("finetune", Distiller(network, LossTerms(label_loss=1.0), regression=data.regression), batches,
                   settings.finetune_cfg, settings.epoch_size, session.run,
                   description(config, data.task.name, data.labels, data.regression, data.num_labels, lower), vocabulary, kind,

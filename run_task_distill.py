@@ -12,67 +12,54 @@ from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
 from src.distill.teacher_cache import teacher_logits
 from src.errors import UserError, command
-from src.evaluate import evaluate
-from src.model.heads import Logits
-from src.model.loading import bert_config, description, parameter_count, task_network, without_dropout
+from src.model.loading import bert_config, description, parameter_count, task_network
 from src.runtime import compute_type, say, set_seed
 from src.train.session import Session
-from src.train.stage import Stage
+from src.train.stage import Stage, count_steps
+from src.train.teacher import check_teacher, load_teacher
 
 
-def load_teacher(settings, session):
-    """(checkpoint, its own BertConfig, frozen network) of the teacher; refuses one that does not belong to the data."""
-    path = settings.load_teacher_ckpt_path
-    checkpoint = checkpoints.load(path)
-    own = bert_config(checkpoint)
-    used = settings.td_teacher_net_cfg.check(own, "td_teacher_net_cfg", path, free=("hidden_act",))
-    if used.hidden_act != own.hidden_act:
-        say(f"the teacher computes {used.hidden_act} where its checkpoint says {own.hidden_act}, as td_teacher_net_cfg asks")
-    session.data.check_model(checkpoint, used, "load_teacher_ckpt_path", settings.td_teacher_net_cfg.seq_length)
-    kind = compute_type(settings.td_teacher_net_cfg.compute_type, session.device)
-    return checkpoint, own, task_network(checkpoint, without_dropout(used), kind)
-
-
-def check_teacher(settings, session, teacher):
-    """Evaluate the teacher and print its score; refuse one that is not better than guessing.
-
-    Without evaluation data (do_eval false) up to 2,000 training rows serve.
-    """
-    data = session.data
-    if data.evals:
-        batches = data.eval_batches(settings.eval_cfg.batch_size, settings.bucket_boundaries, settings.enable_buckets)
-    else:
-        sample = replace(data, evals={"train sample": data.train.take(range(min(2000, len(data.train))))})
-        batches = sample.eval_batches(settings.eval_cfg.batch_size, settings.bucket_boundaries, settings.enable_buckets)
-    results = {**evaluate(Logits(teacher), batches, session.metric_names), "parameters": parameter_count(teacher)}
-    metric = session.metric_names[0]
-    chance = metrics.chance_level(metric, next(iter(batches.values())).examples.labels)
-    say(f"teacher: {metrics.printed_name(metric)} {100 * results[metric]:.2f} (the best constant answer: {100 * chance:.2f})")
-    if 100 * (results[metric] - chance) < settings.min_teacher_gain:
-        raise UserError(f"load_teacher_ckpt_path: the teacher reaches {metrics.printed_name(metric)} {100 * results[metric]:.2f} where "
-                        f"always giving the best constant answer reaches {100 * chance:.2f}; it was not fine-tuned on this task or its "
-                        f"labels or vocabulary differ (fine-tune it: python run_finetune.py --load_ckpt_path "
-                        f"{settings.load_teacher_ckpt_path})")
-    return results
-
-
-def check_student(settings, session, student):
-    """Refuse a student that cannot read the data or whose checkpoint belongs to another task."""
+def check_student(settings, session, student, teacher_checkpoint):
+    """Refuse a student that cannot read the data, or whose checkpoint belongs to another task or vocabulary than the teacher's."""
     limits = (student.network.config, "load_td1_ckpt_path" if settings.load_td1_ckpt_path else "load_gd_ckpt_path",
               settings.td_student_net_cfg.seq_length)
+    if student.checkpoint:
+        theirs, ours = student.checkpoint.config.get("vocab_sha256"), teacher_checkpoint.config.get("vocab_sha256")
+        if theirs and ours and theirs != ours:
+            raise UserError(f"{limits[1]}: the student {student.start} and the teacher {settings.load_teacher_ckpt_path} were trained with "
+                            f"different vocabularies")
     if settings.load_td1_ckpt_path:
         session.data.check_model(student.checkpoint, *limits)
-    elif student.checkpoint:  # after general distillation: its head, if it has one, is replaced
+    elif student.checkpoint:  # after general distillation: its head, if it has one, is left out
         session.data.check_rows(student.checkpoint, *limits)
     else:
         session.data.check_bounds(limits[0], "td_student_net_cfg", limits[2])
 
 
-def run_phase1(settings, session, teacher, student, student_description, vocabulary, kind):
-    """Fit attention scores and hidden states; returns nothing, the student's weights have moved."""
+def phase1_terms(settings):
+    """The loss terms of phase 1."""
     terms = LossTerms(attention_loss=float(settings.phase1_cfg.attention_loss), hidden_loss=float(settings.phase1_cfg.hidden_loss))
     if not terms.names():
         raise UserError("phase1_cfg: attention_loss and hidden_loss are both false; set td_phase1_epoch_size to 0 to skip the phase")
+    return terms
+
+
+def check_phases(settings, session):
+    """Refuse settings of either phase that do not fit the data, before hours of the other one."""
+    phases = []
+    if settings.td_phase1_epoch_size and not settings.load_td1_ckpt_path:
+        phase1_terms(settings)
+        phases.append((settings.phase1_cfg, settings.td_phase1_epoch_size))
+    if settings.td_phase2_epoch_size:
+        phases.append((settings.phase2_cfg, settings.td_phase2_epoch_size))
+    for config, epochs in phases:
+        batches = session.train_batches(config)
+        count_steps(batches, config, epochs, session.sink_steps(batches))
+
+
+def run_phase1(settings, session, teacher, student, student_description, vocabulary, kind):
+    """Fit attention scores and hidden states; returns nothing, the student's weights have moved."""
+    terms = phase1_terms(settings)
     batches = session.train_batches(settings.phase1_cfg)
     stage = Stage("phase1", Distiller(student.network, terms, teacher, student.projection, session.data.regression), batches,
                   settings.phase1_cfg, settings.td_phase1_epoch_size, session.run, student_description, vocabulary, kind,
@@ -103,14 +90,16 @@ def run_phase2(settings, session, teacher, student, student_description, vocabul
     return folder, watcher.best if watcher else None
 
 
-def evaluate_only(settings, session):
+def evaluate_only(settings):
     """--do_train false: evaluate the student of load_td1_ckpt_path."""
     required(settings, "load_td1_ckpt_path")
     path = settings.load_td1_ckpt_path
     checkpoint = checkpoints.load(path)
+    session = Session.open(settings, "td", checkpoint.labels)
     config = settings.td_student_net_cfg.check(bert_config(checkpoint), "td_student_net_cfg", path)
     session.data.check_model(checkpoint, config, "load_td1_ckpt_path", settings.td_student_net_cfg.seq_length)
     network = task_network(checkpoint, config, compute_type(settings.td_student_net_cfg.compute_type, session.device))
+    session.run.start(settings)
     results = {**session.evaluator(network)(), "parameters": parameter_count(network)}
     metric = session.metric_names[0]
     say(f"============== {metrics.short_name(metric)} is {results[metric]}")
@@ -123,25 +112,28 @@ def main():
     settings, notices = parse(TaskDistillConfig)
     for notice in notices:
         say(notice)
+    if not (settings.do_train or settings.do_eval):
+        raise UserError("do_train and do_eval are both false: there is nothing to do")
     if settings.do_train:
         required(settings, "load_teacher_ckpt_path")
         if not settings.td_phase2_epoch_size and (settings.load_td1_ckpt_path or not settings.td_phase1_epoch_size):
             raise UserError("td_phase2_epoch_size is 0 and phase 1 is skipped (td_phase1_epoch_size 0 or load_td1_ckpt_path): there is "
                             "nothing to train")
-    session = Session.open(settings, "td")
     if not settings.do_train:
-        evaluate_only(settings, session)
+        evaluate_only(settings)
         return
-
-    teacher_checkpoint, teacher_config, teacher = load_teacher(settings, session)
-    models = {"teacher": check_teacher(settings, session, teacher)}
+    session = Session.open(settings, "td")
+    check_phases(settings, session)
+    source = ("load_teacher_ckpt_path", settings.load_teacher_ckpt_path)
+    teacher_checkpoint, teacher_config, teacher = load_teacher(session, *source, settings.td_teacher_net_cfg, "td_teacher_net_cfg")
+    models = {"teacher": check_teacher(session, *source, teacher)}
     kind = compute_type(settings.td_student_net_cfg.compute_type, session.device)
     set_seed(settings.seed)  # the student's random weights do not depend on what was built before
     student = build_student(settings, teacher_checkpoint, teacher_config, session.data.num_labels, kind)
     say(f"student: {parameter_count(student.network):,} parameters, {student.network.config.num_hidden_layers} layers, started from "
         f"{student.start}")
-    check_student(settings, session, student)
-    session.run.save_settings(replace(settings, td_student_net_cfg=settings.td_student_net_cfg.filled(student.network.config)))
+    check_student(settings, session, student, teacher_checkpoint)
+    session.run.start(replace(settings, td_student_net_cfg=settings.td_student_net_cfg.filled(student.network.config)))
     student_description = description(student.network.config, session.data.task.name, session.data.labels, session.data.regression,
                                       session.data.num_labels, teacher_checkpoint.config.get("do_lower_case", True))
     parts = (settings, session, teacher, student, student_description, teacher_checkpoint.vocabulary, kind)

@@ -61,7 +61,7 @@ class OurSide:
         schedule = AdamWeightDecayConfig(learning_rate=LEARNING_RATE, end_learning_rate=LEARNING_RATE, warmup_ratio=0.0)
         self.start = {parameter.name: parameter.asnumpy().copy() for parameter in student.get_parameters()}
         self.student = student
-        self.steps = {name: TrainStep(network, AdamW(network.trainable_params(), schedule, 10 ** 9), LossScale(), CLIP)
+        self.steps = {name: TrainStep(network, AdamW(network.trained_parameters(), schedule, 10 ** 9), LossScale(), CLIP)
                       for name, network in networks.items()}
         for step in self.steps.values():
             step.set_train(True)

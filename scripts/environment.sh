@@ -2,12 +2,14 @@
 #
 #   need_python requirements.txt
 #
-# 1. $PYTHON (default: python) is used as it is if it has MindSpore; nothing is ever installed into it.
+# 1. $PYTHON (default: python, then python3) is used as it is if it has MindSpore; nothing is ever installed into it.
 # 2. Otherwise .venv in the repository's root, made and filled from the requirement file, which is installed again only
-#    when its text has changed.
+#    when its text has changed. Launchers started at the same time wait for each other there.
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 venv="$root/.venv"
+mark="$venv/.installing"
+lock="$root/.venv.lock" # beside it: making .venv anew empties the folder
 
 fail() {
     echo "error: $*" >&2
@@ -69,8 +71,12 @@ stamp_of() {
     echo "$venv/.installed-$1"
 }
 
+has_venv() {
+    [ -x "$venv/bin/python" ] && is_supported "$venv/bin/python" && "$venv/bin/python" -c 'import pip' 2>/dev/null
+}
+
 make_venv() {
-    if [ -x "$venv/bin/python" ] && is_supported "$venv/bin/python" && "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+    if has_venv; then
         return
     fi
     find_base_python
@@ -82,39 +88,61 @@ make_venv() {
     fi
 }
 
+# Whether .venv holds what the requirement file $1 lists now, and no installation is under way or was broken off.
+is_filled() {
+    [ ! -e "$mark" ] && [ "$(cat "$(stamp_of "$1")" 2>/dev/null)" = "$(requirement_hash "$1")" ]
+}
+
+# Wait until no other launcher works on .venv; the lock is on file descriptor 9 and goes with it.
+take_lock() {
+    command -v flock >/dev/null || return 0
+    flock -n 9 2>/dev/null && return
+    echo "waiting for another launcher that is setting up $venv"
+    flock 9 || true # a file system without locks: as where there is no flock
+}
+
 # Bring .venv up to the requirement file $1. Its stamp is written after pip has succeeded; while pip runs there is a mark, and
 # where a mark is found (the machine went down, Ctrl-C) what pip had half written is taken out first, for pip believes it is there.
 fill_venv() {
-    local name mark="$venv/.installing"
-    make_venv
-    if [ ! -e "$mark" ] && [ "$(cat "$(stamp_of "$1")" 2>/dev/null)" = "$(requirement_hash "$1")" ]; then
+    local name
+    if has_venv && is_filled "$1"; then
         return
     fi
-    if [ -e "$mark" ]; then
-        echo "the last installation did not finish; repairing $venv"
-        "$venv/bin/python" "$root/scripts/packages.py" remove_damaged
-    fi
-    echo "installing $1 into $venv (the first time this takes some minutes)"
-    : >"$mark"
-    rm -f "$(stamp_of "$1")"
-    "$venv/bin/python" -m pip install --disable-pip-version-check -r "$root/$1" || exit
-    for name in $(with_included "$1"); do
-        requirement_hash "$name" >"$(stamp_of "$name")"
-    done
-    rm -f "$mark"
+    : 2>/dev/null >>"$lock" || fail "cannot write $lock; make $root writable or set PYTHON to a Python that has MindSpore"
+    ( # a shell of its own: what the launcher starts afterwards must not inherit the lock
+        take_lock
+        make_venv
+        if is_filled "$1"; then # the launcher that had the lock did it
+            exit 0
+        fi
+        if [ -e "$mark" ]; then
+            echo "the last installation did not finish; repairing $venv"
+            "$venv/bin/python" "$root/scripts/packages.py" remove_damaged
+        fi
+        echo "installing $1 into $venv (the first time this takes some minutes)"
+        : >"$mark"
+        rm -f "$(stamp_of "$1")"
+        "$venv/bin/python" -m pip install --disable-pip-version-check -r "$root/$1" || exit
+        for name in $(with_included "$1"); do
+            requirement_hash "$name" >"$(stamp_of "$name")"
+        done
+        rm -f "$mark"
+    ) 9>>"$lock"
 }
 
 # Set $python to one that has what the requirement file $1 lists.
 need_python() {
-    local requirements="$1" missing
-    python="${PYTHON:-python}"
-    if has_mindspore "$python"; then
-        if missing="$("$python" "$root/scripts/packages.py" missing "$root/$requirements")"; then
-            return
-        elif [ -z "${CI:-}" ]; then # in CI nobody is there to install it, so a .venv is made
-            fail "$(command -v "$python") lacks $missing: pip install -r $requirements"
+    local requirements="$1" missing candidates=(python python3)
+    [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+    for python in "${candidates[@]}"; do
+        if has_mindspore "$python"; then
+            if missing="$("$python" "$root/scripts/packages.py" missing "$root/$requirements")"; then
+                return
+            elif [ -z "${CI:-}" ]; then # in CI nobody is there to install it, so a .venv is made
+                fail "$(command -v "$python") lacks $missing: pip install -r $requirements"
+            fi
         fi
-    fi
+    done
     python="$venv/bin/python"
     if [ "${DRY_RUN:-}" != 1 ]; then
         fill_venv "$requirements"

@@ -4,6 +4,9 @@
 
 On a terminal the command writes to a pseudo-terminal, so that its progress bars move as if it had been started directly; in
 the log every redraw of a bar is a line. Ctrl-C reaches the command, SIGTERM is passed on to it.
+
+A log that cannot be opened is an error of one line and exit status 2, before the command starts. If its disk fills up later, one
+line says so and the command goes on: hours of training are worth more than their log.
 """
 import fcntl
 import os
@@ -36,19 +39,44 @@ def chunks(reading):
         yield data
 
 
+class Log:
+    """The log file; unbuffered, so that a write that failed is not tried again at the end.
+
+    Args:
+        path (str): file to replace.
+    """
+
+    def __init__(self, path):
+        self._path = path
+        self._file = open(path, "wb", buffering=0)
+
+    def write(self, data):
+        """Append what the command printed; after the first failure nothing more."""
+        if self._file is None:
+            return
+        try:
+            self._file.write(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+        except OSError as error:
+            self._file = None
+            print(f"warning: {self._path}: {error.strerror}; the log ends here, the command goes on", file=sys.stderr, flush=True)
+
+
 def run(log_path, command):
     """The exit status of `command`; death by a signal is 128 + its number, as shells count."""
+    try:
+        log = Log(log_path)
+    except OSError as error:
+        print(f"error: cannot write {log_path}: {error.strerror}; start it in a folder you can write to", file=sys.stderr)
+        return 2
     reading, writing = open_channel(sys.stdout.isatty())
-    with open(log_path, "wb") as log:
-        child = subprocess.Popen(command, stdout=writing, stderr=writing)
-        os.close(writing)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the command too, which then ends as it likes
-        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-        for data in chunks(reading):
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-            log.write(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
-            log.flush()
+    child = subprocess.Popen(command, stdout=writing, stderr=writing)
+    os.close(writing)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the command too, which then ends as it likes
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    for data in chunks(reading):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        log.write(data)
     status = child.wait()
     return status if status >= 0 else 128 - status
 

@@ -21,6 +21,7 @@ from src.files import make_folder, read_json, replacing, write_json
 from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
 
 WEIGHTS_FILE = "eval_model.ckpt"
+PACKED_FILE = "quantized_model.safetensors"  # src/model/packed.py reads and writes it
 CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "vocab.txt"
 FORMATS = {"ours": "MindSpore (this project's)", "huggingface": "Hugging Face", "tensorflow": "TensorFlow BERT (Google's)",
@@ -163,6 +164,9 @@ def _weights_file(path):
             raise UserError(f"{path} is not a .ckpt file; {_convert_first(path)}")
         return path
     names = sorted(name for name in os.listdir(path) if name.endswith(".ckpt") and not name.startswith("."))
+    if not names and os.path.isfile(os.path.join(path, PACKED_FILE)):
+        raise UserError(f"{path} holds a packed model, which can be evaluated but has no float32 weights to train or convert; give the "
+                        f"folder of a .ckpt (train.py --save_fp_model true writes one)")
     if WEIGHTS_FILE in names:
         return os.path.join(path, WEIGHTS_FILE)
     if len(names) == 1:
@@ -214,7 +218,7 @@ def _check_vocabulary_size(tokens, rows, source):
 
 # --- into a network ---------------------------------------------------------------------------------------------------
 
-def assign(network, weights, source, allow_missing=(), allow_unexpected=()):
+def assign(network, weights, source, allow_missing=(), allow_unexpected=(), allow_missing_endings=()):
     """Set every parameter of `network` from `weights`, or none of them.
 
     Args:
@@ -223,6 +227,7 @@ def assign(network, weights, source, allow_missing=(), allow_unexpected=()):
         source (str): where the weights come from, for the message.
         allow_missing (tuple of str): parameters whose names start with one of these may be missing; they keep their values.
         allow_unexpected (tuple of str): weights whose names start with one of these may be left over.
+        allow_missing_endings (tuple of str): as allow_missing, for the end of a name.
 
     Returns:
         (missing, unexpected): the names that were allowed to be so, sorted.
@@ -237,7 +242,8 @@ def assign(network, weights, source, allow_missing=(), allow_unexpected=()):
     misshapen = [f"{name} {_shape(weights[name])} where the network has {_shape(parameters[name])}"
                  for name in parameters if name in weights and _shape(weights[name]) != _shape(parameters[name])]
     _refuse(f"the weights of {source} do not fit the network", {
-        "missing": [name for name in missing if not name.startswith(tuple(allow_missing))],
+        "missing": [name for name in missing
+                    if not (name.startswith(tuple(allow_missing)) or name.endswith(tuple(allow_missing_endings)))],
         "unexpected": [name for name in unexpected if not name.startswith(tuple(allow_unexpected))],
         "of another shape": misshapen})
     for name, parameter in parameters.items():
@@ -784,7 +790,7 @@ def _read_torch(path):
     try:
         import torch
     except ImportError as error:
-        raise UserError(f"reading {path} needs PyTorch (pip install -r requirements-convert.txt); "
+        raise UserError(f"reading {path} needs PyTorch (pip install torch); "
                         f"a model.safetensors in its place does not") from error
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

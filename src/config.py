@@ -6,24 +6,30 @@ Precedence: command line, then the YAML of `--config_path`, then the defaults he
 """
 import difflib
 import json
+import math
 import os
 import re
 import sys
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Literal, Optional, Tuple, Union, get_type_hints
+from typing import Literal, Optional, Tuple, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
-from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, restricted_number_type
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt, restricted_number_type
 
 from src.errors import UserError, one_line
 from src.files import replacing
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
-MinusOneOrMore = restricted_number_type("MinusOneOrMore", int, [(">=", -1)])
+# jsonargparse's own types of these names take infinity.
+PositiveFloat = restricted_number_type("PositiveFinite", float, [(">", 0), ("<", math.inf)])
+NonNegativeFloat = restricted_number_type("NonNegativeFinite", float, [(">=", 0), ("<", math.inf)])
+MinusOneOrPositive = restricted_number_type("MinusOneOrPositive", int, [("==", -1), (">=", 1)], join="or")
 Probability = restricted_number_type("Probability", float, [(">=", 0), ("<", 1)])
-AboveOne = restricted_number_type("AboveOne", float, [(">", 1)])
+AboveOne = restricted_number_type("AboveOne", float, [(">", 1), ("<", math.inf)])
+
+QuantBits = restricted_number_type("QuantBits", int, [(">=", 2), ("<=", 32)])
 
 HIDDEN_ACTS = ("gelu", "gelu_new", "relu")
 HiddenAct = Literal["gelu", "gelu_new", "relu"]
@@ -66,6 +72,53 @@ class BertConfig:
                             f"{self.num_attention_heads}")
         if self.hidden_act not in HIDDEN_ACTS:
             raise UserError(f"hidden_act must be one of {', '.join(HIDDEN_ACTS)}, not '{self.hidden_act}'")
+
+
+@dataclass(frozen=True)
+class QuantConfig:
+    """What of a BERT is quantized while it computes; the weights themselves stay in float32 until they are packed.
+
+    Weights are the encoder's linear layers and the pooler; activations are those layers' inputs and both operands of the two
+    attention products. Position and token-type embeddings, LayerNorm and the classifier stay in float32.
+    """
+    embedding_bits: QuantBits = 32
+    """Bits of the word embedding table: 2 to 8, or 32 for none."""
+    embedding_quantizer: Literal["twn", "lat", "symmetric", "minmax"] = "twn"
+    """twn (ternary weight network) and lat (loss-aware ternary) are 2 bits; symmetric and minmax are 2 to 8."""
+    embedding_granularity: Literal["tensor", "row"] = "row"
+    """What shares one scale; by row only the looked-up rows need be quantized."""
+    embedding_clip_value: NonNegativeFloat = 2.5
+    """Values are clipped to plus and minus this first; beyond it there is no gradient. 0: no clip. 2.5 as in TernaryBERT."""
+    weight_bits: QuantBits = 32
+    """Bits of the linear layers' weights: 2 to 8, or 32 for none."""
+    weight_quantizer: Literal["twn", "lat", "symmetric", "minmax"] = "twn"
+    """As embedding_quantizer."""
+    weight_granularity: Literal["tensor", "row"] = "tensor"
+    """What shares one scale: a whole layer's weight, as in TernaryBERT, or each of its output rows."""
+    weight_clip_value: NonNegativeFloat = 2.5
+    """As embedding_clip_value."""
+    activation_bits: QuantBits = 32
+    """Bits of the activations: 2 to 8, or 32 for none."""
+    activation_quantizer: Literal["symmetric", "minmax", "dynamic", "ema"] = "symmetric"
+    """symmetric and minmax take each batch's range; dynamic is ONNX's DynamicQuantizeLinear (8 bits); ema is a moving average
+    of the range, fixed after training (Q8BERT)."""
+    activation_granularity: Literal["tensor", "row"] = "tensor"
+    """What shares one scale (symmetric and minmax): a whole tensor, or each token's row."""
+    activation_clip_value: NonNegativeFloat = 2.5
+    """As embedding_clip_value; ema has no clip."""
+    ema_decay: Probability = 0.9999
+    """Decay of ema's moving average."""
+    ema_start_step: NonNegativeInt = 0
+    """Training steps before ema's quantization starts."""
+
+    def __post_init__(self):
+        for part in ("embedding", "weight", "activation"):
+            bits, kind = getattr(self, f"{part}_bits"), getattr(self, f"{part}_quantizer")
+            if bits != 32 and not 2 <= bits <= 8:
+                raise UserError(f"{part}_bits must be 2 to 8, or 32 for no quantization, not {bits}")
+            fixed = {"twn": 2, "lat": 2, "dynamic": 8}.get(kind, bits)
+            if bits not in (32, fixed):
+                raise UserError(f"{part}_bits is {bits}, but {part}_quantizer {kind} has {fixed}; use symmetric or minmax for other bits")
 
 
 @dataclass(frozen=True)
@@ -153,7 +206,7 @@ class AdamWeightDecayConfig:
     learning_rate: PositiveFloat = 5e-5
     """Peak learning rate, reached at the end of the warm-up."""
     end_learning_rate: NonNegativeFloat = 0.0
-    """Learning rate after the last step."""
+    """Learning rate at the last step, where the decay ends."""
     power: PositiveFloat = 1.0
     """Exponent of the polynomial decay; 1 is linear."""
     warmup_ratio: ClosedUnitInterval = 0.1
@@ -277,7 +330,7 @@ class RunConfig(DeviceConfig, DataConfig):
     """Evaluate during and after training."""
     enable_data_sink: bool = False
     """Let the device pull batches from a queue of its own (Ascend, GPU); on CPU a notice says it does not apply."""
-    data_sink_steps: MinusOneOrMore = 1
+    data_sink_steps: MinusOneOrPositive = 1
     """Steps between two returns from the device's queue; -1: a whole epoch."""
     save_ckpt_step: NonNegativeInt = 0
     """Save a checkpoint every N steps; 0: only the best one (with do_eval) or the last one (without)."""
@@ -428,13 +481,23 @@ _OLD_NAMES = {
 _BOOLEANS = {"true": "true", "false": "false"}
 
 
-def _new_name(key, notices):
-    """`key` with an old spelling of its last or only part replaced; the replacement is added to `notices`."""
+def _new_name(key, notices, given, where):
+    """`key` with an old spelling of its first or only part replaced, which is added to `notices`.
+
+    Args:
+        given (dict): {present name: the key it was given as} of the keys before this one; this one is added.
+        where (str): the file or "command line", for the error.
+
+    Raises:
+        UserError: the setting was given before under another spelling; which one is meant cannot be known.
+    """
     head, dot, rest = key.partition(".")
-    if head not in _OLD_NAMES:
-        return key
-    notices.append(f"{head} is an old spelling of {_OLD_NAMES[head]}")
-    return _OLD_NAMES[head] + dot + rest
+    name = _OLD_NAMES.get(head, head) + dot + rest
+    if given.setdefault(name, key) != key:
+        raise UserError(f"{where}: {given[name]} and {key} are two spellings of one setting; give only {name}")
+    if head in _OLD_NAMES:
+        notices.append(f"{head} is an old spelling of {_OLD_NAMES[head]}")
+    return name
 
 
 def _tidy_value(value):
@@ -447,38 +510,41 @@ def _tidy_value(value):
 
 
 def _tidy_arguments(arguments, notices, config_class):
-    """The command line in the form the parser takes: `--flag` alone means true, `--names a,b` is a list of strings."""
-    hints, tidy, key = get_type_hints(config_class), [], ""
+    """The command line in the form the parser takes: `--flag` alone means true, `--names a,b` and `--numbers 1,2` are lists."""
+    types, given, tidy, key = _types(config_class), {}, [], ""
     for position, argument in enumerate(arguments):
         if argument.startswith("--"):
             key, equals, value = argument[2:].partition("=")
-            key = _new_name(key, notices)
+            key = _new_name(key, notices, given, "command line")
+            kind = types.get(key)
             alone = not equals and (position + 1 == len(arguments) or arguments[position + 1].startswith("--"))
-            if alone and hints.get(key) is bool:
+            if alone and (kind is bool or bool in get_args(kind)):
                 equals, value = "=", "true"
-            tidy.append("--" + key + equals + (_tidy_argument(value, hints.get(key)) if equals else ""))
+            tidy.append("--" + key + equals + (_tidy_argument(value, kind) if equals else ""))
         else:
-            tidy.append(_tidy_argument(argument, hints.get(key)))
+            tidy.append(_tidy_argument(argument, types.get(key)))
+            key = ""  # it has its value; what follows without a key is for the parser to refuse as it is
     return tidy
 
 
-def _tidy_argument(value, hint):
-    if hint == Tuple[str, ...] and not value.startswith("["):
+def _tidy_argument(value, kind):
+    if get_origin(kind) is tuple and not value.lstrip().startswith("["):
         return json.dumps([item.strip() for item in value.split(",")])  # quoted: a bare no would be YAML's false
     return _tidy_value(value)
 
 
-def _keys(config_class, prefix=""):
-    """Every dotted key of `config_class`, sections included."""
-    hints = get_type_hints(config_class)
+def _types(config_class, prefix=""):
+    """{dotted key: type} of every key of `config_class`, sections included."""
+    hints, types = get_type_hints(config_class), {}
     for item in fields(config_class):
-        yield prefix + item.name
+        types[prefix + item.name] = hints[item.name]
         if is_dataclass(hints[item.name]):
-            yield from _keys(hints[item.name], prefix + item.name + ".")
+            types.update(_types(hints[item.name], prefix + item.name + "."))
+    return types
 
 
 def _unknown_key(key, config_class, where):
-    known = list(_keys(config_class))
+    known = list(_types(config_class))
     last_parts = {name.rpartition(".")[2]: name for name in reversed(known)}
     close = (difflib.get_close_matches(key, known, n=1) or [name for name in known if name.endswith("." + key)][:1]
              or [last_parts[part] for part in difflib.get_close_matches(key.rpartition(".")[2], last_parts, n=1)])
@@ -486,13 +552,31 @@ def _unknown_key(key, config_class, where):
     return UserError(f"{where}: unknown setting '{key}'{hint}")
 
 
-def _check_keys(value, config_class, where, prefix=""):
-    known = set(_keys(config_class))
-    for key, item in value.items():
-        if prefix + str(key) not in known:
-            raise _unknown_key(prefix + str(key), config_class, where)
-        if isinstance(item, dict):
-            _check_keys(item, config_class, where, f"{prefix}{key}.")
+def _checked(settings, config_class, where, prefix=""):
+    """A YAML file's `settings` without its empty sections, whose defaults count.
+
+    The parser lets a section that is no section and an empty value pass, so both are refused here.
+    """
+    types, checked = _types(config_class), {}
+    for name, value in settings.items():
+        key = f"{prefix}{name}"
+        if key not in types:
+            raise _unknown_key(key, config_class, where)
+        section, dot, _ = str(name).partition(".")
+        if dot and section in settings:  # the parser would drop one of the two
+            raise UserError(f"{where}: write {key} inside the section {prefix}{section}, which the file also has")
+        if is_dataclass(types[key]):
+            if value is None:
+                continue
+            if not isinstance(value, dict):
+                raise UserError(f"{where}: {key} is a section: it must hold keys and values, not {value!r}")
+            value = _checked(value, config_class, where, key + ".")
+        elif isinstance(value, dict):
+            raise UserError(f"{where}: {key} is one setting, not a section: it must hold a value, not keys and values")
+        elif value is None and type(None) not in get_args(types[key]):
+            raise UserError(f"{where}: {key} has no value; give it one, or remove the key to use its default")
+        checked[name] = value
+    return checked
 
 
 def read_yaml(path, config_class, notices):
@@ -505,6 +589,8 @@ def read_yaml(path, config_class, notices):
             documents = list(yaml.safe_load_all(file))
     except OSError as error:
         raise UserError(f"config_path: cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"config_path: {path} is not UTF-8 text") from error
     except yaml.YAMLError as error:
         raise UserError(f"config_path: {path} is not valid YAML: {one_line(error)}") from error
     if len(documents) > 1:
@@ -512,9 +598,9 @@ def read_yaml(path, config_class, notices):
     settings = documents[0] if documents and documents[0] is not None else {}
     if not isinstance(settings, dict):
         raise UserError(f"config_path: {path} must hold keys and values, not {type(settings).__name__}")
-    settings = {_new_name(str(key), notices): _tidy_value(value) for key, value in settings.items()}
-    _check_keys(settings, config_class, path)
-    return settings
+    given = {}
+    settings = {_new_name(str(key), notices, given, path): _tidy_value(value) for key, value in settings.items()}
+    return _checked(settings, config_class, path)
 
 
 def _parser(config_class, script):
@@ -524,9 +610,25 @@ def _parser(config_class, script):
     return parser
 
 
+# What jsonargparse says, in plain words; in order. The first is its message for an Optional type.
+_PLAIN_WORDS = tuple((re.compile(pattern), plain) for pattern, plain in (
+    (r"Does not validate against any of the Union subtypes .*? Errors: - (.*?)(?:: '[^']*')? - Expected a <class 'NoneType'>.* "
+     r"Given value: (.*)", r"\1, not \2"),
+    (r"Not of type \w+: (\S+) does not conform to restriction ([^;:]*)", r"must be \2, not \1"),
+    (r"Not of type \w+: does not conform to restriction ", "must be "),
+    (r"Not of type \w+: (?:invalid literal for int\(\) with base 10|not an integer)(?:: |, not )", "must be a whole number, not "),
+    (r"Not of type \w+: could not convert string to float(?:: |, not )", "must be a number, not "),
+    (r"\bv([<>]=?)", r"\1 "),
+    (r"\bv==", ""),
+    (r"Expected a <class 'tuple'>\. Got value: ", "must be a list, as [a, b], not "),
+))
+
+
 def _readable(error, config_class):
     """jsonargparse's message as one line that starts with the key."""
     text = one_line(error)
+    for pattern, plain in _PLAIN_WORDS:
+        text = pattern.sub(plain, text)
     unknown = re.search(r"(?:Unrecognized arguments:|unrecognized arguments:)\s*--([\w.]+)", text)
     if unknown:
         return _unknown_key(unknown.group(1), config_class, "command line")

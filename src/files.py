@@ -17,7 +17,10 @@ def replacing(path):
     path = os.path.abspath(path)
     folder, name = os.path.split(path)
     make_folder(folder)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".writing-", suffix="-" + name)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".writing-", suffix="-" + name)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
     os.close(handle)
     try:
         yield temporary

@@ -46,25 +46,28 @@ def short_name(metric):
     return _SHORT[metric]
 
 
-def choose(task_metrics, assessment_method, regression):
+def choose(task_metrics, assessment_method, outputs, regression):
     """The metrics to report, the deciding one first.
 
     Args:
-        task_metrics (tuple of str): the task's own.
+        task_metrics (tuple of str): the task's own. Own data may be of either kind: those of the other kind are left out.
         assessment_method (str): `auto`, or the method the user wants to decide.
-        regression (bool): whether the task is a regression.
+        outputs (int): classes, or 1 for regression. regression (bool): whether the task is a regression.
 
     Raises:
-        UserError: a classification metric for a regression task or the reverse.
+        UserError: a metric that this kind of task, or this number of classes, does not have.
     """
+    fitting = [name for name in _METRICS if (name in REGRESSION_METRICS) == regression and (name != "f1" or outputs == 2)]
+    own = tuple(name for name in task_metrics if name in fitting) or REGRESSION_METRICS
     if assessment_method == "auto":
-        return tuple(task_metrics)
+        return own
     name = _METHODS.get(assessment_method, assessment_method)
-    if (name in REGRESSION_METRICS) != regression:
-        fitting = [key for key in _METRICS if (key in REGRESSION_METRICS) == regression]
-        raise UserError(f"assessment_method: {assessment_method} does not fit a {'regression' if regression else 'classification'}"
-                        f" task; use one of {', '.join(fitting)}")
-    return (name,) + tuple(item for item in task_metrics if item != name)
+    if name not in fitting:
+        spelled = {value: key for key, value in _METHODS.items() if key != "bf1"}
+        kind = "regression task" if regression else f"classification task of {outputs} classes"
+        raise UserError(f"assessment_method: {assessment_method} does not fit a {kind}; use one of "
+                        f"{', '.join(spelled.get(item, item) for item in fitting)}")
+    return (name,) + tuple(item for item in own if item != name)
 
 
 def compute(metric_names, logits, labels):

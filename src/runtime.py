@@ -44,6 +44,8 @@ def set_up(settings, seed):
         The device's name.
     """
     device = choose_device(settings.device_target)
+    if device == "CPU" and settings.device_id:
+        print(f"device_id: CPU has only 0, {settings.device_id} is ignored", flush=True)
     ms.set_device(device, settings.device_id if device != "CPU" else 0)
     ms.set_context(mode=ms.GRAPH_MODE)
     if settings.enable_graph_kernel:
@@ -72,22 +74,24 @@ def compute_type(name, device):
 class RunFolder:
     """The folder of one run: `config.yaml`, `metrics.jsonl`, curves and checkpoints.
 
+    Nothing is written before `start`: a run that is refused leaves an older run's records alone.
+
     Args:
-        path (str): the folder; made if missing.
-        settings: the run's resolved settings, saved as config.yaml and printed.
+        path (str): the folder.
     """
 
-    def __init__(self, path, settings):
+    def __init__(self, path):
         self.path = path
-        make_folder(path)
-        self.save_settings(settings)
-        print(settings_module.to_yaml(settings), flush=True)
         self._metrics = os.path.join(path, "metrics.jsonl")
-        open(self._metrics, "w", encoding="utf-8").close()
 
-    def save_settings(self, settings):
-        """Write config.yaml, which `config.parse` reads back: the same command with it repeats the run."""
+    def start(self, settings):
+        """Make the folder if it is missing, write config.yaml, begin an empty metrics.jsonl.
+
+        `config.parse` reads config.yaml back: the same command with it repeats the run.
+        """
+        make_folder(self.path)
         settings_module.save(settings, self.join("config.yaml"))
+        open(self._metrics, "w", encoding="utf-8").close()
 
     def record(self, **values):
         """Append one line of JSON to metrics.jsonl, with the time in seconds since the epoch."""

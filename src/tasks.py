@@ -1,9 +1,10 @@
 """The one task table: what every other part needs to know about a task, by name.
 
 A task's `columns` name the TSV (or parquet) columns that hold its text(s) and label. `header=False` files are addressed by
-column number. Recipes follow TinyBERT (arXiv 1909.10351, section 4.1 and appendix): phase-1 epochs 20 (10 for the large
-tasks, 50 for CoLA), phase-2 epochs 3, sequence length 64 for one sentence and 128 for pairs.
+column number. Sequence lengths follow TinyBERT (arXiv 1909.10351, appendix): 64 for one sentence and 128 for pairs; its epochs
+and learning rates are in td_config/.
 """
+import os
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
@@ -44,10 +45,6 @@ class Task:
     """Column of the second text there, likewise; the label's column is always `label`."""
     max_seq_length: int = 128
     """Longest row in tokens, [CLS] and [SEP] included, where the user names none."""
-    phase1_epochs: int = 20
-    """Epochs of intermediate-layer distillation in the paper's recipe."""
-    phase2_epochs: int = 3
-    """Epochs of prediction-layer distillation in the paper's recipe."""
 
     @property
     def folder(self):
@@ -60,18 +57,18 @@ _RTE = ("entailment", "not_entailment")
 _TASKS = (
     # CoLA's files have no header: source, label, the author's own mark, sentence. Its test file has one: index, sentence.
     Task("CoLA", CLASSIFICATION, ("unacceptable", "acceptable"), ("matthews",), "3", None, "1", header=False,
-         test_text="sentence", parquet_text="sentence", max_seq_length=64, phase1_epochs=50),
+         test_text="sentence", parquet_text="sentence", max_seq_length=64),
     Task("SST-2", CLASSIFICATION, ("negative", "positive"), ("accuracy",), "sentence", None, "label", max_seq_length=64),
     Task("MRPC", CLASSIFICATION, ("not_equivalent", "equivalent"), ("f1", "accuracy"), "#1 String", "#2 String", "Quality",
          parquet_text="sentence1", parquet_text_pair="sentence2"),
     Task("STS-B", REGRESSION, (), ("pearson", "spearman"), "sentence1", "sentence2", "score"),
     Task("QQP", CLASSIFICATION, ("not_duplicate", "duplicate"), ("f1", "accuracy"), "question1", "question2",
-         "is_duplicate", phase1_epochs=10),
+         "is_duplicate"),
     Task("MNLI", CLASSIFICATION, _NLI, ("accuracy",), "sentence1", "sentence2", "gold_label",
          eval_splits=(("eval", "dev_matched"), ("eval_mm", "dev_mismatched")),
          test_splits=(("test", "test_matched"), ("test_mm", "test_mismatched")),
-         parquet_text="premise", parquet_text_pair="hypothesis", phase1_epochs=10),
-    Task("QNLI", CLASSIFICATION, _RTE, ("accuracy",), "question", "sentence", "label", phase1_epochs=10),
+         parquet_text="premise", parquet_text_pair="hypothesis"),
+    Task("QNLI", CLASSIFICATION, _RTE, ("accuracy",), "question", "sentence", "label"),
     Task("RTE", CLASSIFICATION, _RTE, ("accuracy",), "sentence1", "sentence2", "label"),
     Task("WNLI", CLASSIFICATION, ("not_entailment", "entailment"), ("accuracy",), "sentence1", "sentence2", "label"),
     # The user's own data in the JSON-lines schema; head and labels come from its files (see data/readers.py).
@@ -92,3 +89,11 @@ def get_task(name):
     if key not in _BY_KEY:
         raise UserError(f"task_name: unknown task '{name}'; known tasks are {', '.join(TASK_NAMES)}")
     return _BY_KEY[key]
+
+
+def task_folder(folder, task):
+    """`folder`/TASK where that exists (in lower case or as GLUE writes it), else `folder` itself: the published layout or a task's own."""
+    for name in (task.folder, task.name):
+        if os.path.isdir(os.path.join(folder, name)):
+            return os.path.join(folder, name)
+    return folder

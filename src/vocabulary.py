@@ -21,6 +21,8 @@ def read_vocabulary(path):
     if missing:
         raise UserError(f"vocab_file: {path} holds {len(tokens)} tokens but not {', '.join(missing)}; "
                         f"it must be a BERT vocabulary with one token a line")
+    if tokens[0] != "[PAD]":
+        raise UserError(f"vocab_file: {path} starts with {tokens[0]!r}; [PAD] must be its first line, for rows are padded with id 0")
     return tokens
 
 

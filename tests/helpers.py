@@ -29,6 +29,8 @@ def fill(network, seed, spread=0.3):
     """Every weight, biases and LayerNorm included, from a seeded NumPy generator; returns the network."""
     random = np.random.default_rng(seed)
     for name, parameter in network.parameters_dict().items():
+        if name.rsplit(".", 1)[-1] in ("second_moment", "threshold", "steps"):  # a quantizer's state, not a weight
+            continue
         value = random.normal(size=parameter.shape) * spread
         parameter.set_data(ms.Tensor(value + (1.0 if name.endswith("norm.weight") else 0.0), ms.float32))
     return network
@@ -129,9 +131,9 @@ def write_split(folder, split, examples, dataset_type="mindrecord", regression=F
     writer.close()
 
 
-def write_info(folder, task="SST-2", head="classification", labels=("negative", "positive"), vocabulary=VOCABULARY):
+def write_info(folder, task="SST-2", head="classification", labels=("negative", "positive"), vocabulary=VOCABULARY, splits=None):
     """A `dataset.json` as prepare_data.py writes it."""
-    DatasetInfo(task, head, tuple(labels), vocabulary_hash(vocabulary), len(vocabulary), True, 32, {}).save(str(folder))
+    DatasetInfo(task, head, tuple(labels), vocabulary_hash(vocabulary), len(vocabulary), True, 32, splits or {}).save(str(folder))
 
 
 def save_network(folder, network, task="SST-2", labels=("negative", "positive"), regression=False, vocabulary=VOCABULARY,

@@ -103,12 +103,33 @@ def test_flag_alone_means_true():
     assert settings.enable_graph_kernel and settings.enable_data_sink and settings.seed == 3
 
 
+def test_flag_in_a_section_alone_means_true(yaml_file):
+    path = yaml_file("phase1_cfg:\n  attention_loss: false\n  hidden_loss: false\n")
+    settings = settings_of("--phase1_cfg.attention_loss", "--config_path", path, "--td_student_net_cfg.classifier_relu")
+    assert settings.phase1_cfg.attention_loss and not settings.phase1_cfg.hidden_loss and settings.td_student_net_cfg.classifier_relu
+    assert settings_of("--do_lower_case", config_class=PrepareConfig).do_lower_case is True
+
+
 @pytest.mark.parametrize("old,new", [("save_checkpoint_step", "save_ckpt_step"), ("save_checkpoint_steps", "save_ckpt_step"),
                                      ("td_phase1_epoch", "td_phase1_epoch_size"), ("max_checkpoint_num", "max_ckpt_num")])
 def test_old_spellings_are_accepted_and_named(yaml_file, old, new):
     for arguments in ([f"--{old}", "3"], [f"--{old}=3"], ["--config_path", yaml_file(f"{old}: 3\n")]):
         settings, notices = parse(TaskDistillConfig, arguments)
         assert getattr(settings, new) == 3 and len(notices) == 1 and old in notices[0] and new in notices[0]
+
+
+@pytest.mark.parametrize("first,second", [("save_checkpoint_steps", "save_ckpt_step"), ("save_ckpt_step", "save_checkpoint_steps"),
+                                          ("save_checkpoint_steps", "save_ckpt_steps")])
+def test_two_spellings_of_one_setting_are_refused(yaml_file, first, second):
+    path = yaml_file(f"{first}: 5\n{second}: 7\n")
+    refuses(refused("--config_path", path), path, f"{first} and {second} are two spellings", "give only save_ckpt_step")
+    refuses(refused(f"--{first}", "5", f"--{second}=7"), "command line", f"{first} and {second} are two spellings")
+
+
+def test_the_command_line_may_spell_a_setting_otherwise_than_the_file(yaml_file):
+    path = yaml_file("save_checkpoint_steps: 5\n")
+    assert settings_of("--config_path", path, "--save_ckpt_step", "7").save_ckpt_step == 7
+    assert settings_of("--save_ckpt_step", "7", "--save_ckpt_step", "8").save_ckpt_step == 8
 
 
 @pytest.mark.parametrize("text,value", [("5e-5", 5e-5), ("1e-4", 1e-4), ("0.001", 1e-3), ("3.0e-5", 3e-5)])
@@ -125,6 +146,49 @@ def test_lists_of_words_may_be_written_with_commas():
     assert settings.phase1_cfg.optimizer_cfg.AdamWeightDecay.decay_filter == ("norm",)
 
 
+@pytest.mark.parametrize("text,value", [("0,2,4", (0, 2, 4)), ("1", (1,)), ("0, 2", (0, 2)), ("[8,16]", (8, 16)), ("[8, 16]", (8, 16))])
+def test_lists_of_numbers_may_be_written_with_commas(text, value):
+    for arguments in (["--student_layers", text], [f"--student_layers={text}"]):
+        assert settings_of(*arguments, "--seed", "3").student_layers == value
+
+
+def test_lists_with_commas_in_every_command_and_section():
+    assert settings_of("--bucket_boundaries", "8,16").bucket_boundaries == (8, 16)
+    assert settings_of("--init_layers=0,2", config_class=FinetuneConfig).init_layers == (0, 2)
+    key = "phase1_cfg.optimizer_cfg.AdamWeightDecay.decay_filter"
+    for arguments in ([f"--{key}", "norm,no"], [f"--{key}=norm, no"]):
+        assert settings_of(*arguments).phase1_cfg.optimizer_cfg.AdamWeightDecay.decay_filter == ("norm", "no")
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A section with a list of numbers."""
+    numbers: typing.Tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class WithSection:
+    """Settings with such a section."""
+    config_path: str = ""
+    section: Section = dataclasses.field(default_factory=Section)
+
+
+def test_lists_of_numbers_in_sections_may_be_written_with_commas():
+    for arguments in (["--section.numbers", "1,2"], ["--section.numbers=1,2"]):
+        assert settings_of(*arguments, config_class=WithSection).section.numbers == (1, 2)
+
+
+@pytest.mark.parametrize("key,text", [("student_layers", "0,x"), ("student_layers", "0,-1"), ("bucket_boundaries", "8,"),
+                                      ("bucket_boundaries", "0"), ("bucket_boundaries", "8,1.5"), ("bucket_boundaries", "8,nan")])
+def test_lists_of_something_else_than_numbers_are_refused(key, text):
+    refuses(refused(f"--{key}", text), f"{key}: must be ")
+    refuses(refused(f"--{key}={text}"), f"{key}: must be ")
+
+
+def test_what_follows_a_list_without_a_key_is_refused_as_it_was_written():
+    refuses(refused("--student_layers", "0", "2"), "unrecognized arguments: 2")
+
+
 def test_published_type_names_are_read(yaml_file):
     path = yaml_file("td_student_net_cfg:\n  compute_type: mstype.float16\n  dtype: mstype.float32\n")
     network = settings_of("--config_path", path).td_student_net_cfg
@@ -138,7 +202,8 @@ def test_published_yaml_of_three_documents_counts_its_first_and_says_so(yaml_fil
     assert len(notices) == 1 and "3 YAML documents" in notices[0]
 
 
-@pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "phase1_cfg:\n"])
+@pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "phase1_cfg:\n", "eval_cfg:\n", "eval_cfg: {}\n",
+                                  "phase1_cfg:\n  optimizer_cfg:\n    AdamWeightDecay:\n", "td_student_net_cfg:\n  hidden_size:\n"])
 def test_empty_yaml_or_section_means_the_defaults(yaml_file, text):
     path = yaml_file(text)
     assert dataclasses.replace(settings_of("--config_path", path), config_path="") == TaskDistillConfig()
@@ -164,7 +229,7 @@ def test_key_like_no_other_points_to_help():
     ("phase1_cfg.batch_size", "0"), ("phase1_cfg.batch_size", "many"), ("seed", "-1"), ("phase1_cfg.scale_factor", "1"),
     ("phase1_cfg.optimizer_cfg.AdamWeightDecay.warmup_ratio", "1.5"),
     ("phase1_cfg.optimizer_cfg.AdamWeightDecay.learning_rate", "-1e-5"),
-    ("phase2_cfg.temperature", "0"), ("td_student_net_cfg.hidden_dropout_prob", "1.0"), ("data_sink_steps", "-2"),
+    ("phase2_cfg.temperature", "0"), ("td_student_net_cfg.hidden_dropout_prob", "1.0"), ("data_sink_steps", "-2"), ("data_sink_steps", "0"),
     ("device_target", "TPU"), ("td_student_net_cfg.hidden_act", "swish"), ("do_train", "perhaps"), ("assessment_method", "bleu"),
     ("student_init", "zeros"), ("bucket_boundaries", "[0, 8]"), ("td_phase1_epoch_size", "1.5")])
 def test_values_of_a_wrong_type_or_out_of_range_are_refused_by_name(yaml_file, key, value):
@@ -174,6 +239,70 @@ def test_values_of_a_wrong_type_or_out_of_range_are_refused_by_name(yaml_file, k
         text = "{" + part + ": " + text + "}"
     path = yaml_file(text)
     refuses(refused("--config_path", path), path, key.split(".")[-1])
+
+
+@pytest.mark.parametrize("value", [-1, 1, 100])
+def test_data_sink_steps_are_a_whole_epoch_or_a_number(yaml_file, value):
+    assert settings_of("--data_sink_steps", value).data_sink_steps == value
+    assert settings_of("--config_path", yaml_file(f"data_sink_steps: {value}\n")).data_sink_steps == value
+
+
+def test_no_data_sink_steps_are_refused_with_what_would_be_right(yaml_file):
+    path = yaml_file("data_sink_steps: 0\n")
+    assert str(refused("--data_sink_steps", "0").value) == "data_sink_steps: must be -1 or >= 1, not 0"
+    assert str(refused("--config_path", path).value) == f"{path}: data_sink_steps: must be -1 or >= 1, not 0"
+
+
+def number_keys():
+    """A key of every type of number."""
+    keys = {}
+    for name, kind in settings_module._types(TaskDistillConfig).items():
+        inner = [item for item in (kind, *typing.get_args(kind)) if isinstance(item, type)]
+        if any(issubclass(item, (int, float)) and item is not bool for item in inner):
+            keys.setdefault(kind, name)
+    return sorted(keys.values())
+
+
+@pytest.mark.parametrize("key", number_keys())
+@pytest.mark.parametrize("value,in_yaml", [("inf", ".inf"), ("nan", ".nan")])
+def test_infinity_and_not_a_number_are_refused(yaml_file, key, value, in_yaml):
+    refuses(refused(f"--{key}", value), key + ":")
+    for part in reversed(key.split(".")):
+        in_yaml = "{" + part + ": " + in_yaml + "}"
+    path = yaml_file(in_yaml)
+    refuses(refused("--config_path", path), path, key.split(".")[-1])
+
+
+@pytest.mark.parametrize("text,key", [
+    ("phase1_cfg: 3\n", "phase1_cfg"), ("phase1_cfg: []\n", "phase1_cfg"), ("phase1_cfg: ''\n", "phase1_cfg"),
+    ("eval_cfg: false\n", "eval_cfg"), ("phase1_cfg:\n  optimizer_cfg: 4\n", "phase1_cfg.optimizer_cfg")])
+def test_sections_must_hold_keys_and_values(yaml_file, text, key):
+    path = yaml_file(text)
+    refuses(refused("--config_path", path), f"{path}: {key} is a section: it must hold keys and values")
+
+
+def test_a_setting_is_not_a_section(yaml_file):
+    path = yaml_file("seed: {a: 3}\n")
+    refuses(refused("--config_path", path), f"{path}: seed is one setting, not a section")
+
+
+@pytest.mark.parametrize("text,key", [
+    ("seed:\n", "seed"), ("seed: null\n", "seed"), ("do_train: ~\n", "do_train"), ("load_gd_ckpt_path:\n", "load_gd_ckpt_path"),
+    ("student_layers:\n", "student_layers"), ("phase1_cfg:\n  batch_size:\n", "phase1_cfg.batch_size")])
+def test_a_key_without_a_value_is_refused(yaml_file, text, key):
+    path = yaml_file(text)
+    refuses(refused("--config_path", path), f"{path}: {key} has no value", "remove the key")
+
+
+def test_a_dotted_key_beside_its_section_is_refused(yaml_file):
+    assert settings_of("--config_path", yaml_file("phase1_cfg.batch_size: 8\n")).phase1_cfg.batch_size == 8
+    path = yaml_file("phase1_cfg.batch_size: 8\nphase1_cfg:\n  max_grad_norm: 2\n")
+    refuses(refused("--config_path", path), path, "write phase1_cfg.batch_size inside the section phase1_cfg")
+
+
+def test_yaml_in_another_encoding_is_refused(tmp_path):
+    (tmp_path / "latin.yaml").write_bytes("task_name: caf\xe9\n".encode("latin-1"))
+    refuses(refused("--config_path", tmp_path / "latin.yaml"), "latin.yaml is not UTF-8 text")
 
 
 @pytest.mark.parametrize("text,word", [("a: [1", "not valid YAML"), ("- 1\n- 2\n", "must hold keys and values"), ("words", "must hold")])
@@ -209,6 +338,7 @@ def test_help_explains_a_setting_with_its_own_words(capsys):
         parse(TaskDistillConfig, ["--help"])
     words = " ".join(capsys.readouterr().out.split())
     assert "Softmax temperature of the soft cross-entropy" in words and "Rows of a batch on one device" in words
+    assert "Learning rate at the last step" in words
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------

@@ -47,13 +47,27 @@ def test_chance_level_is_the_best_constant_answers(metric, labels, expected):
     ("auto", False, ("f1", "accuracy")), ("accuracy", False, ("accuracy", "f1")), ("bf1", False, ("f1", "accuracy")),
     ("mf1", False, ("macro_f1", "f1", "accuracy")), ("matthews", False, ("matthews", "f1", "accuracy"))])
 def test_assessment_method_decides_and_the_tasks_metrics_are_still_reported(method, regression, expected):
-    assert metrics.choose(("f1", "accuracy"), method, regression) == expected
+    assert metrics.choose(("f1", "accuracy"), method, 2, regression) == expected
+
+
+def test_own_data_of_either_kind_has_metrics():
+    assert metrics.choose(("accuracy", "macro_f1"), "auto", 1, True) == ("pearson", "spearman")
+    assert metrics.choose(("accuracy", "macro_f1"), "spearman", 1, True) == ("spearman", "pearson")
+    assert metrics.choose(("accuracy", "macro_f1"), "auto", 5, False) == ("accuracy", "macro_f1")
+
+
+@pytest.mark.parametrize("method", ["f1", "bf1"])
+def test_f1_of_class_1_needs_two_classes(method):
+    with pytest.raises(UserError) as error:
+        metrics.choose(("accuracy",), method, 3, False)
+    refuses(error, method, "3 classes", "mf1")
+    assert "macro_f1" not in str(error.value)
 
 
 @pytest.mark.parametrize("method,regression", [("pearson", False), ("accuracy", True), ("mf1", True)])
 def test_metric_of_the_other_kind_of_task_is_refused(method, regression):
     with pytest.raises(UserError) as error:
-        metrics.choose(("accuracy",), method, regression)
+        metrics.choose(("accuracy",), method, 1 if regression else 2, regression)
     refuses(error, "assessment_method", method, "regression" if regression else "classification")
 
 

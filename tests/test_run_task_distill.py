@@ -174,6 +174,20 @@ def test_regression_task_works(tmp_path, capsys):
 
 # --- what the user gets wrong: exit status 2, one line ----------------------------------------------------------------
 
+def test_refused_run_leaves_an_older_runs_records_alone_and_phase_2_is_checked_first(task, tmp_path, capsys):
+    (tmp_path / "metrics.jsonl").write_text("old\n")
+    line = refused(capsys, *arguments_for(task, tmp_path), "--phase2_cfg.batch_size", "99")
+    says(line, "batch_size 99", "34 training rows")
+    assert os.listdir(tmp_path) == ["metrics.jsonl"] and (tmp_path / "metrics.jsonl").read_text() == "old\n"
+
+
+def test_evaluating_alone_has_a_run_folder_of_its_own(finished, task, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(capsys, "--task_name", "sst2", "--do_train", "False", "--eval_data_dir", task[0], "--load_td1_ckpt_path",
+        os.path.join(finished[0], "sst-2"), *SMALL)
+    assert os.listdir("output") == ["td-eval-sst-2"]
+
+
 def arguments_for(task, output, **changes):
     given = {"task_name": "sst-2", "train_data_dir": task[0], "eval_data_dir": task[0], "load_teacher_ckpt_path": task[1],
              "output_dir": output, "td_student_net_cfg.num_hidden_layers": 1, **changes}
@@ -210,6 +224,8 @@ def test_bad_input_is_one_line_and_status_2(task, tmp_path, capsys, changes, wor
 
 @pytest.mark.parametrize("changes,words", [
     ({"td_student_net_cfg.num_hidden_layers": "3"}, ("num_hidden_layers", "divides", "2 layers")),
+    ({"td_teacher_net_cfg.hidden_act": "relu"}, ("td_teacher_net_cfg.hidden_act", "gelu", "relu")),
+    ({"phase2_cfg.gradient_accumulation_steps": "9"}, ("gradient_accumulation_steps 9", "4 batches")),
     ({"phase1_cfg.attention_loss": "false", "phase1_cfg.hidden_loss": "false"}, ("attention_loss and hidden_loss are both false",)),
     ({"td_student_net_cfg.vocab_size": "20"}, ("token id", "20")),
     ({"td_student_net_cfg.max_position_embeddings": "8"}, ("12 tokens", "8"))])
@@ -219,7 +235,7 @@ def test_impossible_students_are_one_line_and_status_2(task, tmp_path, capsys, c
 
 def test_student_checkpoint_of_another_vocabulary_is_refused(task, tmp_path, capsys):
     other = save_network(tmp_path / "gd", tiny_network(1, labels=2, num_hidden_layers=1), vocabulary=VOCABULARY[:-1] + ("other",))
-    says(refused(capsys, *arguments_for(task, tmp_path / "out", load_gd_ckpt_path=other)), "load_gd_ckpt_path", "another vocabulary")
+    says(refused(capsys, *arguments_for(task, tmp_path / "out", load_gd_ckpt_path=other)), "load_gd_ckpt_path", "different vocabularies")
 
 
 def test_teacher_saved_without_a_vocabulary_can_be_distilled(task, tmp_path, capsys):

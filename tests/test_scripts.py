@@ -1,4 +1,5 @@
 """The launchers, with stand-ins for Python and pip: no network, nothing installed."""
+import fcntl
 import os
 import re
 import shlex
@@ -88,6 +89,21 @@ def test_output_goes_to_the_terminal_and_the_log_and_the_status_is_pythons(elsew
     assert b"<a b>\nGLOG_v=3\n10%\n20%\nproblem\n" in log and b"\r" not in log
 
 
+def test_a_log_that_cannot_be_opened_is_one_line_and_nothing_is_started(elsewhere, stand_in):
+    (elsewhere / "log.txt").mkdir()
+    done = run([ROOT / "scripts/run_finetune.sh"], elsewhere, PYTHON=stand_in)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(rf"error: cannot write {re.escape(str(elsewhere))}/log.txt: Is a directory; .*\n", done.stderr)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_log_whose_disk_is_full_does_not_end_the_run(elsewhere, stand_in):
+    (elsewhere / "log.txt").symlink_to("/dev/full")
+    done = run([ROOT / "scripts/run_finetune.sh"], elsewhere, PYTHON=stand_in)
+    assert done.returncode == 7 and "problem" in done.stdout
+    assert re.fullmatch(r"warning: .*/log.txt: No space left on device; .*\n", done.stderr)
+
+
 def test_on_a_terminal_the_command_sees_a_terminal(elsewhere, stand_in):
     write_program(Path(stand_in), STAND_IN.replace("echo problem >&2", "[ -t 1 ] && [ -t 2 ] && echo both are terminals"))
     reading, writing = os.openpty()
@@ -127,6 +143,22 @@ def test_an_environment_of_the_users_own_is_not_changed_but_told_what_it_lacks(e
     assert done.returncode == 2
     assert done.stderr == f"error: {python} lacks pytest: pip install -r requirements-dev.txt\n"
     assert list(elsewhere.iterdir()) == []
+
+
+def test_python3_is_used_where_python_has_no_mindspore(elsewhere, tmp_path):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    path = f"{folder}:{os.environ['PATH']}"
+    write_program(folder / "python", "#!/bin/bash\nexit 1\n")
+    write_program(folder / "python3", STAND_IN)
+    dry = run([ROOT / "scripts/run_finetune.sh"], elsewhere, PATH=path, DRY_RUN="1")
+    assert shlex.split(dry.stdout)[0] == "python3"
+    write_program(folder / "python", STAND_IN)
+    dry = run([ROOT / "scripts/run_finetune.sh"], elsewhere, PATH=path, DRY_RUN="1")
+    assert shlex.split(dry.stdout)[0] == "python"
+    # A PYTHON that the user names is the only one tried.
+    dry = run([ROOT / "scripts/run_finetune.sh"], elsewhere, PATH=path, DRY_RUN="1", PYTHON="false")
+    assert shlex.split(dry.stdout)[0] == str(ROOT / ".venv/bin/python")
 
 
 @pytest.fixture
@@ -207,6 +239,31 @@ def test_a_failed_installation_is_reported_and_repaired_by_the_next_run(installe
     assert done.returncode == 5 and notes == ["made", PIP_DEV]
     assert installer("scripts/run_tests.sh")[1] == ["repaired", PIP_DEV, PYTEST]
     assert installer("scripts/run_tests.sh")[1] == [PYTEST]
+
+
+@pytest.mark.skipif(not shutil.which("flock"), reason="no flock")
+def test_launchers_started_together_install_once(checkout, tmp_path):
+    """They wait for whoever has the lock, here the test; what a launcher starts does not keep it."""
+    ended = '*) ! [[ "$(readlink /proc/$$/fd/*)" = *venv.lock* ]] || echo locked >>"$NOTES"; echo "ran $*"'
+    python, notes = write_program(tmp_path / "python", INSTALLER.replace('*) echo "ran $*"', ended)), tmp_path / "notes"
+    with open(checkout / ".venv.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        launchers = [subprocess.Popen(["bash", checkout / "scripts/run_tests.sh"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHON": str(python), "NOTES": str(notes)})
+                     for _ in range(2)]
+        for launcher in launchers:
+            assert launcher.stdout.readline().startswith("waiting for another launcher")
+        assert not notes.exists() and not (checkout / ".venv").exists()
+    assert [launcher.communicate(timeout=60)[1] for launcher in launchers] == ["", ""]
+    assert [launcher.returncode for launcher in launchers] == [0, 0]
+    assert notes.read_text().replace(str(checkout), "ROOT").splitlines() == ["made", PIP_DEV, PYTEST, PYTEST]
+
+
+def test_a_repository_that_cannot_be_written_is_one_line(installer, checkout):
+    (checkout / ".venv.lock").mkdir()  # as good as no permission, for root too
+    done, notes = installer("scripts/run_tests.sh")
+    assert done.returncode == 2 and notes == []
+    assert re.fullmatch(r"error: cannot write .*/\.venv\.lock; .*\n", done.stderr)
 
 
 def test_a_dry_run_installs_nothing(installer, checkout):

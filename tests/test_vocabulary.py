@@ -22,6 +22,9 @@ def test_a_file_without_special_tokens_is_refused_by_name(tmp_path):
     path.write_text("fox\n[CLS]\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"words.txt holds 2 tokens but not \[PAD\], \[UNK\], \[SEP\]"):
         read_vocabulary(path)
+    path.write_text("fox\n[PAD]\n[UNK]\n[CLS]\n[SEP]\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"starts with 'fox'; \[PAD\] must be its first line"):
+        read_vocabulary(path)
     with pytest.raises(UserError, match="cannot read"):
         read_vocabulary(tmp_path / "absent.txt")
     path.write_bytes(b"\xff\xfe")

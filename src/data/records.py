@@ -97,6 +97,18 @@ def _split_of(name):
     return split
 
 
+def _files(folder):
+    """(sorted names of a folder's files, {name: its record format or None})."""
+    names = sorted(name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name)))
+    return names, {name: _format_of(os.path.join(folder, name)) for name in names}
+
+
+def has_split(folder, split):
+    """Whether some record file of `folder` serves `split`, as `find_split` takes them."""
+    splits = {_split_of(name) for name, kind in _files(folder)[1].items() if kind}
+    return split in splits or splits == {None}
+
+
 def find_split(folder, split, dataset_type="auto"):
     """The record files of `folder` that serve `split`.
 
@@ -117,8 +129,7 @@ def find_split(folder, split, dataset_type="auto"):
     """
     if not os.path.isdir(folder):
         raise UserError(f"data folder {folder} does not exist")
-    names = sorted(name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name)))
-    kinds = {name: _format_of(os.path.join(folder, name)) for name in names}
+    names, kinds = _files(folder)
     records = [name for name in names if kinds[name]]
     if any(_split_of(name) for name in records):
         serving = [name for name in records if _split_of(name) == split]

@@ -77,10 +77,9 @@ def _split_files(folder, splits, settings):
     """{split: (files, dataset_type)}; every split after the first is optional, as MNLI's mismatched one is."""
     found = {splits[0]: records.find_split(folder, splits[0], settings.dataset_type)}
     for split in splits[1:]:
-        try:
-            files, dataset_type = records.find_split(folder, split, settings.dataset_type)
-        except UserError:
+        if not records.has_split(folder, split):
             continue
+        files, dataset_type = records.find_split(folder, split, settings.dataset_type)
         if files != found[splits[0]][0]:  # a folder whose names say no split serves only one
             found[split] = (files, dataset_type)
     return found
@@ -123,6 +122,8 @@ def load_task_data(settings, train_dir, eval_dir, labels=()):
         raise UserError(f"eval_data_dir: {eval_dir} would train and evaluate on the same files; name them train.* and eval.*, or put "
                         f"them into two folders")
     splits = {split: records.read_records(*found, settings.schema_dir) for split, found in files.items()}
+    for split, examples in splits.items():
+        _check_rows_prepared(examples, split, train_dir if split == "train" else eval_dir)
     train, evals = splits.pop("train", None), splits
     for split, examples in {"train": train, **evals}.items():
         _check_labels(examples, split, regression, names)
@@ -142,6 +143,15 @@ def _check_prepared_alike(train, train_dir, evaluation, eval_dir):
         if getattr(train, name) != getattr(evaluation, name):
             raise UserError(f"eval_data_dir: {eval_dir} was prepared with another {what} than {train_dir} (dataset.json: "
                             f"{getattr(evaluation, name)} and {getattr(train, name)}); prepare both alike")
+
+
+def _check_rows_prepared(examples, split, folder):
+    """Raise a `UserError` where a prepared folder's records are not as many as its dataset.json says."""
+    info = records.DatasetInfo.load(folder)
+    wanted = info.splits.get(split, {}).get("rows") if info else None
+    if wanted is not None and wanted != len(examples):
+        raise UserError(f"{folder}: dataset.json says that {split} has {wanted} rows, but its records hold {len(examples)}; a file was cut "
+                        f"or changed, run prepare_data.py again")
 
 
 def _check_labels(examples, split, regression, names):

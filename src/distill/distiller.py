@@ -62,7 +62,7 @@ class Distiller(nn.Cell):
         terms (LossTerms): which terms, and their weights.
         teacher (BertForSequence): needed by the attention and hidden terms, and by the soft term unless its logits come
             with the batch. It gets no gradient; its config must have no dropout.
-        projection (Projection): needed by the hidden term.
+        projection (Projection): of the student's hidden states; None compares them as they are (equal widths).
         regression (bool): one output; soft and label terms are mean squared errors.
         temperature (float): of the soft cross-entropy.
         cached_logits (bool): the batch has a fifth tensor, the teacher's logits (B, C).
@@ -89,9 +89,21 @@ class Distiller(nn.Cell):
             for parameter in teacher.get_parameters():
                 parameter.requires_grad = False
             self.teacher = teacher
+        if terms.attention_loss > 0 or terms.hidden_loss > 0:
             self.stride = uniform_layer_map(student.config.num_hidden_layers, teacher.config.num_hidden_layers)
-        if terms.hidden_loss > 0:
+        self.project = terms.hidden_loss > 0 and projection is not None
+        if self.project:
             self.projection = projection
+
+    def trained_parameters(self):
+        """The parameters that some loss term reaches: without one on the logits, pooler and classifier stay out of the optimizer.
+
+        Weight decay would otherwise shrink them step by step.
+        """
+        if self.terms.soft_loss > 0 or self.terms.label_loss > 0:
+            return self.trainable_params()
+        heads = {id(item) for cell in (self.student.bert.pooler, self.student.classifier) for item in cell.get_parameters()}
+        return [item for item in self.trainable_params() if id(item) not in heads]
 
     def _soft_loss(self, logits, teacher_logits):
         if self.regression:
@@ -116,10 +128,12 @@ class Distiller(nn.Cell):
                                    ops.cast(input_mask, ms.float32))
             total, values = total + self.terms.attention_loss * value, values + (value,)
         if self.terms.hidden_loss > 0:
-            projected = ()
-            for state in states:
-                projected += (self.projection(state),)
-            value = hidden_loss(projected, ops.stop_gradient(teacher_states[::self.stride]))
+            if self.project:
+                projected = ()
+                for state in states:
+                    projected += (self.projection(state),)
+                states = projected
+            value = hidden_loss(states, ops.stop_gradient(teacher_states[::self.stride]))
             total, values = total + self.terms.hidden_loss * value, values + (value,)
         if self.terms.soft_loss > 0:
             value = self._soft_loss(logits, ops.stop_gradient(teacher_logits))

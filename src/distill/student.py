@@ -56,8 +56,14 @@ def build_student(settings, teacher_checkpoint, teacher_config, num_labels, comp
         UserError: the checkpoint contradicts td_student_net_cfg, or student_init contradicts the paths given.
     """
     checkpoint, path = None, settings.load_td1_ckpt_path or settings.load_gd_ckpt_path
-    if path and settings.student_init != "auto":
-        raise UserError(f"student_init: {settings.student_init} contradicts the checkpoint {path}; give only one of them")
+    if path and (settings.student_init != "auto" or settings.student_layers):
+        raise UserError(f"student_init, student_layers: they contradict the checkpoint {path}; give only one of them")
+    if settings.load_td1_ckpt_path and settings.load_gd_ckpt_path:
+        raise UserError(f"load_gd_ckpt_path: {settings.load_gd_ckpt_path} and load_td1_ckpt_path {settings.load_td1_ckpt_path} both "
+                        f"say where the student starts; give only one of them")
+    if settings.student_layers and settings.student_init == "random":
+        raise UserError("student_layers: contradicts student_init random; leave one of them out")
+    runs_phase1 = settings.td_phase1_epoch_size > 0 and not settings.load_td1_ckpt_path
     if path:
         checkpoint = checkpoints.load(path)
         config = settings.td_student_net_cfg.check(bert_config(checkpoint), "td_student_net_cfg", path)
@@ -65,18 +71,20 @@ def build_student(settings, teacher_checkpoint, teacher_config, num_labels, comp
     else:
         config = settings.td_student_net_cfg.resolve(teacher_config)
         weights, start = {}, "random weights"
-        if settings.student_init == "teacher_layers":
+        if settings.student_init == "teacher_layers" or settings.student_layers:
             weights, start = _from_teacher(settings, config, teacher_checkpoint, teacher_config)
-    if config.num_attention_heads != teacher_config.num_attention_heads and settings.phase1_cfg.attention_loss:
+    if runs_phase1 and config.num_attention_heads != teacher_config.num_attention_heads and settings.phase1_cfg.attention_loss:
         raise UserError(f"td_student_net_cfg.num_attention_heads is {config.num_attention_heads} but the teacher has "
                         f"{teacher_config.num_attention_heads}; the attention loss compares them head by head")
     network = BertForSequence(config, num_labels, compute_type)
     projection = Projection(config.hidden_size, teacher_config.hidden_size, config.initializer_range)
     if weights:
-        heads = {name for name in weights if name.startswith("classifier.") and len(weights[name]) != num_labels}
+        # A head that general distillation left is another task's.
+        heads = {name for name in weights if name.startswith("classifier.")
+                 and (len(weights[name]) != num_labels or settings.load_gd_ckpt_path)}
         kept = {name: value for name, value in weights.items() if name not in heads and not name.startswith("fit_dense.")}
         checkpoints.assign(network, kept, start, allow_missing=("classifier.", "bert.pooler."))
         fit = {name: value for name, value in weights.items() if name.startswith("fit_dense.")}
-        if fit:
+        if fit and runs_phase1 and settings.phase1_cfg.hidden_loss:
             checkpoints.assign(projection, fit, start)
     return Student(network, projection, start, checkpoint)

@@ -10,7 +10,7 @@ import mindspore as ms
 from mindspore import nn, ops
 from mindspore.ops import operations as P
 
-from src.model.layers import Dense, Embedding, LayerNorm, RelativePositions, Tanh, activation
+from src.model.layers import ActivationQuantizer, Dense, Embedding, LayerNorm, RelativePositions, Tanh, activation
 
 MASKED_SCORE = -10000.0  # added to the score of a padding token, as in the original BERT
 
@@ -18,10 +18,10 @@ MASKED_SCORE = -10000.0  # added to the score of a padding token, as in the orig
 class Embeddings(nn.Cell):
     """Word + token-type + position embeddings, LayerNorm, dropout."""
 
-    def __init__(self, config):
+    def __init__(self, config, quantization):
         super().__init__()
         width, spread = config.hidden_size, config.initializer_range
-        self.word_embeddings = Embedding(config.vocab_size, width, spread, padded=True)
+        self.word_embeddings = Embedding(config.vocab_size, width, spread, padded=True, quantization=quantization)
         self.token_type_embeddings = Embedding(config.type_vocab_size, width, spread)
         self.use_positions = not config.use_relative_positions
         if self.use_positions:
@@ -39,16 +39,22 @@ class Embeddings(nn.Cell):
 class Attention(nn.Cell):
     """Multi-head self-attention with its output layer, residual and LayerNorm (post-norm, as BERT has it)."""
 
-    def __init__(self, config, compute_type):
+    def __init__(self, config, compute_type, quantization):
         super().__init__()
         self.heads = config.num_attention_heads
         self.width = config.hidden_size
         self.head_width = self.width // self.heads
         spread = config.initializer_range
-        self.query = Dense(self.width, self.width, spread, compute_type)
-        self.key = Dense(self.width, self.width, spread, compute_type)
-        self.value = Dense(self.width, self.width, spread, compute_type)
-        self.output = Dense(self.width, self.width, spread, compute_type)
+        self.query = Dense(self.width, self.width, spread, compute_type, quantization)
+        self.key = Dense(self.width, self.width, spread, compute_type, quantization)
+        self.value = Dense(self.width, self.width, spread, compute_type, quantization)
+        self.output = Dense(self.width, self.width, spread, compute_type, quantization)
+        self.quantize_input = ActivationQuantizer(quantization)
+        self.quantize_query = ActivationQuantizer(quantization)
+        self.quantize_key = ActivationQuantizer(quantization)
+        self.quantize_value = ActivationQuantizer(quantization)
+        self.quantize_probs = ActivationQuantizer(quantization)
+        self.quantize_context = ActivationQuantizer(quantization)
         self.layer_norm = LayerNorm(self.width, config.layer_norm_eps)
         self.probs_dropout = nn.Dropout(p=config.attention_probs_dropout_prob)
         self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
@@ -71,49 +77,52 @@ class Attention(nn.Cell):
         return x.reshape((length, batch, self.heads, -1)).transpose((1, 2, 0, 3))
 
     def construct(self, x, added_mask, batch, length):  # (B*S, H), (B, 1, 1, S)
-        query = self._split_heads(self.query(x) * self.scale, batch, length)
-        key = self._split_heads(self.key(x), batch, length)
-        value = self._split_heads(self.value(x), batch, length)
+        quantized = self.quantize_input(x)
+        query = self._split_heads(self.quantize_query(self.query(quantized)), batch, length)
+        key = self._split_heads(self.quantize_key(self.key(quantized)), batch, length)
+        value = self._split_heads(self.quantize_value(self.value(quantized)), batch, length)
         scores = self.scores_product(query, key)  # (B, heads, S, S)
         if self.use_relative_positions:
             relative = ops.cast(self.relative_positions(length), self.compute_type)  # (S, S, D)
             scores = scores + self._from_query(self.scores_product(self._by_query(query, batch, length), relative),
                                                batch, length)
-        scores = ops.cast(scores, ms.float32) + added_mask
-        probs = ops.cast(self.probs_dropout(self.softmax(scores)), self.compute_type)
+        scores = ops.cast(scores, ms.float32) * self.scale + added_mask
+        probs = ops.cast(self.quantize_probs(self.probs_dropout(self.softmax(scores))), self.compute_type)
         context = self.context_product(probs, value)  # (B, heads, S, D)
         if self.use_relative_positions:
             context = context + self._from_query(self.context_product(self._by_query(probs, batch, length), relative),
                                                  batch, length)
         context = context.transpose((0, 2, 1, 3)).reshape((batch * length, self.width))
-        output = ops.cast(self.dropout(self.output(context)), ms.float32)
+        output = ops.cast(self.dropout(self.output(self.quantize_context(context))), ms.float32)
         return self.layer_norm(output + x), scores
 
 
 class FeedForward(nn.Cell):
     """The two position-wise layers with activation, residual and LayerNorm."""
 
-    def __init__(self, config, compute_type):
+    def __init__(self, config, compute_type, quantization):
         super().__init__()
         spread = config.initializer_range
-        self.intermediate = Dense(config.hidden_size, config.intermediate_size, spread, compute_type)
-        self.output = Dense(config.intermediate_size, config.hidden_size, spread, compute_type)
+        self.intermediate = Dense(config.hidden_size, config.intermediate_size, spread, compute_type, quantization)
+        self.output = Dense(config.intermediate_size, config.hidden_size, spread, compute_type, quantization)
+        self.quantize_input = ActivationQuantizer(quantization)
+        self.quantize_inner = ActivationQuantizer(quantization)
         self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.activation = activation(config.hidden_act)
         self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
 
     def construct(self, x):  # (B*S, H)
-        output = self.output(self.activation(self.intermediate(x)))
+        output = self.output(self.quantize_inner(self.activation(self.intermediate(self.quantize_input(x)))))
         return self.layer_norm(ops.cast(self.dropout(output), ms.float32) + x)
 
 
 class EncoderLayer(nn.Cell):
     """One transformer layer."""
 
-    def __init__(self, config, compute_type):
+    def __init__(self, config, compute_type, quantization):
         super().__init__()
-        self.attention = Attention(config, compute_type)
-        self.feed_forward = FeedForward(config, compute_type)
+        self.attention = Attention(config, compute_type, quantization)
+        self.feed_forward = FeedForward(config, compute_type, quantization)
 
     def construct(self, x, added_mask, batch, length):
         x, scores = self.attention(x, added_mask, batch, length)
@@ -123,9 +132,9 @@ class EncoderLayer(nn.Cell):
 class Encoder(nn.Cell):
     """The stack of layers."""
 
-    def __init__(self, config, compute_type):
+    def __init__(self, config, compute_type, quantization):
         super().__init__()
-        self.layers = nn.CellList([EncoderLayer(config, compute_type) for _ in range(config.num_hidden_layers)])
+        self.layers = nn.CellList([EncoderLayer(config, compute_type, quantization) for _ in range(config.num_hidden_layers)])
 
     def construct(self, x, added_mask):  # (B, S, H), (B, 1, 1, S)
         batch, length, width = x.shape
@@ -141,13 +150,14 @@ class Encoder(nn.Cell):
 class Pooler(nn.Cell):
     """tanh of a dense layer on the first token."""
 
-    def __init__(self, config, compute_type):
+    def __init__(self, config, compute_type, quantization):
         super().__init__()
-        self.dense = Dense(config.hidden_size, config.hidden_size, config.initializer_range, compute_type)
+        self.dense = Dense(config.hidden_size, config.hidden_size, config.initializer_range, compute_type, quantization)
+        self.quantize_input = ActivationQuantizer(quantization)
         self.tanh = Tanh()
 
     def construct(self, hidden_state):  # (B, S, H)
-        return self.tanh(ops.cast(self.dense(hidden_state[:, 0]), ms.float32))  # (B, H)
+        return self.tanh(ops.cast(self.dense(self.quantize_input(hidden_state[:, 0])), ms.float32))  # (B, H)
 
 
 class Bert(nn.Cell):
@@ -156,6 +166,7 @@ class Bert(nn.Cell):
     Args:
         config (BertConfig): the architecture.
         compute_type (mindspore.dtype): type of the matrix products.
+        quantization (QuantConfig): what is quantized; None for nothing.
 
     Inputs:
         input_ids, input_mask, segment_ids: int32 (B, S); the mask is 1 on tokens and 0 on padding.
@@ -166,11 +177,11 @@ class Bert(nn.Cell):
         pooled: float32 (B, H).
     """
 
-    def __init__(self, config, compute_type=ms.float32):
+    def __init__(self, config, compute_type=ms.float32, quantization=None):
         super().__init__()
-        self.embeddings = Embeddings(config)
-        self.encoder = Encoder(config, compute_type)
-        self.pooler = Pooler(config, compute_type)
+        self.embeddings = Embeddings(config, quantization)
+        self.encoder = Encoder(config, compute_type, quantization)
+        self.pooler = Pooler(config, compute_type, quantization)
 
     def construct(self, input_ids, input_mask, segment_ids):
         added_mask = (1.0 - ops.cast(input_mask, ms.float32)) * MASKED_SCORE

@@ -13,16 +13,18 @@ class BertForSequence(nn.Cell):
         config (BertConfig): the architecture; `classifier_relu` puts a ReLU before the classifier.
         num_labels (int): outputs; 1 for regression.
         compute_type (mindspore.dtype): type of the matrix products.
+        quantization (QuantConfig): what is quantized; None for nothing.
 
     Outputs:
         logits float32 (B, num_labels), and `Bert`'s hidden states and attention scores.
     """
 
-    def __init__(self, config, num_labels, compute_type=ms.float32):
+    def __init__(self, config, num_labels, compute_type=ms.float32, quantization=None):
         super().__init__()
         self.config = config
+        self.quantization = quantization
         self.num_labels = num_labels
-        self.bert = Bert(config, compute_type)
+        self.bert = Bert(config, compute_type, quantization)
         self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
         # A small matrix product that decides everything: it stays in float32.
         self.classifier = Dense(config.hidden_size, num_labels, config.initializer_range, ms.float32)

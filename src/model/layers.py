@@ -2,13 +2,67 @@
 
 Shapes: B batch, S tokens of the padded row, H hidden size, heads attention heads, D = H / heads, V vocabulary.
 `compute_type` is the type matrix products run in; weights, LayerNorm and softmax stay in float32.
+`quantization` is a `QuantConfig`; with 32 bits everywhere the layers compute in float.
 """
 import math
+from dataclasses import dataclass
 
 import mindspore as ms
 from mindspore import nn, ops
 from mindspore.common.initializer import TruncatedNormal, initializer
 from mindspore.ops import operations as P
+
+from src.quant.quantizers import build_quantizer
+
+
+class WeightQuantizer(nn.Cell):
+    """Quantizes a weight, or leaves it.
+
+    Args:
+        quantization (QuantConfig): the settings, or None. part (str): "weight" or "embedding", whose settings apply.
+        shape (tuple of int): of the weight. Loss-aware ternarization keeps the optimizer's second moment of it here, so that a
+            network evaluates as it was trained wherever it is loaded.
+    """
+
+    def __init__(self, quantization, part, shape):
+        super().__init__()
+        cell = None
+        if quantization is not None:
+            self.kind, self.bits, self.granularity, self.clip = (getattr(quantization, f"{part}_{name}") for name in
+                                                                 ("quantizer", "bits", "granularity", "clip_value"))
+            cell = build_quantizer(self.kind, self.bits, self.granularity, self.clip)
+        self.active = cell is not None
+        self.loss_aware = self.active and self.kind == "lat"
+        if self.active:
+            self.quantizer = cell
+        if self.loss_aware:
+            self.second_moment = ms.Parameter(ops.zeros(shape, ms.float32), name="second_moment", requires_grad=False)
+
+    def construct(self, weight):
+        if self.loss_aware:
+            return self.quantizer(weight, self.second_moment)
+        if self.active:
+            return self.quantizer(weight)
+        return weight
+
+
+class ActivationQuantizer(nn.Cell):
+    """Quantizes an activation as `quantization` (a `QuantConfig` or None) says, or leaves it."""
+
+    def __init__(self, quantization):
+        super().__init__()
+        cell = None
+        if quantization is not None:
+            cell = build_quantizer(quantization.activation_quantizer, quantization.activation_bits, quantization.activation_granularity,
+                                   quantization.activation_clip_value, quantization.ema_decay, quantization.ema_start_step)
+        self.active = cell is not None
+        if self.active:
+            self.quantizer = cell
+
+    def construct(self, x):
+        if self.active:
+            return ops.cast(self.quantizer(ops.cast(x, ms.float32)), x.dtype)
+        return x
 
 
 class Dense(nn.Cell):
@@ -18,10 +72,12 @@ class Dense(nn.Cell):
         in_channels (int), out_channels (int): widths.
         initializer_range (float): standard deviation of the truncated normal that fills the weight.
         compute_type (mindspore.dtype): type of the product; the output has it too.
+        quantization (QuantConfig): how the weight is quantized; None leaves it.
     """
 
-    def __init__(self, in_channels, out_channels, initializer_range, compute_type):
+    def __init__(self, in_channels, out_channels, initializer_range, compute_type, quantization=None):
         super().__init__()
+        self.quantize = WeightQuantizer(quantization, "weight", (out_channels, in_channels))
         self.weight = ms.Parameter(initializer(TruncatedNormal(initializer_range), (out_channels, in_channels)),
                                    name="weight")  # (out, in)
         self.bias = ms.Parameter(initializer("zeros", (out_channels,)), name="bias")
@@ -30,7 +86,7 @@ class Dense(nn.Cell):
         self.add_bias = P.BiasAdd()
 
     def construct(self, x):  # (rows, in)
-        x, weight, bias = (ops.cast(item, self.compute_type) for item in (x, self.weight, self.bias))
+        x, weight, bias = (ops.cast(item, self.compute_type) for item in (x, self.quantize(self.weight), self.bias))
         return self.add_bias(self.product(x, weight), bias)  # (rows, out)
 
 
@@ -54,18 +110,30 @@ class Embedding(nn.Cell):
         rows (int), width (int): of the table.
         initializer_range (float): standard deviation of the truncated normal that fills it.
         padded (bool): row 0 stands for padding, whose hidden states a distillation loss may reach; it is not trained.
+        quantization (QuantConfig): how the table is quantized; None leaves it.
     """
 
-    def __init__(self, rows, width, initializer_range, padded=False):
+    def __init__(self, rows, width, initializer_range, padded=False, quantization=None):
         super().__init__()
         self.weight = ms.Parameter(initializer(TruncatedNormal(initializer_range), (rows, width)), name="weight")
+        self.lookup = PaddedLookup() if padded else P.Gather()
         self.padded = padded
-        self.lookup = PaddedLookup()
+        self.quantize = WeightQuantizer(quantization, "embedding", (rows, width))
+        self.by_row = self.quantize.active and self.quantize.granularity == "row"
+
+    def _rows(self, table, ids):
+        if self.padded:
+            return self.lookup(table, ids)
+        return self.lookup(table, ids, 0)
 
     def construct(self, ids):  # any shape
-        if self.padded:
-            return self.lookup(self.weight, ids)
-        return ops.gather(self.weight, ids, 0)  # ids' shape + (width,)
+        if not self.by_row:
+            return self._rows(self.quantize(self.weight), ids)  # ids' shape + (width,)
+        # A row's scale is its own: only the rows looked up need be quantized.
+        rows = self._rows(self.weight, ids)
+        if self.quantize.loss_aware:
+            return self.quantize.quantizer(rows, ops.gather(self.quantize.second_moment, ids, 0))
+        return self.quantize.quantizer(rows)
 
 
 class CpuLayerNorm(nn.Cell):
@@ -212,3 +280,29 @@ class RelativePositions(nn.Cell):
         positions = ops.arange(length)
         distance = ops.clamp(positions.expand_dims(0) - positions.expand_dims(1), -self.max_distance, self.max_distance)
         return ops.gather(self.weight, distance + self.max_distance, 0)  # (S, S, D), [query, key]
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """A weight of a network and how it is quantized."""
+    cell: nn.Cell
+    kind: str
+    bits: int
+    granularity: str
+    clip: float
+
+    def values(self):
+        """What the network computes with: the weight, fake-quantized, as a float32 array."""
+        return self.cell.quantize(self.cell.weight).asnumpy()
+
+
+def quantized_weights(network):
+    """{parameter name in `network`: QuantizedWeight} of every quantized weight."""
+    return {f"{name}.weight": QuantizedWeight(cell, cell.quantize.kind, cell.quantize.bits, cell.quantize.granularity, cell.quantize.clip)
+            for name, cell in network.cells_and_names() if isinstance(cell, (Dense, Embedding)) and cell.quantize.active}
+
+
+def second_moments(network):
+    """[(weight, second moment)] of every weight that is ternarized by the loss: the optimizer keeps its own state there."""
+    return [(item.cell.weight, item.cell.quantize.second_moment) for item in quantized_weights(network).values()
+            if item.cell.quantize.loss_aware]

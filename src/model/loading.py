@@ -1,12 +1,18 @@
 """From a checkpoint to a network, and from a network's settings to the `config.json` that describes it."""
+import os
 from dataclasses import asdict, fields, replace
 
 import mindspore as ms
 
 from src import checkpoint as checkpoints
-from src.config import BertConfig
+from src.config import BertConfig, QuantConfig
 from src.errors import UserError
 from src.model.heads import BertForSequence
+from src.model.packed import load_packed
+from src.quant.quantizers import MovingAverageRange
+
+QUANTIZER_STATE = (".second_moment", ".threshold", ".steps")
+"""Endings of the names of parameters that are a quantizer's state, not weights."""
 
 
 def bert_config(checkpoint):
@@ -15,6 +21,25 @@ def bert_config(checkpoint):
         return BertConfig(**{item.name: checkpoint.config[item.name] for item in fields(BertConfig)})
     except UserError as error:
         raise UserError(f"config.json of {checkpoint.source}: {error}") from error
+
+
+def quant_config(checkpoint):
+    """The `QuantConfig` of a `Checkpoint`, or None for a float one."""
+    values = checkpoint.config.get("quantization")
+    if not values:
+        return None
+    try:
+        return QuantConfig(**values)
+    except TypeError as error:
+        raise UserError(f"config.json of {checkpoint.source}: quantization has an unknown setting ({error})") from error
+
+
+def load_model(path):
+    """The `Checkpoint` of a folder or .ckpt file to run: a packed model's dequantized weights where only that is there."""
+    if os.path.isdir(path) and os.path.isfile(os.path.join(path, checkpoints.PACKED_FILE)) \
+            and not os.path.isfile(os.path.join(path, checkpoints.WEIGHTS_FILE)):
+        return load_packed(path)
+    return checkpoints.load(path)
 
 
 def without_dropout(config):
@@ -31,14 +56,17 @@ def task_network(checkpoint, config, compute_type=ms.float32):
     if not checkpoint.num_labels:
         raise UserError(f"{checkpoint.source} is an encoder without a classifier; fine-tune it first: "
                         f"python run_finetune.py --load_ckpt_path {checkpoint.source}")
-    network = BertForSequence(config, checkpoint.num_labels, compute_type)
+    network = BertForSequence(config, checkpoint.num_labels, compute_type, quant_config(checkpoint))
     checkpoints.assign(network, checkpoint.weights, checkpoint.source, allow_unexpected=("fit_dense.",))
+    for name, cell in network.cells_and_names():
+        if isinstance(cell, MovingAverageRange) and not cell.calibrated():
+            raise UserError(f"{checkpoint.source}: the activation range of {name} was never calibrated; train it past ema_start_step first")
     return network
 
 
 def parameter_count(network):
-    """Number of weights of a network."""
-    return sum(parameter.size for parameter in network.get_parameters())
+    """Number of weights of a network; what quantizers remember is not counted."""
+    return sum(parameter.size for name, parameter in network.parameters_and_names() if not name.endswith(QUANTIZER_STATE))
 
 
 def layer_weights(weights, layers):
@@ -51,16 +79,17 @@ def layer_weights(weights, layers):
     return kept
 
 
-def description(config, task_name, labels, regression, num_labels, do_lower_case):
+def description(config, task_name, labels, regression, num_labels, do_lower_case, quantization=None):
     """The content of config.json for a task network (`checkpoint.save` adds the vocabulary's hash).
 
     Args:
         config (BertConfig): architecture. task_name (str): the task it was trained on.
         labels (tuple of str): class names in index order, () where unknown. regression (bool), num_labels (int): the head.
-        do_lower_case (bool): whether its text is lower-cased.
+        do_lower_case (bool): whether its text is lower-cased. quantization (QuantConfig): of a quantized network, or None.
     """
     names = list(labels) or [f"LABEL_{index}" for index in range(num_labels)]
     return {"model_type": "bert", **asdict(config), "task_name": task_name, "num_labels": num_labels,
             "problem_type": "regression" if regression else "single_label_classification",
             "id2label": {str(index): name for index, name in enumerate(names)},
-            "label2id": {name: index for index, name in enumerate(names)}, "do_lower_case": do_lower_case}
+            "label2id": {name: index for index, name in enumerate(names)}, "do_lower_case": do_lower_case,
+            **({"quantization": asdict(quantization)} if quantization else {})}

@@ -1,4 +1,5 @@
 """What happens around the train steps: the progress bar, the log, evaluation, checkpoints, curves."""
+import contextlib
 import os
 import sys
 import time
@@ -10,7 +11,7 @@ from src.runtime import say
 
 
 class Callback:
-    """Hooks of a stage; `step` counts optimizer steps from 1, `losses` is {term: float} of the last logged step."""
+    """Hooks of a stage; `step` counts optimizer steps from 1."""
 
     def on_step(self, stage, step):
         """After every optimizer step."""
@@ -105,7 +106,8 @@ class StepCheckpoints(Callback):
         stage.save(self.folder, name)
         self.files.append(os.path.join(self.folder, name))
         while len(self.files) > self.keep:
-            os.remove(self.files.pop(0))
+            with contextlib.suppress(FileNotFoundError):  # the user may have taken it away
+                os.remove(self.files.pop(0))
 
 
 class LastCheckpoint(Callback):

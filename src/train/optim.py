@@ -58,17 +58,21 @@ class AdamW(nn.Optimizer):
         parameters (list of Parameter): what is trained, in the order of the gradients.
         config (AdamWeightDecayConfig): rates, decay and the words that exempt a parameter from decay.
         total_steps (int): optimizer steps of the stage.
+        second_moments (list of (Parameter, Parameter)): weights whose second moment lives in the network itself, which reads
+            it, and that parameter.
 
     Inputs:
         gradients: a tuple of float32 tensors.
     """
 
-    def __init__(self, parameters, config, total_steps):
+    def __init__(self, parameters, config, total_steps, second_moments=()):
         super().__init__(WarmupPolynomial(config, total_steps), parameters)
         self.decays = tuple(float(config.weight_decay) if is_decayed(item.name, config.decay_filter) else 0.0
                             for item in self._parameters)
         self.first = self._parameters.clone(prefix="adam_m", init="zeros")
-        self.second = self._parameters.clone(prefix="adam_v", init="zeros")
+        shared = {id(weight): moment for weight, moment in second_moments}
+        own = self._parameters.clone(prefix="adam_v", init="zeros")
+        self.second = ms.ParameterTuple(shared.get(id(weight), moment) for weight, moment in zip(self._parameters, own))
         self.zero, self.beta1, self.beta2, self.eps = (ms.Tensor(value, ms.float32) for value in
                                                        (0.0, config.beta1, config.beta2, config.eps))
         self.adam = P.Adam()

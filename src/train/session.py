@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from src import metrics, runtime
-from src.config import required
+from src.config import required, to_yaml
 from src.data.dataset import Batches
 from src.data.task_data import TaskData, load_task_data
 from src.errors import UserError
@@ -30,26 +30,30 @@ class Session:
     started: float
 
     @classmethod
-    def open(cls, settings, command_name):
-        """Check the paths, set up the device, read the data.
+    def open(cls, settings, command_name, labels=()):
+        """Check the paths, set up the device, read the data, print the settings; `run.start` is left to the command's own checks.
 
         Args:
             settings (RunConfig): the run's settings.
             command_name (str): names the run folder when output_dir is unset.
+            labels (tuple of str): class names where neither the task table nor the data's dataset.json gives them.
         """
         started = time.time()
         required(settings, "task_name")
         task = get_task(settings.task_name)
-        if not (settings.do_train or settings.do_eval):
-            raise UserError("do_train and do_eval are both false: there is nothing to do")
         if settings.do_train:
             required(settings, "train_data_dir")
         if settings.do_eval:
             required(settings, "eval_data_dir")
         device = runtime.set_up(settings, settings.seed)
-        data = load_task_data(settings, settings.train_data_dir if settings.do_train else "", settings.eval_data_dir)
-        chosen = metrics.choose(task.metrics, settings.assessment_method, data.regression)
-        run = runtime.RunFolder(settings.output_dir or os.path.join("output", f"{command_name}-{task.folder}"), settings)
+        data = load_task_data(settings, settings.train_data_dir if settings.do_train else "", settings.eval_data_dir, labels)
+        chosen = metrics.choose(task.metrics, settings.assessment_method, data.num_labels, data.regression)
+        if not settings.do_train:
+            command_name += "-eval"  # the training run's own records stay
+        run = runtime.RunFolder(settings.output_dir or os.path.join("output", f"{command_name}-{task.folder}"))
+        print(to_yaml(settings), flush=True)
+        if settings.enable_data_sink and device == "CPU":
+            runtime.say("enable_data_sink: not available on CPU, ignored")
         sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in {"train": data.train, **data.evals}.items() if rows)
         runtime.say(f"task {task.name} on {device}: {sizes}")
         return cls(settings, device, run, data, chosen, started)
@@ -69,10 +73,7 @@ class Session:
 
     def sink_steps(self, batches):
         """Batches the device pulls at a time, or 0 where the data sink is off or does not exist."""
-        if not self.settings.enable_data_sink:
-            return 0
-        if self.device == "CPU":
-            runtime.say("enable_data_sink: not available on CPU, ignored")
+        if not self.settings.enable_data_sink or self.device == "CPU":
             return 0
         if len(batches.buckets) > 1:
             raise UserError("enable_data_sink: the device's queue needs batches of one shape; set enable_buckets to false")

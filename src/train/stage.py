@@ -8,6 +8,7 @@ from mindspore import ops
 from src import checkpoint as checkpoints
 from src.data.dataset import COLUMNS
 from src.errors import UserError
+from src.model.layers import second_moments
 from src.runtime import say
 from src.train.callbacks import Progress
 from src.train.optim import AdamW
@@ -23,6 +24,17 @@ def build_loss_scale(config, compute_type):
         return LossScale()
     return LossScale(float(config.loss_scale_value), float(config.scale_factor),
                      int(config.scale_window) if kind == "dynamic" else 0)
+
+
+def count_steps(batches, config, epochs, sink_steps=0):
+    """Optimizer steps of a stage with these arguments of `Stage`; raises what `Stage` raises, before anything is built."""
+    accumulation, sink = int(config.gradient_accumulation_steps), min(sink_steps, len(batches))
+    if sink and accumulation > 1:
+        raise UserError(f"gradient_accumulation_steps: the data sink runs one kind of step only; set it to 1, not {accumulation}, "
+                        f"or set enable_data_sink to false")
+    if len(batches) < accumulation:
+        raise UserError(f"gradient_accumulation_steps {accumulation} is more than the {len(batches)} batches of an epoch")
+    return len(batches) // (sink or accumulation) * (sink or 1) * epochs
 
 
 class Stage:
@@ -54,14 +66,9 @@ class Stage:
         self.vocabulary = vocabulary
         self.accumulation = int(config.gradient_accumulation_steps)
         self.sink_steps = min(sink_steps, len(batches))
-        if self.sink_steps and self.accumulation > 1:
-            raise UserError(f"gradient_accumulation_steps: the data sink runs one kind of step only; set it to 1, not {self.accumulation}, "
-                            f"or set enable_data_sink to false")
-        steps = len(batches) // (self.sink_steps or self.accumulation) * (self.sink_steps or 1) * epochs
-        if steps < 1:
-            raise UserError(f"gradient_accumulation_steps {self.accumulation} is more than the {len(batches)} batches of an epoch")
-        self.total_steps = steps
-        optimizer = AdamW(loss_network.trainable_params(), config.optimizer_cfg.AdamWeightDecay, steps)
+        self.total_steps = count_steps(batches, config, epochs, sink_steps)
+        optimizer = AdamW(loss_network.trained_parameters(), config.optimizer_cfg.AdamWeightDecay, self.total_steps,
+                          second_moments(loss_network.student))
         self.train_step = TrainStep(loss_network, optimizer, build_loss_scale(config, compute_type),
                                     float(config.max_grad_norm), self.accumulation)
         self.epoch = 0

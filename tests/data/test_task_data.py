@@ -44,6 +44,12 @@ def test_prepared_folder_serves_both_splits(data):
     assert sum(len(batch[0]) for batch in batches) == 7  # the last, smaller batch too
 
 
+def test_records_cut_after_preparation_are_refused(tmp_path):
+    write_split(tmp_path, "train", make_examples(12, 20), "tfrecord")
+    write_info(tmp_path, splits={"train": {"rows": 13}})
+    refuses(refused(tmp_path, ""), "dataset.json", "train has 13 rows", "hold 12")
+
+
 def test_without_training_only_evaluation_rows_are_read(folder):
     data = load_task_data(settings_for(), "", str(folder))
     assert data.train is None and len(data.evals["eval"]) == 7

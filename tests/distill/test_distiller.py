@@ -216,3 +216,11 @@ def test_depth_that_does_not_divide_is_refused(student, teacher):
 def test_projection_starts_as_the_identity_for_equal_widths_only():
     np.testing.assert_array_equal(Projection(4, 4, 0.02).fit_dense.weight.asnumpy(), np.eye(4))
     assert np.abs(Projection(4, 6, 0.02).fit_dense.weight.asnumpy()).max() < 0.1
+
+
+def test_without_a_loss_on_the_logits_pooler_and_classifier_are_not_trained():
+    teacher, student = tiny_network(1, labels=2), tiny_network(2, labels=2, num_hidden_layers=1)
+    intermediate = {item.name for item in Distiller(student, INTERMEDIATE, teacher, Projection(16, 16, 0.1)).trained_parameters()}
+    assert not any("pooler" in name or "classifier" in name for name in intermediate) and any("fit_dense" in name for name in intermediate)
+    every = {item.name for item in Distiller(student, PREDICTION, cached_logits=True).trained_parameters()}
+    assert len(every) == len(list(student.get_parameters()))

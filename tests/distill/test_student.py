@@ -71,19 +71,24 @@ def test_general_distillation_checkpoint_brings_its_own_projection_and_architect
     np.testing.assert_array_equal(weights_of(student.network)[LAYER.format(1)], encoder[LAYER.format(1)])
 
 
-def test_phase_1_checkpoint_counts_before_the_general_one_and_keeps_its_classifier(teacher, tmp_path):
+def test_phase_1_checkpoint_keeps_its_classifier_and_contradicts_a_general_one(teacher, tmp_path):
     first, general = tiny_network(3, labels=2), tiny_network(4, labels=2)
-    student = build(teacher, load_td1_ckpt_path=save_network(tmp_path / "td1", first),
-                    load_gd_ckpt_path=save_network(tmp_path / "gd", general))
+    path = save_network(tmp_path / "td1", first)
+    student = build(teacher, load_td1_ckpt_path=path)
     for name, value in weights_of(student.network).items():
         np.testing.assert_array_equal(value, weights_of(first)[name])
+    with pytest.raises(UserError) as error:
+        build(teacher, load_td1_ckpt_path=path, load_gd_ckpt_path=save_network(tmp_path / "gd", general))
+    refuses(error, "load_gd_ckpt_path", "load_td1_ckpt_path")
 
 
-def test_classifier_of_another_task_is_left_out(teacher, tmp_path):
-    other = tiny_network(5, labels=3)
-    student = build(teacher, load_gd_ckpt_path=save_network(tmp_path, other, labels=("a", "b", "c")))
+@pytest.mark.parametrize("labels", [2, 3])
+def test_classifier_of_another_task_is_left_out(teacher, tmp_path, labels):
+    other = tiny_network(5, labels=labels)
+    student = build(teacher, load_gd_ckpt_path=save_network(tmp_path, other, labels=("a", "b", "c")[:labels]))
     weights = weights_of(student.network)
     assert weights["classifier.weight"].shape == (2, 16)
+    assert labels == 3 or not np.array_equal(weights["classifier.weight"], weights_of(other)["classifier.weight"])
     np.testing.assert_array_equal(weights[LAYER.format(0)], weights_of(other)[LAYER.format(0)])
 
 
@@ -106,6 +111,18 @@ def test_other_number_of_heads_is_refused_only_with_the_attention_loss(teacher):
         build(teacher, student=heads)
     refuses(error, "num_attention_heads is 4", "2")
     assert build(teacher, student=heads, phase1_cfg=Phase1Config(attention_loss=False)).network.config.num_attention_heads == 4
+
+
+def test_phase_1_needs_do_not_bind_where_it_does_not_run(teacher):
+    heads = {"num_hidden_layers": 2, "num_attention_heads": 4}
+    assert build(teacher, student=heads, td_phase1_epoch_size=0).network.config.num_attention_heads == 4
+
+
+def test_student_layers_alone_mean_the_teachers_layers_and_never_random_ones(teacher):
+    assert "teacher's layers" in build(teacher, student={"num_hidden_layers": 1}, student_layers=(1,)).start
+    with pytest.raises(UserError) as error:
+        build(teacher, student={"num_hidden_layers": 1}, student_layers=(1,), student_init="random")
+    refuses(error, "student_layers", "random")
 
 
 def test_random_weights_depend_on_the_seed_alone(teacher):

@@ -24,7 +24,8 @@ class FakeStage:
     name, epoch, total_steps = "phase2", 1, 6
 
     def __init__(self, folder):
-        self.run = RunFolder(str(folder), TaskDistillConfig())
+        self.run = RunFolder(str(folder))
+        self.run.start(TaskDistillConfig())
         self.step_number = 0
         self.train_step = NETWORK
 

@@ -1,0 +1,152 @@
+"""Packed models: one safetensors file of low-bit codes in place of float32 weights.
+
+A file holds, for every weight NAME of the network, the arrays `NAME|codes`, `NAME|scale` ... that its kind needs, and in its
+metadata the format's version, every weight's kind and shape, and a SHA-256 of the arrays. Beside it lie the `config.json` and
+`vocab.txt` of any checkpoint. Kinds: ternary codes 5 or 4 to a byte, symmetric and min-max codes of one byte, plain float32.
+"""
+import hashlib
+import json
+import os
+from dataclasses import asdict, replace
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from src import checkpoint as checkpoints
+from src.config import QuantConfig
+from src.errors import UserError
+from src.files import make_folder, read_json, replacing, write_json
+from src.model.layers import quantized_weights
+from src.quant.packing import pack_minmax, pack_symmetric, pack_ternary, unpack_minmax, unpack_symmetric, unpack_ternary
+from src.vocabulary import read_vocabulary, vocabulary_hash
+
+PACKED_FILE = checkpoints.PACKED_FILE
+_FORMAT, _VERSION = "bert-packed", "1"
+REST_BITS = (8, 32)
+
+
+def _pack(values, latent, kind, bits, granularity, density):
+    """({part: array}, layout entry) of one quantized matrix."""
+    if kind in ("twn", "lat"):
+        codes, scale = pack_ternary(values, density)
+        return {"codes": codes, "scale": scale}, {"kind": "ternary", "density": density}
+    if kind == "symmetric":
+        codes, scale = pack_symmetric(latent, bits, granularity)
+        return {"codes": codes, "scale": scale}, {"kind": "symmetric"}
+    codes, low, width = pack_minmax(latent, bits, granularity)
+    return {"codes": codes, "low": low, "width": width}, {"kind": "minmax", "bits": bits}
+
+
+def _unpack(parts, entry, name):
+    kind = entry["kind"]
+    if kind == "float":
+        values = parts["values"].astype(np.float32)
+    elif kind == "ternary":
+        values = unpack_ternary(parts["codes"], parts["scale"], tuple(entry["shape"]), entry["density"])
+    elif kind == "symmetric":
+        values = unpack_symmetric(parts["codes"], parts["scale"])
+    elif kind == "minmax":
+        values = unpack_minmax(parts["codes"], parts["low"], parts["width"], entry["bits"])
+    else:
+        raise ValueError(f"unknown kind '{kind}'")
+    if list(values.shape) != list(entry["shape"]):
+        raise ValueError(f"{name} has the shape {values.shape}, not {tuple(entry['shape'])}")
+    return values
+
+
+def _digest(arrays):
+    """SHA-256 (hex) of names, types, shapes and bytes of all arrays."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def save_packed(folder, network, config, vocabulary=None, density=5, rest_bits=8):
+    """Write `network`'s weights as it computes with them, packed, with config.json and vocab.txt.
+
+    Args:
+        folder (str): created where needed.
+        network (BertForSequence): with a `quantization`.
+        config (dict): content of config.json, `quantization` included.
+        vocabulary (sequence of str): tokens in id order.
+        density (int): ternary codes a byte: 5 (1.6 bits each) or 4 (2 bits).
+        rest_bits (int): of the matrices that are not quantized in training (position and token-type embeddings, classifier):
+            8, one scale a row, or 32. Vectors (biases, LayerNorm) stay in float32.
+
+    Returns:
+        Bytes of the packed file.
+    """
+    if rest_bits not in REST_BITS:
+        raise ValueError(f"rest_bits is 8 or 32, not {rest_bits}")
+    arrays, layout = {}, {}
+    quantized = quantized_weights(network)
+    for name, parameter in network.parameters_and_names():
+        if name.endswith(".second_moment"):  # needed for training only: the codes are fixed
+            continue
+        latent = parameter.asnumpy()
+        if name in quantized:
+            item = quantized[name]
+            clipped = np.clip(latent, -item.clip, item.clip) if item.clip > 0 else latent
+            parts, entry = _pack(item.values(), clipped, item.kind, item.bits, item.granularity, density)
+        elif latent.ndim == 2 and rest_bits == 8:
+            parts, entry = _pack(None, latent, "symmetric", 8, "row", density)
+        else:
+            parts, entry = {"values": latent}, {"kind": "float"}
+        layout[name] = {**entry, "shape": list(latent.shape)}
+        arrays.update({f"{name}|{part}": value for part, value in parts.items()})
+    metadata = {"format": _FORMAT, "version": _VERSION, "layout": json.dumps(layout), "sha256": _digest(arrays)}
+    make_folder(folder)
+    path = os.path.join(folder, PACKED_FILE)
+    config = dict(config)
+    if os.path.exists(path):  # codes never lie beside another network's description
+        os.remove(path)
+    if vocabulary is not None:
+        config["vocab_sha256"] = vocabulary_hash(vocabulary)
+        with replacing(os.path.join(folder, checkpoints.VOCABULARY_FILE)) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            file.writelines(token + "\n" for token in vocabulary)
+    write_json(os.path.join(folder, checkpoints.CONFIG_FILE), config)
+    with replacing(path) as temporary:
+        save_file(arrays, temporary, metadata)
+    return os.path.getsize(path)
+
+
+def load_packed(folder):
+    """The `Checkpoint` in a packed model's folder: dequantized float32 weights.
+
+    Its config's `quantization` keeps the activations' settings only: the weights are quantized already.
+
+    Raises:
+        UserError: the file is damaged, of an unknown version, or does not fit its config.json.
+    """
+    path = os.path.join(folder, PACKED_FILE)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
+    if metadata.get("format") != _FORMAT:
+        raise UserError(f"{path} is not a packed model of this project")
+    if metadata.get("version") != _VERSION:
+        raise UserError(f"{path} has the format version {metadata.get('version')}; this program reads version {_VERSION}")
+    if _digest(arrays) != metadata.get("sha256"):
+        raise UserError(f"{path} is damaged: its checksum differs from the one stored in it; copy it anew")
+    weights = {}
+    try:
+        for name, entry in json.loads(metadata["layout"]).items():
+            parts = {key.partition("|")[2]: value for key, value in arrays.items() if key.partition("|")[0] == name}
+            weights[name] = _unpack(parts, entry, name)
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    config = read_json(os.path.join(folder, checkpoints.CONFIG_FILE), "the packed model's description")
+    quantization = replace(QuantConfig(**config.get("quantization", {})), embedding_bits=32, weight_bits=32)
+    config["quantization"] = asdict(quantization)
+    vocabulary_path = os.path.join(folder, checkpoints.VOCABULARY_FILE)
+    vocabulary = tuple(read_vocabulary(vocabulary_path)) if os.path.isfile(vocabulary_path) else None
+    if vocabulary and config.get("vocab_sha256") not in (None, vocabulary_hash(vocabulary)):
+        raise UserError(f"{vocabulary_path} is not the vocabulary this packed model was trained with; put the original one there")
+    return checkpoints.Checkpoint(weights, config, vocabulary, folder)

@@ -1,0 +1,251 @@
+"""Fake quantization: tensors in float32 that hold only values a low-bit code can represent.
+
+Every quantizer's gradient is straight-through (Bengio et al., arXiv 1308.3432): rounding counts as the identity, and where a
+clip is set, values outside it get no gradient. "Rows" are along the last axis; a head is the last two axes of a 4-D tensor.
+`build_quantizer` makes any of them from its settings.
+"""
+import mindspore as ms
+from mindspore import nn, ops
+from mindspore.ops import operations as P
+
+GRANULARITIES = ("tensor", "row", "head")
+_EPSILON = 1e-8  # keeps the range of a constant tensor from being 0
+
+
+class _Reduction(nn.Cell):
+    """One of the reductions over a whole tensor, each row, or each head; dimensions are kept."""
+
+    def __init__(self, operator, granularity):
+        super().__init__()
+        self.reduce = operator(keep_dims=True)
+        self.granularity = granularity
+
+    def construct(self, x):
+        if self.granularity == "row":
+            return self.reduce(x, -1)
+        if self.granularity == "head":
+            return self.reduce(self.reduce(x, -1), -2)
+        # Row by row first: a reduction over everything at once takes several times as long on CPU.
+        return self.reduce(self.reduce(x.reshape((-1, x.shape[-1])), -1), 0).reshape((1,) * x.ndim)
+
+
+class Quantizer(nn.Cell):
+    """What all of them share: the clip, and the straight-through gradient.
+
+    Args:
+        granularity (str): "tensor", "row" or "head": what shares one scale.
+        clip (float): values are clipped to [-clip, clip] first; 0 leaves them.
+
+    Inputs:
+        x: float32, any shape (4-D for "head").
+
+    Outputs:
+        The quantized values, float32 of x's shape.
+    """
+
+    def __init__(self, granularity="tensor", clip=0.0):
+        super().__init__()
+        if granularity not in GRANULARITIES:
+            raise ValueError(f"granularity must be one of {', '.join(GRANULARITIES)}, not {granularity}")
+        self.granularity = granularity
+        self.clip = float(clip)
+
+    def clipped(self, x):
+        """x within the clip."""
+        if self.clip > 0:
+            return ops.clamp(x, -self.clip, self.clip)
+        return x
+
+    def straight_through(self, x, dout):
+        """The gradient of x for the output's."""
+        if self.clip > 0:
+            return dout * ops.cast(ops.abs(x) < self.clip, dout.dtype)
+        return dout
+
+    def bprop(self, x, out, dout):
+        """Gradient of x."""
+        return (self.straight_through(x, dout),)
+
+
+class TernaryWeights(Quantizer):
+    """TWN (Li et al., arXiv 1605.04711): alpha x {-1, 0, 1} with threshold 0.7 mean|x| and alpha the mean of what exceeds it."""
+
+    def __init__(self, granularity="row", clip=0.0):
+        super().__init__(granularity, clip)
+        self.mean = _Reduction(P.ReduceMean, granularity)
+        self.sum = _Reduction(P.ReduceSum, granularity)
+
+    def construct(self, x):
+        x = self.clipped(x)
+        size = ops.abs(x)
+        kept = ops.cast(size > 0.7 * self.mean(size), ms.float32)
+        alpha = self.sum(size * kept) / ops.maximum(self.sum(kept), 1.0)
+        return ops.sign(x) * kept * alpha
+
+
+class LossAwareTernary(Quantizer):
+    """LAT (Hou and Kwok, arXiv 1802.08635): the ternary tensor nearest to x in the metric of the loss's curvature.
+
+    Minimizes sum(d (x - alpha b)^2) over alpha > 0 and b in {-1, 0, 1}, d the square root of the optimizer's second moment as
+    in TernaryBERT (arXiv 2009.12812, section 3.1.1), by turns: b keeps what exceeds alpha / 2, alpha = sum(d b |x|) / sum(d b).
+    It starts from TWN's threshold. Where the second moment is 0 everywhere (before the first step) it counts as equal.
+
+    Args:
+        granularity, clip: as in `Quantizer`. rounds (int): turns; the paper's approximate solution takes few.
+
+    Inputs:
+        x: float32. second_moment: float32 of x's shape, not negative.
+    """
+
+    def __init__(self, granularity="row", clip=0.0, rounds=3):
+        super().__init__(granularity, clip)
+        self.mean = _Reduction(P.ReduceMean, granularity)
+        self.sum = _Reduction(P.ReduceSum, granularity)
+        self.rounds = rounds
+
+    def construct(self, x, second_moment):
+        x = self.clipped(x)
+        size = ops.abs(x)
+        # Relative to its mean, so that the small number added neither vanishes nor rules.
+        root = ops.sqrt(second_moment)
+        metric = root / (self.mean(root) + 1e-30) + 1e-3
+        kept = ops.cast(size > 0.7 * self.mean(size), ms.float32)
+        alpha = self.mean(size)
+        for _ in range(self.rounds):
+            weight = metric * kept
+            alpha = self.sum(weight * size) / ops.maximum(self.sum(weight), 1e-30)
+            kept = ops.cast(size > 0.5 * alpha, ms.float32)
+        weight = metric * kept
+        alpha = self.sum(weight * size) / ops.maximum(self.sum(weight), 1e-30)
+        return ops.sign(x) * kept * alpha
+
+    def bprop(self, x, second_moment, out, dout):
+        """Gradients of x and, none, of the second moment."""
+        return self.straight_through(x, dout), ops.zeros_like(second_moment)
+
+
+class SymmetricUniform(Quantizer):
+    """2^bits - 1 evenly spaced values around 0, the outermost at max|x|."""
+
+    def __init__(self, bits, granularity="tensor", clip=0.0):
+        super().__init__(granularity, clip)
+        self.levels = float(2 ** (bits - 1) - 1)
+        self.max = _Reduction(P.ReduceMax, granularity)
+
+    def construct(self, x):
+        x = self.clipped(x)
+        scale = self.levels / ops.maximum(self.max(ops.abs(x)), _EPSILON)
+        return ops.round(x * scale) / scale
+
+
+class MinMaxUniform(Quantizer):
+    """2^bits evenly spaced values from min(x) to max(x)."""
+
+    def __init__(self, bits, granularity="tensor", clip=0.0):
+        super().__init__(granularity, clip)
+        self.levels = float(2 ** bits - 1)
+        self.max = _Reduction(P.ReduceMax, granularity)
+        self.min = _Reduction(P.ReduceMin, granularity)
+
+    def construct(self, x):
+        x = self.clipped(x)
+        low = self.min(x)
+        width = self.max(x) - low + _EPSILON
+        return ops.round((x - low) / width * self.levels) / self.levels * width + low
+
+
+class DynamicUnsigned(Quantizer):
+    """ONNX's DynamicQuantizeLinear and its dequantization: unsigned 8 bits, a range with 0 in it, an integer zero point."""
+
+    def __init__(self, clip=0.0):
+        super().__init__("tensor", clip)
+        self.max = _Reduction(P.ReduceMax, "tensor")
+        self.min = _Reduction(P.ReduceMin, "tensor")
+
+    def construct(self, x):
+        x = self.clipped(x)
+        low = ops.minimum(self.min(x), 0.0)
+        scale = (ops.maximum(self.max(x), 0.0) - low) / 255.0
+        scale = ops.select(scale == 0, ops.ones_like(scale), scale)  # all zeros: any scale represents them
+        zero_point = ops.clamp(ops.round(-low / scale), 0.0, 255.0)
+        codes = ops.clamp(ops.round(x / scale) + zero_point, 0.0, 255.0)
+        return (codes - zero_point) * scale
+
+
+class _StaticUniform(Quantizer):
+    """`SymmetricUniform` for a given outermost value; what lies beyond is clamped but keeps its gradient, as in Q8BERT."""
+
+    def __init__(self, bits):
+        super().__init__("tensor")
+        self.levels = float(2 ** (bits - 1) - 1)
+
+    def construct(self, x, threshold):
+        scale = self.levels / ops.maximum(threshold, _EPSILON)
+        return ops.clamp(ops.round(x * scale), -self.levels, self.levels) / scale
+
+    def bprop(self, x, threshold, out, dout):
+        """Gradients of x and, none, of the threshold."""
+        return dout, ops.zeros_like(threshold)
+
+
+class MovingAverageRange(nn.Cell):
+    """Static symmetric quantization whose range is a moving average of max|x| over training steps (Q8BERT, arXiv 1910.06188).
+
+    Until `start_step` training passes x through unchanged; at that step the range starts as max|x|. Evaluation uses the range
+    as it is; 0 means that it was never calibrated, which `calibrated` tells.
+
+    Args:
+        bits (int): 2 to 8. decay (float): of the average. start_step (int): training steps before quantization starts.
+    """
+
+    def __init__(self, bits=8, decay=0.9999, start_step=0):
+        super().__init__()
+        self.threshold = ms.Parameter(ms.Tensor([0.0], ms.float32), name="threshold", requires_grad=False)
+        self.steps = ms.Parameter(ms.Tensor([0], ms.int32), name="steps", requires_grad=False)
+        self.decay = float(decay)
+        self.start_step = int(start_step)
+        self.max = _Reduction(P.ReduceMax, "tensor")
+        self.quantize = _StaticUniform(bits)
+
+    def construct(self, x):
+        if self.training:
+            largest = self.max(ops.abs(ops.stop_gradient(x))).reshape((1,))
+            average = self.threshold - (1.0 - self.decay) * (self.threshold - largest)
+            begun = ops.cast(self.steps >= self.start_step, ms.float32)
+            fresh = ops.cast(self.threshold <= 0, ms.float32)
+            threshold = begun * (fresh * largest + (1.0 - fresh) * average)
+            stored = ops.assign(self.threshold, threshold)
+            counted = ops.assign_add(self.steps, ops.ones_like(self.steps))
+            threshold = ops.depend(ops.depend(threshold, stored), counted)
+            return ops.select(begun.reshape((1,) * x.ndim) > 0, self.quantize(x, threshold), x)
+        return self.quantize(x, self.threshold)
+
+    def calibrated(self):
+        """Whether training has set the range."""
+        return float(self.threshold.asnumpy()[0]) > 0
+
+
+def build_quantizer(kind, bits, granularity="tensor", clip=0.0, decay=0.9999, start_step=0):
+    """The quantizer cell for its settings, or None for 32 bits.
+
+    Args:
+        kind (str): "twn", "lat", "symmetric", "minmax", "dynamic" or "ema".
+        bits (int): 2 to 8, or 32. The ternary kinds are 2 bits, "dynamic" is 8.
+
+    Raises:
+        ValueError: bits outside these, or not the kind's own.
+    """
+    if bits == 32:
+        return None
+    if not 2 <= bits <= 8:
+        raise ValueError(f"bits must be 2 to 8, or 32 for none, not {bits}")
+    fixed = {"twn": 2, "lat": 2, "dynamic": 8}.get(kind, bits)
+    if bits != fixed:
+        raise ValueError(f"{kind} quantizes to {fixed} bits, not {bits}")
+    if kind == "ema":
+        return MovingAverageRange(bits, decay, start_step)
+    if kind == "dynamic":
+        return DynamicUnsigned(clip)
+    if kind in ("twn", "lat"):
+        return {"twn": TernaryWeights, "lat": LossAwareTernary}[kind](granularity, clip)
+    return {"symmetric": SymmetricUniform, "minmax": MinMaxUniform}[kind](bits, granularity, clip)

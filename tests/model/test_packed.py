@@ -1,0 +1,142 @@
+"""Packed model files: size, equality with what was trained, and refusal of damaged ones."""
+import json
+import os
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from src import checkpoint as checkpoints
+from src.config import QuantConfig
+from src.errors import UserError
+from src.model.heads import BertForSequence
+from src.model.layers import quantized_weights
+from src.model.loading import bert_config, description, load_model, quant_config, task_network
+from src.model.packed import PACKED_FILE, load_packed, save_packed
+from tests.helpers import VOCABULARY, fill, random_batch, refuses, tensors, tiny_config, weights_of
+
+W2A8 = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8)
+W8A8 = QuantConfig(embedding_bits=8, embedding_quantizer="symmetric", weight_bits=8, weight_quantizer="minmax", activation_bits=8)
+
+
+def network_of(quantization, seed=3, **changes):
+    return fill(BertForSequence(tiny_config(**changes), 2, quantization=quantization), seed)
+
+
+def save(folder, network, **options):
+    text = description(network.config, "SST-2", ("negative", "positive"), False, 2, True, network.quantization)
+    return save_packed(str(folder), network, text, VOCABULARY, **options)
+
+
+def logits(network, seed=1):
+    return network(*tensors(*random_batch(seed)[:3]))[0].asnumpy()
+
+
+@pytest.mark.parametrize("density", [5, 4])
+@pytest.mark.parametrize("quantizer", ["twn", "lat"])
+def test_ternary_weights_come_back_bit_for_bit_and_the_network_with_them(tmp_path, density, quantizer):
+    network = network_of(QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, weight_quantizer=quantizer))
+    save(tmp_path, network, density=density, rest_bits=32)
+    packed = load_model(str(tmp_path))
+    for name, item in quantized_weights(network).items():
+        np.testing.assert_array_equal(packed.weights[name], item.values(), err_msg=name)
+    for name, value in weights_of(network).items():
+        if name not in quantized_weights(network) and not name.endswith("second_moment"):
+            np.testing.assert_array_equal(packed.weights[name], value, err_msg=name)
+    restored = task_network(packed, bert_config(packed))
+    assert quant_config(packed).activation_bits == 8 and quant_config(packed).weight_bits == 32
+    np.testing.assert_allclose(logits(restored), logits(network), atol=1e-5)
+    assert packed.labels == ("negative", "positive") and packed.vocabulary == VOCABULARY
+
+
+def test_rest_at_8_bits_moves_the_logits_a_little(tmp_path):
+    network = network_of(W2A8)
+    save(tmp_path, network)
+    restored = load_model(str(tmp_path))
+    assert 0 < np.abs(logits(task_network(restored, bert_config(restored))) - logits(network)).max() < 0.3 * np.abs(logits(network)).max()
+
+
+def test_8_bit_weights_come_back(tmp_path):
+    network = network_of(W8A8)
+    save(tmp_path, network, rest_bits=32)
+    restored = load_packed(str(tmp_path))
+    for name, item in quantized_weights(network).items():
+        np.testing.assert_allclose(restored.weights[name], item.values(), rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("density,bits", [(5, 1.6), (4, 2.0)])
+@pytest.mark.parametrize("rest", [8, 32])
+def test_file_is_as_small_as_promised(tmp_path, density, bits, rest):
+    network = network_of(W2A8, vocab_size=4000, hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512,
+                         max_position_embeddings=64)
+    size = save(tmp_path, network, density=density, rest_bits=rest)
+    assert size == os.path.getsize(tmp_path / PACKED_FILE)
+    ternary = quantized_weights(network)
+    promised = 4 * 4000  # the embedding's scales, one a row
+    for name, value in weights_of(network).items():
+        promised += value.size * (bits if name in ternary else rest if value.ndim == 2 else 32) / 8
+    assert promised < size < 1.02 * promised + 16000  # the rest: names, shapes, scales of single rows
+
+
+def rewritten(folder, change):
+    """The packed file, read and written anew after `change(arrays, metadata)`."""
+    path = os.path.join(folder, PACKED_FILE)
+    with safe_open(path, framework="numpy") as file:
+        metadata, arrays = dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}
+    change(arrays, metadata)
+    save_file(arrays, path, metadata)
+
+
+def change_code(arrays, metadata):
+    arrays["bert.pooler.dense.weight|codes"] = arrays["bert.pooler.dense.weight|codes"] ^ 1
+
+
+def change_shape(arrays, metadata):
+    arrays["bert.pooler.dense.weight|codes"] = arrays["bert.pooler.dense.weight|codes"][:-1]
+
+
+def change_version(arrays, metadata):
+    metadata["version"] = "7"
+
+
+def change_format(arrays, metadata):
+    metadata["format"] = "other"
+
+
+@pytest.mark.parametrize("change,words", [(change_code, ("damaged", "checksum")), (change_shape, ("damaged", "checksum")),
+                                          (change_version, ("version 7", "reads version 1")), (change_format, ("not a packed model",))])
+def test_changed_files_are_refused_by_name(tmp_path, change, words):
+    save(tmp_path, network_of(W2A8))
+    rewritten(tmp_path, change)
+    with pytest.raises(UserError) as error:
+        load_packed(str(tmp_path))
+    refuses(error, PACKED_FILE, *words)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 500, -1])
+def test_truncated_files_are_refused_by_name(tmp_path, keep):
+    save(tmp_path, network_of(W2A8))
+    content = (tmp_path / PACKED_FILE).read_bytes()
+    (tmp_path / PACKED_FILE).write_bytes(content[:keep])
+    with pytest.raises(UserError) as error:
+        load_packed(str(tmp_path))
+    assert PACKED_FILE in str(error.value)
+
+
+def test_packed_model_has_no_weights_to_train(tmp_path):
+    save(tmp_path, network_of(W2A8))
+    with pytest.raises(UserError) as error:
+        checkpoints.load(str(tmp_path))
+    refuses(error, "packed model", "save_fp_model")
+
+
+def test_range_never_calibrated_is_refused(tmp_path):
+    network = network_of(QuantConfig(activation_bits=8, activation_quantizer="ema"))
+    save(tmp_path, network)
+    packed = load_model(str(tmp_path))
+    with pytest.raises(UserError) as error:
+        task_network(packed, bert_config(packed))
+    refuses(error, "never calibrated", "ema_start_step")
+    with open(tmp_path / "config.json", encoding="utf-8") as file:
+        assert json.load(file)["quantization"]["activation_quantizer"] == "ema"

@@ -1,0 +1,111 @@
+"""Quantized networks against the golden W2A8 BERT, and what each setting switches on."""
+import mindspore as ms
+import numpy as np
+import pytest
+
+from src import checkpoint as checkpoints
+from src.config import QuantConfig
+from src.distill.distiller import Distiller, LossTerms
+from src.errors import UserError
+from src.model.heads import BertForSequence
+from src.model.loading import bert_config, task_network
+from tests.distill.test_distiller import terms_and_gradients
+from tests.helpers import (
+    fill,
+    golden,
+    golden_checkpoint,
+    hugging_face_name,
+    needs_golden,
+    random_batch,
+    refuses,
+    relative_error,
+    tensors,
+    tiny_config,
+    weights_of,
+)
+
+W2A8 = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8)
+
+
+@needs_golden
+def test_golden_ternary_bert_states_scores_losses_and_gradients():
+    numbers = golden("ternarybert")
+    checkpoint = golden_checkpoint("ternarybert_model", classifier_relu=False)
+    config = bert_config(checkpoint)
+    teacher, student = task_network(checkpoint, config), BertForSequence(config, 2, quantization=W2A8)
+    checkpoints.assign(student, checkpoint.weights, checkpoint.source)
+    batch = [numbers[name].astype(np.int32) for name in ("input_ids", "input_mask", "segment_ids")]
+    logits, states, scores = student(*tensors(*batch))
+    np.testing.assert_allclose(logits.asnumpy(), numbers["student_logits"], atol=1e-3)
+    np.testing.assert_allclose(teacher(*tensors(*batch))[0].asnumpy(), numbers["teacher_logits"], atol=1e-4)
+    for index, state in enumerate(states):
+        np.testing.assert_allclose(state.asnumpy(), numbers[f"student_hidden.{index}"], atol=1e-3)
+    keys = numbers["input_mask"][:, None, None, :]
+    for index, score in enumerate(scores):
+        np.testing.assert_allclose(score.asnumpy() * keys, numbers[f"student_scores.{index}"] * keys, atol=1e-3)
+    distiller = Distiller(student, LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0), teacher)
+    values, gradients = terms_and_gradients(distiller, [*batch, np.zeros(len(batch[0]), np.int32)])
+    for ours, theirs in (("attention_loss", "att_loss"), ("hidden_loss", "rep_loss"), ("soft_loss", "prediction_loss")):
+        assert values[ours] == pytest.approx(float(numbers[theirs]), rel=1e-4), ours
+    expected = {name: numbers["grad." + hugging_face_name(name)] for name in gradients}
+    assert len(expected) == sum(key.startswith("grad.") for key in numbers)
+    largest = max(np.linalg.norm(item) for item in expected.values())
+    for name, gradient in gradients.items():
+        if np.linalg.norm(expected[name]) > 1e-5 * largest:
+            assert relative_error(gradient, expected[name]) < 0.01, name
+        else:
+            assert np.linalg.norm(gradient) < 1e-4 * largest, name
+
+
+def outputs(quantization, seed=0, **changes):
+    network = fill(BertForSequence(tiny_config(**changes), 3, quantization=quantization), seed)
+    return network, [network(*tensors(*random_batch(1)[:3]))[0].asnumpy(), network]
+
+
+def test_32_bits_everywhere_are_the_float_network():
+    plain, float_settings = outputs(None)[1][0], outputs(QuantConfig())[1][0]
+    np.testing.assert_array_equal(plain, float_settings)
+    assert weights_of(outputs(QuantConfig())[0]).keys() == weights_of(outputs(None)[0]).keys()
+
+
+@pytest.mark.parametrize("changes", [{"embedding_bits": 2}, {"weight_bits": 2}, {"activation_bits": 4},
+                                     {"weight_bits": 8, "weight_quantizer": "symmetric"}])
+def test_each_part_is_quantized_on_its_own(changes):
+    plain, quantized = outputs(None)[1][0], outputs(QuantConfig(**changes))[1][0]
+    assert np.abs(plain - quantized).max() > 1e-4
+
+
+def test_rows_looked_up_are_quantized_as_the_whole_table_would_be():
+    network, _ = outputs(QuantConfig(embedding_bits=2))
+    embedding = network.bert.embeddings.word_embeddings
+    ids = np.array([[7, 8, 7], [0, 39, 2]], np.int32)
+    table = embedding.quantize(embedding.weight).asnumpy()
+    np.testing.assert_allclose(embedding(ms.Tensor(ids)).asnumpy(), table[ids], rtol=1e-6)
+
+
+def test_eight_bits_are_close_to_float_and_two_are_not():
+    plain = outputs(None)[1][0]
+    eight = QuantConfig(embedding_bits=8, embedding_quantizer="symmetric", weight_bits=8, weight_quantizer="symmetric", activation_bits=8,
+                        activation_clip_value=0.0, weight_clip_value=0.0, embedding_clip_value=0.0)
+    assert np.abs(outputs(eight)[1][0] - plain).max() < 0.15 * np.abs(plain).max()
+    assert np.abs(outputs(W2A8)[1][0] - plain).max() > 0.3 * np.abs(plain).max()
+
+
+def test_loss_aware_ternary_follows_its_second_moment():
+    network, (before, _) = outputs(QuantConfig(weight_bits=2, weight_quantizer="lat"))
+    moments = {name: item for name, item in network.parameters_dict().items() if name.endswith("second_moment")}
+    assert len(moments) == 13 and not any(item.requires_grad for item in moments.values())
+    random = np.random.default_rng(0)
+    for item in moments.values():
+        item.set_data(ms.Tensor(random.uniform(0, 1e-6, item.shape) ** 2, ms.float32))
+    after = network(*tensors(*random_batch(1)[:3]))[0].asnumpy()
+    assert np.abs(before - after).max() > 1e-3
+
+
+@pytest.mark.parametrize("changes,words", [
+    ({"weight_bits": 16}, ("weight_bits", "2 to 8", "32", "16")), ({"embedding_bits": 8}, ("embedding_bits is 8", "twn", "symmetric")),
+    ({"activation_bits": 4, "activation_quantizer": "dynamic"}, ("activation_bits is 4", "dynamic has 8"))])
+def test_impossible_bits_are_refused(changes, words):
+    with pytest.raises(UserError) as error:
+        QuantConfig(**changes)
+    refuses(error, *words)

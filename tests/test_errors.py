@@ -1,0 +1,94 @@
+"""How a command ends: one line and exit status 2 for what the user can mend, a traceback for a fault in the program."""
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from src.errors import UserError, command
+
+ROOT = Path(__file__).resolve().parent.parent
+needs_full_disk = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+
+
+def ended(main, capsys):
+    """The one line on standard error of a command that ends with status 2."""
+    with pytest.raises(SystemExit) as caught:
+        command(main)()
+    text = capsys.readouterr().err
+    assert caught.value.code == 2 and text.startswith("error: ") and text.count("\n") == 1
+    return text[len("error: "):-1]
+
+
+def raising(error):
+    def main():
+        raise error
+    return main
+
+
+def test_the_result_and_a_user_error(capsys):
+    assert command(lambda value: value)(3) == 3
+    assert ended(raising(UserError("seed: must be\n  a number")), capsys) == "seed: must be a number"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.ENOENT])
+def test_an_error_with_a_path_is_one_line_with_the_systems_reason(capsys, number):
+    assert ended(raising(OSError(number, os.strerror(number), "/some/file")), capsys) == f"/some/file: {os.strerror(number)}"
+
+
+def test_a_file_that_cannot_be_opened_is_named(capsys, tmp_path):
+    assert ended(lambda: open(tmp_path, "w"), capsys) == f"{tmp_path}: Is a directory"
+
+
+def test_a_failed_renaming_names_the_target(capsys, tmp_path):
+    (tmp_path / "temporary").write_text("x")
+    (tmp_path / "target").mkdir()
+    assert ended(lambda: os.replace(tmp_path / "temporary", tmp_path / "target"), capsys) == f"{tmp_path / 'target'}: Is a directory"
+
+
+@needs_full_disk
+@pytest.mark.parametrize("mode", ["w", "ab"])
+def test_a_disk_that_fills_up_while_writing_names_the_file(capsys, mode):
+    def main():
+        with open("/dev/full", mode) as file:
+            file.write("x" if mode == "w" else b"x")
+    assert ended(main, capsys) == "/dev/full: No space left on device"
+
+
+def test_a_full_disk_is_told_where_nobody_knows_the_file(capsys):
+    assert ended(raising(OSError(errno.ENOSPC, "No space left on device")), capsys) == "cannot write: No space left on device"
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), TypeError("x"), ValueError("x"), OSError("x"), OSError(errno.EBADF, "Bad descriptor"),
+                                   BrokenPipeError(errno.EPIPE, "Broken pipe")], ids=repr)
+def test_faults_in_the_program_keep_their_traceback(error):
+    with pytest.raises(type(error)) as caught:
+        command(raising(error))()
+    assert caught.value is error
+
+
+def printing_command(stdout, lines, *options):
+    text = f"from src.errors import command\n@command\ndef main():\n    for _ in range({lines}):\n        print('x' * 99)\nmain()\n"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.Popen([sys.executable, *options, "-c", text], cwd=ROOT, env=environment, stdout=stdout, stderr=subprocess.PIPE,
+                            text=True)
+
+
+@needs_full_disk
+@pytest.mark.parametrize("lines, options", [(1, ()), (1000, ()), (1, ("-u",))])
+def test_standard_output_on_a_full_disk(lines, options):
+    with open("/dev/full", "w") as full, printing_command(full, lines, *options) as process:
+        assert process.stderr.read() == "error: standard output: No space left on device\n"
+        assert process.wait(timeout=60) == 2
+
+
+@pytest.mark.parametrize("options", [(), ("-u",)])
+def test_standard_output_that_nobody_reads_any_more(options):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with printing_command(writing, 1000, *options) as process:
+        os.close(writing)
+        assert process.stderr.read() == "error: standard output: Broken pipe\n"
+        assert process.wait(timeout=60) == 2
