@@ -222,7 +222,7 @@ def assign(network, weights, source, allow_missing=(), allow_unexpected=(), allo
     """Set every parameter of `network` from `weights`, or none of them.
 
     Args:
-        network (mindspore.nn.Cell): its `parameters_dict()` names what is needed.
+        network (mindspore.nn.Cell): its `parameters_and_names()` say what is needed.
         weights (dict): our parameter names -> arrays.
         source (str): where the weights come from, for the message.
         allow_missing (tuple of str): parameters whose names start with one of these may be missing; they keep their values.
@@ -236,7 +236,7 @@ def assign(network, weights, source, allow_missing=(), allow_unexpected=(), allo
         UserError: other missing or unexpected names, or other shapes; the message gives the first of each and how many.
     """
     import mindspore
-    parameters = network.parameters_dict()
+    parameters = dict(network.parameters_and_names())  # not by the parameters' own names: compiling a graph changes those
     missing = sorted(set(parameters) - set(weights))
     unexpected = sorted(set(weights) - set(parameters))
     misshapen = [f"{name} {_shape(weights[name])} where the network has {_shape(parameters[name])}"

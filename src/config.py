@@ -397,6 +397,66 @@ class FinetuneConfig(RunConfig):
 
 
 @dataclass(frozen=True)
+class TernaryConfig(RunConfig):
+    """Train a quantized BERT with distillation from its full-precision teacher (TernaryBERT, arXiv 2009.12812; Q8BERT, 1910.06188)."""
+    epoch_size: PositiveInt = 3
+    """Epochs."""
+    teacher_model_dir: str = ""
+    """The fine-tuned float32 teacher's folder, or one that holds it under the task's lower-case name."""
+    student_model_dir: str = ""
+    """Checkpoint the student starts from, likewise; usually the teacher's own."""
+    data_dir: str = ""
+    """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
+    train_batch_size: PositiveInt = 32
+    """Rows of a training batch."""
+    eval_batch_size: PositiveInt = 32
+    """Rows of an evaluation batch."""
+    eval_ckpt_step: NonNegativeInt = 0
+    """Evaluate every N steps; 0: at the end of every epoch."""
+    pred_distill: bool = True
+    """Fit the teacher's predictions (soft cross-entropy)."""
+    intermediate_distill: bool = True
+    """Fit the teacher's attention scores and hidden states, layer by layer."""
+    is_lgt_fit: bool = False
+    """Fit the ground-truth labels too."""
+    temperature: PositiveFloat = 1.0
+    """Softmax temperature of the soft cross-entropy."""
+    quantization: Literal["ternary", "q8bert", "none"] = "ternary"
+    """What quant_cfg starts from: ternary is 2-bit weights and embeddings with 8-bit activations, q8bert 8 bits everywhere with
+    moving-average activation ranges, none is float32."""
+    do_quant: bool = True
+    """false trains in float32, whatever quant_cfg says."""
+    quant_cfg: QuantConfig = field(default_factory=QuantConfig)
+    """Bits, quantizers, granularities, clips; keys given here count more than quantization's."""
+    train_cfg: PhaseConfig = field(default_factory=PhaseConfig)
+    """The training stage; its batch_size is train_batch_size."""
+    hidden_dropout_prob: Probability = 0.0
+    """The student's dropout while training; quantization regularizes enough."""
+    attention_probs_dropout_prob: Probability = 0.0
+    """The same for attention probabilities."""
+    compute_type: ComputeType = "auto"
+    """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
+    min_teacher_gain: NonNegativeFloat = 2.0
+    """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else it is refused."""
+    save_quantized_model: bool = True
+    """Write the best model packed to OUTPUT_DIR/TASK/."""
+    save_fp_model: bool = False
+    """Keep the best model's float32 weights for further training, in OUTPUT_DIR/latent/TASK/."""
+    packed_bits: Literal["1.6", "2"] = "1.6"
+    """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
+    rest_bits: Literal["8", "32"] = "8"
+    """Bits of the packed file's other matrices (position and token-type embeddings, classifier)."""
+
+    PRESETS = {"quantization": {
+        "none": {},
+        "ternary": {"quant_cfg": {"embedding_bits": 2, "weight_bits": 2, "activation_bits": 8}},
+        "q8bert": {"quant_cfg": {
+            "embedding_bits": 8, "embedding_quantizer": "symmetric", "embedding_granularity": "tensor", "embedding_clip_value": 0.0,
+            "weight_bits": 8, "weight_quantizer": "symmetric", "weight_clip_value": 0.0, "activation_bits": 8,
+            "activation_quantizer": "ema"}}}}
+
+
+@dataclass(frozen=True)
 class EvaluateConfig(DeviceConfig):
     """Evaluate a checkpoint on a task's dev set; every row counts."""
     config_path: str = ""
@@ -477,6 +537,7 @@ _OLD_NAMES = {
     "save_checkpoint_step": "save_ckpt_step", "save_checkpoint_steps": "save_ckpt_step", "save_ckpt_steps": "save_ckpt_step",
     "load_student_ckpt_path": "load_gd_ckpt_path", "max_checkpoint_num": "max_ckpt_num",
     "td_phase1_epoch": "td_phase1_epoch_size", "td_phase2_epoch": "td_phase2_epoch_size",
+    "input_bits": "quant_cfg.activation_bits", "activation_init": "quant_cfg.activation_clip_value",
 }
 _BOOLEANS = {"true": "true", "false": "false"}
 
@@ -638,6 +699,20 @@ def _readable(error, config_class):
     return UserError(text)
 
 
+def _parse_file(parser, settings, path, config_class):
+    try:
+        return parser.parse_object(settings)
+    except Exception as error:
+        raise UserError(f"{path}: {_readable(error, config_class)}") from error
+
+
+def _merged(below, above):
+    """Two nested dicts as one; `above` wins."""
+    both = {**below, **above}
+    return {key: _merged(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict) else value
+            for key, value in both.items()}
+
+
 def parse(config_class, arguments=None, script=None):
     """The settings of one run.
 
@@ -657,13 +732,13 @@ def parse(config_class, arguments=None, script=None):
     parser = _parser(config_class, script or os.path.basename(sys.argv[0]))
     try:
         chosen = parser.parse_args(arguments)  # also serves --help
-        if chosen.config_path:
-            settings = read_yaml(chosen.config_path, config_class, notices)
-            try:
-                base = parser.parse_object(settings)
-            except Exception as error:
-                raise UserError(f"{chosen.config_path}: {_readable(error, config_class)}") from error
-            chosen = parser.parse_args(arguments, namespace=base)
+        file, path = {}, chosen.config_path
+        if path:
+            file = read_yaml(path, config_class, notices)
+            chosen = parser.parse_args(arguments, namespace=_parse_file(parser, file, path, config_class))
+        for key, presets in getattr(config_class, "PRESETS", {}).items():  # a preset's values count less than the file's own
+            file = _merged(presets[chosen[key]], file)
+            chosen = parser.parse_args(arguments, namespace=_parse_file(parser, file, path, config_class))
         settings = parser.instantiate(chosen)
     except UserError:
         raise

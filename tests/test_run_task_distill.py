@@ -29,9 +29,15 @@ def run(capsys, *arguments):
 
 def refused(capsys, *arguments):
     """The script's one line on standard error."""
+    return refused_by(run_task_distill, capsys, *arguments)
+
+
+def refused_by(script, capsys, *arguments):
+    """The one line on standard error of an entry script."""
     capsys.readouterr()
-    with pytest.raises(SystemExit) as caught:
-        run(capsys, *arguments)
+    with pytest.raises(SystemExit) as caught, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [script.__name__, *map(str, arguments)])
+        script.main()
     lines = [line for line in capsys.readouterr().err.splitlines() if line.strip() and "it/s" not in line and "%|" not in line]
     assert caught.value.code == 2 and len(lines) == 1 and lines[0].startswith("error: "), lines
     return lines[0]

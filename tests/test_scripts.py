@@ -73,6 +73,14 @@ def test_distillation_without_a_config_shows_the_usage(elsewhere, arguments, sta
     ("run_standalone_td.sh", ("my config.yaml", "--task_name", "SST-2"),
      ("run_task_distill.py", "--config_path", "my config.yaml", "--task_name", "SST-2")),
     ("run_finetune.sh", ("--output_dir", "a  b", "--x", "$y"), ("run_finetune.py", "--output_dir", "a  b", "--x", "$y")),
+    ("run_train.sh", ("sts-b", "T", "S", "my data", "--seed", "1"),
+     ("train.py", "--config_path", str(ROOT / "ternary_config.yaml"), "--task_name", "sts-b", "--teacher_model_dir", "T",
+      "--student_model_dir", "S", "--data_dir", "my data", "--seed", "1")),
+    ("run_train.sh", ("sts-b", "T", "S", "D", "--config_path", "own.yaml"),
+     ("train.py", "--task_name", "sts-b", "--teacher_model_dir", "T", "--student_model_dir", "S", "--data_dir", "D", "--config_path",
+      "own.yaml")),
+    ("run_eval.sh", ("sts-b", "M", "D", "--batch_size", "8"),
+     ("eval.py", "--task_name", "sts-b", "--model_dir", "M", "--data_dir", "D", "--batch_size", "8")),
 ])
 def test_dry_run_prints_the_command_and_does_nothing(elsewhere, stand_in, script, arguments, expected):
     done = run([ROOT / "scripts" / script, *arguments], elsewhere, PYTHON=stand_in, DRY_RUN="1")

@@ -1,0 +1,98 @@
+"""train.py end to end on tiny generated tasks: ternary, loss-aware ternary and 8-bit, packed and evaluated again."""
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+
+import eval as evaluation
+import train
+from src import checkpoint as checkpoints
+from src.model.loading import load_model
+from src.model.packed import PACKED_FILE
+from tests.helpers import teachable, write_info, write_split
+from tests.test_run_task_distill import good_teacher, refused_by, says
+
+SMALL = ["--train_batch_size", "8", "--eval_batch_size", "8", "--bucket_boundaries", "[16]", "--epoch_size", "1", "--log_step", "2",
+         "--min_teacher_gain", "0", "--train_cfg.optimizer_cfg.AdamWeightDecay.learning_rate", "1e-3"]
+
+
+def run(script, capsys, *arguments):
+    """The script's standard output, run in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [script.__name__, *map(str, arguments)])
+        script.main()
+    return capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """(folder of data/sst-2, folder of models/sst-2), the published layout."""
+    folder = tmp_path_factory.mktemp("ternary")
+    write_split(folder / "data" / "sst-2", "train", teachable(34, 1))
+    write_split(folder / "data" / "sst-2", "eval", teachable(21, 2))
+    write_info(folder / "data" / "sst-2")
+    good_teacher(folder / "models" / "sst-2", teachable(21, 2))
+    return str(folder / "data"), str(folder / "models")
+
+
+def arguments_for(task, output, **changes):
+    given = {"task_name": "SST-2", "data_dir": task[0], "teacher_model_dir": task[1], "student_model_dir": task[1], "output_dir": output,
+             **changes}
+    return SMALL + [item for name, value in given.items() if value is not None for item in (f"--{name}", value)]
+
+
+def evaluated(capsys, task, folder):
+    """eval.py's last line for a model's folder."""
+    return run(evaluation, capsys, "--task_name", "sst-2", "--model_dir", folder, "--data_dir", task[0], "--batch_size",
+               "8").strip().splitlines()[-1]
+
+
+def trained(capsys, task, output, *flags, **changes):
+    """(standard output, results by model) of a run that keeps its float32 weights; the packed file evaluates to its own score."""
+    out = run(train, capsys, *arguments_for(task, output, save_fp_model="true", **changes), *flags)
+    says(out, "best_Accuracy", "packed model:", "times smaller", "done:")
+    assert sorted(os.listdir(output / "sst-2")) == ["config.json", PACKED_FILE, "vocab.txt"]
+    with open(output / "results.json", encoding="utf-8") as file:
+        models = json.load(file)["models"]
+    assert evaluated(capsys, task, output) == f"The best Accuracy: {100 * models['packed model']['accuracy']:.2f}"
+    return out, models
+
+
+def test_ternary_training_keeps_latent_weights_and_a_packed_file_of_the_same_score(task, tmp_path, capsys):
+    _, models = trained(capsys, task, tmp_path, "--packed_bits", "2")
+    weight = load_model(str(tmp_path / "sst-2")).weights["bert.encoder.layers.0.attention.query.weight"]
+    assert len(np.unique(np.abs(weight))) == 2
+    assert evaluated(capsys, task, tmp_path / "latent") == f"The best Accuracy: {100 * models['quantized student']['accuracy']:.2f}"
+    says(refused_by(train, capsys, *arguments_for(task, tmp_path / "two", student_model_dir=tmp_path)), "packed model", "save_fp_model")
+
+
+def test_loss_aware_ternary_training_on_labels_alone_saves_the_second_moments_it_used(task, tmp_path, capsys):
+    trained(capsys, task, tmp_path, "--pred_distill", "false", "--intermediate_distill", "false", "--is_lgt_fit", "true",
+            "--quant_cfg.weight_quantizer", "lat", "--quant_cfg.embedding_quantizer", "lat", teacher_model_dir=None)
+    latent = checkpoints.load(str(tmp_path / "latent" / "sst-2"))
+    moments = [value for key, value in latent.weights.items() if key.endswith("second_moment")]
+    assert len(moments) == 14 and all((value >= 0).all() for value in moments) and sum(value.max() > 0 for value in moments) == 14
+
+
+def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits(task, tmp_path, capsys):
+    trained(capsys, task, tmp_path / "eight", "--quantization", "q8bert", "--quant_cfg.ema_decay", "0.9")
+    latent = checkpoints.load(str(tmp_path / "eight" / "latent" / "sst-2"))
+    ranges = [value for key, value in latent.weights.items() if key.endswith("threshold")]
+    assert len(ranges) == 2 * 8 + 1 and all(value > 0 for value in ranges)
+    run(train, capsys, *arguments_for(task, tmp_path / "two", student_model_dir=tmp_path / "eight" / "latent"))
+    assert (tmp_path / "two" / "sst-2" / PACKED_FILE).exists() and not (tmp_path / "two" / "latent").exists()
+
+
+@pytest.mark.parametrize("changes,words", [
+    ({"teacher_model_dir": None}, ("teacher_model_dir is needed", "--is_lgt_fit true")),
+    ({"student_model_dir": None}, ("student_model_dir is needed",)),
+    ({"quant_cfg.weight_bits": "16"}, ("weight_bits", "16")),
+    ({"quant_cfg.weight_bits": "8"}, ("weight_bits is 8", "twn")),
+    ({"pred_distill": "false", "intermediate_distill": "false"}, ("nothing to learn",)),
+    ({"save_quantized_model": "false"}, ("would be lost",)),
+    ({"train_batch_size": "99"}, ("batch_size 99",))])
+def test_bad_settings_are_one_line_and_status_2(task, tmp_path, capsys, changes, words):
+    says(refused_by(train, capsys, *arguments_for(task, tmp_path / "out", **changes)), *words)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,126 @@
+"""Quantization-aware distillation: a fine-tuned BERT into one with 2-bit weights (TernaryBERT) or 8-bit ones (Q8BERT).
+
+    python train.py --config_path ternary_config.yaml --task_name SST-2 --teacher_model_dir MODEL_DIR --student_model_dir MODEL_DIR \\
+        --data_dir DATA_DIR --output_dir OUTPUT_DIR
+
+MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold them under the task's lower-case name.
+"""
+import os
+import shutil
+from dataclasses import replace
+
+from src import checkpoint as checkpoints
+from src.config import NetConfig, QuantConfig, TernaryConfig, parse, required
+from src.distill.distiller import Distiller, LossTerms
+from src.errors import UserError, command
+from src.model.heads import BertForSequence
+from src.model.loading import QUANTIZER_STATE, bert_config, description, load_model, parameter_count, task_network
+from src.model.packed import PACKED_FILE, save_packed
+from src.runtime import compute_type, say
+from src.tasks import get_task, task_folder
+from src.train.session import Session
+from src.train.stage import Stage, count_steps
+from src.train.teacher import check_teacher, load_teacher
+
+TERNARY_DENSITY = {"1.6": 5, "2": 4}
+
+
+def build_student(settings, session, task, kind):
+    """(checkpoint it starts from, its quantized network)."""
+    path = task_folder(settings.student_model_dir, task)
+    checkpoint = checkpoints.load(path)
+    config = bert_config(checkpoint)
+    session.data.check_model(checkpoint, config, "student_model_dir", None)
+    config = replace(config, hidden_dropout_prob=float(settings.hidden_dropout_prob),
+                     attention_probs_dropout_prob=float(settings.attention_probs_dropout_prob))
+    network = BertForSequence(config, session.data.num_labels, kind, settings.quant_cfg)
+    known = dict(network.parameters_and_names())
+    weights = {name: value for name, value in checkpoint.weights.items() if name in known or not name.endswith(QUANTIZER_STATE)}
+    checkpoints.assign(network, weights, path, allow_missing=("classifier.",), allow_missing_endings=QUANTIZER_STATE,
+                       allow_unexpected=("fit_dense.",))
+    return checkpoint, network
+
+
+def loss_terms(settings):
+    """The loss terms that are switched on."""
+    terms = LossTerms(attention_loss=float(settings.intermediate_distill), hidden_loss=float(settings.intermediate_distill),
+                      soft_loss=float(settings.pred_distill), label_loss=float(settings.is_lgt_fit))
+    if not terms.names():
+        raise UserError("pred_distill, intermediate_distill and is_lgt_fit are all false: there is nothing to learn from")
+    if not settings.teacher_model_dir and (settings.pred_distill or settings.intermediate_distill):
+        raise UserError("teacher_model_dir is needed: give --teacher_model_dir, or train on labels alone with --pred_distill false "
+                        "--intermediate_distill false --is_lgt_fit true")
+    return terms
+
+
+def check_shapes(student, teacher, terms):
+    """Refuse a teacher whose layers cannot be compared one by one with the student's."""
+    if terms.attention_loss or terms.hidden_loss:
+        for name in ("num_hidden_layers", "hidden_size", "num_attention_heads"):
+            if getattr(student, name) != getattr(teacher, name):
+                raise UserError(f"teacher_model_dir: the teacher's {name} is {getattr(teacher, name)} and the student's "
+                                f"{getattr(student, name)}; intermediate distillation compares equal networks: use --intermediate_distill "
+                                f"false, or start from a student of the teacher's shape")
+
+
+@command
+def main():
+    """Settings, data, teacher, student, stage, packed model."""
+    settings, notices = parse(TernaryConfig)
+    for notice in notices:
+        say(notice)
+    required(settings, "task_name", "student_model_dir", "data_dir")
+    task = get_task(settings.task_name)
+    data_dir = task_folder(settings.data_dir, task)
+    settings = replace(settings, train_data_dir=data_dir, eval_data_dir=data_dir, output_dir=settings.output_dir or "output/ternary",
+                       eval_cfg=replace(settings.eval_cfg, batch_size=settings.eval_batch_size, eval_step=settings.eval_ckpt_step),
+                       train_cfg=replace(settings.train_cfg, batch_size=settings.train_batch_size),
+                       quant_cfg=settings.quant_cfg if settings.do_quant else QuantConfig())
+    terms = loss_terms(settings)
+    if not (settings.save_fp_model or settings.save_quantized_model):
+        raise UserError("save_fp_model and save_quantized_model are both false: the result would be lost")
+    session = Session.open(settings, "ternary")
+    batches = session.train_batches(settings.train_cfg)
+    count_steps(batches, settings.train_cfg, settings.epoch_size, session.sink_steps(batches))
+
+    kind = compute_type(settings.compute_type, session.device)
+    models, teacher = {}, None
+    if settings.teacher_model_dir:
+        source = ("teacher_model_dir", task_folder(settings.teacher_model_dir, task))
+        _, teacher_config, teacher = load_teacher(session, *source, NetConfig(compute_type=settings.compute_type), "teacher")
+        models["teacher"] = check_teacher(session, *source, teacher)
+    checkpoint, student = build_student(settings, session, task, kind)
+    if teacher:
+        check_shapes(student.config, teacher_config, terms)
+    session.run.start(settings)
+    text = description(student.config, session.data.task.name, session.data.labels, session.data.regression, session.data.num_labels,
+                       checkpoint.config.get("do_lower_case", True), settings.quant_cfg)
+    distiller = Distiller(student, terms, teacher, regression=session.data.regression, temperature=float(settings.temperature))
+    stage = Stage("quantized", distiller, batches, settings.train_cfg, settings.epoch_size, session.run, text, checkpoint.vocabulary, kind,
+                  sink_steps=session.sink_steps(batches))
+    latent = session.run.join("latent", task.folder)
+    callbacks, watcher = session.callbacks(latent, session.evaluator(student) if settings.do_eval else None)
+    say(f"student: {parameter_count(student):,} parameters, started from {checkpoint.source}")
+    seconds = stage.fit(callbacks, settings.log_step)
+    say(f"{stage.total_steps} steps in {seconds:.0f} s")
+    if watcher:
+        models["quantized student"] = {**watcher.best, "parameters": parameter_count(student)}
+    folder = session.run.join(task.folder)
+    if settings.save_quantized_model:
+        best = checkpoints.load(latent)
+        checkpoints.assign(student, best.weights, latent)
+        size = save_packed(folder, student, text, checkpoint.vocabulary, TERNARY_DENSITY[settings.packed_bits], int(settings.rest_bits))
+        full = sum(4 * item.size for name, item in student.parameters_and_names() if not name.endswith(QUANTIZER_STATE))
+        say(f"packed model: {size:,} bytes in {os.path.join(folder, PACKED_FILE)}, {full / size:.1f} times smaller than in float32")
+        if settings.do_eval:
+            packed = load_model(folder)
+            network = task_network(packed, replace(student.config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0), kind)
+            models["packed model"] = {**session.evaluator(network)(), "parameters": parameter_count(student)}
+    if not settings.save_fp_model:
+        shutil.rmtree(session.run.join("latent"))
+    session.finish(models, f"done: evaluate it with: python eval.py --task_name {task.name} --model_dir "
+                           f"{folder if settings.save_quantized_model else latent} --data_dir {data_dir}")
+
+
+if __name__ == "__main__":
+    main()
