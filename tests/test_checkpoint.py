@@ -245,8 +245,8 @@ class Network:
         self.parameters = {name: mindspore.Parameter(mindspore.Tensor(np.zeros(shape, np.float32)), name=name)
                            for name, shape in shapes.items()}
 
-    def parameters_dict(self):
-        return self.parameters
+    def parameters_and_names(self):
+        return self.parameters.items()
 
 
 def test_assign_sets_every_parameter():
