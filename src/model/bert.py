@@ -53,7 +53,7 @@ class Attention(nn.Cell):
         self.quantize_query = ActivationQuantizer(quantization)
         self.quantize_key = ActivationQuantizer(quantization)
         self.quantize_value = ActivationQuantizer(quantization)
-        self.quantize_probs = ActivationQuantizer(quantization)
+        self.quantize_probs = ActivationQuantizer(quantization, bounds=(0.0, 1.0 / (1.0 - config.attention_probs_dropout_prob)))
         self.quantize_context = ActivationQuantizer(quantization)
         self.layer_norm = LayerNorm(self.width, config.layer_norm_eps)
         self.probs_dropout = nn.Dropout(p=config.attention_probs_dropout_prob)

@@ -47,14 +47,14 @@ class WeightQuantizer(nn.Cell):
 
 
 class ActivationQuantizer(nn.Cell):
-    """Quantizes an activation as `quantization` (a `QuantConfig` or None) says, or leaves it."""
+    """Quantizes an activation as `quantization` (a `QuantConfig` or None) says, or leaves it. `bounds`: as in `build_quantizer`."""
 
-    def __init__(self, quantization):
+    def __init__(self, quantization, bounds=None):
         super().__init__()
         cell = None
         if quantization is not None:
             cell = build_quantizer(quantization.activation_quantizer, quantization.activation_bits, quantization.activation_granularity,
-                                   quantization.activation_clip_value, quantization.ema_decay, quantization.ema_start_step)
+                                   quantization.activation_clip_value, quantization.ema_decay, quantization.ema_start_step, bounds)
         self.active = cell is not None
         if self.active:
             self.quantizer = cell

@@ -89,8 +89,8 @@ def pack_symmetric(values, bits, granularity):
 
 
 def unpack_symmetric(codes, scales):
-    """codes / scale, float32."""
-    return (codes.astype(np.float32) / scales.astype(np.float32)[:, None]).astype(np.float32)
+    """codes * (1 / scale), float32: the network's own arithmetic."""
+    return codes.astype(np.float32) * (np.float32(1) / scales.astype(np.float32))[:, None]
 
 
 def pack_minmax(values, bits, granularity):
