@@ -4,6 +4,7 @@
         --data_dir DATA_DIR --output_dir OUTPUT_DIR
 
 MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold them under the task's lower-case name.
+--do_train false quantizes the student as it is, without any training.
 """
 import os
 import shutil
@@ -14,8 +15,9 @@ from src.config import NetConfig, QuantConfig, TernaryConfig, parse, required
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
 from src.model.heads import BertForSequence
-from src.model.loading import QUANTIZER_STATE, bert_config, description, load_model, parameter_count, task_network
+from src.model.loading import QUANTIZER_STATE, bert_config, description, load_model, parameter_count, task_network, without_dropout
 from src.model.packed import PACKED_FILE, save_packed
+from src.quant.quantizers import MovingAverageRange
 from src.runtime import compute_type, say
 from src.tasks import get_task, task_folder
 from src.train.session import Session
@@ -42,7 +44,9 @@ def build_student(settings, session, task, kind):
 
 
 def loss_terms(settings):
-    """The loss terms that are switched on."""
+    """The loss terms that are switched on; do_train false quantizes the student as it is and needs none."""
+    if not settings.do_train:
+        return LossTerms()
     terms = LossTerms(attention_loss=float(settings.intermediate_distill), hidden_loss=float(settings.intermediate_distill),
                       soft_loss=float(settings.pred_distill), label_loss=float(settings.is_lgt_fit))
     if not terms.names():
@@ -63,6 +67,27 @@ def check_shapes(student, teacher, terms):
                                 f"false, or start from a student of the teacher's shape")
 
 
+def fit_student(settings, session, parts, batches, text, latent):
+    """Train `parts` (student, teacher or None, loss terms, the student's checkpoint, compute type); the best weights go to the folder
+    `latent` and into the student. Returns the best evaluation, or None without any."""
+    student, teacher, terms, checkpoint, kind = parts
+    distiller = Distiller(student, terms, teacher, regression=session.data.regression, temperature=float(settings.temperature))
+    stage = Stage("quantized", distiller, batches, settings.train_cfg, settings.epoch_size, session.run, text, checkpoint.vocabulary, kind,
+                  sink_steps=session.sink_steps(batches))
+    callbacks, watcher = session.callbacks(latent, session.evaluator(student) if settings.do_eval else None)
+    seconds = stage.fit(callbacks, settings.log_step)
+    say(f"{stage.total_steps} steps in {seconds:.0f} s")
+    checkpoints.assign(student, checkpoints.load(latent).weights, latent)
+    return watcher.best if watcher else None
+
+
+def check_untrained(student):
+    """Refuse what only training can set."""
+    if any(isinstance(cell, MovingAverageRange) and not cell.calibrated() for _, cell in student.cells_and_names()):
+        raise UserError("quant_cfg.activation_quantizer: do_train is false, but only training calibrates the moving-average ranges of ema; "
+                        "use --quant_cfg.activation_quantizer symmetric or dynamic, or train")
+
+
 @command
 def main():
     """Settings, data, teacher, student, stage, packed model."""
@@ -80,8 +105,10 @@ def main():
     if not (settings.save_fp_model or settings.save_quantized_model):
         raise UserError("save_fp_model and save_quantized_model are both false: the result would be lost")
     session = Session.open(settings, "ternary")
-    batches = session.train_batches(settings.train_cfg)
-    count_steps(batches, settings.train_cfg, settings.epoch_size, session.sink_steps(batches))
+    batches = None
+    if settings.do_train:
+        batches = session.train_batches(settings.train_cfg)
+        count_steps(batches, settings.train_cfg, settings.epoch_size, session.sink_steps(batches))
 
     kind = compute_type(settings.compute_type, session.device)
     models, teacher = {}, None
@@ -92,29 +119,26 @@ def main():
     checkpoint, student = build_student(settings, session, task, kind)
     if teacher:
         check_shapes(student.config, teacher_config, terms)
+    if not settings.do_train:
+        check_untrained(student)
     session.run.start(settings)
     text = description(student.config, session.data.task.name, session.data.labels, session.data.regression, session.data.num_labels,
                        checkpoint.config.get("do_lower_case", True), settings.quant_cfg)
-    distiller = Distiller(student, terms, teacher, regression=session.data.regression, temperature=float(settings.temperature))
-    stage = Stage("quantized", distiller, batches, settings.train_cfg, settings.epoch_size, session.run, text, checkpoint.vocabulary, kind,
-                  sink_steps=session.sink_steps(batches))
-    latent = session.run.join("latent", task.folder)
-    callbacks, watcher = session.callbacks(latent, session.evaluator(student) if settings.do_eval else None)
+    latent, folder = session.run.join("latent", task.folder), session.run.join(task.folder)
     say(f"student: {parameter_count(student):,} parameters, started from {checkpoint.source}")
-    seconds = stage.fit(callbacks, settings.log_step)
-    say(f"{stage.total_steps} steps in {seconds:.0f} s")
-    if watcher:
-        models["quantized student"] = {**watcher.best, "parameters": parameter_count(student)}
-    folder = session.run.join(task.folder)
+    if settings.do_train:
+        best = fit_student(settings, session, (student, teacher, terms, checkpoint, kind), batches, text, latent)
+    else:
+        best = session.evaluator(student)() if settings.do_eval else None
+        checkpoints.save(latent, {name: item.asnumpy() for name, item in student.parameters_and_names()}, text, checkpoint.vocabulary)
+    if best:
+        models["quantized student"] = {**best, "parameters": parameter_count(student)}
     if settings.save_quantized_model:
-        best = checkpoints.load(latent)
-        checkpoints.assign(student, best.weights, latent)
         size = save_packed(folder, student, text, checkpoint.vocabulary, TERNARY_DENSITY[settings.packed_bits], int(settings.rest_bits))
         full = sum(4 * item.size for name, item in student.parameters_and_names() if not name.endswith(QUANTIZER_STATE))
         say(f"packed model: {size:,} bytes in {os.path.join(folder, PACKED_FILE)}, {full / size:.1f} times smaller than in float32")
         if settings.do_eval:
-            packed = load_model(folder)
-            network = task_network(packed, replace(student.config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0), kind)
+            network = task_network(load_model(folder), without_dropout(student.config), kind)
             models["packed model"] = {**session.evaluator(network)(), "parameters": parameter_count(student)}
     if not settings.save_fp_model:
         shutil.rmtree(session.run.join("latent"))

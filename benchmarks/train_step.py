@@ -8,11 +8,8 @@ one that waits is stopped, so that its threads take no time. Dropout is 0 on bot
 script checks. TEACHER_DIR is a folder from convert_checkpoint.py, DATA_DIR/sst-2 one from prepare_data.py.
 """
 import argparse
-import csv
-import glob
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -23,6 +20,9 @@ import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
+
+from benchmarks.measure import cpu_name, matrix_share  # noqa: E402
+
 LEARNING_RATE, CLIP = 5e-5, 1.0
 
 
@@ -81,19 +81,7 @@ class OurSide:
 
     def matrix_share(self, phase, batches):
         """Share of the kernels' time that MatMul and BatchMatMul take, by MindSpore's profiler."""
-        profiler = self.ms.profiler
-        with tempfile.TemporaryDirectory() as folder:
-            with profiler.profile(activities=[profiler.ProfilerActivity.CPU],
-                                  on_trace_ready=profiler.tensorboard_trace_handler(dir_name=folder)) as profile:
-                self.run(phase, batches)
-                profile.step()
-            (path,) = glob.glob(f"{folder}/*/FRAMEWORK/cpu_op_type_info_0.csv")
-            with open(path, encoding="utf-8") as file:
-                rows = [(row["op_type"], float(row["total_compute_time"])) for row in csv.DictReader(file)]
-        total = sum(value for _, value in rows)
-        largest = sorted(rows, key=lambda row: -row[1])[:6]
-        return (sum(value for name, value in rows if name in ("MatMul", "BatchMatMul")) / total,
-                [f"{name} {100 * value / total:.0f} %" for name, value in largest])
+        return matrix_share(lambda: self.run(phase, batches))
 
 
 # --- PyTorch's side ---------------------------------------------------------------------------------------------------
@@ -256,13 +244,6 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         options.batches = os.path.join(folder, "batches.npz")
         compare(options, save_batches(options))
-
-
-def cpu_name():
-    """The processor's name as Linux gives it."""
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def compare(options, lengths):

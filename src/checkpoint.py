@@ -319,7 +319,8 @@ _SPELLINGS = {
     "tensorflow": (),
     "mindspore": ((r"^((network|teacher|student|bert)\.)+", ""), (r"^tinybert_", "bert_"),
                   (r"^(bert_embedding_postprocessor)\.embedding_table$", r"\1.token_type_embedding.embedding_table"),
-                  (r"full_position_embeddings$", "full_position_embedding.embedding_table")),
+                  (r"full_position_embeddings$", "full_position_embedding.embedding_table"),
+                  (r"embeddings_for_position$", "embeddings_table")),
 }
 
 # what this project has no use for: pretraining and span heads, buffers, optimizer and loss-scale state
@@ -329,7 +330,9 @@ _DROPPED = {
                   r"_CHECKPOINTABLE_OBJECT_GRAPH",
     "mindspore": r"cls[12]\..*|dense1\..*|(adam_[mv]|lamb_[mv]|moments?[12]?|accum|exp_avg)\..*|beta[12]_power|global_step|"
                  r"learning_rate|scale_sense|loss_scale|current_iterator_step|last_overflow_iterator_step|epoch_num|step_num|"
-                 r"momentum|weight_decay",
+                 r"momentum|weight_decay|"
+                 # the published TernaryBERT's activation ranges, which also cover outputs that nothing here quantizes
+                 r"(.*\.)?fake_quant_(input|output|x|y)\.(quant_min|quant_max|minq|maxq)",
 }
 
 
@@ -586,7 +589,7 @@ def read_any(path, bert_config="", vocab_file="", classifier_relu="auto"):
     weights, folder = _READERS[file_format](location)
     notices = []
     given = _given_config(folder, bert_config, file_format)
-    from_tinybert = file_format == "mindspore" and any(re.search(r"(^|\.)(tinybert_|fit_dense\.)", name) for name in weights)
+    from_tinybert = file_format == "mindspore" and any(re.search(r"(^|\.)(tinybert_|fit_dense\.|fake_quant_)", name) for name in weights)
     weights, dropped = _respell(weights, file_format)
     dropped += _drop_other_heads(weights, given, notices)
     weights, _ = _translate(weights, file_format, "ours")
@@ -702,7 +705,7 @@ def _classifier_relu(choice, given, config, file_format, from_tinybert):
         return bool(given["classifier_relu"])
     if file_format != "mindspore" or "num_labels" not in config or from_tinybert:
         return from_tinybert and "num_labels" in config
-    raise UserError("classifier_relu: the published MindSpore TinyBERT networks have a ReLU before the classifier, the "
+    raise UserError("classifier_relu: the published MindSpore TinyBERT and TernaryBERT networks have a ReLU before the classifier, the "
                     "published BERT ones do not, and their weights have the same names; give --classifier_relu true or false")
 
 

@@ -386,14 +386,33 @@ def test_published_older_bert_with_pretraining_heads(tmp_path):
     assert len(read.dropped) == 3
 
 
+def test_published_ternarybert_student(tmp_path):
+    older = {"token_type_embedding.embedding_table": "embedding_table",
+             "full_position_embedding.embedding_table": "full_position_embeddings"}
+
+    def rename(name):
+        for new, old in older.items():
+            name = name.replace(new, old)
+        return task_name(name)
+    places = ["bert.bert.bert_embedding_lookup.gather.fake_quant_input", "bert.bert.dense.fake_quant_output",
+              "bert.bert.bert_encoder.layers.0.attention.attention.matmul_trans_b.fake_quant_y",
+              "bert.bert.bert_encoder.layers.1.intermediate.fake_quant_input"]
+    ranges = {f"{place}.quant_{end}": np.ones(1, np.float32) for place in places for end in ("min", "max")}
+    weights = write_published(tmp_path, rename, ranges, labels=3)
+    read = checkpoints.read_any(tmp_path)
+    assert_same(read.checkpoint.weights, weights)
+    assert sorted(read.dropped) == sorted(ranges) and read.checkpoint.config["classifier_relu"] is True
+
+
 def test_published_teacher_prefix_alone_is_the_network(tmp_path):
     weights = write_published(tmp_path, lambda name: "teacher." + name.replace("tinybert_", "bert_"))
     assert_same(checkpoints.read_any(tmp_path).checkpoint.weights, weights)
 
 
-def test_published_relative_positions(tmp_path):
+@pytest.mark.parametrize("leaf", ["embeddings_table", "embeddings_for_position"])
+def test_published_relative_positions(tmp_path, leaf):
     table = np.arange(33 * HIDDEN // 2, dtype=np.float32).reshape(33, HIDDEN // 2)  # 2 heads
-    name = "tinybert_encoder.layers.{}.attention.attention._generate_relative_positions_embeddings.embeddings_table"
+    name = "tinybert_encoder.layers.{}.attention.attention._generate_relative_positions_embeddings." + leaf
     weights = write_published(tmp_path, extra={name.format(layer): table for layer in range(LAYERS)}, heads=0)
     read = checkpoints.read_any(tmp_path)  # no configuration: the table's width tells the heads
     del weights["bert.embeddings.position_embeddings.weight"]

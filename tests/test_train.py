@@ -49,10 +49,10 @@ def evaluated(capsys, task, folder):
                "8").strip().splitlines()[-1]
 
 
-def trained(capsys, task, output, *flags, **changes):
+def trained(capsys, task, output, *flags, printed=("best_Accuracy",), **changes):
     """(standard output, results by model) of a run that keeps its float32 weights; the packed file evaluates to its own score."""
     out = run(train, capsys, *arguments_for(task, output, save_fp_model="true", **changes), *flags)
-    says(out, "best_Accuracy", "packed model:", "times smaller", "done:")
+    says(out, *printed, "packed model:", "times smaller", "done:")
     assert sorted(os.listdir(output / "sst-2")) == ["config.json", PACKED_FILE, "vocab.txt"]
     with open(output / "results.json", encoding="utf-8") as file:
         models = json.load(file)["models"]
@@ -83,6 +83,15 @@ def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits(task,
     assert len(ranges) == 2 * 8 + 1 and all(value > 0 for value in ranges)
     run(train, capsys, *arguments_for(task, tmp_path / "two", student_model_dir=tmp_path / "eight" / "latent"))
     assert (tmp_path / "two" / "sst-2" / PACKED_FILE).exists() and not (tmp_path / "two" / "latent").exists()
+
+
+def test_without_training_the_student_is_quantized_as_it_is(task, tmp_path, capsys):
+    out, models = trained(capsys, task, tmp_path, "--do_train", "false", printed=(), teacher_model_dir=None)
+    assert "best_Accuracy" not in out and list(models) == ["quantized student", "packed model"]
+    latent, given = (checkpoints.load(os.path.join(folder, "sst-2")).weights for folder in (tmp_path / "latent", task[1]))
+    assert all(np.array_equal(latent[name], value) for name, value in given.items())
+    says(refused_by(train, capsys, *arguments_for(task, tmp_path / "8"), "--do_train", "false", "--quantization", "q8bert"), "only training",
+         "symmetric")
 
 
 @pytest.mark.parametrize("changes,words", [
