@@ -48,7 +48,9 @@ class Checkpoint:
 
     @property
     def num_labels(self):
-        """Outputs of the classifier; 0 for an encoder without one."""
+        """Outputs of the classifier; 0 for an encoder without one. Without weights (an exported model's description), as it says."""
+        if not self.weights:
+            return self.config.get("num_labels", 0)
         return len(self.weights["classifier.weight"]) if "classifier.weight" in self.weights else 0
 
     @property

@@ -482,6 +482,131 @@ class EvaluateConfig(DeviceConfig):
 
 
 @dataclass(frozen=True)
+class ExportConfig(DeviceConfig):
+    """Turn a checkpoint into the file a user deploys."""
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    ckpt_file: str = ""
+    """The checkpoint: a .ckpt file with config.json beside it, or a model's folder, packed ones included."""
+    task_name: str = ""
+    """Task the checkpoint was trained on, in any case; unset: the one it names itself."""
+    file_name: str = ""
+    """File to write; its ending is added where it lacks. Unset: output/export/TASK/model."""
+    file_format: Literal["ONNX", "MINDIR", "AIR", "SAFETENSORS"] = "ONNX"
+    """Format: MINDIR for Ascend 310 and MindSpore Lite, AIR on Ascend only, SAFETENSORS a Hugging Face folder (float models)."""
+    onnx_weights: Literal["auto", "float", "int8", "2bit"] = "auto"
+    """How an ONNX file holds the weights of a quantized model: int8 with integer matrix products, 2bit packed; auto is int8 for a
+    quantized model and float for any other."""
+    batch_size: PositiveInt = 1
+    """Rows a call takes; ONNX files take any number."""
+    seq_length: NonNegativeInt = 0
+    """Tokens a row has; ONNX files take any number. 0: the task's longest."""
+    compute_type: ComputeType = "auto"
+    """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
+
+
+@dataclass(frozen=True)
+class EvaluateExportedConfig:
+    """Evaluate an exported model on a task's records; every row counts."""
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    model_file: str = ""
+    """The .onnx or .mindir file."""
+    task_name: str = ""
+    """Task, in any case."""
+    data_dir: str = ""
+    """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
+    dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
+    """Format of the record files; auto looks at the folder's file endings."""
+    schema_dir: str = ""
+    """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is one."""
+    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = "auto"
+    """Metric that counts; auto takes the task's own."""
+    device_target: Literal["CPU", "GPU", "Ascend"] = "CPU"
+    """Where it runs: ONNX on CPU or GPU (CUDA), MINDIR on CPU or Ascend."""
+    device_id: NonNegativeInt = 0
+    """Number of the device, on Ascend."""
+    batch_size: PositiveInt = 32
+    """Rows of a batch; the last, smaller one is evaluated too."""
+    threads: NonNegativeInt = 0
+    """Threads ONNX Runtime uses inside one operator; 0 is all cores."""
+    output_file: str = ""
+    """Also write the results as JSON to this file."""
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """Turn a task's records into the .bin files that inference on Ascend 310 reads."""
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    task_name: str = ""
+    """Task, in any case."""
+    data_dir: str = ""
+    """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
+    dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
+    """Format of the record files; auto looks at the folder's file endings."""
+    schema_dir: str = ""
+    """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is one."""
+    seq_length: NonNegativeInt = 0
+    """Tokens every row is filled up to: the exported model's. 0: the task's longest."""
+    output_dir: str = "preprocess_Result"
+    """Folder to write; an older one is replaced."""
+
+
+@dataclass(frozen=True)
+class InferConfig:
+    """Run a MINDIR over the .bin files of preprocess.py."""
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    model_file: str = ""
+    """The .mindir file."""
+    input_dir: str = "preprocess_Result"
+    """What preprocess.py wrote."""
+    output_dir: str = "result_Files"
+    """Folder for the logits, one file a row; an older one is replaced."""
+    device_target: Literal["CPU", "GPU", "Ascend"] = "CPU"
+    """Where it runs."""
+    device_id: NonNegativeInt = 0
+    """Number of the device, on Ascend."""
+
+
+@dataclass(frozen=True)
+class PostprocessConfig:
+    """Turn inference's result files into the task's metric; every row counts."""
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    task_name: str = ""
+    """Task, in any case."""
+    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = "auto"
+    """Metric that counts; auto takes the task's own."""
+    input_dir: str = "preprocess_Result"
+    """What preprocess.py wrote."""
+    result_dir: str = "result_Files"
+    """What inference wrote."""
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Label texts with any model of this project."""
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    model: str = ""
+    """An .onnx or .mindir file, a .ckpt file, or a model's folder, packed ones included."""
+    text: str = ""
+    """The text. Without it, and without file, lines of standard input are labelled."""
+    text_pair: str = ""
+    """Its second text, for tasks on pairs."""
+    file: str = ""
+    """A file with one text a line; a tab separates the two texts of a pair."""
+    vocab_file: str = ""
+    """The vocabulary, where no vocab.txt lies beside the model."""
+    max_seq_length: NonNegativeInt = 0
+    """Longest row in tokens; longer texts are cut with a notice. 0: as many as the model takes, at most 512."""
+    batch_size: PositiveInt = 32
+    """Rows of a batch."""
+
+
+@dataclass(frozen=True)
 class PrepareConfig:
     """Turn a task's raw files into record files with the tokens BERT reads."""
     config_path: str = ""

@@ -82,6 +82,12 @@ def compute(metric_names, logits, labels):
     return {name: _METRICS[name](predictions, labels) for name in metric_names}
 
 
+def result_block(results, metric_names):
+    """The lines that close an evaluation of an exported model: `acc is 0.899083` between two rules."""
+    rule = "=" * 62
+    return "\n".join([rule, *(f"{short_name(name)} is {results[name]:.6f}" for name in metric_names), rule])
+
+
 def chance_level(metric, labels):
     """What the metric gives to the best constant answer: the share of the commonest class, or 0 for a correlation."""
     if metric in ("matthews",) + REGRESSION_METRICS:

@@ -90,8 +90,8 @@ def test_without_training_the_student_is_quantized_as_it_is(task, tmp_path, caps
     assert "best_Accuracy" not in out and list(models) == ["quantized student", "packed model"]
     latent, given = (checkpoints.load(os.path.join(folder, "sst-2")).weights for folder in (tmp_path / "latent", task[1]))
     assert all(np.array_equal(latent[name], value) for name, value in given.items())
-    says(refused_by(train, capsys, *arguments_for(task, tmp_path / "8"), "--do_train", "false", "--quantization", "q8bert"), "only training",
-         "symmetric")
+    says(refused_by(train, capsys, *arguments_for(task, tmp_path / "8"), "--do_train", "false", "--quantization", "q8bert"),
+         "only training", "symmetric")
 
 
 @pytest.mark.parametrize("changes,words", [

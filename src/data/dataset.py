@@ -85,8 +85,13 @@ class Batches:
             batches.append((self.buckets[-1], left))
         return batches
 
-    def _pad(self, rows, length):
-        """input_ids, input_mask, segment_ids of some rows, int32 (rows, length)."""
+    def pad(self, rows, length):
+        """input_ids, input_mask, segment_ids of some rows, int32 (rows, length).
+
+        Args:
+            rows (sequence of int): their numbers. length (int): tokens to fill up to, at least the longest row's.
+        """
+        rows = np.asarray(rows)
         starts, sizes = self.examples.offsets[rows], self.examples.lengths[rows]
         columns = np.arange(length)
         mask = columns < sizes[:, None]
@@ -113,4 +118,4 @@ class Batches:
         for length, rows in batches:
             rows = rows[self.rank * self.batch_size:(self.rank + 1) * self.batch_size]
             labels = () if self.examples.labels is None else (self.examples.labels[rows],)
-            yield rows, self._pad(rows, length) + labels + tuple(column[rows] for column in self.extra.values())
+            yield rows, self.pad(rows, length) + labels + tuple(column[rows] for column in self.extra.values())

@@ -22,7 +22,7 @@ from src.quant.packing import pack_minmax, pack_symmetric, pack_ternary, unpack_
 from src.vocabulary import read_vocabulary, vocabulary_hash
 
 PACKED_FILE = checkpoints.PACKED_FILE
-_FORMAT, _VERSION = "bert-packed", "1"
+_FORMAT, _VERSION = "bert-packed", "2"
 REST_BITS = (8, 32)
 
 

@@ -75,22 +75,22 @@ def _unpack_digits(packed, density):
 
 
 def pack_symmetric(values, bits, granularity):
-    """Codes round(x * scale) of a matrix, scale = (2^(bits-1) - 1) / max|x| a row or a tensor.
+    """Codes round(x / step) of a matrix, step = max|x| / (2^(bits-1) - 1) a row or a tensor: `SymmetricUniform`'s own arithmetic.
 
     Args:
         values (ndarray): float32 (rows, columns), already clipped. bits (int): 2 to 8. granularity (str): "row" or "tensor".
 
     Returns:
-        (codes, scales): int8 of values' shape, float32 (rows,) or (1,).
+        (codes, steps): int8 of values' shape, float32 (rows,) or (1,).
     """
     largest = np.abs(values).max(axis=1) if granularity == "row" else np.abs(values).max(keepdims=True).reshape(1)
-    scales = np.float32(2 ** (bits - 1) - 1) / np.maximum(largest.astype(np.float32), np.float32(1e-8))
-    return np.rint(values * scales[:, None]).astype(np.int8), scales
+    steps = np.maximum(largest.astype(np.float32), np.float32(1e-8)) / np.float32(2 ** (bits - 1) - 1)
+    return np.rint(values / steps[:, None]).astype(np.int8), steps
 
 
-def unpack_symmetric(codes, scales):
-    """codes * (1 / scale), float32: the network's own arithmetic."""
-    return codes.astype(np.float32) * (np.float32(1) / scales.astype(np.float32))[:, None]
+def unpack_symmetric(codes, steps):
+    """codes * step, float32."""
+    return codes.astype(np.float32) * steps.astype(np.float32)[:, None]
 
 
 def pack_minmax(values, bits, granularity):
@@ -107,3 +107,22 @@ def unpack_minmax(codes, low, width, bits):
     """codes / levels * width + low, float32."""
     levels = np.float32(2 ** bits - 1)
     return (codes.astype(np.float32) / levels * width[:, None] + low[:, None]).astype(np.float32)
+
+
+def integer_codes(values):
+    """The int8 codes and float32 steps that give a quantized matrix back, whatever quantizer made it.
+
+    Args:
+        values (ndarray): float32 (rows, columns).
+
+    Returns:
+        (codes, steps): int8 of values' shape and float32 (rows,) or (1,), with codes * steps equal to the values but for float32's
+        rounding; None where no common step of at most 8 bits, a tensor or a row, does that.
+    """
+    for granularity in ("tensor", "row"):
+        for bits in (2, 3, 4, 5, 6, 7, 8):
+            codes, steps = pack_symmetric(values, bits, granularity)
+            largest = np.abs(values).max(axis=1, keepdims=True) if granularity == "row" else np.abs(values).max()
+            if np.all(np.abs(unpack_symmetric(codes, steps) - values) <= 1e-6 * largest):
+                return codes, steps
+    return None

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 from src.files import replacing  # noqa: E402
 
 _NOT_DRAWN = {"time", "stage", "epoch", "step", "rows", "grad_norm", "loss_scale", "skipped_steps", "seconds_per_1000_rows",
-              "learning_rate"}
+              "p50_ms", "p95_ms", "learning_rate"}
 
 
 def draw(metrics_path, picture_path):

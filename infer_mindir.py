@@ -1,0 +1,41 @@
+"""Run a MINDIR over the .bin files of preprocess.py: in MindSpore Lite where it is installed (as on Ascend 310), else in MindSpore.
+
+    python infer_mindir.py --model_file MODEL.mindir --input_dir preprocess_Result --output_dir result_Files
+"""
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+from src.config import InferConfig, parse, required
+from src.deploy.bin_files import read_info, read_inputs, write_results
+from src.deploy.sessions import MindirModel
+from src.errors import command
+from src.files import replacing_folder
+from src.runtime import say
+
+
+@command
+def main():
+    """Settings, model, rows, result files."""
+    settings, notices = parse(InferConfig)
+    for notice in notices:
+        say(notice)
+    required(settings, "model_file")
+    rows = int(read_info(settings.input_dir)["rows"])
+    model = MindirModel(settings.model_file, settings.device_target, settings.device_id)
+    model(*read_inputs(settings.input_dir, 0, 1))  # loads and compiles, unclocked
+    seconds = []
+    with replacing_folder(settings.output_dir) as folder:
+        for start in tqdm(range(0, rows, model.batch_size), desc="inference", leave=False, disable=None):
+            columns = read_inputs(settings.input_dir, start, min(start + model.batch_size, rows))
+            began = time.perf_counter()
+            logits = model(*columns)
+            seconds.append(time.perf_counter() - began)
+            write_results(folder, start, logits)
+    print(f"done: logits of {rows} rows in {settings.output_dir}, {1000 * np.mean(seconds):.2f} ms a batch of {model.batch_size}; next: "
+          f"python postprocess.py --input_dir {settings.input_dir} --result_dir {settings.output_dir}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

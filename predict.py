@@ -1,0 +1,129 @@
+"""Label texts with any model of this project: a checkpoint, a packed model, ONNX or MINDIR.
+
+    python predict.py --model MODEL --text "a gripping film"
+    python predict.py --model MODEL --text "first sentence" --text_pair "second sentence"
+    python predict.py --model MODEL --file lines.txt
+    cat lines.txt | python predict.py --model MODEL
+
+Prints one line a text: label, probability (for a regression task the value), text, with tabs between them.
+"""
+import os
+import sys
+
+import numpy as np
+
+from src import checkpoint as checkpoints
+from src.config import PredictConfig, parse, required
+from src.data.tokenization import Tokenizer
+from src.deploy.sessions import open_exported
+from src.errors import UserError, command
+from src.runtime import say
+from src.vocabulary import read_vocabulary, vocabulary_hash
+
+
+def open_model(path):
+    """(run, description, length): logits of NumPy columns, the content of config.json, and the rows' longest length or None."""
+    if path.endswith((".onnx", ".mindir")):
+        model = open_exported(path)
+        return model, checkpoints.Checkpoint({}, model.metadata, None, path), model.length
+    import mindspore as ms
+
+    from src.model.heads import Logits
+    from src.model.loading import bert_config, load_model, task_network, without_dropout
+    ms.set_device("CPU")
+    ms.set_context(mode=ms.GRAPH_MODE)
+    checkpoint = load_model(path)
+    network = Logits(task_network(checkpoint, without_dropout(bert_config(checkpoint))))
+    network.set_train(False)
+    return lambda *columns: network(*map(ms.Tensor, columns)).asnumpy(), checkpoint, None
+
+
+def find_vocabulary(settings, checkpoint):
+    """The model's own vocabulary; its hash is checked."""
+    path = settings.vocab_file
+    if not path and checkpoint.vocabulary:
+        return list(checkpoint.vocabulary)
+    path = path or os.path.join(os.path.dirname(os.path.abspath(settings.model)), checkpoints.VOCABULARY_FILE)
+    if not os.path.isfile(path):
+        raise UserError(f"vocab_file: {path} does not exist; give the vocabulary the model was trained with: --vocab_file VOCAB_FILE")
+    vocabulary = read_vocabulary(path)
+    known = checkpoint.config.get("vocab_sha256")
+    if known and known != vocabulary_hash(vocabulary):
+        raise UserError(f"vocab_file: {path} is not the vocabulary the model was trained with (their hashes differ)")
+    return vocabulary
+
+
+def read_texts(settings):
+    """[(text, second text or None)] from the flags, the file or standard input.
+
+    Raises:
+        UserError: no text, an empty one, or a file that cannot be read.
+    """
+    if settings.text and settings.file:
+        raise UserError("text, file: give only one of them")
+    if settings.text:
+        return [_checked(settings.text, settings.text_pair or None, "text")]
+    if settings.text_pair:
+        raise UserError("text_pair: needs a text before it: give --text")
+    where = settings.file or "standard input"
+    try:
+        with open(settings.file, encoding="utf-8") if settings.file else sys.stdin as file:
+            lines = [line.rstrip("\r\n") for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"file: {where} cannot be read as UTF-8 text: {error}") from error
+    if not lines:
+        raise UserError(f"{where} holds no text" if settings.file else "text is needed: give --text, --file, or lines on standard input")
+    return [_checked(*(line.split("\t", 1) + [None])[:2], f"line {number} of {where}") for number, line in enumerate(lines, 1)]
+
+
+def _checked(text, pair, where):
+    if not text.strip() or pair is not None and not pair.strip():
+        raise UserError(f"{where} is empty; every text needs at least one word")
+    return text, pair
+
+
+def encode(tokenizer, texts, longest, fixed):
+    """Padded int32 columns of some texts, and how many had to be cut. `fixed`: pad to `longest` whatever the texts need."""
+    ids, segments, lengths, cut = tokenizer.encode_flat([text for text, _ in texts], [pair for _, pair in texts], longest)
+    width = longest if fixed else int(lengths.max())
+    mask = np.arange(width) < lengths[:, None]
+    columns = [np.zeros(mask.shape, np.int32) for _ in range(2)]
+    columns[0][mask], columns[1][mask] = ids, segments
+    return (columns[0], mask.astype(np.int32), columns[1]), cut
+
+
+def answers(logits, checkpoint):
+    """[(label, probability)], or [(value, None)] of a regression."""
+    if checkpoint.config["problem_type"] == "regression":
+        return [(f"{value:.4f}", None) for value in logits[:, 0]]
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    names = checkpoint.labels or [f"LABEL_{index}" for index in range(logits.shape[1])]
+    return [(names[best], float(row[best])) for best, row in zip(probabilities.argmax(axis=1), probabilities)]
+
+
+@command
+def main():
+    """Settings, model, texts, answers."""
+    settings, notices = parse(PredictConfig)
+    for notice in notices:
+        say(notice)
+    required(settings, "model")
+    run, checkpoint, fixed_length = open_model(settings.model)
+    tokenizer = Tokenizer(find_vocabulary(settings, checkpoint), checkpoint.config.get("do_lower_case", True))
+    texts = read_texts(settings)
+    most = fixed_length or (512 if checkpoint.config["use_relative_positions"] else min(512, checkpoint.config["max_position_embeddings"]))
+    longest = min(settings.max_seq_length or most, most)
+    cut_texts = 0
+    for start in range(0, len(texts), settings.batch_size):
+        part = texts[start:start + settings.batch_size]
+        columns, cut = encode(tokenizer, part, longest, fixed_length is not None)
+        cut_texts += cut
+        for (label, probability), (text, pair) in zip(answers(run(*columns), checkpoint), part):
+            print("\t".join([label, *([f"{probability:.4f}"] if probability is not None else []), text, *([pair] if pair else [])]))
+    if cut_texts:
+        print(f"{cut_texts} of {len(texts)} texts were longer than {longest} tokens and were cut", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

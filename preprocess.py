@@ -1,0 +1,39 @@
+"""Turn a task's records into .bin files, one a row and tensor, for inference on Ascend 310 (scripts/run_infer_310.sh).
+
+    python preprocess.py --task_name SST-2 --data_dir DATA_DIR --seq_length 64
+"""
+from src.config import PreprocessConfig, parse, required
+from src.data.dataset import Batches
+from src.data.task_data import load_task_data
+from src.deploy.bin_files import write_inputs
+from src.errors import UserError, command
+from src.files import replacing_folder
+from src.runtime import say
+from src.tasks import get_task, task_folder
+
+
+@command
+def main():
+    """Settings, records, files."""
+    settings, notices = parse(PreprocessConfig)
+    for notice in notices:
+        say(notice)
+    required(settings, "task_name", "data_dir")
+    task = get_task(settings.task_name)
+    data = load_task_data(settings, "", task_folder(settings.data_dir, task))
+    split, examples = next(iter(data.evals.items()))
+    length = settings.seq_length or task.max_seq_length
+    longest = int(examples.lengths.max())
+    if longest > length:
+        raise UserError(f"seq_length: the {split} records hold a row of {longest} tokens, more than {length}; export the model with "
+                        f"--seq_length {longest}, or prepare the data with --max_seq_length {length}")
+    rows = Batches(examples, 1).pad(range(len(examples)), length)
+    with replacing_folder(settings.output_dir) as folder:
+        write_inputs(folder, rows, examples.labels, {"task_name": task.name, "split": split, "regression": data.regression,
+                                                     "num_labels": data.num_labels})
+    print(f"done: {len(examples)} rows of {length} tokens in {settings.output_dir}; next: python infer_mindir.py --model_file MINDIR_FILE "
+          f"--input_dir {settings.output_dir}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

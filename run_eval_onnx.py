@@ -1,0 +1,45 @@
+"""Evaluate an exported model, ONNX or MINDIR, on a task's records: metrics, throughput, latency.
+
+    python run_eval_onnx.py --model_file output/export/sst-2.onnx --task_name SST-2 --data_dir DATA_DIR
+"""
+from src import metrics
+from src.checkpoint import Checkpoint
+from src.config import EvaluateExportedConfig, parse, required
+from src.data.task_data import load_task_data
+from src.deploy.sessions import open_exported
+from src.errors import command
+from src.evaluate import evaluate
+from src.files import write_json
+from src.model.loading import bert_config
+from src.runtime import say
+from src.tasks import get_task, task_folder
+
+
+@command
+def main():
+    """Settings, model, data, result."""
+    settings, notices = parse(EvaluateExportedConfig)
+    for notice in notices:
+        say(notice)
+    required(settings, "model_file", "task_name", "data_dir")
+    task = get_task(settings.task_name)
+    model = open_exported(settings.model_file, settings.device_target, settings.device_id, settings.threads)
+    described = Checkpoint({}, model.metadata, None, settings.model_file)
+    data = load_task_data(settings, "", task_folder(settings.data_dir, task), described.labels)
+    data.check_model(described, bert_config(described), "model_file", model.length)
+    names = metrics.choose(task.metrics, settings.assessment_method, data.num_labels, data.regression)
+    batch_size = model.batch_size or settings.batch_size
+    boundaries = (model.length,) if model.length else (16, 32, 64, 128)
+    results = {"task": task.name, "model": settings.model_file, "batch_size": batch_size,
+               **evaluate(model, data.eval_batches(batch_size, boundaries), names)}
+    for name, value in results.items():
+        print(f"{name}: {value}")
+    print(f"throughput: {1000 / results['seconds_per_1000_rows']:.1f} sentences/s; latency of a batch of {batch_size}: p50 "
+          f"{results['p50_ms']:.2f} ms, p95 {results['p95_ms']:.2f} ms")
+    if settings.output_file:
+        write_json(settings.output_file, results)
+    print(metrics.result_block(results, names), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The files between preprocessing, inference and postprocessing on Ascend 310: one .bin a row and tensor, in NumPy's own bytes."""
+import os
+
+import numpy as np
+
+from src.deploy.sessions import INPUTS
+from src.errors import UserError
+from src.files import make_folder, read_json, write_json
+
+_INFO = "rows.json"
+
+
+def _row(index):
+    return f"row_{index:07d}.bin"
+
+
+def _folder(number, name):
+    return f"{number:02d}_{name}"
+
+
+def write_inputs(folder, columns, labels, description):
+    """Write every row's int32 tensors to `folder`/00_input_ids and so on, the labels, and what the rows are.
+
+    Args:
+        folder (str): an empty one. columns (tuple of ndarray): int32 (rows, S), in the order of INPUTS.
+        labels (ndarray): (rows,). description (dict): task, regression and number of outputs.
+    """
+    rows, length = columns[0].shape
+    for number, (name, column) in enumerate(zip(INPUTS, columns)):
+        part = os.path.join(folder, _folder(number, name))
+        make_folder(part)
+        for index in range(rows):
+            column[index].astype(np.int32).tofile(os.path.join(part, _row(index)))
+    np.save(os.path.join(folder, "labels.npy"), labels)
+    write_json(os.path.join(folder, _INFO), {"rows": rows, "seq_length": length, **description})
+
+
+def read_info(folder):
+    """What `write_inputs` noted: rows, seq_length, task_name, regression, num_labels."""
+    return read_json(os.path.join(folder, _INFO), "the description preprocess.py writes")
+
+
+def read_labels(folder, rows):
+    """The labels of `rows` rows."""
+    path = os.path.join(folder, "labels.npy")
+    try:
+        labels = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}; run preprocess.py again") from error
+    if labels.shape != (rows,):
+        raise UserError(f"{path} holds {labels.shape} labels, not {rows}; run preprocess.py again")
+    return labels
+
+
+def _read(path, count, kind):
+    try:
+        values = np.fromfile(path, kind)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    if len(values) != count:
+        raise UserError(f"{path} holds {len(values)} values of type {np.dtype(kind).name}, not {count}")
+    return values
+
+
+def read_inputs(folder, start, end):
+    """The three int32 (end - start, S) columns of rows start to end."""
+    length = int(read_info(folder)["seq_length"])
+    return tuple(np.stack([_read(os.path.join(folder, _folder(number, name), _row(index)), length, np.int32)
+                           for index in range(start, end)]) for number, name in enumerate(INPUTS))
+
+
+def write_results(folder, start, logits):
+    """Write the float32 logits of rows `start` onwards."""
+    for offset, row in enumerate(logits):
+        row.astype(np.float32).tofile(os.path.join(folder, _row(start + offset)))
+
+
+def read_results(folder, rows, outputs):
+    """float32 (rows, outputs) logits; a missing row or a wrong number of values is a `UserError`."""
+    found = len([name for name in os.listdir(folder) if name.endswith(".bin")]) if os.path.isdir(folder) else 0
+    if found != rows:
+        raise UserError(f"{folder} holds {found} result files, but the data has {rows} rows; every row counts, run the inference again")
+    return np.stack([_read(os.path.join(folder, _row(index)), outputs, np.float32) for index in range(rows)])

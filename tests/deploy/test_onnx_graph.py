@@ -1,0 +1,197 @@
+"""ONNX graphs in ONNX Runtime against the networks they come from, layer by layer and whole."""
+import json
+
+import mindspore as ms
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from src.config import QuantConfig
+from src.deploy import onnx_graph
+from src.deploy.onnx_graph import BertGraph, build_model
+from src.deploy.sessions import OnnxModel
+from src.errors import UserError
+from src.model.heads import BertForSequence, Logits
+from src.model.layers import ActivationQuantizer, Dense, quantized_weights
+from src.quant.packing import integer_codes
+from tests.helpers import fill, random_batch, refuses, tensors, tiny_config, weights_of
+
+ort = pytest.importorskip("onnxruntime")
+ACTIVATIONS = {
+    "symmetric": QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, activation_clip_value=1.0),
+    "unclipped": QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, activation_clip_value=0.0),
+    "4 bits": QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=4, activation_clip_value=1.0),
+    "dynamic": QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, activation_quantizer="dynamic", activation_clip_value=0.0),
+    "ema": QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, activation_quantizer="ema"),
+}
+EIGHT_BIT = QuantConfig(embedding_bits=8, embedding_quantizer="symmetric", embedding_granularity="tensor", weight_bits=8,
+                        weight_quantizer="symmetric", activation_bits=8, activation_quantizer="ema")
+
+
+def computed(network):
+    return {**weights_of(network), **{name: item.values() for name, item in quantized_weights(network).items()}}
+
+
+def calibrated(network, value=1.5):
+    """The network with every moving-average range set."""
+    for name, parameter in network.parameters_and_names():
+        if name.endswith(".threshold"):
+            parameter.set_data(ms.Tensor([value], ms.float32))
+    return network
+
+
+def make_network(quantization=None, seed=0, **changes):
+    network = calibrated(fill(BertForSequence(tiny_config(**changes), 3, quantization=quantization), seed))
+    network.set_train(False)
+    return network
+
+
+def expected_logits(network, batch):
+    return Logits(network)(*tensors(*batch[:3])).asnumpy()
+
+
+def session(tmp_path, network, kind="float", metadata=None):
+    path = tmp_path / "model.onnx"
+    onnx.save(build_model(computed(network), network.config, 3, network.quantization, kind, metadata or {}), path)
+    return OnnxModel(str(path), threads=1)
+
+
+def run_part(graph, output, x):
+    """The value of one node of a `BertGraph` whose only input is x."""
+    proto = helper.make_graph(graph.graph.nodes, "part", [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
+                              [helper.make_empty_tensor_value_info(output)], graph.graph.constants)
+    model = helper.make_model(proto, ir_version=10, opset_imports=[helper.make_opsetid("", onnx_graph.OPSET),
+                                                                   helper.make_opsetid("com.microsoft", 1)])
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run([output], {"x": x})[0]
+
+
+@pytest.mark.parametrize("changes", [{}, {"hidden_act": "gelu_new"}, {"hidden_act": "relu", "classifier_relu": True},
+                                     {"use_relative_positions": True, "max_relative_position": 3}])
+def test_float_graph_is_the_network(tmp_path, changes):
+    network = make_network(**changes)
+    run = session(tmp_path, network)
+    for rows, length in ((4, 10), (1, 5)):  # any batch size and length
+        batch = random_batch(1, rows, length)
+        np.testing.assert_allclose(run(*batch[:3]), expected_logits(network, batch), atol=2e-5)
+
+
+def test_exact_gelu_is_onnx_gelu(tmp_path):
+    network = make_network()
+    nodes = build_model(computed(network), network.config, 3, None, "float", {}).graph.node
+    (kind,) = {helper.get_node_attr_value(node, "approximate") for node in nodes if node.op_type == "Gelu" and node.domain == ""}
+    assert kind == b"none"
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_quantized_bit_for_bit_as_in_training(name, signed):
+    x = np.random.default_rng(0).normal(size=(40, 96)).astype(np.float32)
+    x[0, :4] = (30.0, -30.0, 1.0, -1.0)
+    cell = calibrated(ActivationQuantizer(ACTIVATIONS[name]))
+    cell.set_train(False)
+    graph = BertGraph({"place.quantizer.threshold": np.array([1.5], np.float32)}, tiny_config(), ACTIVATIONS[name], "int8")
+    found = run_part(graph, graph._dequantized(graph.quantize("x", "place", signed=signed)), x)
+    np.testing.assert_array_equal(found, cell(ms.Tensor(x)).asnumpy())
+
+
+@pytest.mark.parametrize("weights", ["twn", "lat", "symmetric", "row"])
+@pytest.mark.parametrize("name", ["symmetric", "dynamic", "ema"])
+def test_each_int8_layer_alone_is_the_networks(name, weights):
+    settings = {"twn": {"weight_bits": 2}, "lat": {"weight_bits": 2, "weight_quantizer": "lat"},
+                "symmetric": {"weight_bits": 8, "weight_quantizer": "symmetric"},
+                "row": {"weight_bits": 2, "weight_granularity": "row"}}[weights]
+    quantization = QuantConfig(**{**vars(ACTIVATIONS[name]), **settings})
+    random = np.random.default_rng(1)
+    x = random.normal(size=(30, 64)).astype(np.float32)
+    dense, quantize = Dense(64, 48, 0.02, ms.float32, quantization), calibrated(ActivationQuantizer(quantization))
+    fill(dense, 2, 0.05)
+    quantize.set_train(False)
+    expected = dense(quantize(ms.Tensor(x))).asnumpy()
+    state = {"layer.weight": dense.quantize(dense.weight).asnumpy(), "layer.bias": dense.bias.asnumpy(),
+             "place.quantizer.threshold": np.array([1.5], np.float32)}
+    graph = BertGraph(state, tiny_config(), quantization, "int8")
+    np.testing.assert_allclose(run_part(graph, graph.dense("x", "place", "layer"), x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("inner", [64, 96, 312])
+def test_2_bit_layer_multiplies_by_the_ternary_weights(inner):
+    random = np.random.default_rng(0)
+    weight = (random.integers(-1, 2, (48, inner)) * random.uniform(0.5, 2, (48, 1))).astype(np.float32)
+    bias, x = random.normal(size=48).astype(np.float32), random.normal(size=(5, inner)).astype(np.float32)
+    graph = BertGraph({"layer.weight": weight, "layer.bias": bias}, tiny_config(), None, "2bit")
+    found, exact = run_part(graph, graph.dense("x", "place", "layer"), x), x @ weight.T + bias
+    assert np.abs(found - exact).max() < 0.02 * np.abs(exact).max()  # the kernel rounds its input to 8 bits
+    assert sum(len(item.raw_data) for item in graph.graph.constants if item.name.endswith("codes")) <= 48 * (inner + 16) / 4
+
+
+def test_2_bit_layer_clips_its_input_as_training_did():
+    weight, x = np.eye(32, dtype=np.float32), np.full((2, 32), 7.0, np.float32)
+    graph = BertGraph({"layer.weight": weight, "layer.bias": np.zeros(32, np.float32)}, tiny_config(), ACTIVATIONS["symmetric"], "2bit")
+    np.testing.assert_allclose(run_part(graph, graph.dense("x", "place", "layer"), x), 1.0, atol=0.01)
+
+
+@pytest.mark.parametrize("kind, per_row", [("2bit", True), ("2bit", False), ("int8", True)])
+def test_ternary_tables_are_exact(kind, per_row):
+    random = np.random.default_rng(0)
+    scale = random.uniform(0.5, 2, (50, 1)) if per_row else 0.3
+    values = (random.integers(-1, 2, (50, 24)) * scale).astype(np.float32)
+    graph = BertGraph({"words.weight": values}, tiny_config(), ACTIVATIONS["symmetric"], kind)
+    ids = graph.graph.node("Cast", "x", to=TensorProto.INT32)
+    asked = random.integers(0, 50, (3, 7))
+    np.testing.assert_array_equal(run_part(graph, graph.table("words", ids), asked.astype(np.float32)), values[asked])
+
+
+@pytest.mark.parametrize("name, quantization", [*ACTIVATIONS.items(), ("8 bits", EIGHT_BIT)])
+def test_whole_int8_graph_follows_the_network(tmp_path, name, quantization):
+    network, batch = make_network(quantization), random_batch(3, 16, 12)
+    expected, found = expected_logits(network, batch), session(tmp_path, network, "int8")(*batch[:3])
+    assert np.sqrt(np.mean((found - expected) ** 2)) < (0.15 if name == "4 bits" else 0.05) * expected.std()
+    nodes = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
+    assert "MatMulIntegerToFloat" in nodes and not nodes & {"MatMul", "FusedMatMul"}  # every product is one of integers
+
+
+def test_float_weights_keep_the_activation_quantization(tmp_path):
+    network, batch = make_network(ACTIVATIONS["4 bits"]), random_batch(3, 16, 12)
+    expected = expected_logits(network, batch)
+    plain = make_network()
+    for name, parameter in plain.parameters_and_names():
+        parameter.set_data(ms.Tensor(computed(network)[name]))
+    with_it = np.abs(session(tmp_path, network, "float")(*batch[:3]) - expected).mean()
+    without = np.abs(expected_logits(plain, batch) - expected).mean()
+    assert with_it < 0.3 * without
+
+
+def test_2_bit_graph_follows_the_network_in_a_small_file(tmp_path):
+    network, batch = make_network(ACTIVATIONS["symmetric"], hidden_size=32, intermediate_size=64), random_batch(3, 16, 12)
+    expected, found = expected_logits(network, batch), session(tmp_path, network, "2bit", {"task_name": "SST-2"})(*batch[:3])
+    assert np.sqrt(np.mean((found - expected) ** 2)) < 0.2 * expected.std()
+    model = onnx.load(tmp_path / "model.onnx")
+    assert not [item.name for item in model.graph.initializer if item.data_type == TensorProto.FLOAT and len(item.dims) == 2
+                and item.name.endswith("weight") and "classifier" not in item.name]
+    metadata = {item.key: json.loads(item.value) for item in model.metadata_props}
+    assert metadata == {"task_name": "SST-2", "onnx_weights": "2bit", "oldest_onnxruntime": "1.31"}
+
+
+@pytest.mark.parametrize("quantization, kind, changes, words", [
+    (None, "int8", {}, ("quantized activations", "--onnx_weights 2bit or float")),
+    (None, "2bit", {}, ("needs quantized", "train.py")),
+    (EIGHT_BIT, "2bit", {}, ("not ternary", "int8")),
+    (ACTIVATIONS["symmetric"], "int8", {"use_relative_positions": True}, ("use_relative_positions",)),
+    (QuantConfig(weight_bits=2, activation_bits=8, activation_quantizer="minmax"), "int8", {}, ("minmax", "symmetric"))])
+def test_what_a_graph_cannot_hold_is_refused(quantization, kind, changes, words):
+    network = make_network(quantization, **changes)
+    with pytest.raises(UserError) as error:
+        build_model(computed(network), network.config, 3, quantization, kind, {})
+    refuses(error, *words)
+
+
+def test_integer_codes_find_every_quantizers_step():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(20, 30)).astype(np.float32)
+    for codes, steps in ((random.integers(-1, 2, (20, 30)), np.float32(0.3)), (random.integers(-1, 2, (20, 30)), np.abs(x[:, :1]))):
+        found = integer_codes((codes * steps).astype(np.float32))
+        np.testing.assert_array_equal(found[0], codes)
+    assert integer_codes(x) is None
