@@ -1,0 +1,202 @@
+"""export.py, run_eval_onnx.py, predict.py and the Ascend 310 chain on a tiny model; every score is eval.py's own."""
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import eval as evaluation
+import export
+import infer_mindir
+import mindspore_hub_conf
+import postprocess
+import predict
+import preprocess
+import run_eval_onnx
+from src.config import QuantConfig
+from src.data.records import read_records
+from src.model.heads import BertForSequence
+from tests.helpers import ROOT, VOCABULARY, fill, save_network, teachable, tiny_config, tiny_network, torch_twin, write_info, write_split
+from tests.test_run_task_distill import reference_logits, refused_by, says
+from tests.test_train import run
+
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """(records of 21 rows, a float model, a ternary model), folders."""
+    folder = tmp_path_factory.mktemp("export")
+    rows = teachable(21, 2)
+    write_split(folder / "data", "eval", rows)
+    write_info(folder / "data")
+    plain = tiny_network(5, labels=2)
+    quantization = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, activation_quantizer="dynamic",
+                               activation_clip_value=0.0)
+    ternary = fill(BertForSequence(tiny_config(), 2, quantization=quantization), 6)
+    return (str(folder / "data"), save_network(folder / "float", plain),
+            save_network(folder / "ternary", ternary, quantization=vars(quantization)))
+
+
+def accuracy(text):
+    """The closing block's accuracy."""
+    return float(re.search(r"={62}\nacc is ([\d.]+)\n={62}", text).group(1))
+
+
+def on_records(task):
+    return "--task_name", "SST-2", "--data_dir", task[0]
+
+
+def evaluated(capsys, task, model):
+    out = run(evaluation, capsys, "--model_dir", model, "--batch_size", "8", *on_records(task))
+    return float(re.search(r"^accuracy: (.*)$", out, re.MULTILINE).group(1))
+
+
+def test_onnx_of_a_float_model_scores_the_same_and_labels_texts(task, tmp_path, capsys, monkeypatch):
+    out = run(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m")
+    says(out, "checked:", "done:", "m.onnx", "run_eval_onnx.py")
+    assert sorted(os.listdir(tmp_path)) == ["m.onnx", "vocab.txt"]
+    out = run(run_eval_onnx, capsys, "--model_file", tmp_path / "m.onnx", "--batch_size", "8", "--threads", "1", "--output_file",
+              tmp_path / "results.json", *on_records(task))
+    says(out, "rows: 21", "sentences/s", "p50", "p95")
+    rows = read_records([os.path.join(task[0], "eval.mindrecord")], "mindrecord")
+    right = (reference_logits(task[1], rows).argmax(axis=1) == rows.labels).mean()
+    assert accuracy(out) == pytest.approx(right, abs=1e-6) and json.loads((tmp_path / "results.json").read_text())["accuracy"] == right
+
+    lines = {path: run(predict, capsys, "--model", path, "--text", "word3 word9", "--text_pair", "word12").splitlines()[-1].split("\t")
+             for path in (str(tmp_path / "m.onnx"), task[1])}
+    onnx_line, network_line = lines.values()
+    assert onnx_line[0] == network_line[0] in ("negative", "positive") and onnx_line[2:] == ["word3 word9", "word12"]
+    assert float(onnx_line[1]) == pytest.approx(float(network_line[1]), abs=2e-4)
+
+    (tmp_path / "lines.txt").write_text("word3 word9\tword12\nword4\n", encoding="utf-8")
+    from_file = run(predict, capsys, "--model", tmp_path / "m.onnx", "--file", tmp_path / "lines.txt").splitlines()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("word3 word9\tword12\nword4\n"))
+    assert run(predict, capsys, "--model", tmp_path / "m.onnx").splitlines() == from_file
+    assert from_file[0].split("\t") == onnx_line and len(from_file) == 2
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["predict.py", "--model", str(tmp_path / "m.onnx"), "--text", "word1 " * 50])
+        predict.main()
+    said = capsys.readouterr()
+    assert "longer than 32 tokens" in said.err and len(said.out.splitlines()) == 1
+
+
+def test_onnx_of_a_ternary_model_is_int8_unless_asked_otherwise(task, tmp_path, capsys):
+    sizes = {}
+    for kind, flags in (("int8", ()), ("2bit", ("--onnx_weights", "2bit")), ("float", ("--onnx_weights", "float"))):
+        run(export, capsys, "--ckpt_file", task[2], "--file_name", tmp_path / kind, *flags)
+        out = run(run_eval_onnx, capsys, "--model_file", tmp_path / f"{kind}.onnx", "--batch_size", "8", "--threads", "1",
+                  *on_records(task))
+        assert abs(accuracy(out) - evaluated(capsys, task, task[2])) <= 1 / 21 + 1e-6
+        sizes[kind] = os.path.getsize(tmp_path / f"{kind}.onnx")
+        if kind == "int8":
+            assert b"MatMulIntegerToFloat" in (tmp_path / "int8.onnx").read_bytes()
+
+
+def test_mindir_through_the_ascend_310_chain(task, tmp_path, capsys):
+    run(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m", "--file_format", "MINDIR", "--batch_size", "4",
+        "--seq_length", "14")
+    assert sorted(os.listdir(tmp_path)) == ["m.mindir", "m.mindir.json", "vocab.txt"]
+    expected = evaluated(capsys, task, task[1])
+    model = tmp_path / "m.mindir"
+    out = run(run_eval_onnx, capsys, "--model_file", model, "--task_name", "SST-2", "--data_dir", task[0])
+    assert accuracy(out) == pytest.approx(expected, abs=1e-6)
+    assert run(predict, capsys, "--model", model, "--text", "word1").split("\t")[0] in ("negative", "positive")
+
+    files, results = tmp_path / "pre", tmp_path / "results"
+    run(preprocess, capsys, "--task_name", "SST-2", "--data_dir", task[0], "--seq_length", "14", "--output_dir", files)
+    assert len(os.listdir(files / "00_input_ids")) == 21
+    out = run(infer_mindir, capsys, "--model_file", model, "--input_dir", files, "--output_dir", results)
+    says(out, "21 rows", "batch of 4")
+    chain = ("--task_name", "SST-2", "--input_dir", files, "--result_dir", results)
+    out = run(postprocess, capsys, *chain)
+    assert accuracy(out) == pytest.approx(expected, abs=1e-6) and out.strip().endswith("21 rows")
+    with open(results / "row_0000003.bin", "ab") as file:
+        file.write(b"1234")
+    says(refused_by(postprocess, capsys, *chain), "row_0000003.bin", "3 values", "not 2")
+    os.remove(results / "row_0000003.bin")
+    says(refused_by(postprocess, capsys, *chain), "20 result files", "21 rows")
+    says(refused_by(preprocess, capsys, "--task_name", "SST-2", "--data_dir", task[0], "--seq_length", "8", "--output_dir", files),
+         "12 tokens", "--seq_length 12")
+    says(refused_by(postprocess, capsys, "--task_name", "MRPC", "--input_dir", files), "SST-2", "MRPC")
+
+
+def test_safetensors_is_a_hugging_face_folder(task, tmp_path, capsys):
+    transformers = pytest.importorskip("transformers")
+    run(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "hf", "--file_format", "SAFETENSORS")
+    theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "hf").state_dict()
+    twin = torch_twin(tiny_network(5, labels=2)).state_dict()
+    assert theirs.keys() == twin.keys() and theirs["classifier.weight"].shape == (2, 16)
+    says(refused_by(export, capsys, "--ckpt_file", task[2], "--file_name", tmp_path / "q", "--file_format", "SAFETENSORS"), "quantized",
+         "ONNX")
+
+
+def test_a_file_that_differs_is_removed(task, tmp_path, capsys, monkeypatch):
+    honest = export.computed_weights
+
+    def wrong(network):
+        weights = honest(network)
+        weights["classifier.bias"] = weights["classifier.bias"] + np.array([1, 0], np.float32)
+        return weights
+    monkeypatch.setattr(export, "computed_weights", wrong)
+    says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m"), "differs from the network", "removed")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("changes, words", [
+    (("--file_format", "AIR"), ("AIR", "Ascend", "CPU")), (("--task_name", "MRPC"), ("SST-2", "MRPC")),
+    (("--onnx_weights", "int8"), ("not quantized", "train.py")), (("--ckpt_file", "nowhere"), ("nowhere",))])
+def test_exports_that_cannot_be_are_one_line(task, tmp_path, capsys, changes, words):
+    says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m", *changes), *words)
+    assert os.listdir(tmp_path) == []
+
+
+def test_models_and_texts_that_cannot_be_read_are_one_line(task, tmp_path, capsys):
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    (tmp_path / "empty.txt").write_text("word1\n\nword2\n")
+    for arguments, words in (((tmp_path / "broken.onnx", "--text", "a"), ("broken.onnx", "cannot load")),
+                             ((tmp_path / "none.onnx", "--text", "a"), ("none.onnx does not exist",)),
+                             ((task[1], "--text", "  "), ("empty",)), ((task[1], "--text_pair", "b"), ("text_pair",)),
+                             ((task[1], "--file", tmp_path / "empty.txt"), ("line 2", "empty")),
+                             ((task[1], "--text", "a", "--vocab_file", tmp_path / "v.txt"), ("v.txt",))):
+        says(refused_by(predict, capsys, "--model", *arguments), *words)
+    (tmp_path / "v.txt").write_text("".join(f"{token}\n" for token in VOCABULARY[:5] + VOCABULARY[:4:-1]))
+    says(refused_by(predict, capsys, "--model", task[1], "--text", "a", "--vocab_file", tmp_path / "v.txt"), "hashes differ")
+
+
+def test_a_runtime_too_old_is_told_which_one_it_needs(task, tmp_path, capsys, monkeypatch):
+    import onnx
+    import onnxruntime
+    run(export, capsys, "--ckpt_file", task[2], "--file_name", tmp_path / "m", "--onnx_weights", "2bit")
+    model = onnx.load(tmp_path / "m.onnx")
+    model.graph.node[0].op_type = "OperatorOfTheFuture"
+    onnx.save(model, tmp_path / "m.onnx")
+    monkeypatch.setattr(onnxruntime, "__version__", "1.19.2")
+    says(refused_by(predict, capsys, "--model", tmp_path / "m.onnx", "--text", "a"), "needs ONNX Runtime 1.31", "pip install")
+
+
+def test_hub_networks(task):
+    network = mindspore_hub_conf.create_network("tinybert", ckpt_file=task[1])
+    assert network.num_labels == 2 and network.config.hidden_size == 16
+    small = mindspore_hub_conf.create_network("ternarybert", num_hidden_layers=1, hidden_size=24, vocab_size=40)
+    assert small.quantization.weight_bits == 2 and small.config.num_hidden_layers == 1
+    with pytest.raises(NotImplementedError):
+        mindspore_hub_conf.create_network("gpt")
+
+
+def test_the_310_launcher_runs_the_three_programs_in_order(tmp_path):
+    (tmp_path / "m.mindir.json").write_text('{"seq_length": 14}')
+    command = ["bash", os.path.join(ROOT, "scripts", "run_infer_310.sh"), "m.mindir", "my data", "", "auto", "SST-2", "auto"]
+    environment = {**os.environ, "PYTHON": sys.executable, "DRY_RUN": "1"}
+    done = subprocess.run([*command, "y", "3"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    first, second, third = done.stdout.strip().splitlines()
+    says(first, "preprocess.py", "--task_name SST-2", r"my\ data", "--seq_length 14")
+    says(second, "infer_mindir.py", "--device_target Ascend", "--device_id 3")
+    says(third, "postprocess.py", "--assessment_method auto")
+    done = subprocess.run([*command, "perhaps"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and "NEED_PREPROCESS" in done.stderr
