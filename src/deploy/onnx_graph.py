@@ -130,8 +130,12 @@ class BertGraph:
         if settings.activation_quantizer == "dynamic":
             return Activation(*graph.node("DynamicQuantizeLinear", self._clipped(x, clip), name=place, outputs=3))
         levels = 2 ** (settings.activation_bits - 1) - 1
+        return self._codes_of(x, self._step(x, place, clip, levels, bounds), place, levels, clip, bounds, signed)
+
+    def _codes_of(self, x, step, place, levels, clip=0.0, bounds=None, signed=False):
+        """The `Activation` of x for a step."""
+        graph, settings = self.graph, self.quantization
         lower, zero = (-levels, np.int8(0)) if signed else (128 - levels, np.uint8(128))
-        step = self._step(x, place, clip, levels, bounds)
         zero = graph.constant(np.array(zero))
         codes = graph.node("QuantizeLinear", x, step, zero, name=place)
         beyond = clip > 0 or settings.activation_quantizer == "ema"  # values may lie outside the codes' range
@@ -143,13 +147,16 @@ class BertGraph:
     def _step(self, x, place, clip, levels, bounds):
         graph = self.graph
         if self.quantization.activation_quantizer == "ema":
-            threshold = np.float32(self.weights[f"{place}.quantizer.threshold"].reshape(()))
-            return graph.constant(np.maximum(threshold, np.float32(1e-8)) / np.float32(levels), place + ".step")
+            return graph.constant(self._static_step(place, levels), place + ".step")
         size = x if bounds is not None and bounds[0] >= 0 else graph.node("Abs", x)
         largest = graph.node("ReduceMax", size, keepdims=0)
         if clip:
             largest = graph.node("Min", largest, _float(clip))
         return graph.node("Div", graph.node("Max", largest, _float(1e-8)), _float(levels))
+
+    def _static_step(self, place, levels):
+        threshold = np.float32(self.weights[f"{place}.quantizer.threshold"].reshape(()))
+        return np.maximum(threshold, np.float32(1e-8)) / np.float32(levels)
 
     def _dequantized(self, value):
         return self.graph.node("DequantizeLinear", *value)
@@ -167,25 +174,30 @@ class BertGraph:
             raise UserError(_NEEDS_CODES.format(kind=self.kind, name=name))
         return found
 
-    def _layer(self, *names):
-        """The `Layer` that computes the outputs of all these dense layers side by side."""
+    def _layer(self, names, units):
+        """The `Layer` that computes the outputs of all these dense layers side by side, each divided by its unit."""
         parts = [self._codes(name + ".weight") for name in names]
         return Layer(np.concatenate([codes for codes, _ in parts]).T,
-                     np.concatenate([np.broadcast_to(steps, len(codes)) for codes, steps in parts]),
-                     np.concatenate([self.weights[name + ".bias"] for name in names]))
+                     np.concatenate([np.broadcast_to(steps, len(codes)) / unit for (codes, steps), unit in zip(parts, units)]),
+                     np.concatenate([self.weights[name + ".bias"] / unit for name, unit in zip(names, units)]))
 
-    def dense(self, x, place, *names):
-        """Outputs, side by side, of the dense layers `names` on one float tensor x (..., in), quantized as at `place`."""
+    def dense(self, x, place, *names, units=None):
+        """Outputs, side by side, of the dense layers `names` on a tensor x (..., in), quantized as at `place`.
+
+        Args:
+            x (str or Activation): float, or quantized at `place` already. units (list of float): what each layer's output is divided
+                by, not in "float" graphs; default 1.
+        """
         graph, label = self.graph, names[0]
         if self.kind == "float":
             weight = np.concatenate([self.weights[name + ".weight"] for name in names]).T
             bias = np.concatenate([self.weights[name + ".bias"] for name in names])
             product = graph.node("MatMul", self.fake_quantized(x, place), graph.constant(weight, label + ".weight"))
             return graph.node("Add", product, graph.constant(bias, label + ".bias"))
-        layer = self._layer(*names)
+        layer = self._layer(names, units or [np.float32(1)] * len(names))
         if self.kind == "2bit":
             return self._low_bit_product(x, place, layer, label)
-        value = self.quantize(x, place)
+        value = x if isinstance(x, Activation) else self.quantize(x, place)
         return graph.node("MatMulIntegerToFloat", value.codes, graph.constant(layer.codes, label + ".codes"), value.step,
                           graph.constant(layer.steps, label + ".steps"), value.zero_point, "", graph.constant(layer.bias, label + ".bias"),
                           name=label, domain=MICROSOFT)
@@ -243,10 +255,9 @@ class BertGraph:
         """LayerNorm of x (+ residual)."""
         graph = self.graph
         scale, bias = (graph.constant(self.weights[f"{name}.{part}"], f"{name}.{part}") for part in ("weight", "bias"))
-        if residual is None:
-            return graph.node("LayerNormalization", x, scale, bias, name=name, axis=-1, epsilon=self.config.layer_norm_eps)
-        return graph.node("SkipLayerNormalization", x, residual, scale, bias, name=name, domain=MICROSOFT,
-                          epsilon=self.config.layer_norm_eps)
+        if residual is not None:
+            x = graph.node("Add", x, residual)
+        return graph.node("LayerNormalization", x, scale, bias, name=name, axis=-1, epsilon=self.config.layer_norm_eps)
 
     def _heads(self, x, order):  # (B, S, H) -> (B, heads, S, D), permuted
         heads, width = self.config.num_attention_heads, self.config.hidden_size // self.config.num_attention_heads
@@ -293,6 +304,8 @@ class BertGraph:
         relative = self._relative_rows(name) if self.config.use_relative_positions else None
         if self.quantization is None and self.kind == "float" and relative is None:
             return self._fused_attention(x, name)
+        if self.kind != "float" and self.quantization and self.quantization.activation_quantizer == "ema":
+            return self._static_attention(x, name, added_mask)
         parts = [f"{name}.{part}" for part in ("query", "key", "value")]
         joined = self.dense(x, name + ".quantize_input", *parts)
         query, key, value = graph.node("Split", joined, name=name + ".split", outputs=3, axis=-1, num_outputs=3)
@@ -315,6 +328,30 @@ class BertGraph:
             context = graph.node("Add", context, graph.node("Einsum", probs, relative, equation="bhqk,qkd->bhqd"))
         context = graph.node("Transpose", context, perm=(0, 2, 1, 3))
         return graph.node("Reshape", context, _shape(0, 0, self.config.hidden_size), name=name + ".context")
+
+    def _static_attention(self, x, name, added_mask):
+        """The same with static ranges in fewer operators: key and value come out of one product in units of their own steps, so that one
+        operator rounds both, and what is rearranged is codes. Returns the context as an `Activation` ("int8")."""
+        graph, width = self.graph, self.config.hidden_size // self.config.num_attention_heads
+        levels = 2 ** (self.quantization.activation_bits - 1) - 1
+        key_step, value_step = (self._static_step(f"{name}.quantize_{part}", levels) for part in ("key", "value"))
+        place = name + ".quantize_input"
+        x = self.quantize(x, place) if self.kind == "int8" else x
+        query = self.quantize(self.dense(x, place, name + ".query"), name + ".quantize_query")
+        both = self.dense(x, place, name + ".key", name + ".value", units=[key_step, value_step])
+        both = self._codes_of(both, graph.constant(_float(1.0)), name + ".quantize_key_value", levels, signed=True)
+        key, value = graph.node("Split", both.codes, name=name + ".split", outputs=2, axis=-1, num_outputs=2)
+        query = query._replace(codes=self._heads(query.codes, (0, 2, 1, 3)))
+        key = Activation(self._heads(key, (0, 2, 3, 1)), graph.constant(key_step), both.zero_point)
+        value = Activation(self._heads(value, (0, 2, 1, 3)), graph.constant(value_step), both.zero_point)
+        scores = self._product(query, key, float(np.float32(1.0 / np.sqrt(width))))
+        probs = graph.node("Softmax", graph.node("Add", scores, added_mask, name=name + ".scores"), axis=-1, name=name + ".probs")
+        context = self._product(self.quantize(probs, name + ".quantize_probs", bounds=(0.0, 1.0)), value)  # (B, heads, S, D)
+        flat = _shape(0, 0, self.config.hidden_size)
+        if self.kind == "2bit":
+            return graph.node("Reshape", graph.node("Transpose", context, perm=(0, 2, 1, 3)), flat, name=name + ".context")
+        context = self.quantize(context, name + ".quantize_context")
+        return context._replace(codes=graph.node("Reshape", graph.node("Transpose", context.codes, perm=(0, 2, 1, 3)), flat))
 
     def activation(self, x):
         """The inner layer's activation."""

@@ -1,0 +1,188 @@
+"""One table of what a user can deploy: bytes, latency, throughput and, where weights are trained, SST-2 accuracy.
+
+    python benchmarks/deploy.py --teacher_dir TEACHER_DIR --student_dir STUDENT_DIR --data_dir DATA_DIR/sst-2
+
+BERT-base in PyTorch (random weights), the teacher, and a quantized student (a folder of train.py, latent or packed; without one a
+4-layer, 384-wide W2A8 network of random weights): in float32 ONNX, in int8 ONNX by export.py and by onnxruntime's quantize_dynamic,
+in 2-bit ONNX, in MINDIR. All of them run in this process, in turns, with the same number of threads.
+"""
+import argparse
+import os
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+from benchmarks.measure import cpu_name  # noqa: E402
+
+SHAPES = {"latency": (1, 16), "throughput": (32, 64)}
+
+
+def random_student():
+    """A 4-layer, 384-wide W2A8 network of random weights and static ranges, and its description."""
+    import mindspore as ms
+
+    from src.config import BertConfig, QuantConfig
+    from src.model.heads import BertForSequence
+    from src.model.loading import description
+    config = BertConfig(hidden_size=384, num_hidden_layers=4, intermediate_size=1536, hidden_dropout_prob=0.0,
+                        attention_probs_dropout_prob=0.0)
+    quantization = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, activation_quantizer="ema")
+    network = BertForSequence(config, 2, quantization=quantization)
+    for name, parameter in network.parameters_and_names():
+        if name.endswith(".threshold"):
+            parameter.set_data(ms.Tensor([1.0 if "probs" in name else 4.0], ms.float32))
+    return network, description(config, "SST-2", ("negative", "positive"), False, 2, True, quantization)
+
+
+def load_network(folder):
+    """(network, description) of a model's folder."""
+    from src.model.loading import bert_config, load_model, task_network, without_dropout
+    checkpoint = load_model(folder)
+    return task_network(checkpoint, without_dropout(bert_config(checkpoint))), {**checkpoint.config, "num_labels": checkpoint.num_labels}
+
+
+def torch_bert_base():
+    """(function of NumPy columns, bytes) of BERT-base with random weights in PyTorch."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+    model = BertForSequenceClassification(BertConfig()).eval()
+
+    def run(ids, mask, segments):
+        with torch.inference_mode():
+            return model(input_ids=torch.from_numpy(ids).long(), attention_mask=torch.from_numpy(mask).long(),
+                         token_type_ids=torch.from_numpy(segments).long()).logits.numpy()
+    return run, 4 * sum(item.numel() for item in model.parameters())
+
+
+class Deployments:
+    """The models of the table: {title: (function of NumPy columns, bytes, whether its weights are trained)}."""
+
+    def __init__(self, options, folder):
+        self.threads, self.folder, self.models = options.threads, folder, {}
+        import torch
+        torch.set_num_threads(options.threads)
+        self.models["BERT-base, PyTorch"] = (*torch_bert_base(), False)
+        if options.teacher_dir:
+            self.add_onnx("teacher, ONNX float32", *load_network(options.teacher_dir), "float", True)
+        trained = bool(options.student_dir)
+        student, description = load_network(options.student_dir) if trained else random_student()
+        student.set_train(False)
+        plain = self.add_onnx("student, ONNX float32", student, description, "float", trained, activations=False)
+        from onnx import TensorProto
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+        path = os.path.join(folder, "theirs.onnx")
+        quantize_dynamic(plain, path, weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": TensorProto.FLOAT})
+        self.open_onnx("student, quantize_dynamic's int8", path, trained)
+        self.add_onnx("student, ONNX int8", student, description, "int8", trained)
+        self.add_onnx("student, ONNX 2bit", student, description, "2bit", trained)
+        self.add_mindir(student, trained)
+
+    def open_onnx(self, title, path, trained):
+        """Add an ONNX file."""
+        import onnxruntime as ort
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # models that wait must not take a core
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        names = [item.name for item in session.get_inputs()]
+        self.models[title] = (lambda *columns: session.run(None, dict(zip(names, columns)))[0], os.path.getsize(path), trained)
+
+    def add_onnx(self, title, network, description, kind, trained, activations=True):
+        """Export and add; without `activations` as a plain float network."""
+        import onnx
+
+        from src.deploy.onnx_graph import build_model
+        from src.model.layers import quantized_weights
+        weights = {name: parameter.asnumpy() for name, parameter in network.parameters_and_names()}
+        weights.update({name: item.values() for name, item in quantized_weights(network).items()})
+        path = os.path.join(self.folder, f"{len(self.models)}.onnx")
+        onnx.save(build_model(weights, network.config, network.num_labels, network.quantization if activations else None, kind,
+                              description), path)
+        self.open_onnx(title, path, trained)
+        return path
+
+    def add_mindir(self, network, trained):
+        """Export a MINDIR of each measured shape (its shapes are fixed) and add them as one model."""
+        import mindspore as ms
+
+        from src.model.heads import Logits
+        graphs = {}
+        for batch, length in SHAPES.values():
+            column, path = ms.Tensor(np.zeros((batch, length), np.int32)), os.path.join(self.folder, f"{batch}x{length}.mindir")
+            ms.export(Logits(network), column, column, column, file_name=path[:-len(".mindir")], file_format="MINDIR")
+            graphs[batch, length] = ms.nn.GraphCell(ms.load(path))
+
+        def run(*columns):
+            return graphs[columns[0].shape](*map(ms.Tensor, columns)).asnumpy()
+        self.models["student, MINDIR"] = (run, os.path.getsize(path), False)
+
+
+def accuracy(run, data_dir, batch_size=32):
+    """Accuracy on the dev records."""
+    from src.data.dataset import Batches
+    from src.data.records import find_split, read_records
+    from src.evaluate import predict
+    examples = read_records(*find_split(data_dir, "eval"))
+    return float((predict(run, Batches(examples, batch_size)).logits.argmax(axis=1) == examples.labels).mean())
+
+
+def measure(models, options):
+    """{title: {shape's name: median seconds}}; the models take turns, so that a machine that drifts slows all of them."""
+    generator, seconds = np.random.default_rng(0), {title: {name: [] for name in SHAPES} for title in models}
+    for name, shape in SHAPES.items():
+        columns = (generator.integers(1000, 20000, shape).astype(np.int32), np.ones(shape, np.int32), np.zeros(shape, np.int32))
+        calls = options.calls if shape[0] == 1 else 1
+        for run, _, _ in models.values():
+            for _ in range(5):
+                run(*columns)
+        for _ in range(options.rounds):
+            for title, (run, _, _) in models.items():
+                run(*columns)  # the first call after others finds cold caches
+                for _ in range(calls):
+                    started = time.perf_counter()
+                    run(*columns)
+                    seconds[title][name].append(time.perf_counter() - started)
+    return {title: {name: float(np.median(values)) for name, values in both.items()} for title, both in seconds.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--teacher_dir", default="", help="the teacher's folder; without it the table has no teacher")
+    parser.add_argument("--student_dir", default="", help="a quantized student's folder, as train.py writes it; without it, random weights")
+    parser.add_argument("--data_dir", default="", help="SST-2's records, for the accuracies of trained weights")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of every model")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of every model")
+    parser.add_argument("--calls", type=int, default=20, help="calls a turn at batch 1")
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+
+    import mindspore as ms
+    from tabulate import tabulate
+    ms.set_device("CPU")
+    ms.set_context(mode=ms.GRAPH_MODE)
+    with tempfile.TemporaryDirectory() as folder:
+        models = Deployments(options, folder).models
+        medians = measure(models, options)
+        scores = {title: accuracy(run, options.data_dir) for title, (run, _, trained) in models.items()
+                  if trained and options.data_dir}
+    base, size = medians["BERT-base, PyTorch"], models["BERT-base, PyTorch"][1]
+    (batch_1, length_1), (batch, length) = SHAPES.values()
+    rows = [[title, f"{models[title][1]:,}", f"{size / models[title][1]:.1f}", f"{1000 * both['latency']:.2f}",
+             f"{base['latency'] / both['latency']:.1f}", f"{batch / both['throughput']:.0f}",
+             f"{base['throughput'] / both['throughput']:.1f}", f"{100 * scores[title]:.2f}" if title in scores else "-"]
+            for title, both in medians.items()]
+    print(f"{cpu_name()}, {options.threads} threads, medians of {options.rounds} turns")
+    print(tabulate(rows, ["model", "bytes", "times smaller", f"p50 ms at {batch_1} x {length_1}", "times faster",
+                          f"sentences/s at {batch} x {length}", "times faster", "accuracy"], tablefmt="github", stralign="right"))
+    ours, theirs = medians["student, ONNX int8"], medians["student, quantize_dynamic's int8"]
+    print(f"int8 against quantize_dynamic's: {theirs['latency'] / ours['latency']:.2f} times as fast at {batch_1} x {length_1}, "
+          f"{theirs['throughput'] / ours['throughput']:.2f} times at {batch} x {length}")
+
+
+if __name__ == "__main__":
+    main()
