@@ -5,23 +5,21 @@
 MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold them under the task's lower-case name.
 """
 from src import metrics
-from src.config import EvaluateConfig, parse, required
+from src.config import EvaluateConfig, read_settings, required
 from src.data.task_data import load_task_data
 from src.errors import command
 from src.evaluate import evaluate
 from src.files import write_json
 from src.model.heads import Logits
 from src.model.loading import bert_config, load_model, parameter_count, task_network, without_dropout
-from src.runtime import compute_type, say, set_up
+from src.runtime import compute_type, set_up
 from src.tasks import get_task, task_folder
 
 
 @command
 def main():
     """Settings, model, data, result."""
-    settings, notices = parse(EvaluateConfig)
-    for notice in notices:
-        say(notice)
+    settings = read_settings(EvaluateConfig)
     required(settings, "task_name", "model_dir", "data_dir")
     task = get_task(settings.task_name)
     device = set_up(settings, seed=0)

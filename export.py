@@ -11,7 +11,7 @@ import mindspore as ms
 import numpy as np
 
 from src import checkpoint as checkpoints
-from src.config import ExportConfig, parse, required
+from src.config import ExportConfig, read_settings, required
 from src.deploy.sessions import open_exported
 from src.errors import UserError, command
 from src.files import make_folder, replacing, replacing_folder, write_json
@@ -124,9 +124,7 @@ def export_huggingface(settings, checkpoint, task, path):
 @command
 def main():
     """Settings, checkpoint, file, check."""
-    settings, notices = parse(ExportConfig)
-    for notice in notices:
-        say(notice)
+    settings = read_settings(ExportConfig)
     required(settings, "ckpt_file")
     device = set_up(settings, seed=0)
     if settings.file_format == "AIR" and device != "Ascend":

@@ -7,20 +7,17 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from src.config import InferConfig, parse, required
+from src.config import InferConfig, read_settings, required
 from src.deploy.bin_files import read_info, read_inputs, write_results
 from src.deploy.sessions import MindirModel
 from src.errors import command
 from src.files import replacing_folder
-from src.runtime import say
 
 
 @command
 def main():
     """Settings, model, rows, result files."""
-    settings, notices = parse(InferConfig)
-    for notice in notices:
-        say(notice)
+    settings = read_settings(InferConfig)
     required(settings, "model_file")
     rows = int(read_info(settings.input_dir)["rows"])
     model = MindirModel(settings.model_file, settings.device_target, settings.device_id)

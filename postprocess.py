@@ -3,19 +3,16 @@
     python postprocess.py --task_name SST-2 --input_dir preprocess_Result --result_dir result_Files
 """
 from src import metrics
-from src.config import PostprocessConfig, parse
+from src.config import PostprocessConfig, read_settings
 from src.deploy.bin_files import read_info, read_labels, read_results
 from src.errors import UserError, command
-from src.runtime import say
 from src.tasks import get_task
 
 
 @command
 def main():
     """Settings, labels and logits, metric."""
-    settings, notices = parse(PostprocessConfig)
-    for notice in notices:
-        say(notice)
+    settings = read_settings(PostprocessConfig)
     info = read_info(settings.input_dir)
     task = get_task(settings.task_name or info["task_name"])
     if get_task(info["task_name"]) != task:

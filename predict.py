@@ -13,11 +13,10 @@ import sys
 import numpy as np
 
 from src import checkpoint as checkpoints
-from src.config import PredictConfig, parse, required
+from src.config import PredictConfig, read_settings, required
 from src.data.tokenization import Tokenizer
 from src.deploy.sessions import open_exported
 from src.errors import UserError, command
-from src.runtime import say
 from src.vocabulary import read_vocabulary, vocabulary_hash
 
 
@@ -105,9 +104,7 @@ def answers(logits, checkpoint):
 @command
 def main():
     """Settings, model, texts, answers."""
-    settings, notices = parse(PredictConfig)
-    for notice in notices:
-        say(notice)
+    settings = read_settings(PredictConfig)
     required(settings, "model")
     run, checkpoint, fixed_length = open_model(settings.model)
     tokenizer = Tokenizer(find_vocabulary(settings, checkpoint), checkpoint.config.get("do_lower_case", True))

@@ -2,22 +2,19 @@
 
     python preprocess.py --task_name SST-2 --data_dir DATA_DIR --seq_length 64
 """
-from src.config import PreprocessConfig, parse, required
+from src.config import PreprocessConfig, read_settings, required
 from src.data.dataset import Batches
 from src.data.task_data import load_task_data
 from src.deploy.bin_files import write_inputs
 from src.errors import UserError, command
 from src.files import replacing_folder
-from src.runtime import say
 from src.tasks import get_task, task_folder
 
 
 @command
 def main():
     """Settings, records, files."""
-    settings, notices = parse(PreprocessConfig)
-    for notice in notices:
-        say(notice)
+    settings = read_settings(PreprocessConfig)
     required(settings, "task_name", "data_dir")
     task = get_task(settings.task_name)
     data = load_task_data(settings, "", task_folder(settings.data_dir, task))

@@ -4,23 +4,20 @@
 """
 from src import metrics
 from src.checkpoint import Checkpoint
-from src.config import EvaluateExportedConfig, parse, required
+from src.config import EvaluateExportedConfig, read_settings, required
 from src.data.task_data import load_task_data
 from src.deploy.sessions import open_exported
 from src.errors import command
 from src.evaluate import evaluate
 from src.files import write_json
 from src.model.loading import bert_config
-from src.runtime import say
 from src.tasks import get_task, task_folder
 
 
 @command
 def main():
     """Settings, model, data, result."""
-    settings, notices = parse(EvaluateExportedConfig)
-    for notice in notices:
-        say(notice)
+    settings = read_settings(EvaluateExportedConfig)
     required(settings, "model_file", "task_name", "data_dir")
     task = get_task(settings.task_name)
     model = open_exported(settings.model_file, settings.device_target, settings.device_id, settings.threads)

@@ -4,7 +4,7 @@
         --eval_data_dir DATA_DIR/sst-2
 """
 from src import checkpoint as checkpoints
-from src.config import BertConfig, FinetuneConfig, parse, required
+from src.config import BertConfig, FinetuneConfig, read_settings, required
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
 from src.model.heads import BertForSequence
@@ -50,9 +50,7 @@ def from_scratch(settings, session):
 @command
 def main():
     """Settings, data, network, stage, result."""
-    settings, notices = parse(FinetuneConfig)
-    for notice in notices:
-        say(notice)
+    settings = read_settings(FinetuneConfig)
     if not settings.do_train:
         raise UserError("do_train: run_finetune.py trains; to evaluate a checkpoint use eval.py")
     session = Session.open(settings, "finetune")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from src import checkpoint as checkpoints
 from src import metrics
-from src.config import TaskDistillConfig, parse, required
+from src.config import TaskDistillConfig, read_settings, required
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
 from src.distill.teacher_cache import teacher_logits
@@ -109,9 +109,7 @@ def evaluate_only(settings):
 @command
 def main():
     """Settings, data, teacher, student, phase 1, phase 2, result."""
-    settings, notices = parse(TaskDistillConfig)
-    for notice in notices:
-        say(notice)
+    settings = read_settings(TaskDistillConfig)
     if not (settings.do_train or settings.do_eval):
         raise UserError("do_train and do_eval are both false: there is nothing to do")
     if settings.do_train:

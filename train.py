@@ -11,7 +11,7 @@ import shutil
 from dataclasses import replace
 
 from src import checkpoint as checkpoints
-from src.config import NetConfig, QuantConfig, TernaryConfig, parse, required
+from src.config import NetConfig, QuantConfig, TernaryConfig, read_settings, required
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
 from src.model.heads import BertForSequence
@@ -91,9 +91,7 @@ def check_untrained(student):
 @command
 def main():
     """Settings, data, teacher, student, stage, packed model."""
-    settings, notices = parse(TernaryConfig)
-    for notice in notices:
-        say(notice)
+    settings = read_settings(TernaryConfig)
     required(settings, "task_name", "student_model_dir", "data_dir")
     task = get_task(settings.task_name)
     data_dir = task_folder(settings.data_dir, task)

@@ -457,20 +457,25 @@ class TernaryConfig(RunConfig):
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(DeviceConfig):
-    """Evaluate a checkpoint on a task's dev set; every row counts."""
+class RecordsConfig:
+    """Which of a task's records a program reads."""
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     task_name: str = ""
     """Task, in any case."""
-    model_dir: str = ""
-    """The model's folder, or a folder that holds it under the task's lower-case name."""
     data_dir: str = ""
     """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
     dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
     """Format of the record files; auto looks at the folder's file endings."""
     schema_dir: str = ""
     """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is one."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(DeviceConfig, RecordsConfig):
+    """Evaluate a checkpoint on a task's dev set; every row counts."""
+    model_dir: str = ""
+    """The model's folder, or a folder that holds it under the task's lower-case name."""
     assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = "auto"
     """Metric of the last line; auto takes the task's own."""
     batch_size: PositiveInt = 32
@@ -506,20 +511,10 @@ class ExportConfig(DeviceConfig):
 
 
 @dataclass(frozen=True)
-class EvaluateExportedConfig:
+class EvaluateExportedConfig(RecordsConfig):
     """Evaluate an exported model on a task's records; every row counts."""
-    config_path: str = ""
-    """YAML file with settings that differ from these defaults."""
     model_file: str = ""
     """The .onnx or .mindir file."""
-    task_name: str = ""
-    """Task, in any case."""
-    data_dir: str = ""
-    """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
-    dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
-    """Format of the record files; auto looks at the folder's file endings."""
-    schema_dir: str = ""
-    """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is one."""
     assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = "auto"
     """Metric that counts; auto takes the task's own."""
     device_target: Literal["CPU", "GPU", "Ascend"] = "CPU"
@@ -535,18 +530,8 @@ class EvaluateExportedConfig:
 
 
 @dataclass(frozen=True)
-class PreprocessConfig:
+class PreprocessConfig(RecordsConfig):
     """Turn a task's records into the .bin files that inference on Ascend 310 reads."""
-    config_path: str = ""
-    """YAML file with settings that differ from these defaults."""
-    task_name: str = ""
-    """Task, in any case."""
-    data_dir: str = ""
-    """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
-    dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
-    """Format of the record files; auto looks at the folder's file endings."""
-    schema_dir: str = ""
-    """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is one."""
     seq_length: NonNegativeInt = 0
     """Tokens every row is filled up to: the exported model's. 0: the task's longest."""
     output_dir: str = "preprocess_Result"
@@ -870,6 +855,14 @@ def parse(config_class, arguments=None, script=None):
     except Exception as error:  # jsonargparse raises several kinds, all about the user's input
         raise _readable(error, config_class) from error
     return config_class(**vars(settings) if isinstance(settings, Namespace) else settings), list(dict.fromkeys(notices))
+
+
+def read_settings(config_class):
+    """The settings of a program's run, from its command line; prints what there is to note about them. Raises as `parse` does."""
+    settings, notices = parse(config_class)
+    for notice in notices:
+        print(notice, flush=True)
+    return settings
 
 
 def required(settings, *names):
