@@ -2,9 +2,10 @@
 
     python benchmarks/deploy.py --teacher_dir TEACHER_DIR --student_dir STUDENT_DIR --data_dir DATA_DIR/sst-2
 
-BERT-base in PyTorch (random weights), the teacher, and a quantized student (a folder of train.py, latent or packed; without one a
-4-layer, 384-wide W2A8 network of random weights): in float32 ONNX, in int8 ONNX by export.py and by onnxruntime's quantize_dynamic,
-in 2-bit ONNX, in MINDIR. All of them run in this process, in turns, with the same number of threads.
+BERT-base in PyTorch (random weights); the teacher in our float32 ONNX and as onnxruntime.transformers.optimizer makes it from PyTorch's
+export; a quantized student (a folder of train.py, latent or packed; without one a 4-layer, 384-wide W2A8 network of random weights)
+in float32 ONNX, in int8 ONNX by export.py and by onnxruntime's quantize_dynamic, in 2-bit ONNX, in MINDIR. All of them run in
+this process, in turns, with the same number of threads.
 """
 import argparse
 import os
@@ -59,6 +60,26 @@ def torch_bert_base():
     return run, 4 * sum(item.numel() for item in model.parameters())
 
 
+def optimized_by_onnxruntime(teacher_dir, folder):
+    """The path of what onnxruntime.transformers.optimizer makes of the teacher as PyTorch and transformers export it."""
+    import torch
+    from onnxruntime.transformers import optimizer
+    from transformers import BertForSequenceClassification
+
+    from src import checkpoint as checkpoints
+    checkpoint, path = checkpoints.load(teacher_dir), os.path.join(folder, "theirs")
+    os.makedirs(path)
+    checkpoints.write_huggingface(path, checkpoint)
+    model = BertForSequenceClassification.from_pretrained(path, attn_implementation="eager").eval()
+    names, sample = ["input_ids", "attention_mask", "token_type_ids"], torch.ones((2, 8), dtype=torch.int32)
+    torch.onnx.export(model, (sample,) * 3, path + ".onnx", input_names=names, output_names=["logits"], opset_version=17, dynamo=False,
+                      dynamic_axes={name: {0: "batch", 1: "sequence"} for name in names})
+    config = model.config
+    optimizer.optimize_model(path + ".onnx", model_type="bert", num_heads=config.num_attention_heads, hidden_size=config.hidden_size,
+                             opt_level=1).save_model_to_file(path + "-optimized.onnx")
+    return path + "-optimized.onnx"
+
+
 class Deployments:
     """The models of the table: {title: (function of NumPy columns, bytes, whether its weights are trained)}."""
 
@@ -69,6 +90,7 @@ class Deployments:
         self.models["BERT-base, PyTorch"] = (*torch_bert_base(), False)
         if options.teacher_dir:
             self.add_onnx("teacher, ONNX float32", *load_network(options.teacher_dir), "float", True)
+            self.open_onnx("teacher, onnxruntime's optimizer", optimized_by_onnxruntime(options.teacher_dir, folder), True)
         trained = bool(options.student_dir)
         student, description = load_network(options.student_dir) if trained else random_student()
         student.set_train(False)
@@ -179,6 +201,10 @@ def main():
     print(f"{cpu_name()}, {options.threads} threads, medians of {options.rounds} turns")
     print(tabulate(rows, ["model", "bytes", "times smaller", f"p50 ms at {batch_1} x {length_1}", "times faster",
                           f"sentences/s at {batch} x {length}", "times faster", "accuracy"], tablefmt="github", stralign="right"))
+    if options.teacher_dir:
+        ours, theirs = medians["teacher, ONNX float32"], medians["teacher, onnxruntime's optimizer"]
+        print(f"float32 against onnxruntime's optimizer: {theirs['latency'] / ours['latency']:.2f} times as fast at {batch_1} x "
+              f"{length_1}, {theirs['throughput'] / ours['throughput']:.2f} times at {batch} x {length}")
     ours, theirs = medians["student, ONNX int8"], medians["student, quantize_dynamic's int8"]
     print(f"int8 against quantize_dynamic's: {theirs['latency'] / ours['latency']:.2f} times as fast at {batch_1} x {length_1}, "
           f"{theirs['throughput'] / ours['throughput']:.2f} times at {batch} x {length}")
