@@ -6,6 +6,7 @@ The file is loaded again at once and compared with the network it came from; whe
 """
 import contextlib
 import os
+from dataclasses import replace
 
 import mindspore as ms
 import numpy as np
@@ -14,12 +15,15 @@ from src import checkpoint as checkpoints
 from src.config import ExportConfig, read_settings, required
 from src.deploy.sessions import open_exported
 from src.errors import UserError, command
-from src.files import make_folder, replacing, replacing_folder, write_json
-from src.model.heads import Logits
+from src.files import check_replaceable, make_folder, replacing, replacing_folder, write_json
+from src.model.heads import BertForSequence, Logits
 from src.model.layers import quantized_weights
-from src.model.loading import bert_config, load_model, quant_config, task_network, without_dropout
+from src.model.loading import bert_config, load_model, parameter_count, task_network, without_dropout
+from src.quant.packing import integer_codes
+from src.quant.quantizers import use_rounding_operator
 from src.runtime import compute_type, say, set_up
 from src.tasks import get_task
+from src.vocabulary import read_vocabulary, vocabulary_hash
 
 ENDINGS = {"ONNX": ".onnx", "MINDIR": ".mindir", "AIR": ".air", "SAFETENSORS": ""}
 SAMPLE_ROWS = 64
@@ -42,8 +46,8 @@ def sample_rows(config, rows, length):
     return tuple(column.astype(np.int32) for column in (ids, mask, segments))
 
 
-def check_same(path, network, config, length, tolerance, device):
-    """Compare the exported file with `network` on sample rows.
+def check_same(path, network, config, length, tolerance):
+    """Compare the exported file with `network` on sample rows, in the batches the file takes: ranges of activations are a batch's own.
 
     Args:
         tolerance (float): largest root mean square difference of the logits, as a share of their standard deviation.
@@ -51,14 +55,18 @@ def check_same(path, network, config, length, tolerance, device):
     Raises:
         UserError: they differ by more.
     """
-    model = open_exported(path, device)
-    columns = sample_rows(config, SAMPLE_ROWS, min(length, 64))
-    expected = Logits(network)(*(ms.Tensor(column) for column in columns)).asnumpy()
-    found = model(*columns)
+    model = open_exported(path)
+    batch_size = model.batch_size or SAMPLE_ROWS
+    rows = batch_size * -(-SAMPLE_ROWS // (4 * batch_size))
+    columns = sample_rows(config, rows, model.length or min(length, 64))
+    logits = Logits(network)
+    batches = [[column[start:start + batch_size] for column in columns] for start in range(0, rows, batch_size)]
+    expected = np.concatenate([logits(*map(ms.Tensor, batch)).asnumpy() for batch in batches])
+    found = np.concatenate([model(*batch) for batch in batches])
     difference = float(np.sqrt(np.mean((found - expected) ** 2)) / max(float(expected.std()), 1e-6))
     if not difference <= tolerance:  # a NaN fails too
-        raise UserError(f"the exported file differs from the network: by {difference:.3g} of the logits' spread on {SAMPLE_ROWS} sample "
-                        f"rows, where {tolerance} is the most; it was removed")
+        raise UserError(f"the exported file differs from the network: by {difference:.3g} of the logits' spread on {rows} sample rows, "
+                        f"where {tolerance} is the most; it was removed")
     return difference
 
 
@@ -71,27 +79,43 @@ def write_onnx(path, network, config, description, kind):
 
 
 def write_mindir(path, network, description, batch_size, length, file_format):
-    """Write the MINDIR (or AIR) file and its description."""
+    """Write the MINDIR (or AIR) file: weights as the network computes with them, so that no call quantizes them anew."""
+    settings = network.quantization and replace(network.quantization, embedding_bits=32, weight_bits=32)
+    fixed = BertForSequence(network.config, network.num_labels, network.compute_type, settings)
+    known = dict(fixed.parameters_and_names())
+    checkpoints.assign(fixed, {name: value for name, value in computed_weights(network).items() if name in known}, path)
+    use_rounding_operator(fixed)
+    fixed.set_train(False)
     column = ms.Tensor(np.zeros((batch_size, length), np.int32))
-    stem = os.path.splitext(path)[0]
-    ms.export(Logits(network), column, column, column, file_name=stem, file_format=file_format)
+    ms.export(Logits(fixed), column, column, column, file_name=os.path.splitext(path)[0], file_format=file_format)
     write_json(path + ".json", {**description, "batch_size": batch_size, "seq_length": length})
 
 
-def tolerance_of(kind, quantized):
+def tolerance_of(settings, kind, quantized):
     """What `check_same` allows. Rounding to 8 bits carries the last float bit of one layer through all later ones, and the 2-bit
-    kernel quantizes its input by blocks."""
-    return 0.5 if kind == "2bit" else 0.25 if quantized else 1e-3
+    kernel rounds its input by blocks."""
+    if settings.file_format != "ONNX":
+        return 1e-2 if quantized else 1e-3
+    return 0.2 if kind == "2bit" else 0.1 if quantized else 1e-3
 
 
-def choose_weights(settings, checkpoint, quantization):
+def choose_weights(settings, network, source):
     """The kind of ONNX weights to write."""
-    quantized = bool(checkpoint.config.get("quantization"))
+    has_codes = integer_codes(computed_weights(network)["bert.encoder.layers.0.attention.query.weight"]) is not None
+    follows = is_quantized(network) and network.quantization.activation_quantizer != "minmax" and \
+        network.quantization.activation_granularity != "row" and network.quantization.activation_bits < 32
     if settings.onnx_weights == "auto":
-        return "int8" if quantized and quantization.activation_bits < 32 else "float"
-    if settings.onnx_weights != "float" and not quantized:
-        raise UserError(f"onnx_weights: {checkpoint.source} is not quantized: train it with python train.py, or use --onnx_weights float")
+        return "int8" if has_codes and follows and not network.config.use_relative_positions else "float"
+    if settings.onnx_weights != "float" and not has_codes:
+        raise UserError(f"onnx_weights: {source} is not quantized, or by min-max: train it with python train.py, or use --onnx_weights "
+                        f"float")
     return settings.onnx_weights
+
+
+def is_quantized(network):
+    """Whether anything in the network is."""
+    settings = network.quantization
+    return settings is not None and min(settings.embedding_bits, settings.weight_bits, settings.activation_bits) < 32
 
 
 def target_path(settings, folder):
@@ -100,8 +124,16 @@ def target_path(settings, folder):
     return path if path.endswith(ending) else path + ending
 
 
+def check_vocabulary(path, checkpoint):
+    """Refuse a folder whose vocab.txt belongs to another model: predict.py looks for the vocabulary beside the file."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(path)), checkpoints.VOCABULARY_FILE)
+    if checkpoint.vocabulary is not None and os.path.exists(beside) and \
+            vocabulary_hash(read_vocabulary(beside)) != vocabulary_hash(checkpoint.vocabulary):
+        raise UserError(f"file_name: {beside} is another model's vocabulary and would be lost; name a file in another folder")
+
+
 def write_vocabulary(path, checkpoint):
-    """Put vocab.txt beside the exported file, where predict.py looks for it."""
+    """Put vocab.txt beside the exported file."""
     if checkpoint.vocabulary is None:
         say(f"{checkpoint.source} has no vocab.txt: python predict.py will need --vocab_file")
         return
@@ -110,15 +142,27 @@ def write_vocabulary(path, checkpoint):
         file.writelines(token + "\n" for token in checkpoint.vocabulary)
 
 
-def export_huggingface(settings, checkpoint, task, path):
-    """Write a Hugging Face folder."""
-    if checkpoint.config.get("quantization"):
+def export_huggingface(network, checkpoint, task, path):
+    """Write a Hugging Face folder, read it again and compare."""
+    if is_quantized(network):
         raise UserError(f"file_format: {checkpoint.source} is quantized, and Hugging Face's BERT cannot quantize its activations; export "
                         f"ONNX or MINDIR")
+    check_replaceable(path, "file_name", r"model\.safetensors|config\.json|vocab\.txt|tokenizer_config\.json")
     with replacing_folder(path) as temporary:
         for notice in checkpoints.write_huggingface(temporary, checkpoint):
             say(notice)
+        again = checkpoints.read_any(temporary).checkpoint.weights
+        if any(not np.array_equal(value, again.get(name)) for name, value in checkpoint.weights.items()):
+            raise UserError("the exported folder does not give the same weights back; it was removed")
     print(f"done: {path} is a Hugging Face folder of a {task.name} model; load it with transformers' from_pretrained", flush=True)
+
+
+def check_task(task, checkpoint):
+    """Refuse a checkpoint whose outputs are not the task's."""
+    regression = checkpoint.config.get("problem_type") == "regression"
+    if regression != (task.head == "regression") and task.name != "custom" or task.labels and checkpoint.num_labels != len(task.labels):
+        raise UserError(f"task_name: {checkpoint.source} has {checkpoint.num_labels} output(s) "
+                        f"({checkpoint.config.get('problem_type')}), which are not those of {task.name}")
 
 
 @command
@@ -135,34 +179,42 @@ def main():
     if own and get_task(own) != task:
         raise UserError(f"task_name: {checkpoint.source} was trained on {own}, not {task.name}")
     path = target_path(settings, task.folder)
-    if settings.file_format == "SAFETENSORS":
-        export_huggingface(settings, checkpoint, task, path)
-        return
     config = without_dropout(bert_config(checkpoint))
-    network = task_network(checkpoint, config, compute_type(settings.compute_type, device))
+    # An ONNX graph computes in float32 and is compared with a network that does.
+    kind = ms.float32 if settings.file_format == "ONNX" else compute_type(settings.compute_type, device)
+    network = task_network(checkpoint, config, kind)
     network.set_train(False)
-    quantization = quant_config(checkpoint)
+    check_task(task, checkpoint)
+    if settings.file_format == "SAFETENSORS":
+        export_huggingface(network, checkpoint, task, path)
+        return
     length = settings.seq_length or min(task.max_seq_length, config.max_position_embeddings)
-    kind = choose_weights(settings, checkpoint, quantization) if settings.file_format == "ONNX" else "float"
-    description = {**checkpoint.config, "num_labels": network.num_labels}
+    if not config.use_relative_positions and length > config.max_position_embeddings:
+        raise UserError(f"seq_length: {length} is more than the {config.max_position_embeddings} positions (max_position_embeddings) of "
+                        f"{checkpoint.source}")
+    weights = choose_weights(settings, network, checkpoint.source) if settings.file_format == "ONNX" else "float"
+    description = {**checkpoint.config, "task_name": task.name, "num_labels": network.num_labels}
+    check_vocabulary(path, checkpoint)
     make_folder(os.path.dirname(os.path.abspath(path)))
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(replacing(path))
         if settings.file_format == "ONNX":
-            write_onnx(temporary, network, config, description, kind)
+            write_onnx(temporary, network, config, description, weights)
         else:
             stack.callback(lambda: os.path.exists(temporary + ".json") and os.remove(temporary + ".json"))
             write_mindir(temporary, network, description, settings.batch_size, length, settings.file_format)
         if settings.file_format != "AIR":
-            difference = check_same(temporary, network, config, length, tolerance_of(kind, bool(quantization)), device)
+            difference = check_same(temporary, network, config, length, tolerance_of(settings, weights, is_quantized(network)))
             say(f"checked: the file's logits differ from the network's by {difference:.2g} of their spread")
         if settings.file_format != "ONNX":
+            if os.path.isdir(path):
+                raise UserError(f"file_name: {path} is a folder")
             os.replace(temporary + ".json", path + ".json")
     write_vocabulary(path, checkpoint)
-    full = 4 * sum(parameter.size for _, parameter in network.parameters_and_names())
-    size = os.path.getsize(path)
-    print(f"done: {path}, {size:,} bytes ({full / size:.1f} times smaller than float32 weights); evaluate it with: python "
-          f"run_eval_onnx.py --model_file {path} --task_name {task.name} --data_dir DATA_DIR", flush=True)
+    full, size = 4 * parameter_count(network), os.path.getsize(path)
+    following = "" if settings.file_format == "AIR" else (f"; evaluate it with: python run_eval_onnx.py --model_file {path} --task_name "
+                                                          f"{task.name} --data_dir DATA_DIR")
+    print(f"done: {path}, {size:,} bytes ({full / size:.1f} times smaller than float32 weights){following}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ import numpy as np
 from tqdm import tqdm
 
 from src.config import InferConfig, read_settings, required
-from src.deploy.bin_files import read_info, read_inputs, write_results
+from src.deploy.bin_files import OWN_RESULTS, check_model, read_info, read_inputs, write_results
 from src.deploy.sessions import MindirModel
 from src.errors import command
-from src.files import replacing_folder
+from src.files import check_replaceable, replacing_folder
 
 
 @command
@@ -19,8 +19,11 @@ def main():
     """Settings, model, rows, result files."""
     settings = read_settings(InferConfig)
     required(settings, "model_file")
-    rows = int(read_info(settings.input_dir)["rows"])
+    info = read_info(settings.input_dir)
+    rows = info["rows"]
+    check_replaceable(settings.output_dir, "output_dir", OWN_RESULTS)
     model = MindirModel(settings.model_file, settings.device_target, settings.device_id)
+    check_model(info, model.metadata, settings.input_dir, settings.model_file)
     model(*read_inputs(settings.input_dir, 0, 1))  # loads and compiles, unclocked
     seconds = []
     with replacing_folder(settings.output_dir) as folder:

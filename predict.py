@@ -49,6 +49,8 @@ def find_vocabulary(settings, checkpoint):
     known = checkpoint.config.get("vocab_sha256")
     if known and known != vocabulary_hash(vocabulary):
         raise UserError(f"vocab_file: {path} is not the vocabulary the model was trained with (their hashes differ)")
+    if len(vocabulary) > checkpoint.config["vocab_size"]:
+        raise UserError(f"vocab_file: {path} has {len(vocabulary)} tokens, more than the {checkpoint.config['vocab_size']} the model knows")
     return vocabulary
 
 
@@ -58,13 +60,15 @@ def read_texts(settings):
     Raises:
         UserError: no text, an empty one, or a file that cannot be read.
     """
-    if settings.text and settings.file:
+    if settings.text is not None and settings.file:
         raise UserError("text, file: give only one of them")
-    if settings.text:
-        return [_checked(settings.text, settings.text_pair or None, "text")]
-    if settings.text_pair:
+    if settings.text is not None:
+        return [_checked(settings.text, settings.text_pair, "text")]
+    if settings.text_pair is not None:
         raise UserError("text_pair: needs a text before it: give --text")
     where = settings.file or "standard input"
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
     try:
         with open(settings.file, encoding="utf-8") if settings.file else sys.stdin as file:
             lines = [line.rstrip("\r\n") for line in file]
@@ -76,6 +80,10 @@ def read_texts(settings):
 
 
 def _checked(text, pair, where):
+    try:
+        (text + (pair or "")).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where} is not UTF-8 text") from error
     if not text.strip() or pair is not None and not pair.strip():
         raise UserError(f"{where} is empty; every text needs at least one word")
     return text, pair
@@ -83,7 +91,8 @@ def _checked(text, pair, where):
 
 def encode(tokenizer, texts, longest, fixed):
     """Padded int32 columns of some texts, and how many had to be cut. `fixed`: pad to `longest` whatever the texts need."""
-    ids, segments, lengths, cut = tokenizer.encode_flat([text for text, _ in texts], [pair for _, pair in texts], longest)
+    pairs = [pair for _, pair in texts]
+    ids, segments, lengths, cut = tokenizer.encode_flat([text for text, _ in texts], pairs if any(pairs) else None, longest)
     width = longest if fixed else int(lengths.max())
     mask = np.arange(width) < lengths[:, None]
     columns = [np.zeros(mask.shape, np.int32) for _ in range(2)]
@@ -104,6 +113,8 @@ def answers(logits, checkpoint):
 @command
 def main():
     """Settings, model, texts, answers."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8")
     settings = read_settings(PredictConfig)
     required(settings, "model")
     run, checkpoint, fixed_length = open_model(settings.model)
@@ -116,6 +127,8 @@ def main():
         part = texts[start:start + settings.batch_size]
         columns, cut = encode(tokenizer, part, longest, fixed_length is not None)
         cut_texts += cut
+        if checkpoint.config["type_vocab_size"] == 1:
+            columns[2][:] = 0
         for (label, probability), (text, pair) in zip(answers(run(*columns), checkpoint), part):
             print("\t".join([label, *([f"{probability:.4f}"] if probability is not None else []), text, *([pair] if pair else [])]))
     if cut_texts:

@@ -5,9 +5,9 @@
 from src.config import PreprocessConfig, read_settings, required
 from src.data.dataset import Batches
 from src.data.task_data import load_task_data
-from src.deploy.bin_files import write_inputs
+from src.deploy.bin_files import OWN_INPUTS, write_inputs
 from src.errors import UserError, command
-from src.files import replacing_folder
+from src.files import check_replaceable, replacing_folder
 from src.tasks import get_task, task_folder
 
 
@@ -25,9 +25,11 @@ def main():
         raise UserError(f"seq_length: the {split} records hold a row of {longest} tokens, more than {length}; export the model with "
                         f"--seq_length {longest}, or prepare the data with --max_seq_length {length}")
     rows = Batches(examples, 1).pad(range(len(examples)), length)
+    check_replaceable(settings.output_dir, "output_dir", OWN_INPUTS)
     with replacing_folder(settings.output_dir) as folder:
-        write_inputs(folder, rows, examples.labels, {"task_name": task.name, "split": split, "regression": data.regression,
-                                                     "num_labels": data.num_labels})
+        write_inputs(folder, rows, examples.labels, {
+            "task_name": task.name, "split": split, "regression": data.regression, "num_labels": data.num_labels,
+            "labels": list(data.labels), "vocab_sha256": data.info.vocab_sha256 if data.info else None})
     print(f"done: {len(examples)} rows of {length} tokens in {settings.output_dir}; next: python infer_mindir.py --model_file MINDIR_FILE "
           f"--input_dir {settings.output_dir}", flush=True)
 

@@ -6,6 +6,7 @@
 MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold them under the task's lower-case name.
 --do_train false quantizes the student as it is, without any training.
 """
+import contextlib
 import os
 import shutil
 from dataclasses import replace
@@ -38,8 +39,8 @@ def build_student(settings, session, task, kind):
     network = BertForSequence(config, session.data.num_labels, kind, settings.quant_cfg)
     known = dict(network.parameters_and_names())
     weights = {name: value for name, value in checkpoint.weights.items() if name in known or not name.endswith(QUANTIZER_STATE)}
-    checkpoints.assign(network, weights, path, allow_missing=("classifier.",), allow_missing_endings=QUANTIZER_STATE,
-                       allow_unexpected=("fit_dense.",))
+    checkpoints.assign(network, weights, path, allow_missing=("classifier.",) if settings.do_train else (),
+                       allow_missing_endings=QUANTIZER_STATE, allow_unexpected=("fit_dense.",))
     return checkpoint, network
 
 
@@ -95,7 +96,8 @@ def main():
     required(settings, "task_name", "student_model_dir", "data_dir")
     task = get_task(settings.task_name)
     data_dir = task_folder(settings.data_dir, task)
-    settings = replace(settings, train_data_dir=data_dir, eval_data_dir=data_dir, output_dir=settings.output_dir or "output/ternary",
+    output_dir = settings.output_dir or ("output/ternary" if settings.do_train else "output/ternary-untrained")
+    settings = replace(settings, train_data_dir=data_dir, eval_data_dir=data_dir, output_dir=output_dir,
                        eval_cfg=replace(settings.eval_cfg, batch_size=settings.eval_batch_size, eval_step=settings.eval_ckpt_step),
                        train_cfg=replace(settings.train_cfg, batch_size=settings.train_batch_size),
                        quant_cfg=settings.quant_cfg if settings.do_quant else QuantConfig())
@@ -139,7 +141,9 @@ def main():
             network = task_network(load_model(folder), without_dropout(student.config), kind)
             models["packed model"] = {**session.evaluator(network)(), "parameters": parameter_count(student)}
     if not settings.save_fp_model:
-        shutil.rmtree(session.run.join("latent"))
+        shutil.rmtree(latent)
+        with contextlib.suppress(OSError):  # another task's weights may lie there
+            os.rmdir(session.run.join("latent"))
     session.finish(models, f"done: evaluate it with: python eval.py --task_name {task.name} --model_dir "
                            f"{folder if settings.save_quantized_model else latent} --data_dir {data_dir}")
 

@@ -399,6 +399,8 @@ class FinetuneConfig(RunConfig):
 @dataclass(frozen=True)
 class TernaryConfig(RunConfig):
     """Train a quantized BERT with distillation from its full-precision teacher (TernaryBERT, arXiv 2009.12812; Q8BERT, 1910.06188)."""
+    do_train: bool = True
+    """Train; false quantizes the student as it is."""
     epoch_size: PositiveInt = 3
     """Epochs."""
     teacher_model_dir: str = ""
@@ -577,9 +579,9 @@ class PredictConfig:
     """YAML file with settings that differ from these defaults."""
     model: str = ""
     """An .onnx or .mindir file, a .ckpt file, or a model's folder, packed ones included."""
-    text: str = ""
+    text: Optional[str] = None
     """The text. Without it, and without file, lines of standard input are labelled."""
-    text_pair: str = ""
+    text_pair: Optional[str] = None
     """Its second text, for tasks on pairs."""
     file: str = ""
     """A file with one text a line; a tab separates the two texts of a pair."""

@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 
@@ -51,6 +52,21 @@ def replacing_folder(path):
             os.rename(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_replaceable(path, key, own):
+    """Raise a `UserError` where the folder `path` holds anything but files whose names match the pattern `own`.
+
+    Args:
+        path (str): a folder about to be replaced. key (str): the setting that named it. own (str): regular expression.
+    """
+    if os.path.isdir(path):
+        foreign = sorted(name for name in os.listdir(path) if not re.fullmatch(own, name))
+        if foreign:
+            raise UserError(f"{key}: {path} holds {foreign[0]}, which this program does not write, and would be replaced; name another "
+                            f"folder")
+    elif os.path.exists(path):
+        raise UserError(f"{key}: {path} is a file, not a folder")
 
 
 def make_folder(path):

@@ -116,6 +116,11 @@ def test_mindir_through_the_ascend_310_chain(task, tmp_path, capsys):
     chain = ("--task_name", "SST-2", "--input_dir", files, "--result_dir", results)
     out = run(postprocess, capsys, *chain)
     assert accuracy(out) == pytest.approx(expected, abs=1e-6) and out.strip().endswith("21 rows")
+    description = json.loads((tmp_path / "m.mindir.json").read_text())
+    (tmp_path / "m.mindir.json").write_text(json.dumps({**description, "vocab_sha256": "0" * 64}))
+    inference = ("--model_file", model, "--input_dir", files, "--output_dir", results)
+    says(refused_by(infer_mindir, capsys, *inference), "vocabulary")
+    says(refused_by(infer_mindir, capsys, *inference, "--device_target", "Ascend"), "Ascend", "CPU")
     with open(results / "row_0000003.bin", "ab") as file:
         file.write(b"1234")
     says(refused_by(postprocess, capsys, *chain), "row_0000003.bin", "3 values", "not 2")
@@ -124,6 +129,23 @@ def test_mindir_through_the_ascend_310_chain(task, tmp_path, capsys):
     says(refused_by(preprocess, capsys, "--task_name", "SST-2", "--data_dir", task[0], "--seq_length", "8", "--output_dir", files),
          "12 tokens", "--seq_length 12")
     says(refused_by(postprocess, capsys, "--task_name", "MRPC", "--input_dir", files), "SST-2", "MRPC")
+
+
+def test_mindir_of_a_ternary_model_holds_its_weights_as_computed(task, tmp_path, capsys):
+    out = run(export, capsys, "--ckpt_file", task[2], "--file_name", tmp_path / "q", "--file_format", "MINDIR", "--batch_size", "4",
+              "--seq_length", "14")
+    assert float(re.search(r"differ from the network's by (\S+)", out).group(1)) < 1e-2
+    assert b"HShrink" not in (tmp_path / "q.mindir").read_bytes()
+
+
+def test_nothing_of_others_is_replaced(task, tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("precious")
+    (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in VOCABULARY[:5] + VOCABULARY[:4:-1]))
+    says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path, "--file_format", "SAFETENSORS"), "thesis.txt")
+    says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", task[1], "--file_format", "SAFETENSORS"), "eval_model.ckpt")
+    says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m"), "vocab.txt", "another model's")
+    says(refused_by(preprocess, capsys, *on_records(task), "--output_dir", tmp_path), "thesis.txt")
+    assert sorted(os.listdir(tmp_path)) == ["thesis.txt", "vocab.txt"] and (tmp_path / "thesis.txt").read_text() == "precious"
 
 
 def test_safetensors_is_a_hugging_face_folder(task, tmp_path, capsys):
@@ -150,6 +172,7 @@ def test_a_file_that_differs_is_removed(task, tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("changes, words", [
     (("--file_format", "AIR"), ("AIR", "Ascend", "CPU")), (("--task_name", "MRPC"), ("SST-2", "MRPC")),
+    (("--file_format", "MINDIR", "--seq_length", "64"), ("seq_length", "32 positions")),
     (("--onnx_weights", "int8"), ("not quantized", "train.py")), (("--ckpt_file", "nowhere"), ("nowhere",))])
 def test_exports_that_cannot_be_are_one_line(task, tmp_path, capsys, changes, words):
     says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m", *changes), *words)
@@ -161,7 +184,8 @@ def test_models_and_texts_that_cannot_be_read_are_one_line(task, tmp_path, capsy
     (tmp_path / "empty.txt").write_text("word1\n\nword2\n")
     for arguments, words in (((tmp_path / "broken.onnx", "--text", "a"), ("broken.onnx", "cannot load")),
                              ((tmp_path / "none.onnx", "--text", "a"), ("none.onnx does not exist",)),
-                             ((task[1], "--text", "  "), ("empty",)), ((task[1], "--text_pair", "b"), ("text_pair",)),
+                             ((task[1], "--text", "  "), ("empty",)), ((task[1], "--text", ""), ("empty",)),
+                             ((task[1], "--text_pair", "b"), ("text_pair",)),
                              ((task[1], "--file", tmp_path / "empty.txt"), ("line 2", "empty")),
                              ((task[1], "--text", "a", "--vocab_file", tmp_path / "v.txt"), ("v.txt",))):
         says(refused_by(predict, capsys, "--model", *arguments), *words)
@@ -178,6 +202,18 @@ def test_a_runtime_too_old_is_told_which_one_it_needs(task, tmp_path, capsys, mo
     onnx.save(model, tmp_path / "m.onnx")
     monkeypatch.setattr(onnxruntime, "__version__", "1.19.2")
     says(refused_by(predict, capsys, "--model", tmp_path / "m.onnx", "--text", "a"), "needs ONNX Runtime 1.31", "pip install")
+
+
+def test_an_onnx_file_of_others_is_refused(task, tmp_path, capsys):
+    import onnx
+    run(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m")
+    model = onnx.load(tmp_path / "m.onnx")
+    del model.metadata_props[:]
+    model.metadata_props.add(key="onnx.infer", value="not JSON")
+    onnx.save(model, tmp_path / "m.onnx")
+    says(refused_by(predict, capsys, "--model", tmp_path / "m.onnx", "--text", "a"), "does not say its vocab_size")
+    says(refused_by(run_eval_onnx, capsys, "--model_file", tmp_path / "m.onnx", "--device_target", "Ascend", *on_records(task)),
+         "CPU or GPU")
 
 
 def test_hub_networks(task):

@@ -8,6 +8,8 @@ from src.errors import UserError
 from src.files import make_folder, read_json, write_json
 
 _INFO = "rows.json"
+OWN_INPUTS, OWN_RESULTS = r"rows\.json|labels\.npy|\d\d_\w+", r"row_\d+\.bin"
+"""What the names of the files and folders written here look like."""
 
 
 def _row(index):
@@ -36,8 +38,26 @@ def write_inputs(folder, columns, labels, description):
 
 
 def read_info(folder):
-    """What `write_inputs` noted: rows, seq_length, task_name, regression, num_labels."""
-    return read_json(os.path.join(folder, _INFO), "the description preprocess.py writes")
+    """What `write_inputs` noted: rows, seq_length, task_name, regression, num_labels, labels, vocab_sha256."""
+    info = read_json(os.path.join(folder, _INFO), "the description preprocess.py writes")
+    absent = [name for name in ("rows", "seq_length", "task_name", "regression", "num_labels") if name not in info]
+    if absent:
+        raise UserError(f"{os.path.join(folder, _INFO)} lacks {', '.join(absent)}; run preprocess.py again")
+    return info
+
+
+def check_model(info, metadata, folder, path):
+    """Raise a `UserError` where a model was not made for these rows: other outputs, labels or vocabulary."""
+    theirs = [name for _, name in sorted(metadata["id2label"].items(), key=lambda item: int(item[0]))] if "id2label" in metadata else []
+    same = {"num_labels": info["num_labels"] == metadata["num_labels"],
+            "kind of task": info["regression"] == (metadata["problem_type"] == "regression"),
+            "vocabulary": None in (info.get("vocab_sha256"), metadata.get("vocab_sha256"))
+            or info["vocab_sha256"] == metadata["vocab_sha256"],
+            "labels": not info.get("labels") or theirs[:1] == ["LABEL_0"] or [name.casefold() for name in theirs] ==
+            [name.casefold() for name in info["labels"]]}
+    wrong = [what for what, equal in same.items() if not equal]
+    if wrong:
+        raise UserError(f"{path} was not made for the rows in {folder}: they differ in {', '.join(wrong)}")
 
 
 def read_labels(folder, rows):
@@ -45,7 +65,7 @@ def read_labels(folder, rows):
     path = os.path.join(folder, "labels.npy")
     try:
         labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} cannot be read: {error}; run preprocess.py again") from error
     if labels.shape != (rows,):
         raise UserError(f"{path} holds {labels.shape} labels, not {rows}; run preprocess.py again")

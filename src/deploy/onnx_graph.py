@@ -22,8 +22,8 @@ KINDS = ("float", "int8", "2bit")
 OLDEST_RUNTIME = {"float": "1.20", "int8": "1.20", "2bit": "1.31"}
 """The oldest ONNX Runtime that has a kind's operators with these settings."""
 _MASKED = -10000.0
-_NEEDS_CODES = ("an ONNX graph of {kind} weights needs quantized ones, but {name} is not: train it with python train.py, or export with "
-                "--onnx_weights float")
+_NEEDS_CODES = ("an ONNX graph of {kind} weights needs quantized ones, but {name} has no integer codes: it is not quantized, or by "
+                "min-max; train it with python train.py, or export with --onnx_weights float")
 
 
 class Activation(NamedTuple):
@@ -213,14 +213,18 @@ class BertGraph:
         codes = (codes + 2) & 3  # the kernel's default zero point is 2; the filling meets no input
         packed = (codes.reshape(outer, blocks, block // 4, 4) << np.array([0, 2, 4, 6], np.uint8)).sum(axis=-1, dtype=np.uint8)
         steps = np.repeat(layer.steps.astype(np.float32), blocks)
-        # The kernel quantizes its input by blocks itself; what remains to do is the clip the network was trained with.
+        # The kernel rounds its input to 8 bits by blocks itself, where training rounds activations at all (accuracy_level 4).
+        level = {"accuracy_level": 4} if self.quantization else {}
         return self.graph.node("MatMulNBits", self._within_range(x, place), self.graph.constant(packed, label + ".codes"),
                                self.graph.constant(steps, label + ".steps"), "", "", self.graph.constant(layer.bias, label + ".bias"),
-                               name=label, domain=MICROSOFT, K=inner, N=outer, bits=2, block_size=block, accuracy_level=4)
+                               name=label, domain=MICROSOFT, K=inner, N=outer, bits=2, block_size=block, **level)
 
     def _within_range(self, x, place):
+        """x as a kernel that rounds to 8 bits itself needs it: clipped as in training, or rounded to fewer bits."""
         if self.quantization is None:
             return x
+        if self.quantization.activation_bits < 8:
+            return self.fake_quantized(x, place)
         if self.quantization.activation_quantizer == "ema":
             return self._clipped(x, float(self.weights[f"{place}.quantizer.threshold"].reshape(())))
         return self._clipped(x, self._clip_value(None))
@@ -283,7 +287,8 @@ class BertGraph:
         """A quantized (or float) operand of an attention product, split into heads."""
         if self.quantization is None:
             return self._heads(x, order)
-        value = self.quantize(x, place, signed=signed)
+        # ONNX Runtime rearranges float graphs around the rounding and expects one type of codes there.
+        value = self.quantize(x, place, signed=signed and self.kind != "float")
         if self.kind == "float":
             return self._heads(self._dequantized(value), order)
         return value._replace(codes=self._heads(value.codes, order))

@@ -1,4 +1,5 @@
 """Exported models as functions of NumPy arrays: ONNX in ONNX Runtime, MINDIR in MindSpore Lite or MindSpore."""
+import contextlib
 import json
 import os
 
@@ -8,6 +9,15 @@ from src.errors import UserError
 
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 """Every exported model's inputs, in order."""
+
+
+_DESCRIBED = ("vocab_size", "num_labels", "problem_type", "use_relative_positions", "max_position_embeddings", "type_vocab_size")
+
+
+def _check_described(metadata, path):
+    absent = [name for name in _DESCRIBED if name not in metadata]
+    if absent:
+        raise UserError(f"{path} does not say its {', '.join(absent)}: export.py did not write it")
 
 
 def _version(text):
@@ -31,7 +41,9 @@ class OnnxModel:
         import onnxruntime as ort
         if not os.path.isfile(path):
             raise UserError(f"{path} does not exist")
-        provider = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}[device]
+        provider = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}.get(device)
+        if provider is None:
+            raise UserError(f"device_target: an ONNX file runs on CPU or GPU, not on {device}; export MINDIR for it")
         if provider not in ort.get_available_providers():
             raise UserError(f"device_target: this ONNX Runtime {ort.__version__} cannot use a {device}; install onnxruntime-gpu or use "
                             f"--device_target CPU")
@@ -43,10 +55,17 @@ class OnnxModel:
         except Exception as error:  # ONNX Runtime's own exceptions share no base class
             why = _advice(path, str(error), ort.__version__)
             raise UserError(f"{path}: ONNX Runtime {ort.__version__} cannot load it: {why}") from error
+        if self._session.get_providers()[0] != provider:
+            raise UserError(f"device_target: ONNX Runtime {ort.__version__} fell back from {device} to the CPU (its CUDA libraries are "
+                            f"missing or of another version); mend that, or use --device_target CPU")
         if [item.name for item in self._session.get_inputs()] != list(INPUTS) or self._session.get_outputs()[0].name != "logits":
             raise UserError(f"{path} does not take {', '.join(INPUTS)} and give logits: export.py did not write it")
         properties = self._session.get_modelmeta().custom_metadata_map
-        self.metadata = {key: json.loads(value) for key, value in properties.items()}
+        self.metadata = {}
+        for key, value in properties.items():
+            with contextlib.suppress(ValueError):  # other tools' notes need not be JSON
+                self.metadata[key] = json.loads(value)
+        _check_described(self.metadata, path)
         self.batch_size = self.length = None  # any
 
     def __call__(self, *columns):
@@ -89,7 +108,8 @@ class MindirModel:
             self.batch_size, self.length = int(self.metadata["batch_size"]), int(self.metadata["seq_length"])
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{description} is not the description export.py wrote: {error}") from error
-        self._run = _lite_runner(path, device, device_id) or _mindspore_runner(path)
+        _check_described(self.metadata, description)
+        self._run = _lite_runner(path, device, device_id) or _mindspore_runner(path, device, device_id)
 
     def __call__(self, *columns):
         """float32 (B, C) logits of int32 (B, S) input_ids, input_mask, segment_ids with S up to the model's own length."""
@@ -104,9 +124,14 @@ class MindirModel:
         return np.concatenate(parts)[:rows]
 
 
-def _mindspore_runner(path):
+def _mindspore_runner(path, device, device_id):
     """The graph in MindSpore."""
     import mindspore as ms
+    if device != "CPU":
+        if not ms.hal.is_available(device):
+            raise UserError(f"device_target: MindSpore {ms.__version__} has no {device} here, and MindSpore Lite is not installed; use "
+                            f"--device_target CPU")
+        ms.set_device(device, device_id)
     try:
         network = ms.nn.GraphCell(ms.load(path))
     except (RuntimeError, ValueError) as error:
@@ -128,8 +153,12 @@ def _lite_runner(path, device, device_id):
     context.target = [device.lower()]
     if device == "Ascend":
         context.ascend.device_id = device_id
+        context.ascend.precision_mode = "enforce_origin"  # float16 would lose the rounding to 8 bits
     model = lite.Model()
-    model.build_from_file(path, lite.ModelType.MINDIR, context)
+    try:
+        model.build_from_file(path, lite.ModelType.MINDIR, context)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"{path}: MindSpore Lite cannot load it on {device}: {str(error).strip().splitlines()[0]}") from error
 
     def run(*columns):
         inputs = model.get_inputs()

@@ -23,6 +23,7 @@ class BertForSequence(nn.Cell):
         super().__init__()
         self.config = config
         self.quantization = quantization
+        self.compute_type = compute_type
         self.num_labels = num_labels
         self.bert = Bert(config, compute_type, quantization)
         self.dropout = nn.Dropout(p=config.hidden_dropout_prob)

@@ -293,6 +293,13 @@ class MovingAverageRange(nn.Cell):
         return float(self.threshold.asnumpy()[0]) > 0
 
 
+def use_rounding_operator(network):
+    """Make every quantizer in `network` round by the operator, for a graph that will run elsewhere: `_Round`'s additions need float32."""
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, _Round):
+            cell.by_addition = False
+
+
 def build_quantizer(kind, bits, granularity="tensor", clip=0.0, decay=0.9999, start_step=0, bounds=None):
     """The quantizer cell for its settings, or None for 32 bits.
 
