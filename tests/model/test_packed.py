@@ -105,7 +105,7 @@ def change_format(arrays, metadata):
 
 
 @pytest.mark.parametrize("change,words", [(change_code, ("damaged", "checksum")), (change_shape, ("damaged", "checksum")),
-                                          (change_version, ("version 7", "reads version 1")), (change_format, ("not a packed model",))])
+                                          (change_version, ("version 7", "reads version 2")), (change_format, ("not a packed model",))])
 def test_changed_files_are_refused_by_name(tmp_path, change, words):
     save(tmp_path, network_of(W2A8))
     rewritten(tmp_path, change)
