@@ -3,11 +3,12 @@
     python convert_checkpoint.py --input bert-base-uncased/ --output teacher/ [--task_name SST-2] [--to huggingface]
 """
 import os
+import re
 
 from src import checkpoint as checkpoints
 from src.config import ConvertConfig, parse, required
 from src.errors import UserError, command
-from src.files import replacing_folder
+from src.files import check_replaceable, replacing_folder
 from src.tasks import REGRESSION, get_task
 
 _WRITERS = {"huggingface": checkpoints.write_huggingface, "tensorflow": checkpoints.write_tensorflow}
@@ -38,16 +39,10 @@ def main(arguments=None):
 
 def _check_output(source, output):
     """Refuse an output folder whose replacement would delete something that is not a checkpoint."""
-    if os.path.isfile(output):
-        raise UserError(f"output: {output} is a file; name a folder")
-    if not os.path.isdir(output):
-        return
     inside, outside = (os.path.realpath(path) for path in (source, output))
-    if inside == outside or inside.startswith(outside + os.sep):
+    if os.path.isdir(output) and (inside == outside or inside.startswith(outside + os.sep)):
         raise UserError(f"output: {output} is where the input lies; name another folder")
-    others = sorted(set(os.listdir(output)) - set(_OUR_FILES))
-    if others:
-        raise UserError(f"output: {output} would be replaced but holds other files ({others[0]}); name a new or empty folder")
+    check_replaceable(output, "output", "|".join(map(re.escape, _OUR_FILES)))
 
 
 def _report(read, checkpoint, notices):

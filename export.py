@@ -17,9 +17,8 @@ from src.deploy.sessions import open_exported
 from src.errors import UserError, command
 from src.files import check_replaceable, make_folder, replacing, replacing_folder, write_json
 from src.model.heads import BertForSequence, Logits
-from src.model.layers import quantized_weights
+from src.model.layers import computed_weights
 from src.model.loading import bert_config, load_model, parameter_count, task_network, without_dropout
-from src.quant.packing import integer_codes
 from src.quant.quantizers import use_rounding_operator
 from src.runtime import compute_type, say, set_up
 from src.tasks import get_task
@@ -27,13 +26,6 @@ from src.vocabulary import read_vocabulary, vocabulary_hash
 
 ENDINGS = {"ONNX": ".onnx", "MINDIR": ".mindir", "AIR": ".air", "SAFETENSORS": ""}
 SAMPLE_ROWS = 64
-
-
-def computed_weights(network):
-    """{our parameter name: float32 array} as the network computes with them: quantized weights fake-quantized."""
-    weights = {name: parameter.asnumpy() for name, parameter in network.parameters_and_names()}
-    weights.update({name: item.values() for name, item in quantized_weights(network).items()})
-    return weights
 
 
 def sample_rows(config, rows, length):
@@ -70,20 +62,20 @@ def check_same(path, network, config, length, tolerance):
     return difference
 
 
-def write_onnx(path, network, config, description, kind):
+def write_onnx(path, network, weights, description, kind):
     """Write the ONNX file."""
     import onnx
 
     from src.deploy.onnx_graph import build_model
-    onnx.save(build_model(computed_weights(network), config, network.num_labels, network.quantization, kind, description), path)
+    onnx.save(build_model(weights, network.config, network.num_labels, network.quantization, kind, description), path)
 
 
-def write_mindir(path, network, description, batch_size, length, file_format):
+def write_mindir(path, network, weights, description, batch_size, length, file_format):
     """Write the MINDIR (or AIR) file: weights as the network computes with them, so that no call quantizes them anew."""
     settings = network.quantization and replace(network.quantization, embedding_bits=32, weight_bits=32)
     fixed = BertForSequence(network.config, network.num_labels, network.compute_type, settings)
     known = dict(fixed.parameters_and_names())
-    checkpoints.assign(fixed, {name: value for name, value in computed_weights(network).items() if name in known}, path)
+    checkpoints.assign(fixed, {name: value for name, value in weights.items() if name in known}, path)
     use_rounding_operator(fixed)
     fixed.set_train(False)
     column = ms.Tensor(np.zeros((batch_size, length), np.int32))
@@ -99,16 +91,11 @@ def tolerance_of(settings, kind, quantized):
     return 0.2 if kind == "2bit" else 0.1 if quantized else 1e-3
 
 
-def choose_weights(settings, network, source):
-    """The kind of ONNX weights to write."""
-    has_codes = integer_codes(computed_weights(network)["bert.encoder.layers.0.attention.query.weight"]) is not None
-    follows = is_quantized(network) and network.quantization.activation_quantizer != "minmax" and \
-        network.quantization.activation_granularity != "row" and network.quantization.activation_bits < 32
+def choose_weights(settings, weights, network):
+    """The kind of ONNX weights to write; a UserError where the network cannot have the kind asked for."""
+    from src.deploy.onnx_graph import obstacle
     if settings.onnx_weights == "auto":
-        return "int8" if has_codes and follows and not network.config.use_relative_positions else "float"
-    if settings.onnx_weights != "float" and not has_codes:
-        raise UserError(f"onnx_weights: {source} is not quantized, or by min-max: train it with python train.py, or use --onnx_weights "
-                        f"float")
+        return "float" if obstacle(weights, network.config, network.quantization, "int8") else "int8"
     return settings.onnx_weights
 
 
@@ -137,9 +124,8 @@ def write_vocabulary(path, checkpoint):
     if checkpoint.vocabulary is None:
         say(f"{checkpoint.source} has no vocab.txt: python predict.py will need --vocab_file")
         return
-    with replacing(os.path.join(os.path.dirname(os.path.abspath(path)), checkpoints.VOCABULARY_FILE)) as temporary, \
-            open(temporary, "w", encoding="utf-8") as file:
-        file.writelines(token + "\n" for token in checkpoint.vocabulary)
+    with replacing(os.path.join(os.path.dirname(os.path.abspath(path)), checkpoints.VOCABULARY_FILE)) as temporary:
+        checkpoints.write_vocabulary(temporary, checkpoint.vocabulary)
 
 
 def export_huggingface(network, checkpoint, task, path):
@@ -181,8 +167,8 @@ def main():
     path = target_path(settings, task.folder)
     config = without_dropout(bert_config(checkpoint))
     # An ONNX graph computes in float32 and is compared with a network that does.
-    kind = ms.float32 if settings.file_format == "ONNX" else compute_type(settings.compute_type, device)
-    network = task_network(checkpoint, config, kind)
+    number_type = ms.float32 if settings.file_format == "ONNX" else compute_type(settings.compute_type, device)
+    network = task_network(checkpoint, config, number_type)
     network.set_train(False)
     check_task(task, checkpoint)
     if settings.file_format == "SAFETENSORS":
@@ -192,19 +178,20 @@ def main():
     if not config.use_relative_positions and length > config.max_position_embeddings:
         raise UserError(f"seq_length: {length} is more than the {config.max_position_embeddings} positions (max_position_embeddings) of "
                         f"{checkpoint.source}")
-    weights = choose_weights(settings, network, checkpoint.source) if settings.file_format == "ONNX" else "float"
+    weights = computed_weights(network)
+    kind = choose_weights(settings, weights, network) if settings.file_format == "ONNX" else ""
     description = {**checkpoint.config, "task_name": task.name, "num_labels": network.num_labels}
     check_vocabulary(path, checkpoint)
     make_folder(os.path.dirname(os.path.abspath(path)))
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(replacing(path))
         if settings.file_format == "ONNX":
-            write_onnx(temporary, network, config, description, weights)
+            write_onnx(temporary, network, weights, description, kind)
         else:
             stack.callback(lambda: os.path.exists(temporary + ".json") and os.remove(temporary + ".json"))
-            write_mindir(temporary, network, description, settings.batch_size, length, settings.file_format)
+            write_mindir(temporary, network, weights, description, settings.batch_size, length, settings.file_format)
         if settings.file_format != "AIR":
-            difference = check_same(temporary, network, config, length, tolerance_of(settings, weights, is_quantized(network)))
+            difference = check_same(temporary, network, config, length, tolerance_of(settings, kind, is_quantized(network)))
             say(f"checked: the file's logits differ from the network's by {difference:.2g} of their spread")
         if settings.file_format != "ONNX":
             if os.path.isdir(path):

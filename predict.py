@@ -14,27 +14,26 @@ import numpy as np
 
 from src import checkpoint as checkpoints
 from src.config import PredictConfig, read_settings, required
+from src.data.dataset import Batches
+from src.data.records import Examples, offsets_of
 from src.data.tokenization import Tokenizer
 from src.deploy.sessions import open_exported
 from src.errors import UserError, command
+from src.evaluate import predict
 from src.vocabulary import read_vocabulary, vocabulary_hash
 
 
 def open_model(path):
-    """(run, description, length): logits of NumPy columns, the content of config.json, and the rows' longest length or None."""
+    """(network or session, description, length): what `predict` runs, the content of config.json, the longest row or None."""
     if path.endswith((".onnx", ".mindir")):
         model = open_exported(path)
         return model, checkpoints.Checkpoint({}, model.metadata, None, path), model.length
-    import mindspore as ms
-
     from src.model.heads import Logits
     from src.model.loading import bert_config, load_model, task_network, without_dropout
-    ms.set_device("CPU")
-    ms.set_context(mode=ms.GRAPH_MODE)
+    from src.runtime import use_device
+    use_device("CPU")
     checkpoint = load_model(path)
-    network = Logits(task_network(checkpoint, without_dropout(bert_config(checkpoint))))
-    network.set_train(False)
-    return lambda *columns: network(*map(ms.Tensor, columns)).asnumpy(), checkpoint, None
+    return Logits(task_network(checkpoint, without_dropout(bert_config(checkpoint)))), checkpoint, None
 
 
 def find_vocabulary(settings, checkpoint):
@@ -89,15 +88,11 @@ def _checked(text, pair, where):
     return text, pair
 
 
-def encode(tokenizer, texts, longest, fixed):
-    """Padded int32 columns of some texts, and how many had to be cut. `fixed`: pad to `longest` whatever the texts need."""
+def encode(tokenizer, texts, longest, segment_types):
+    """The texts' `Examples`, cut to `longest` tokens, and how many had to be cut."""
     pairs = [pair for _, pair in texts]
     ids, segments, lengths, cut = tokenizer.encode_flat([text for text, _ in texts], pairs if any(pairs) else None, longest)
-    width = longest if fixed else int(lengths.max())
-    mask = np.arange(width) < lengths[:, None]
-    columns = [np.zeros(mask.shape, np.int32) for _ in range(2)]
-    columns[0][mask], columns[1][mask] = ids, segments
-    return (columns[0], mask.astype(np.int32), columns[1]), cut
+    return Examples(ids, segments if segment_types > 1 else np.zeros_like(segments), offsets_of(lengths), None), cut
 
 
 def answers(logits, checkpoint):
@@ -117,22 +112,17 @@ def main():
         sys.stdout.reconfigure(encoding="utf-8")
     settings = read_settings(PredictConfig)
     required(settings, "model")
-    run, checkpoint, fixed_length = open_model(settings.model)
+    model, checkpoint, fixed_length = open_model(settings.model)
     tokenizer = Tokenizer(find_vocabulary(settings, checkpoint), checkpoint.config.get("do_lower_case", True))
     texts = read_texts(settings)
     most = fixed_length or (512 if checkpoint.config["use_relative_positions"] else min(512, checkpoint.config["max_position_embeddings"]))
     longest = min(settings.max_seq_length or most, most)
-    cut_texts = 0
-    for start in range(0, len(texts), settings.batch_size):
-        part = texts[start:start + settings.batch_size]
-        columns, cut = encode(tokenizer, part, longest, fixed_length is not None)
-        cut_texts += cut
-        if checkpoint.config["type_vocab_size"] == 1:
-            columns[2][:] = 0
-        for (label, probability), (text, pair) in zip(answers(run(*columns), checkpoint), part):
-            print("\t".join([label, *([f"{probability:.4f}"] if probability is not None else []), text, *([pair] if pair else [])]))
-    if cut_texts:
-        print(f"{cut_texts} of {len(texts)} texts were longer than {longest} tokens and were cut", file=sys.stderr)
+    examples, cut = encode(tokenizer, texts, longest, checkpoint.config["type_vocab_size"])
+    logits = predict(model, Batches(examples, min(settings.batch_size, len(texts))), "predict").logits
+    for (label, probability), (text, pair) in zip(answers(logits, checkpoint), texts):
+        print("\t".join([label, *([f"{probability:.4f}"] if probability is not None else []), text, *([pair] if pair else [])]))
+    if cut:
+        print(f"{cut} of {len(texts)} texts were longer than {longest} tokens and were cut", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from src import checkpoint as checkpoints
 from src.config import NetConfig, QuantConfig, TernaryConfig, read_settings, required
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
+from src.model import loading
 from src.model.heads import BertForSequence
 from src.model.loading import QUANTIZER_STATE, bert_config, description, load_model, parameter_count, task_network, without_dropout
 from src.model.packed import PACKED_FILE, save_packed
-from src.quant.quantizers import MovingAverageRange
 from src.runtime import compute_type, say
 from src.tasks import get_task, task_folder
 from src.train.session import Session
@@ -82,13 +82,6 @@ def fit_student(settings, session, parts, batches, text, latent):
     return watcher.best if watcher else None
 
 
-def check_untrained(student):
-    """Refuse what only training can set."""
-    if any(isinstance(cell, MovingAverageRange) and not cell.calibrated() for _, cell in student.cells_and_names()):
-        raise UserError("quant_cfg.activation_quantizer: do_train is false, but only training calibrates the moving-average ranges of ema; "
-                        "use --quant_cfg.activation_quantizer symmetric or dynamic, or train")
-
-
 @command
 def main():
     """Settings, data, teacher, student, stage, packed model."""
@@ -119,8 +112,9 @@ def main():
     checkpoint, student = build_student(settings, session, task, kind)
     if teacher:
         check_shapes(student.config, teacher_config, terms)
-    if not settings.do_train:
-        check_untrained(student)
+    if not settings.do_train and loading.uncalibrated_ranges(student):
+        raise UserError("quant_cfg.activation_quantizer: do_train is false, but only training calibrates the moving-average ranges of ema; "
+                        "use --quant_cfg.activation_quantizer symmetric or dynamic, or train")
     session.run.start(settings)
     text = description(student.config, session.data.task.name, session.data.labels, session.data.regression, session.data.num_labels,
                        checkpoint.config.get("do_lower_case", True), settings.quant_cfg)

@@ -119,12 +119,10 @@ class Deployments:
         import onnx
 
         from src.deploy.onnx_graph import build_model
-        from src.model.layers import quantized_weights
-        weights = {name: parameter.asnumpy() for name, parameter in network.parameters_and_names()}
-        weights.update({name: item.values() for name, item in quantized_weights(network).items()})
+        from src.model.layers import computed_weights
         path = os.path.join(self.folder, f"{len(self.models)}.onnx")
-        onnx.save(build_model(weights, network.config, network.num_labels, network.quantization if activations else None, kind,
-                              description), path)
+        quantization = network.quantization if activations else None
+        onnx.save(build_model(computed_weights(network), network.config, network.num_labels, quantization, kind, description), path)
         self.open_onnx(title, path, trained)
         return path
 

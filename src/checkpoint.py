@@ -138,7 +138,7 @@ def save(folder, weights, config, vocabulary=None, name=WEIGHTS_FILE):
         if unchanged:
             return
         if vocabulary is not None:
-            _write_vocabulary(stack.enter_context(replacing(paths[VOCABULARY_FILE])), vocabulary)
+            write_vocabulary(stack.enter_context(replacing(paths[VOCABULARY_FILE])), vocabulary)
         write_json(stack.enter_context(replacing(paths[CONFIG_FILE])), config)
         for old in (WEIGHTS_FILE,) if vocabulary is not None else (WEIGHTS_FILE, VOCABULARY_FILE):
             if os.path.exists(paths[old]):
@@ -207,7 +207,7 @@ def _write_ckpt(path, weights):
                                for name, value in weights.items()], path)
 
 
-def _write_vocabulary(path, tokens):
+def write_vocabulary(path, tokens):
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(token + "\n" for token in tokens)
 
@@ -886,7 +886,7 @@ def write_huggingface(folder, checkpoint):
     save_file(weights, os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
     write_json(os.path.join(folder, CONFIG_FILE), config)
     if checkpoint.vocabulary is not None:
-        _write_vocabulary(os.path.join(folder, VOCABULARY_FILE), checkpoint.vocabulary)
+        write_vocabulary(os.path.join(folder, VOCABULARY_FILE), checkpoint.vocabulary)
         lower_case = checkpoint.config.get("do_lower_case", is_lower_case(checkpoint.vocabulary))
         write_json(os.path.join(folder, "tokenizer_config.json"), {
             "tokenizer_class": "BertTokenizer", "do_lower_case": lower_case,
@@ -913,5 +913,5 @@ def write_tensorflow(folder, checkpoint):
                                   tensors=[tensorflow.constant(weights[name]) for name in names])
     write_json(os.path.join(folder, "bert_config.json"), config)
     if checkpoint.vocabulary is not None:
-        _write_vocabulary(os.path.join(folder, VOCABULARY_FILE), checkpoint.vocabulary)
+        write_vocabulary(os.path.join(folder, VOCABULARY_FILE), checkpoint.vocabulary)
     return notices

@@ -33,6 +33,16 @@ def choose_device(target):
     return target
 
 
+def use_device(target, device_id=0):
+    """Graph mode on the device `target` ("auto": see `choose_device`), number `device_id`; returns the device's name."""
+    device = choose_device(target)
+    if device == "CPU" and device_id:
+        print(f"device_id: CPU has only 0, {device_id} is ignored", flush=True)
+    ms.set_device(device, device_id if device != "CPU" else 0)
+    ms.set_context(mode=ms.GRAPH_MODE)
+    return device
+
+
 def set_up(settings, seed):
     """Graph mode on the chosen device, every random generator seeded.
 
@@ -43,11 +53,7 @@ def set_up(settings, seed):
     Returns:
         The device's name.
     """
-    device = choose_device(settings.device_target)
-    if device == "CPU" and settings.device_id:
-        print(f"device_id: CPU has only 0, {settings.device_id} is ignored", flush=True)
-    ms.set_device(device, settings.device_id if device != "CPU" else 0)
-    ms.set_context(mode=ms.GRAPH_MODE)
+    device = use_device(settings.device_target, settings.device_id)
     if settings.enable_graph_kernel:
         if device == "CPU":
             print("enable_graph_kernel: not available on CPU, ignored", flush=True)

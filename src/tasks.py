@@ -5,6 +5,7 @@ column number. Sequence lengths follow TinyBERT (arXiv 1909.10351, appendix): 64
 and learning rates are in td_config/.
 """
 import os
+import re
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
@@ -89,6 +90,13 @@ def get_task(name):
     if key not in _BY_KEY:
         raise UserError(f"task_name: unknown task '{name}'; known tasks are {', '.join(TASK_NAMES)}")
     return _BY_KEY[key]
+
+
+def same_labels(some, others):
+    """Whether two sequences of class names are the same in the same order, whatever their case and punctuation; names that are
+    unknown (an empty sequence) agree with any."""
+    plain = [[re.sub(r"[\W_]+", "_", name.casefold()) for name in names] for names in (some, others)]
+    return not some or not others or plain[0] == plain[1]
 
 
 def task_folder(folder, task):

@@ -23,7 +23,7 @@ ALLOWED = {
     "distill": BASE | {"model", "checkpoint", "data", "evaluate"},
     "runtime": BASE | {"config"},
     "train": BASE | {"config", "metrics", "checkpoint", "quant", "data", "model", "evaluate", "distill", "runtime"},
-    "deploy": BASE | {"quant", "config", "checkpoint"},
+    "deploy": BASE | {"quant", "config", "checkpoint", "runtime"},
     "modelarts": BASE | {"config", "runtime"},
 }
 SOURCES = sorted((ROOT / "src").rglob("*.py"))

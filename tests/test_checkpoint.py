@@ -178,7 +178,7 @@ def test_label_count_must_fit_the_classifier(tmp_path):
     assert "3 labels" in refusal(checkpoints.load, tmp_path)
 
 
-@pytest.mark.parametrize("broken", ["_write_ckpt", "_write_vocabulary", "write_json"])
+@pytest.mark.parametrize("broken", ["_write_ckpt", "write_vocabulary", "write_json"])
 def test_failed_save_leaves_the_old_checkpoint(folder, monkeypatch, broken):
     def fail(path, *_):
         Path(path).write_text("half")

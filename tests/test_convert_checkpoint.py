@@ -264,7 +264,7 @@ def test_output_is_written_whole_or_not_at_all(ours, tmp_path, capsys, monkeypat
 
     def fail(*_):
         raise OSError("disk full")
-    monkeypatch.setattr(checkpoints, "_write_vocabulary", fail)
+    monkeypatch.setattr(checkpoints, "write_vocabulary", fail)
     with pytest.raises(OSError, match="disk full"):
         convert_checkpoint.main(["--input", str(ours), "--output", str(tmp_path / "out"), "--task_name", "sst2"])
     assert sorted(os.listdir(tmp_path)) == ["ours", "out"]

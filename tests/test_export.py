@@ -153,7 +153,8 @@ def test_safetensors_is_a_hugging_face_folder(task, tmp_path, capsys):
     run(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "hf", "--file_format", "SAFETENSORS")
     theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "hf").state_dict()
     twin = torch_twin(tiny_network(5, labels=2)).state_dict()
-    assert theirs.keys() == twin.keys() and theirs["classifier.weight"].shape == (2, 16)
+    assert theirs.keys() == twin.keys()
+    assert all(np.array_equal(theirs[name].numpy(), value.float().numpy()) for name, value in twin.items() if value.is_floating_point())
     says(refused_by(export, capsys, "--ckpt_file", task[2], "--file_name", tmp_path / "q", "--file_format", "SAFETENSORS"), "quantized",
          "ONNX")
 

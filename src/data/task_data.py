@@ -1,6 +1,5 @@
 """A task's rows and labels as a run sees them, and the checks that a model belongs to them."""
 import os
-import re
 from dataclasses import dataclass
 
 from src import tasks
@@ -51,8 +50,7 @@ class TaskData:
             kind = "regression" if self.regression else f"{self.num_labels} classes"
             raise UserError(f"{key}: {checkpoint.source} has {checkpoint.num_labels} output(s) "
                             f"({checkpoint.config['problem_type']}) but {self.task.name} is a task of {kind}")
-        theirs, ours = ([re.sub(r"[\W_]+", "_", name.casefold()) for name in names] for names in (checkpoint.labels, self.labels))
-        if theirs and ours and theirs != ours:
+        if not tasks.same_labels(checkpoint.labels, self.labels):
             raise UserError(f"{key}: {checkpoint.source} numbers its labels {', '.join(checkpoint.labels)} but the data has "
                             f"{', '.join(self.labels)}; if only the order differs, convert_checkpoint.py --task_name "
                             f"{self.task.name} puts it right")

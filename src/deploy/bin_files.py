@@ -3,9 +3,11 @@ import os
 
 import numpy as np
 
+from src.checkpoint import Checkpoint
 from src.deploy.sessions import INPUTS
 from src.errors import UserError
 from src.files import make_folder, read_json, write_json
+from src.tasks import same_labels
 
 _INFO = "rows.json"
 OWN_INPUTS, OWN_RESULTS = r"rows\.json|labels\.npy|\d\d_\w+", r"row_\d+\.bin"
@@ -48,13 +50,11 @@ def read_info(folder):
 
 def check_model(info, metadata, folder, path):
     """Raise a `UserError` where a model was not made for these rows: other outputs, labels or vocabulary."""
-    theirs = [name for _, name in sorted(metadata["id2label"].items(), key=lambda item: int(item[0]))] if "id2label" in metadata else []
     same = {"num_labels": info["num_labels"] == metadata["num_labels"],
             "kind of task": info["regression"] == (metadata["problem_type"] == "regression"),
             "vocabulary": None in (info.get("vocab_sha256"), metadata.get("vocab_sha256"))
             or info["vocab_sha256"] == metadata["vocab_sha256"],
-            "labels": not info.get("labels") or theirs[:1] == ["LABEL_0"] or [name.casefold() for name in theirs] ==
-            [name.casefold() for name in info["labels"]]}
+            "labels": same_labels(Checkpoint({}, metadata, None, path).labels, info.get("labels", ()))}
     wrong = [what for what, equal in same.items() if not equal]
     if wrong:
         raise UserError(f"{path} was not made for the rows in {folder}: they differ in {', '.join(wrong)}")

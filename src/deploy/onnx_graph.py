@@ -14,16 +14,35 @@ from onnx import TensorProto, helper, numpy_helper
 
 from src.deploy.sessions import INPUTS
 from src.errors import UserError
-from src.quant.packing import integer_codes, pack_symmetric
+from src.quant.packing import integer_codes, pack_2_bits, pack_symmetric
 
 OPSET = 21
 MICROSOFT = "com.microsoft"
-KINDS = ("float", "int8", "2bit")
 OLDEST_RUNTIME = {"float": "1.20", "int8": "1.20", "2bit": "1.31"}
-"""The oldest ONNX Runtime that has a kind's operators with these settings."""
+"""The oldest ONNX Runtime that graphs of a kind were run with."""
 _MASKED = -10000.0
-_NEEDS_CODES = ("an ONNX graph of {kind} weights needs quantized ones, but {name} has no integer codes: it is not quantized, or by "
-                "min-max; train it with python train.py, or export with --onnx_weights float")
+
+
+def _needs_codes(kind, name):
+    return (f"onnx_weights: an ONNX graph of {kind} weights needs quantized ones, but {name} has no integer codes: it is not quantized, "
+            f"or by min-max; train it with python train.py, or export with --onnx_weights float")
+
+
+def obstacle(weights, config, quantization, kind):
+    """Why a network can have no graph of a kind, as one line; "" where it can. Arguments as in `BertGraph`."""
+    rounds = quantization is not None and quantization.activation_bits < 32
+    if kind == "int8" and not rounds:
+        return ("onnx_weights: an ONNX graph of int8 weights needs quantized activations, and this network's are not quantized: train it "
+                "with python train.py and activation_bits 8, or export with --onnx_weights 2bit or float")
+    if rounds and (quantization.activation_quantizer == "minmax" or quantization.activation_granularity == "row"):
+        return (f"the activation quantizer {quantization.activation_quantizer} by {quantization.activation_granularity} has no operator in "
+                f"ONNX; train with symmetric (by tensor), dynamic or ema, or export MINDIR")
+    if kind == "float":
+        return ""
+    if config.use_relative_positions:
+        return f"use_relative_positions has no ONNX graph of {kind} weights; export with --onnx_weights float"
+    name = "bert.encoder.layers.0.attention.query.weight"
+    return "" if name not in weights or integer_codes(weights[name]) is not None else _needs_codes(kind, name)
 
 
 class Activation(NamedTuple):
@@ -84,32 +103,28 @@ class BertGraph:
     Args:
         weights (dict): our parameter names -> float32 arrays, fake-quantized where the network quantizes them, moving-average
             ranges included. config (BertConfig): the architecture. quantization (QuantConfig): of the activations, or None.
-        kind (str): one of KINDS.
+        kind (str): "float", "int8" or "2bit".
 
     Raises:
-        UserError: the kind needs quantized weights, or an activation quantizer that integers can follow, and the network has others.
+        UserError: the network can have no graph of this kind (`obstacle`).
     """
 
     def __init__(self, weights, config, quantization, kind):
         self.weights, self.config, self.kind = weights, config, kind
         self.quantization = quantization if quantization is not None and quantization.activation_bits < 32 else None
         self.graph = _Graph()
-        if kind == "int8" and self.quantization is None:
-            raise UserError("an ONNX graph of int8 weights needs quantized activations, and this network has none: train it with "
-                            "activation_bits 8, or export with --onnx_weights 2bit or float")
-        if kind != "float" and config.use_relative_positions:
-            raise UserError(f"use_relative_positions has no ONNX graph of {kind} weights; export with --onnx_weights float")
-        settings = self.quantization
-        if settings and (settings.activation_quantizer == "minmax" or settings.activation_granularity == "row"):
-            raise UserError(f"the activation quantizer {settings.activation_quantizer} by {settings.activation_granularity} has no "
-                            f"operator in ONNX; train with symmetric (by tensor), dynamic or ema, or export MINDIR")
+        why = obstacle(weights, config, quantization, kind)
+        if why:
+            raise UserError(why)
+        # Static ranges: constants in place of a maximum over the tensor, and a shorter way through attention.
+        self.static = self.quantization is not None and self.quantization.activation_quantizer == "ema"
 
     # --- activations ---------------------------------------------------------------------------------------------------
 
     def _clip_value(self, bounds):
         """The clip that can change a value in `bounds`, or 0."""
         settings = self.quantization
-        clip = settings.activation_clip_value if settings.activation_quantizer != "ema" else 0.0
+        clip = 0.0 if self.static else settings.activation_clip_value
         return 0.0 if bounds is not None and max(-bounds[0], bounds[1]) < clip else clip
 
     def _clipped(self, x, clip):
@@ -134,11 +149,11 @@ class BertGraph:
 
     def _codes_of(self, x, step, place, levels, clip=0.0, bounds=None, signed=False):
         """The `Activation` of x for a step."""
-        graph, settings = self.graph, self.quantization
+        graph = self.graph
         lower, zero = (-levels, np.int8(0)) if signed else (128 - levels, np.uint8(128))
         zero = graph.constant(np.array(zero))
         codes = graph.node("QuantizeLinear", x, step, zero, name=place)
-        beyond = clip > 0 or settings.activation_quantizer == "ema"  # values may lie outside the codes' range
+        beyond = clip > 0 or self.static  # values may lie outside the codes' range
         if beyond and (bounds is None or bounds[0] < 0 or levels < 127):
             kind = np.int8 if signed else np.uint8  # 8-bit codes saturate above, but one lower than the network's below
             codes = graph.node("Clip", codes, np.array(lower, kind), np.array(lower + 2 * levels, kind) if levels < 127 else "")
@@ -146,7 +161,7 @@ class BertGraph:
 
     def _step(self, x, place, clip, levels, bounds):
         graph = self.graph
-        if self.quantization.activation_quantizer == "ema":
+        if self.static:
             return graph.constant(self._static_step(place, levels), place + ".step")
         size = x if bounds is not None and bounds[0] >= 0 else graph.node("Abs", x)
         largest = graph.node("ReduceMax", size, keepdims=0)
@@ -171,7 +186,7 @@ class BertGraph:
         """int8 codes and steps of a quantized weight."""
         found = integer_codes(self.weights[name])
         if found is None:
-            raise UserError(_NEEDS_CODES.format(kind=self.kind, name=name))
+            raise UserError(_needs_codes(self.kind, name))
         return found
 
     def _layer(self, names, units):
@@ -206,12 +221,9 @@ class BertGraph:
         if np.abs(layer.codes).max() > 1:
             raise UserError(f"{label} is not ternary: 2-bit ONNX graphs hold ternary weights; export with --onnx_weights int8")
         inner, outer = layer.codes.shape
-        block = min((size for size in (16, 32, 64, 128, 256)), key=lambda size: (-(-inner // size)) * (size // 4 + 4))
+        block = min((16, 32, 64, 128, 256), key=lambda size: (-(-inner // size)) * (size // 4 + 4))
         blocks = -(-inner // block)
-        codes = np.zeros((outer, blocks * block), np.uint8)
-        codes[:, :inner] = layer.codes.T
-        codes = (codes + 2) & 3  # the kernel's default zero point is 2; the filling meets no input
-        packed = (codes.reshape(outer, blocks, block // 4, 4) << np.array([0, 2, 4, 6], np.uint8)).sum(axis=-1, dtype=np.uint8)
+        packed = pack_2_bits(layer.codes.T, blocks * block).reshape(outer, blocks, block // 4)
         steps = np.repeat(layer.steps.astype(np.float32), blocks)
         # The kernel rounds its input to 8 bits by blocks itself, where training rounds activations at all (accuracy_level 4).
         level = {"accuracy_level": 4} if self.quantization else {}
@@ -225,7 +237,7 @@ class BertGraph:
             return x
         if self.quantization.activation_bits < 8:
             return self.fake_quantized(x, place)
-        if self.quantization.activation_quantizer == "ema":
+        if self.static:
             return self._clipped(x, float(self.weights[f"{place}.quantizer.threshold"].reshape(())))
         return self._clipped(x, self._clip_value(None))
 
@@ -246,8 +258,7 @@ class BertGraph:
     def _low_bit_rows(self, codes, steps, ids, name):
         rows, width = codes.shape
         block = min(16 << power for power in range(8) if 16 << power >= width)
-        packed = np.pad((codes + 2).astype(np.uint8), ((0, 0), (0, -width % 4)))
-        packed = (packed.reshape(rows, -1, 4) << np.array([0, 2, 4, 6], np.uint8)).sum(axis=-1, dtype=np.uint8)
+        packed = pack_2_bits(codes, width + -width % 4)
         scales = np.broadcast_to(steps, rows).astype(np.float32)[:, None]
         return self.graph.node("GatherBlockQuantized", self.graph.constant(packed, name + ".codes"), ids,
                                self.graph.constant(scales, name + ".steps"), name=name, domain=MICROSOFT, bits=2, block_size=block,
@@ -303,42 +314,18 @@ class BertGraph:
                          np.array(furthest, np.int64))
         return graph.node("Gather", graph.constant(self.weights[name + ".relative_positions.weight"], name + ".relative_positions"), row)
 
-    def attention(self, x, name, added_mask):
-        """Context (B, S, H) of self-attention on x (B, S, H)."""
-        graph = self.graph
-        relative = self._relative_rows(name) if self.config.use_relative_positions else None
-        if self.quantization is None and self.kind == "float" and relative is None:
-            return self._fused_attention(x, name)
-        if self.kind != "float" and self.quantization and self.quantization.activation_quantizer == "ema":
-            return self._static_attention(x, name, added_mask)
-        parts = [f"{name}.{part}" for part in ("query", "key", "value")]
-        joined = self.dense(x, name + ".quantize_input", *parts)
-        query, key, value = graph.node("Split", joined, name=name + ".split", outputs=3, axis=-1, num_outputs=3)
-        query = self._operand(query, name + ".quantize_query", (0, 2, 1, 3))
-        key = self._operand(key, name + ".quantize_key", (0, 2, 3, 1), signed=True)
-        value = self._operand(value, name + ".quantize_value", (0, 2, 1, 3), signed=True)
-        width = self.config.hidden_size // self.config.num_attention_heads
-        scale = float(np.float32(1.0 / np.sqrt(width)))
-        scores = self._product(query, key, scale)
-        if relative is not None:
-            by_distance = graph.node("Einsum", query, relative, equation="bhqd,qkd->bhqk")
-            scores = graph.node("Add", scores, graph.node("Mul", by_distance, _float(scale)))
-        scores = graph.node("Add", scores, added_mask, name=name + ".scores")
-        probs = graph.node("Softmax", scores, axis=-1, name=name + ".probs")
-        if self.quantization:
-            quantized = self.quantize(probs, name + ".quantize_probs", bounds=(0.0, 1.0))
-            probs = self._dequantized(quantized) if self.kind == "float" else quantized
-        context = self._product(probs, value)
-        if relative is not None:
-            context = graph.node("Add", context, graph.node("Einsum", probs, relative, equation="bhqk,qkd->bhqd"))
-        context = graph.node("Transpose", context, perm=(0, 2, 1, 3))
-        return graph.node("Reshape", context, _shape(0, 0, self.config.hidden_size), name=name + ".context")
+    def _operands(self, x, name):
+        """Query, key and value of x, split into heads."""
+        joined = self.dense(x, name + ".quantize_input", *(f"{name}.{part}" for part in ("query", "key", "value")))
+        query, key, value = self.graph.node("Split", joined, name=name + ".split", outputs=3, axis=-1, num_outputs=3)
+        return (self._operand(query, name + ".quantize_query", (0, 2, 1, 3)),
+                self._operand(key, name + ".quantize_key", (0, 2, 3, 1), signed=True),
+                self._operand(value, name + ".quantize_value", (0, 2, 1, 3), signed=True))
 
-    def _static_attention(self, x, name, added_mask):
+    def _static_operands(self, x, name):
         """The same with static ranges in fewer operators: key and value come out of one product in units of their own steps, so that one
-        operator rounds both, and what is rearranged is codes. Returns the context as an `Activation` ("int8")."""
-        graph, width = self.graph, self.config.hidden_size // self.config.num_attention_heads
-        levels = 2 ** (self.quantization.activation_bits - 1) - 1
+        operator rounds both, and what is taken apart is codes."""
+        graph, levels = self.graph, 2 ** (self.quantization.activation_bits - 1) - 1
         key_step, value_step = (self._static_step(f"{name}.quantize_{part}", levels) for part in ("key", "value"))
         place = name + ".quantize_input"
         x = self.quantize(x, place) if self.kind == "int8" else x
@@ -346,17 +333,37 @@ class BertGraph:
         both = self.dense(x, place, name + ".key", name + ".value", units=[key_step, value_step])
         both = self._codes_of(both, graph.constant(_float(1.0)), name + ".quantize_key_value", levels, signed=True)
         key, value = graph.node("Split", both.codes, name=name + ".split", outputs=2, axis=-1, num_outputs=2)
-        query = query._replace(codes=self._heads(query.codes, (0, 2, 1, 3)))
-        key = Activation(self._heads(key, (0, 2, 3, 1)), graph.constant(key_step), both.zero_point)
-        value = Activation(self._heads(value, (0, 2, 1, 3)), graph.constant(value_step), both.zero_point)
-        scores = self._product(query, key, float(np.float32(1.0 / np.sqrt(width))))
+        return (query._replace(codes=self._heads(query.codes, (0, 2, 1, 3))),
+                Activation(self._heads(key, (0, 2, 3, 1)), graph.constant(key_step), both.zero_point),
+                Activation(self._heads(value, (0, 2, 1, 3)), graph.constant(value_step), both.zero_point))
+
+    def _joined_heads(self, x):  # (B, heads, S, D) -> (B, S, H)
+        return self.graph.node("Reshape", self.graph.node("Transpose", x, perm=(0, 2, 1, 3)), _shape(0, 0, self.config.hidden_size))
+
+    def attention(self, x, name, added_mask):
+        """Context (B, S, H) of self-attention on x (B, S, H): float, or with static ranges and int8 weights an `Activation`."""
+        graph = self.graph
+        relative = self._relative_rows(name) if self.config.use_relative_positions else None
+        if self.quantization is None and self.kind == "float" and relative is None:
+            return self._fused_attention(x, name)
+        in_codes = self.static and self.kind != "float"
+        query, key, value = self._static_operands(x, name) if in_codes else self._operands(x, name)
+        scale = float(np.float32(1.0 / np.sqrt(self.config.hidden_size // self.config.num_attention_heads)))
+        scores = self._product(query, key, scale)
+        if relative is not None:
+            by_distance = graph.node("Einsum", query, relative, equation="bhqd,qkd->bhqk")
+            scores = graph.node("Add", scores, graph.node("Mul", by_distance, _float(scale)))
         probs = graph.node("Softmax", graph.node("Add", scores, added_mask, name=name + ".scores"), axis=-1, name=name + ".probs")
-        context = self._product(self.quantize(probs, name + ".quantize_probs", bounds=(0.0, 1.0)), value)  # (B, heads, S, D)
-        flat = _shape(0, 0, self.config.hidden_size)
-        if self.kind == "2bit":
-            return graph.node("Reshape", graph.node("Transpose", context, perm=(0, 2, 1, 3)), flat, name=name + ".context")
-        context = self.quantize(context, name + ".quantize_context")
-        return context._replace(codes=graph.node("Reshape", graph.node("Transpose", context.codes, perm=(0, 2, 1, 3)), flat))
+        if self.quantization:
+            quantized = self.quantize(probs, name + ".quantize_probs", bounds=(0.0, 1.0))
+            probs = self._dequantized(quantized) if self.kind == "float" else quantized
+        context = self._product(probs, value)  # (B, heads, S, D)
+        if relative is not None:
+            context = graph.node("Add", context, graph.node("Einsum", probs, relative, equation="bhqk,qkd->bhqd"))
+        if in_codes and self.kind == "int8":
+            context = self.quantize(context, name + ".quantize_context")
+            return context._replace(codes=self._joined_heads(context.codes))
+        return self._joined_heads(context)
 
     def activation(self, x):
         """The inner layer's activation."""

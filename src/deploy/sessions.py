@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 from src.errors import UserError
+from src.files import read_json
 
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 """Every exported model's inputs, in order."""
@@ -99,12 +100,10 @@ class MindirModel:
 
     def __init__(self, path, device="CPU", device_id=0):
         description = path + ".json"
-        for needed in (path, description):
-            if not os.path.isfile(needed):
-                raise UserError(f"{needed} does not exist; export.py writes it")
+        if not os.path.isfile(path):
+            raise UserError(f"{path} does not exist; export.py writes it")
+        self.metadata = read_json(description, "the description export.py writes beside a MINDIR")
         try:
-            with open(description, encoding="utf-8") as file:
-                self.metadata = json.load(file)
             self.batch_size, self.length = int(self.metadata["batch_size"]), int(self.metadata["seq_length"])
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{description} is not the description export.py wrote: {error}") from error
@@ -127,11 +126,9 @@ class MindirModel:
 def _mindspore_runner(path, device, device_id):
     """The graph in MindSpore."""
     import mindspore as ms
-    if device != "CPU":
-        if not ms.hal.is_available(device):
-            raise UserError(f"device_target: MindSpore {ms.__version__} has no {device} here, and MindSpore Lite is not installed; use "
-                            f"--device_target CPU")
-        ms.set_device(device, device_id)
+
+    from src.runtime import use_device
+    use_device(device, device_id)
     try:
         network = ms.nn.GraphCell(ms.load(path))
     except (RuntimeError, ValueError) as error:

@@ -302,6 +302,13 @@ def quantized_weights(network):
             for name, cell in network.cells_and_names() if isinstance(cell, (Dense, Embedding)) and cell.quantize.active}
 
 
+def computed_weights(network):
+    """{parameter name in `network`: float32 array} as the network computes with them: quantized weights fake-quantized."""
+    weights = {name: parameter.asnumpy() for name, parameter in network.parameters_and_names()}
+    weights.update({name: item.values() for name, item in quantized_weights(network).items()})
+    return weights
+
+
 def second_moments(network):
     """[(weight, second moment)] of every weight that is ternarized by the loss: the optimizer keeps its own state there."""
     return [(item.cell.weight, item.cell.quantize.second_moment) for item in quantized_weights(network).values()

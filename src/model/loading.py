@@ -58,10 +58,15 @@ def task_network(checkpoint, config, compute_type=ms.float32):
                         f"python run_finetune.py --load_ckpt_path {checkpoint.source}")
     network = BertForSequence(config, checkpoint.num_labels, compute_type, quant_config(checkpoint))
     checkpoints.assign(network, checkpoint.weights, checkpoint.source, allow_unexpected=("fit_dense.",))
-    for name, cell in network.cells_and_names():
-        if isinstance(cell, MovingAverageRange) and not cell.calibrated():
-            raise UserError(f"{checkpoint.source}: the activation range of {name} was never calibrated; train it past ema_start_step first")
+    unset = uncalibrated_ranges(network)
+    if unset:
+        raise UserError(f"{checkpoint.source}: the activation range of {unset[0]} was never calibrated; train it past ema_start_step first")
     return network
+
+
+def uncalibrated_ranges(network):
+    """Names of the moving-average ranges of a network that no training step has set."""
+    return [name for name, cell in network.cells_and_names() if isinstance(cell, MovingAverageRange) and not cell.calibrated()]
 
 
 def parameter_count(network):

@@ -106,8 +106,8 @@ def save_packed(folder, network, config, vocabulary=None, density=5, rest_bits=8
         os.remove(path)
     if vocabulary is not None:
         config["vocab_sha256"] = vocabulary_hash(vocabulary)
-        with replacing(os.path.join(folder, checkpoints.VOCABULARY_FILE)) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(token + "\n" for token in vocabulary)
+        with replacing(os.path.join(folder, checkpoints.VOCABULARY_FILE)) as temporary:
+            checkpoints.write_vocabulary(temporary, vocabulary)
     write_json(os.path.join(folder, checkpoints.CONFIG_FILE), config)
     with replacing(path) as temporary:
         save_file(arrays, temporary, metadata)

@@ -58,11 +58,27 @@ def _check_density(density):
 
 def _pack_digits(codes, density):
     """-1, 0, 1 as digits of base 3 (5 a byte) or base 4 (4 a byte), the first one lowest."""
-    base = 3 if density == 5 else 4
     digits = np.full(-(-codes.size // density) * density, 1, np.uint8)  # the filling is a 0
     digits[:codes.size] = codes + 1
+    return _join_digits(digits, 3 if density == 5 else 4, density)
+
+
+def _join_digits(digits, base, density):
+    """Every `density` digits of the last axis as one byte, the first one lowest."""
     weights = (base ** np.arange(density)).astype(np.uint8)
-    return (digits.reshape(-1, density) * weights).sum(axis=1, dtype=np.uint8)
+    return (digits.reshape(*digits.shape[:-1], -1, density) * weights).sum(axis=-1, dtype=np.uint8)
+
+
+def pack_2_bits(codes, columns):
+    """Ternary codes as ONNX Runtime's 2-bit kernels read them: code + 2, 4 to a byte, the first one lowest.
+
+    Args:
+        codes (ndarray): -1, 0 and 1, (rows, n). columns (int): n or more, a multiple of 4; the rest is filled with zeros.
+
+    Returns:
+        uint8 (rows, columns / 4).
+    """
+    return _join_digits(np.pad(codes, ((0, 0), (0, columns - codes.shape[1]))).astype(np.uint8) + np.uint8(2) & 3, 4, 4)
 
 
 def _unpack_digits(packed, density):
