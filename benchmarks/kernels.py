@@ -3,7 +3,7 @@
     python benchmarks/kernels.py [--rows 512 --width 384 --intermediate 1536 --vocabulary 30522]
 
 Activations and LayerNorm are timed forward and with gradient, beside their largest difference from the same function in
-float64; the optimizer and the sum of squares on a word embedding table. The candidates of one operator take turns; the
+float64; the optimizer, the sum of squares and parts of the quantizers on a word embedding table. The candidates take turns; the
 figures are medians of the later half, after MindSpore has settled on a number of threads.
 """
 import argparse
@@ -22,6 +22,7 @@ from scipy.special import erf  # noqa: E402
 import src  # noqa: E402, F401  sets MindSpore's log level before it is imported
 from src.config import AdamWeightDecayConfig  # noqa: E402
 from src.model.layers import Gelu, GeluNew, LayerNorm, Tanh  # noqa: E402
+from src.quant.quantizers import Quantizer, _Largest, _Round, _Ternary  # noqa: E402
 from src.train.optim import AdamW  # noqa: E402
 from src.train.step import square_sum_cpu  # noqa: E402
 
@@ -76,6 +77,60 @@ class Squares(nn.Cell):
 
     def construct(self, x):
         return square_sum_cpu(x)
+
+
+class OwnLargest(nn.Cell):
+    """Maximum of each row with MindSpore's reduction."""
+
+    def construct(self, x):
+        return ops.amax(x, -1, True)
+
+
+class Largest(nn.Cell):
+    """The quantizers' maximum of each row."""
+
+    def __init__(self):
+        super().__init__()
+        self.largest = _Largest(P.ArgMaxWithValue)
+
+    def construct(self, x):
+        return self.largest(x, -1)
+
+
+class OwnTernary(nn.Cell):
+    """-1, 0 or 1 by a comparison and a sign."""
+
+    def construct(self, x):
+        return ops.sign(x) * (ops.abs(x) > 0.7).astype(ms.float32)
+
+
+class Ternary(nn.Cell):
+    """The ternary quantizers' codes."""
+
+    def __init__(self):
+        super().__init__()
+        self.ternary = _Ternary("tensor")
+
+    def construct(self, x):
+        return self.ternary.codes(x, 0.7)
+
+
+class OwnClipGradient(nn.Cell):
+    """The clip's gradient by a comparison."""
+
+    def construct(self, x):
+        return x * (ops.abs(x) <= 2.5).astype(ms.float32)
+
+
+class ClipGradient(nn.Cell):
+    """The quantizers' gradient of a clip."""
+
+    def __init__(self):
+        super().__init__()
+        self.quantizer = Quantizer("tensor", 2.5)
+
+    def construct(self, x):
+        return self.quantizer.straight_through(x, x)
 
 
 class Update(nn.Cell):
@@ -153,7 +208,11 @@ def main():
     rate = AdamWeightDecayConfig(learning_rate=1e-4, end_learning_rate=1e-4, warmup_ratio=0.0)
     cases = {"sum of squares": {"MindSpore": OwnSquares(), "ours": Squares()},
              "AdamW": {"MindSpore": Update(lambda items: nn.AdamWeightDecay(items, 1e-4, weight_decay=rate.weight_decay), shape),
-                       "ours": Update(lambda items: AdamW(items, rate, 1000), shape)}}
+                       "ours": Update(lambda items: AdamW(items, rate, 1000), shape)},
+             "row maximum": {"MindSpore": OwnLargest(), "ours": Largest()},
+             "rounding": {"MindSpore": Own(P.Round()), "ours": _Round()},
+             "ternary codes": {"MindSpore": OwnTernary(), "ours": Ternary()},
+             "clip's gradient": {"MindSpore": OwnClipGradient(), "ours": ClipGradient()}}
     for title, networks in cases.items():
         times = clock(networks, table, options.rounds)
         print(f"{title:16} MindSpore {times['MindSpore']:6.2f} ms, ours {times['ours']:6.2f} ms: "
