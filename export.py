@@ -12,13 +12,14 @@ import mindspore as ms
 import numpy as np
 
 from src import checkpoint as checkpoints
-from src.config import ExportConfig, read_settings, required
+from src.config import ExportConfig, required
 from src.deploy.sessions import open_exported
 from src.errors import UserError, command
 from src.files import check_replaceable, make_folder, replacing, replacing_folder, write_json
 from src.model.heads import BertForSequence, Logits
 from src.model.layers import computed_weights
 from src.model.loading import bert_config, load_model, parameter_count, task_network, without_dropout
+from src.modelarts import with_settings
 from src.quant.quantizers import use_rounding_operator
 from src.runtime import compute_type, say, set_up
 from src.tasks import get_task
@@ -152,9 +153,9 @@ def check_task(task, checkpoint):
 
 
 @command
-def main():
+@with_settings(ExportConfig)
+def main(settings):
     """Settings, checkpoint, file, check."""
-    settings = read_settings(ExportConfig)
     required(settings, "ckpt_file")
     device = set_up(settings, seed=0)
     if settings.file_format == "AIR" and device != "Ascend":

@@ -4,11 +4,12 @@
         --eval_data_dir DATA_DIR/sst-2
 """
 from src import checkpoint as checkpoints
-from src.config import BertConfig, FinetuneConfig, read_settings, required
+from src.config import BertConfig, FinetuneConfig, required
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
 from src.model.heads import BertForSequence
 from src.model.loading import bert_config, description, layer_weights, parameter_count
+from src.modelarts import with_settings
 from src.runtime import compute_type, say
 from src.train.session import Session
 from src.train.stage import Stage, count_steps
@@ -48,9 +49,9 @@ def from_scratch(settings, session):
 
 
 @command
-def main():
+@with_settings(FinetuneConfig)
+def main(settings):
     """Settings, data, network, stage, result."""
-    settings = read_settings(FinetuneConfig)
     if not settings.do_train:
         raise UserError("do_train: run_finetune.py trains; to evaluate a checkpoint use eval.py")
     session = Session.open(settings, "finetune")
@@ -75,7 +76,7 @@ def main():
     stage = Stage("finetune", Distiller(network, LossTerms(label_loss=1.0), regression=data.regression), batches,
                   settings.finetune_cfg, settings.epoch_size, session.run,
                   description(config, data.task.name, data.labels, data.regression, data.num_labels, lower), vocabulary, kind,
-                  sink_steps=session.sink_steps(batches))
+                  sink_steps=session.sink_steps(batches), group=session.group)
     folder = session.run.join(data.task.folder)
     callbacks, watcher = session.callbacks(folder, session.evaluator(network) if settings.do_eval else None)
     seconds = stage.fit(callbacks, settings.log_step)

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from src import checkpoint as checkpoints
 from src import metrics
-from src.config import TaskDistillConfig, read_settings, required
+from src.config import TaskDistillConfig, required
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
 from src.distill.teacher_cache import teacher_logits
 from src.errors import UserError, command
 from src.model.loading import bert_config, description, parameter_count, task_network
+from src.modelarts import with_settings
 from src.runtime import compute_type, say, set_seed
 from src.train.session import Session
 from src.train.stage import Stage, count_steps
@@ -63,7 +64,7 @@ def run_phase1(settings, session, teacher, student, student_description, vocabul
     batches = session.train_batches(settings.phase1_cfg)
     stage = Stage("phase1", Distiller(student.network, terms, teacher, student.projection, session.data.regression), batches,
                   settings.phase1_cfg, settings.td_phase1_epoch_size, session.run, student_description, vocabulary, kind,
-                  sink_steps=session.sink_steps(batches))
+                  sink_steps=session.sink_steps(batches), group=session.group)
     folder = session.run.join("phase1")
     callbacks, _ = session.callbacks(folder)
     seconds = stage.fit(callbacks, settings.log_step)
@@ -82,7 +83,7 @@ def run_phase2(settings, session, teacher, student, student_description, vocabul
     loss = Distiller(student.network, terms, teacher, regression=session.data.regression, temperature=float(config.temperature),
                      cached_logits=config.cache_teacher)
     stage = Stage("phase2", loss, batches, config, settings.td_phase2_epoch_size, session.run, student_description, vocabulary, kind,
-                  sink_steps=session.sink_steps(batches))
+                  sink_steps=session.sink_steps(batches), group=session.group)
     folder = session.run.join(session.data.task.folder)
     callbacks, watcher = session.callbacks(folder, session.evaluator(student.network) if settings.do_eval else None)
     seconds = stage.fit(callbacks, settings.log_step)
@@ -107,9 +108,9 @@ def evaluate_only(settings):
 
 
 @command
-def main():
+@with_settings(TaskDistillConfig)
+def main(settings):
     """Settings, data, teacher, student, phase 1, phase 2, result."""
-    settings = read_settings(TaskDistillConfig)
     if not (settings.do_train or settings.do_eval):
         raise UserError("do_train and do_eval are both false: there is nothing to do")
     if settings.do_train:

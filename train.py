@@ -12,13 +12,14 @@ import shutil
 from dataclasses import replace
 
 from src import checkpoint as checkpoints
-from src.config import NetConfig, QuantConfig, TernaryConfig, read_settings, required
+from src.config import NetConfig, QuantConfig, TernaryConfig, required
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
 from src.model import loading
 from src.model.heads import BertForSequence
 from src.model.loading import QUANTIZER_STATE, bert_config, description, load_model, parameter_count, task_network, without_dropout
 from src.model.packed import PACKED_FILE, save_packed
+from src.modelarts import with_settings
 from src.runtime import compute_type, say
 from src.tasks import get_task, task_folder
 from src.train.session import Session
@@ -74,18 +75,19 @@ def fit_student(settings, session, parts, batches, text, latent):
     student, teacher, terms, checkpoint, kind = parts
     distiller = Distiller(student, terms, teacher, regression=session.data.regression, temperature=float(settings.temperature))
     stage = Stage("quantized", distiller, batches, settings.train_cfg, settings.epoch_size, session.run, text, checkpoint.vocabulary, kind,
-                  sink_steps=session.sink_steps(batches))
+                  sink_steps=session.sink_steps(batches), group=session.group)
     callbacks, watcher = session.callbacks(latent, session.evaluator(student) if settings.do_eval else None)
     seconds = stage.fit(callbacks, settings.log_step)
     say(f"{stage.total_steps} steps in {seconds:.0f} s")
-    checkpoints.assign(student, checkpoints.load(latent).weights, latent)
+    if session.group.first:
+        checkpoints.assign(student, checkpoints.load(latent).weights, latent)
     return watcher.best if watcher else None
 
 
 @command
-def main():
+@with_settings(TernaryConfig)
+def main(settings):
     """Settings, data, teacher, student, stage, packed model."""
-    settings = read_settings(TernaryConfig)
     required(settings, "task_name", "student_model_dir", "data_dir")
     task = get_task(settings.task_name)
     data_dir = task_folder(settings.data_dir, task)
@@ -122,7 +124,9 @@ def main():
     say(f"student: {parameter_count(student):,} parameters, started from {checkpoint.source}")
     if settings.do_train:
         best = fit_student(settings, session, (student, teacher, terms, checkpoint, kind), batches, text, latent)
-    else:
+    if not session.group.first:
+        return
+    if not settings.do_train:
         best = session.evaluator(student)() if settings.do_eval else None
         checkpoints.save(latent, {name: item.asnumpy() for name, item in student.parameters_and_names()}, text, checkpoint.vocabulary)
     if best:

@@ -26,6 +26,13 @@ from benchmarks.measure import cpu_name, matrix_share  # noqa: E402
 LEARNING_RATE, CLIP = 5e-5, 1.0
 
 
+def first_projection(student_width, teacher_width):
+    """The projection's weight (teacher_width, student_width) that both sides start from: the identity for equal widths."""
+    if student_width == teacher_width:
+        return np.eye(student_width, dtype=np.float32)
+    return np.random.default_rng(0).normal(0, 0.02, (teacher_width, student_width)).astype(np.float32)
+
+
 # --- this project's side ----------------------------------------------------------------------------------------------
 
 class OurSide:
@@ -49,12 +56,16 @@ class OurSide:
         checkpoint = checkpoints.load(options.teacher_dir)
         config = without_dropout(replace(bert_config(checkpoint), hidden_act=options.hidden_act))
         depth = config.num_hidden_layers
-        student_config = replace(config, num_hidden_layers=options.student_layers)
-        stride = depth // options.student_layers
         teacher = task_network(checkpoint, config)
-        student = BertForSequence(student_config, checkpoint.num_labels)
-        checkpoints.assign(student, layer_weights(checkpoint.weights, range(stride - 1, depth, stride)), "teacher layers")
-        projection = Projection(config.hidden_size, config.hidden_size, 0.02)
+        if options.student_dir:
+            start = checkpoints.load(options.student_dir)
+            student = task_network(start, without_dropout(replace(bert_config(start), hidden_act=options.hidden_act)))
+        else:
+            student = BertForSequence(replace(config, num_hidden_layers=options.student_layers), checkpoint.num_labels)
+            stride = depth // options.student_layers
+            checkpoints.assign(student, layer_weights(checkpoint.weights, range(stride - 1, depth, stride)), "teacher layers")
+        projection = Projection(student.config.hidden_size, config.hidden_size, 0.02)
+        projection.fit_dense.weight.set_data(ms.Tensor(first_projection(student.config.hidden_size, config.hidden_size)))
         networks = {"phase1": Distiller(student, LossTerms(attention_loss=1.0, hidden_loss=1.0), teacher, projection),
                     "phase2": Distiller(student, LossTerms(soft_loss=1.0), teacher),
                     "phase2 cached": Distiller(student, LossTerms(soft_loss=1.0), cached_logits=True)}
@@ -106,16 +117,23 @@ class TorchSide:
         torch.set_num_threads(os.cpu_count())
         self.torch = torch
         checkpoint = checkpoints.load(options.teacher_dir)
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoints.write_huggingface(folder, checkpoint)
-            config = BertConfig.from_pretrained(folder, hidden_act=options.hidden_act, hidden_dropout_prob=0.0,
-                                                attention_probs_dropout_prob=0.0, attn_implementation="scores")
-            self.teacher = BertForSequenceClassification.from_pretrained(folder, config=config).eval()
-            self.student = BertForSequenceClassification.from_pretrained(folder, config=config).train()
-        self.stride = config.num_hidden_layers // options.student_layers
-        self.student.bert.encoder.layer = self.student.bert.encoder.layer[self.stride - 1::self.stride]
-        self.projection = torch.nn.Linear(config.hidden_size, config.hidden_size)
-        torch.nn.init.eye_(self.projection.weight)
+
+        def load(checkpoint):
+            with tempfile.TemporaryDirectory() as folder:
+                checkpoints.write_huggingface(folder, checkpoint)
+                config = BertConfig.from_pretrained(folder, hidden_act=options.hidden_act, hidden_dropout_prob=0.0,
+                                                    attention_probs_dropout_prob=0.0, attn_implementation="scores")
+                return BertForSequenceClassification.from_pretrained(folder, config=config)
+
+        self.teacher = load(checkpoint).eval()
+        self.student = load(checkpoints.load(options.student_dir) if options.student_dir else checkpoint).train()
+        if not options.student_dir:
+            stride = len(self.student.bert.encoder.layer) // options.student_layers
+            self.student.bert.encoder.layer = self.student.bert.encoder.layer[stride - 1::stride]
+        self.stride = len(self.teacher.bert.encoder.layer) // len(self.student.bert.encoder.layer)
+        widths = self.student.config.hidden_size, self.teacher.config.hidden_size
+        self.projection = torch.nn.Linear(*widths)
+        self.projection.weight.data = torch.from_numpy(first_projection(*widths))
         torch.nn.init.zeros_(self.projection.bias)
         self.parameters = {"phase1": [*self.student.parameters(), *self.projection.parameters()],
                            "phase2": list(self.student.parameters())}
@@ -186,7 +204,7 @@ class Worker:
 
     def __init__(self, side, options):
         arguments = [sys.executable, os.path.abspath(__file__), "--worker", side, "--batches", options.batches]
-        for name in ("teacher_dir", "data_dir", "hidden_act", "student_layers"):
+        for name in ("teacher_dir", "student_dir", "data_dir", "hidden_act", "student_layers"):
             arguments += [f"--{name}", str(getattr(options, name))]
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -226,6 +244,7 @@ def save_batches(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--teacher_dir", required=True, help="the teacher, a folder from convert_checkpoint.py")
+    parser.add_argument("--student_dir", default="", help="the student, likewise; unset: some of the teacher's layers")
     parser.add_argument("--data_dir", required=True, help="the task's records, a folder from prepare_data.py")
     parser.add_argument("--batch_size", type=int, default=32, help="rows of a batch")
     parser.add_argument("--steps", type=int, default=20, help="batches of a round")
@@ -246,14 +265,14 @@ def main():
         compare(options, save_batches(options))
 
 
-def compare(options, lengths):
+def compare(options, lengths, phases=("phase1", "phase2")):
     """Run both sides in turns and print the table."""
     tokens = ", ".join(f"{lengths.count(length)} x {length}" for length in sorted(set(lengths)))
     print(f"{cpu_name()}, {os.cpu_count()} cores; batch {options.batch_size}, {options.steps} batches (count x padded length: "
           f"{tokens}), {options.hidden_act}, {options.rounds} rounds in turns")
     workers = {side: Worker(side, options) for side in ("ours", "torch")}
     try:
-        for phase in ("phase1", "phase2"):
+        for phase in phases:
             losses = {side: worker.ask("run", phase)[1] for side, worker in workers.items()}
             if phase == "phase1" and abs(losses["ours"] / losses["torch"] - 1) > 1e-3:
                 raise SystemExit(f"the two sides do not compute the same loss: {losses}")

@@ -7,4 +7,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 need_python requirements-dev.txt
 export GLOG_v="${GLOG_v:-3}"
 cd "$root"
-exec "$python" -m pytest "$@"
+# Most of the time MindSpore compiles graphs, on one core: several files at once. --maxprocesses: each takes up to 3 GB.
+exec "$python" -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"

@@ -31,6 +31,7 @@ AboveOne = restricted_number_type("AboveOne", float, [(">", 1), ("<", math.inf)]
 
 QuantBits = restricted_number_type("QuantBits", int, [(">=", 2), ("<=", 32)])
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the repository
 HIDDEN_ACTS = ("gelu", "gelu_new", "relu")
 HiddenAct = Literal["gelu", "gelu_new", "relu"]
 ComputeType = Literal["auto", "float32", "float16"]
@@ -297,14 +298,40 @@ class DeviceConfig:
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Which task and how its rows are read."""
-    task_name: str = ""
-    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own data."""
-    task_type: Literal["auto", "classification", "regression"] = "auto"
-    """Kind of the task's head; auto takes it from the task. Naming another kind than the task's is an error."""
-    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = "auto"
-    """Metric that decides which checkpoint is best; auto takes the task's own. bf1 is f1 of class 1, mf1 is macro F1."""
+class GroupConfig(DeviceConfig):
+    """One device, or a group of them that train together."""
+    distribute: bool = False
+    """Data-parallel training with the other processes of a job that scripts/run_distributed_gd_*.sh started."""
+    device_num: PositiveInt = 1
+    """Processes of that job; 1: as many as it has. Each takes its own batch_size rows of every step."""
+
+
+@dataclass(frozen=True)
+class ModelArtsConfig:
+    """A job on ModelArts; src/modelarts.py says how its paths are read."""
+    enable_modelarts: bool = False
+    """Copy data_url and checkpoint_url to this machine first, and the results to train_url at the end; false ignores all these keys."""
+    data_url: str = ""
+    """Folder of the data in the cloud, obs://BUCKET/...; the data settings are then relative to its copy."""
+    train_url: str = ""
+    """Folder in the cloud that takes the results, after a failure too; the output settings are relative to what is copied there."""
+    checkpoint_url: str = ""
+    """Folder of checkpoints in the cloud; the checkpoint settings are relative to its copy, or to that of data_url, or to the program."""
+    data_path: str = "/cache/data"
+    """Folder on the machine for the copy of data_url; /cache is where ModelArts has room."""
+    output_path: str = "/cache/train"
+    """Folder on the machine whose files are copied to train_url."""
+    load_path: str = "/cache/checkpoint_path"
+    """Folder on the machine for the copy of checkpoint_url."""
+    need_modelarts_dataset_unzip: bool = True
+    """Unpack the .zip files that lie in data_url itself."""
+    modelarts_dataset_unzip_name: str = ""
+    """Name of the only one to unpack, with or without .zip. Unset: all of them."""
+
+
+@dataclass(frozen=True)
+class BatchesConfig:
+    """How rows are read and put into batches."""
     dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
     """Format of the record files; auto looks at the folder's file endings."""
     schema_dir: str = ""
@@ -320,14 +347,21 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class RunConfig(DeviceConfig, DataConfig):
+class DataConfig(BatchesConfig):
+    """Which task and how its rows are read."""
+    task_name: str = ""
+    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own data."""
+    task_type: Literal["auto", "classification", "regression"] = "auto"
+    """Kind of the task's head; auto takes it from the task. Naming another kind than the task's is an error."""
+    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = "auto"
+    """Metric that decides which checkpoint is best; auto takes the task's own. bf1 is f1 of class 1, mf1 is macro F1."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig(GroupConfig, ModelArtsConfig):
     """Settings that every training command shares."""
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
-    do_train: bool = True
-    """Train; false with do_eval true only evaluates."""
-    do_eval: bool = True
-    """Evaluate during and after training."""
     enable_data_sink: bool = False
     """Let the device pull batches from a queue of its own (Ascend, GPU); on CPU a notice says it does not apply."""
     data_sink_steps: MinusOneOrPositive = 1
@@ -338,14 +372,54 @@ class RunConfig(DeviceConfig, DataConfig):
     """How many of the save_ckpt_step checkpoints are kept; older ones are deleted."""
     log_step: PositiveInt = 50
     """Write losses to metrics.jsonl every N steps."""
+    profile_steps: NonNegativeInt = 0
+    """Write MindSpore's profile of N steps, after the first 20 of a stage, to profile/ in the run folder; 0: none."""
+    output_dir: str = ""
+    """Run folder; unset: output/ with the command's and the task's name."""
+
+
+@dataclass(frozen=True)
+class RunConfig(TrainingConfig, DataConfig):
+    """Settings of the commands that train on a task."""
+    do_train: bool = True
+    """Train; false with do_eval true only evaluates."""
+    do_eval: bool = True
+    """Evaluate during and after training."""
     train_data_dir: str = ""
     """Folder with training records (train.mindrecord or train.tf_record, or files of the published shape)."""
     eval_data_dir: str = ""
     """Folder with evaluation records; may be train_data_dir: the split is taken by file name."""
-    output_dir: str = ""
-    """Run folder; unset: output/ with the command's and the task's name."""
     eval_cfg: EvalConfig = field(default_factory=EvalConfig)
     """Evaluation settings."""
+
+
+@dataclass(frozen=True)
+class GeneralDistillConfig(TrainingConfig, BatchesConfig):
+    """Distil a pre-trained BERT into a small general one on a text corpus (TinyBERT, arXiv 1909.10351, section 3.2)."""
+    epoch_size: PositiveInt = 3
+    """Passes over the corpus."""
+    train_steps: MinusOneOrPositive = -1
+    """Optimizer steps in all, in as many passes as that takes; -1: as many as epoch_size passes have."""
+    data_dir: str = ""
+    """Folder of the corpus's records: OUTPUT_DIR/gd of prepare_data.py --task_name gd, or files of the published shape."""
+    load_teacher_ckpt_path: str = ""
+    """Pre-trained teacher, fine-tuned or not: a folder from convert_checkpoint.py, or its .ckpt file."""
+    load_gd_ckpt_path: str = ""
+    """Student of an earlier general distillation to go on from, its projection included. Unset: student_init decides."""
+    student_init: Literal["random", "teacher_layers"] = "random"
+    """How a student without a checkpoint starts: random weights or the teacher's own layers (equal widths)."""
+    save_ckpt_path: str = ""
+    """Folder of the student's checkpoints; unset: gd/ in the run folder."""
+    resume: bool = False
+    """Go on where a stopped run with the same settings last saved its state (every save_ckpt_step steps); without one, begin."""
+    save_ckpt_step: NonNegativeInt = 100
+    """Save a checkpoint and the state to resume from every N steps; 0: only the student, after the last step."""
+    gd_cfg: Phase1Config = field(default_factory=Phase1Config)
+    """The training stage; batch_size is a device's own."""
+    gd_teacher_net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The teacher's network; normally empty, for its checkpoint's config.json says it."""
+    gd_student_net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The student's network; what is left out is as in its checkpoint or, without one, as in the teacher."""
 
 
 @dataclass(frozen=True)
@@ -489,7 +563,7 @@ class EvaluateConfig(DeviceConfig, RecordsConfig):
 
 
 @dataclass(frozen=True)
-class ExportConfig(DeviceConfig):
+class ExportConfig(DeviceConfig, ModelArtsConfig):
     """Turn a checkpoint into the file a user deploys."""
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
@@ -595,11 +669,12 @@ class PredictConfig:
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """Turn a task's raw files into record files with the tokens BERT reads."""
+    """Turn a task's raw files, or a text corpus for general distillation, into record files with the tokens BERT reads."""
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     task_name: str = ""
-    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own JSON lines."""
+    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own JSON lines; gd for a text
+    corpus (general distillation)."""
     data_dir: str = ""
     """Folder with the raw files: train.tsv, dev.tsv (and test.tsv) as GLUE ships them, Hugging Face's parquet files, or
     train.jsonl, dev.jsonl (and test.jsonl)."""
@@ -610,7 +685,7 @@ class PrepareConfig:
     dataset_type: Literal["mindrecord", "tfrecord"] = "mindrecord"
     """Format to write; tfrecord needs requirements-convert.txt."""
     max_seq_length: NonNegativeInt = 0
-    """Longest row in tokens, [CLS] and [SEP] included; longer texts are cut. 0: the task's own, 64 or 128."""
+    """Longest row in tokens, [CLS] and [SEP] included; longer texts are cut. 0: the task's own, 64 or 128; gd: 128."""
     do_lower_case: Union[bool, Literal["auto"]] = "auto"
     """Lower-case the text and strip accents; auto: yes unless the vocabulary has cased words."""
     labels: Tuple[str, ...] = ()
@@ -619,6 +694,23 @@ class PrepareConfig:
     """Skip malformed rows and count them, instead of stopping at the first one."""
     num_workers: NonNegativeInt = 0
     """Processes that tokenize; 0: one a core."""
+    input: Tuple[str, ...] = ()
+    """General distillation only: the corpus, files and folders as `--input a,b`: plain text with blank lines between documents, or
+    WikiExtractor's output (also as JSON lines); gz, bz2, xz or uncompressed."""
+    short_seq_prob: ClosedUnitInterval = 0.1
+    """General distillation only: share of the documents that are packed into rows of a random shorter length; 0.1 as in BERT."""
+    next_sentence: bool = True
+    """General distillation only: rows are pairs of texts, in half of them the second one from a random document (label 1, else 0), as
+    in BERT; false: one text a row, every token of the corpus exactly once."""
+    dupe_factor: PositiveInt = 1
+    """General distillation only: times the corpus is packed, each time with other random choices; BERT took 10 for its masks to differ."""
+    masked_lm_prob: Probability = 0.0
+    """General distillation only: share of the tokens masked in the rows (80 % [MASK], 10 % a random token, 10 % kept); BERT had 0.15,
+    but distillation needs none."""
+    seed: NonNegativeInt = 42
+    """General distillation only: seed of every random choice; same seed, same files."""
+    shard_mb: PositiveInt = 32
+    """General distillation only: MiB of text a record file is made from; a run that was stopped continues with the files it lacks."""
 
 
 @dataclass(frozen=True)
@@ -649,6 +741,7 @@ _OLD_NAMES = {
     "save_checkpoint_step": "save_ckpt_step", "save_checkpoint_steps": "save_ckpt_step", "save_ckpt_steps": "save_ckpt_step",
     "load_student_ckpt_path": "load_gd_ckpt_path", "max_checkpoint_num": "max_ckpt_num",
     "td_phase1_epoch": "td_phase1_epoch_size", "td_phase2_epoch": "td_phase2_epoch_size",
+    "common_cfg": "gd_cfg", "bert_teacher_net_cfg": "gd_teacher_net_cfg", "bert_student_net_cfg": "gd_student_net_cfg",
     "input_bits": "quant_cfg.activation_bits", "activation_init": "quant_cfg.activation_clip_value",
 }
 _BOOLEANS = {"true": "true", "false": "false"}
@@ -752,6 +845,20 @@ def _checked(settings, config_class, where, prefix=""):
     return checked
 
 
+def _found_config(path, notices):
+    """The file that `config_path` names: `path` itself or, where that does not exist, the one below this repository's root.
+
+    A job on ModelArts starts in another folder, and the published job pages count from src/model_utils (`../../gd_config.yaml`), so
+    leading `..` are dropped: whatever folder of the repository a path counted from, that leads to its root.
+    """
+    below = re.sub(r"^(\.\./)+", "", os.path.normpath(path))
+    found = os.path.join(ROOT, below)  # of an absolute path: the path itself
+    if os.path.exists(path) or not os.path.isfile(found):
+        return path
+    notices.append(f"config_path: {path} is read from {found}")
+    return found
+
+
 def read_yaml(path, config_class, notices):
     """The settings in a YAML file, keys checked against `config_class`.
 
@@ -846,6 +953,7 @@ def parse(config_class, arguments=None, script=None):
         chosen = parser.parse_args(arguments)  # also serves --help
         file, path = {}, chosen.config_path
         if path:
+            path = _found_config(path, notices)
             file = read_yaml(path, config_class, notices)
             chosen = parser.parse_args(arguments, namespace=_parse_file(parser, file, path, config_class))
         for key, presets in getattr(config_class, "PRESETS", {}).items():  # a preset's values count less than the file's own

@@ -4,13 +4,14 @@ import os
 import random
 import sys
 import time
+from dataclasses import dataclass
 
 import mindspore as ms
 import numpy as np
 
 from src import config as settings_module
-from src.errors import UserError
-from src.files import make_folder
+from src.errors import UserError, one_line
+from src.files import make_folder, replacing
 
 _DEVICES = ("Ascend", "GPU", "CPU")
 
@@ -36,11 +37,64 @@ def choose_device(target):
 def use_device(target, device_id=0):
     """Graph mode on the device `target` ("auto": see `choose_device`), number `device_id`; returns the device's name."""
     device = choose_device(target)
-    if device == "CPU" and device_id:
+    if device == "CPU" and device_id and "DEVICE_ID" not in os.environ:
         print(f"device_id: CPU has only 0, {device_id} is ignored", flush=True)
     ms.set_device(device, device_id if device != "CPU" else 0)
     ms.set_context(mode=ms.GRAPH_MODE)
     return device
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train together, and this one's place among them."""
+    rank: int = 0
+    """Number of this process, from 0."""
+    size: int = 1
+    """How many there are."""
+
+    @property
+    def first(self):
+        """Whether this is the process that writes the results."""
+        return self.rank == 0
+
+
+_LAUNCHED = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_SIZE")  # what msrun, the Ascend launcher and mpirun set
+
+
+def join_group(settings, device):
+    """The `Group` of this process; with `distribute` true, MindSpore's communication is started first (HCCL, NCCL or, on CPU, its own).
+
+    Args:
+        settings (GroupConfig): distribute, device_num. device (str): its name, as `set_up` returned it.
+
+    Raises:
+        UserError: no launcher started this process, the others cannot be reached, or they are not device_num.
+    """
+    if not settings.distribute:
+        if settings.device_num > 1:
+            raise UserError(f"device_num is {settings.device_num} but distribute is false: start the job with "
+                            f"scripts/run_distributed_gd_cpu.sh (or _gpu, _ascend)")
+        return Group()
+    if not any(name in os.environ for name in _LAUNCHED):
+        raise UserError("distribute: no launcher started this process, so it has no others to train with; use "
+                        "scripts/run_distributed_gd_cpu.sh (or _gpu, _ascend), or --distribute false")
+    from mindspore import communication
+    try:
+        communication.init()
+    except RuntimeError as error:
+        raise UserError(f"distribute: the processes of the job cannot reach each other on {device}: {one_line(error)[:300]}") from error
+    group = Group(communication.get_rank(), communication.get_group_size())
+    if settings.device_num not in (1, group.size):
+        raise UserError(f"device_num is {settings.device_num} but the launcher started {group.size} process(es)")
+    ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True, device_num=group.size)
+    return group
+
+
+def _device_number(settings):
+    """The device's number: in a group each process has its own, which its launcher says."""
+    if getattr(settings, "distribute", False):
+        return int(os.environ.get("DEVICE_ID", settings.device_id))
+    return settings.device_id
 
 
 def set_up(settings, seed):
@@ -53,7 +107,7 @@ def set_up(settings, seed):
     Returns:
         The device's name.
     """
-    device = use_device(settings.device_target, settings.device_id)
+    device = use_device(settings.device_target, _device_number(settings))
     if settings.enable_graph_kernel:
         if device == "CPU":
             print("enable_graph_kernel: not available on CPU, ignored", flush=True)
@@ -83,30 +137,49 @@ class RunFolder:
     Nothing is written before `start`: a run that is refused leaves an older run's records alone.
 
     Args:
-        path (str): the folder.
+        path (str): the folder. writes (bool): false for all but the first process of a group, whose files these are.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, writes=True):
         self.path = path
+        self.writes = writes
         self._metrics = os.path.join(path, "metrics.jsonl")
 
-    def start(self, settings):
-        """Make the folder if it is missing, write config.yaml, begin an empty metrics.jsonl.
+    def start(self, settings, until_step=0):
+        """Make the folder if it is missing, write config.yaml, begin metrics.jsonl: empty, or for a run that is resumed with its lines
+        up to step `until_step`.
 
         `config.parse` reads config.yaml back: the same command with it repeats the run.
         """
+        if not self.writes:
+            return
         make_folder(self.path)
         settings_module.save(settings, self.join("config.yaml"))
-        open(self._metrics, "w", encoding="utf-8").close()
+        kept = []
+        if until_step and os.path.exists(self._metrics):
+            with open(self._metrics, encoding="utf-8") as file:
+                kept = [line for line in file if _step_of(line) <= until_step]
+        with replacing(self._metrics) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            file.writelines(kept)
 
     def record(self, **values):
         """Append one line of JSON to metrics.jsonl, with the time in seconds since the epoch."""
+        if not self.writes:
+            return
         with open(self._metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
 
     def join(self, *names):
         """A path in the folder."""
         return os.path.join(self.path, *names)
+
+
+def _step_of(line):
+    """The step of a line of metrics.jsonl; a line that a killed process left unfinished counts as later than all."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return sys.maxsize
 
 
 def say(line):

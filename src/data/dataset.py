@@ -85,6 +85,11 @@ class Batches:
             batches.append((self.buckets[-1], left))
         return batches
 
+    @property
+    def columns(self):
+        """Names of a batch's arrays."""
+        return (*COLUMNS[:3], *(() if self.examples.labels is None else COLUMNS[3:]), *self.extra)
+
     def pad(self, rows, length):
         """input_ids, input_mask, segment_ids of some rows, int32 (rows, length).
 

@@ -35,10 +35,7 @@ class TaskData:
             key (str): the setting that named the checkpoint, for the message.
             seq_length (int): the run's own bound on row length in tokens, or None.
         """
-        known = checkpoint.config.get("vocab_sha256")
-        if known and self.info and known != self.info.vocab_sha256:
-            raise UserError(f"{key}: the data was prepared with another vocabulary than {checkpoint.source} was trained with; "
-                            f"run prepare_data.py with --vocab_file {checkpoint.source}/vocab.txt")
+        check_vocabulary(self.info, checkpoint, key)
         self.check_bounds(config, checkpoint.source, seq_length)
 
     def check_model(self, checkpoint, config, key, seq_length=None):
@@ -57,18 +54,31 @@ class TaskData:
 
     def check_bounds(self, config, source, seq_length=None):
         """Raise a `UserError` where a row is too long, or a token id too large, for a network of `config` (from `source`)."""
-        limit = config.max_position_embeddings if not config.use_relative_positions else None
         for split, examples in {"train": self.train, **self.evals}.items():
-            if examples is None:
-                continue
-            largest, longest = int(examples.input_ids.max()), int(examples.lengths.max())
-            if largest >= config.vocab_size:
-                raise UserError(f"the {split} records hold token id {largest} but {source} has a vocabulary of "
-                                f"{config.vocab_size}; prepare the data with that model's vocabulary")
-            for bound, why in ((limit, f"{source} has positions for"), (seq_length, "seq_length allows")):
-                if bound and longest > bound:
-                    raise UserError(f"the {split} records hold a row of {longest} tokens but {why} {bound}; run prepare_data.py "
-                                    f"with --max_seq_length {bound}")
+            if examples is not None:
+                check_bounds(examples, split, config, source, seq_length)
+
+
+def check_vocabulary(info, checkpoint, key):
+    """Raise a `UserError` where the data's `DatasetInfo` (or None) names another vocabulary than a checkpoint, which the setting `key`
+    named."""
+    known = checkpoint.config.get("vocab_sha256")
+    if known and info and known != info.vocab_sha256:
+        raise UserError(f"{key}: the data was prepared with another vocabulary than {checkpoint.source} was trained with; "
+                        f"run prepare_data.py with --vocab_file {checkpoint.source}/vocab.txt")
+
+
+def check_bounds(examples, split, config, source, seq_length=None):
+    """Raise a `UserError` where a row of `examples` is too long, or a token id too large, for a network of `config` (from `source`)."""
+    limit = config.max_position_embeddings if not config.use_relative_positions else None
+    largest, longest = int(examples.input_ids.max()), int(examples.lengths.max())
+    if largest >= config.vocab_size:
+        raise UserError(f"the {split} records hold token id {largest} but {source} has a vocabulary of "
+                        f"{config.vocab_size}; prepare the data with that model's vocabulary")
+    for bound, why in ((limit, f"{source} has positions for"), (seq_length, "seq_length allows")):
+        if bound and longest > bound:
+            raise UserError(f"the {split} records hold a row of {longest} tokens but {why} {bound}; run prepare_data.py "
+                            f"with --max_seq_length {bound}")
 
 
 def _split_files(folder, splits, settings):

@@ -25,14 +25,14 @@ class LossTerms:
         return tuple(item.name for item in fields(self) if getattr(self, item.name) > 0)
 
 
-def uniform_layer_map(student_layers, teacher_layers):
+def uniform_layer_map(student_layers, teacher_layers, section="td_student_net_cfg"):
     """Teacher layers a student layer stands for, g(m) = m x teacher / student (TinyBERT, section 4.1).
 
     Raises:
-        UserError: the teacher's depth is not a multiple of the student's.
+        UserError: the teacher's depth is not a multiple of the student's; `section` is the student's key, for the message.
     """
     if teacher_layers % student_layers:
-        raise UserError(f"td_student_net_cfg.num_hidden_layers: the uniform layer map needs a student depth that divides the "
+        raise UserError(f"{section}.num_hidden_layers: the uniform layer map needs a student depth that divides the "
                         f"teacher's {teacher_layers} layers, not {student_layers}")
     return teacher_layers // student_layers
 
@@ -58,9 +58,9 @@ class Distiller(nn.Cell):
     """Loss terms of a batch.
 
     Args:
-        student (BertForSequence): the network that learns.
+        student (BertForSequence or BertEncoder): the network that learns; the latter has no logits to fit.
         terms (LossTerms): which terms, and their weights.
-        teacher (BertForSequence): needed by the attention and hidden terms, and by the soft term unless its logits come
+        teacher (BertForSequence or BertEncoder): needed by the attention and hidden terms, and by the soft term unless its logits come
             with the batch. It gets no gradient; its config must have no dropout.
         projection (Projection): of the student's hidden states; None compares them as they are (equal widths).
         regression (bool): one output; soft and label terms are mean squared errors.
@@ -68,7 +68,7 @@ class Distiller(nn.Cell):
         cached_logits (bool): the batch has a fifth tensor, the teacher's logits (B, C).
 
     Inputs:
-        input_ids, input_mask, segment_ids: int32 (B, S); labels: int32 (B,) or, for regression, float32 (B,);
+        input_ids, input_mask, segment_ids: int32 (B, S); labels: int32 (B,) or, for regression, float32 (B,), unless no term fits logits;
         teacher_logits: float32 (B, C), only with cached_logits.
 
     Outputs:
@@ -102,8 +102,9 @@ class Distiller(nn.Cell):
         """
         if self.terms.soft_loss > 0 or self.terms.label_loss > 0:
             return self.trainable_params()
-        heads = {id(item) for cell in (self.student.bert.pooler, self.student.classifier) for item in cell.get_parameters()}
-        return [item for item in self.trainable_params() if id(item) not in heads]
+        heads = [self.student.bert.pooler, *([self.student.classifier] if hasattr(self.student, "classifier") else [])]
+        idle = {id(item) for cell in heads for item in cell.get_parameters()}
+        return [item for item in self.trainable_params() if id(item) not in idle]
 
     def _soft_loss(self, logits, teacher_logits):
         if self.regression:
@@ -115,7 +116,7 @@ class Distiller(nn.Cell):
             return mean_square(logits[:, 0], labels)
         return label_cross_entropy(logits, labels)
 
-    def construct(self, input_ids, input_mask, segment_ids, labels, teacher_logits=None):
+    def construct(self, input_ids, input_mask, segment_ids, labels=None, teacher_logits=None):
         logits, states, scores = self.student(input_ids, input_mask, segment_ids)
         teacher_states, teacher_scores = (), ()
         if self.run_teacher:

@@ -2,10 +2,11 @@
 from dataclasses import dataclass
 
 from src import checkpoint as checkpoints
+from src.checkpoint import Checkpoint
 from src.distill.distiller import Projection, uniform_layer_map
 from src.errors import UserError
-from src.model.heads import BertForSequence
-from src.model.loading import bert_config, layer_weights
+from src.model.heads import BertEncoder, BertForSequence
+from src.model.loading import bert_config, encoder_network, layer_weights
 
 _WIDTHS = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings",
            "type_vocab_size", "use_relative_positions")
@@ -14,7 +15,8 @@ _WIDTHS = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_siz
 @dataclass(frozen=True)
 class Student:
     """A student ready to train."""
-    network: BertForSequence
+    network: object
+    """`BertForSequence`, or for general distillation `BertEncoder`."""
     projection: Projection
     start: str
     """What it started from, for the log."""
@@ -22,24 +24,60 @@ class Student:
     """The `Checkpoint` it started from, or None."""
 
 
-def student_layers(chosen, depth, teacher_depth):
+def student_layers(chosen, depth, teacher_depth, section="td_student_net_cfg"):
     """The teacher layers a student of `depth` layers copies: `chosen`, or the last of each group of the uniform layer map."""
     if chosen:
         if len(chosen) != depth or max(chosen) >= teacher_depth:
             raise UserError(f"student_layers: needs {depth} numbers from 0 to {teacher_depth - 1}, one a student layer, not "
                             f"{', '.join(map(str, chosen))}")
         return tuple(chosen)
-    stride = uniform_layer_map(depth, teacher_depth)
+    stride = uniform_layer_map(depth, teacher_depth, section)
     return tuple(range(stride - 1, teacher_depth, stride))
 
 
-def _from_teacher(settings, config, teacher_checkpoint, teacher_config):
+def _from_teacher(chosen, config, teacher_checkpoint, teacher_config, section):
     for name in _WIDTHS:
         if getattr(config, name) != getattr(teacher_config, name):
             raise UserError(f"student_init: teacher_layers needs a student of the teacher's own widths, but "
-                            f"td_student_net_cfg.{name} is {getattr(config, name)} and the teacher has {getattr(teacher_config, name)}")
-    layers = student_layers(settings.student_layers, config.num_hidden_layers, teacher_config.num_hidden_layers)
+                            f"{section}.{name} is {getattr(config, name)} and the teacher has {getattr(teacher_config, name)}")
+    layers = student_layers(chosen, config.num_hidden_layers, teacher_config.num_hidden_layers, section)
     return layer_weights(teacher_checkpoint.weights, layers), f"the teacher's layers {', '.join(map(str, layers))}"
+
+
+def _check_heads(config, teacher_config, section):
+    if config.num_attention_heads != teacher_config.num_attention_heads:
+        raise UserError(f"{section}.num_attention_heads is {config.num_attention_heads} but the teacher has "
+                        f"{teacher_config.num_attention_heads}; the attention loss compares them head by head")
+
+
+def build_general_student(settings, teacher_checkpoint, teacher_config, compute_type):
+    """The student that a `GeneralDistillConfig` asks for; arguments and errors as in `build_student`."""
+    section, path, checkpoint, weights, start = "gd_student_net_cfg", settings.load_gd_ckpt_path, None, {}, "random weights"
+    if path:
+        if settings.student_init != "random":
+            raise UserError(f"student_init: contradicts the checkpoint {path}; give only one of them")
+        checkpoint = checkpoints.load(path)
+        config = settings.gd_student_net_cfg.check(bert_config(checkpoint), section, path)
+        weights, start = checkpoint.weights, path
+    else:
+        config = settings.gd_student_net_cfg.resolve(teacher_config)
+        if settings.student_init == "teacher_layers":
+            weights, start = _from_teacher((), config, teacher_checkpoint, teacher_config, section)
+    uniform_layer_map(config.num_hidden_layers, teacher_config.num_hidden_layers, section)
+    if settings.gd_cfg.attention_loss:
+        _check_heads(config, teacher_config, section)
+    network = encoder_network(Checkpoint(weights, {}, None, start), config, compute_type) if weights else BertEncoder(config, compute_type)
+    projection = Projection(config.hidden_size, teacher_config.hidden_size, config.initializer_range)
+    if checkpoint:
+        _resume_projection(projection, weights, start)
+    return Student(network, projection, start, checkpoint)
+
+
+def _resume_projection(projection, weights, start):
+    """Give a projection the weights that an earlier stage left, if it left any."""
+    fit = {name: value for name, value in weights.items() if name.startswith("fit_dense.")}
+    if fit:
+        checkpoints.assign(projection, fit, start)
 
 
 def build_student(settings, teacher_checkpoint, teacher_config, num_labels, compute_type):
@@ -72,10 +110,9 @@ def build_student(settings, teacher_checkpoint, teacher_config, num_labels, comp
         config = settings.td_student_net_cfg.resolve(teacher_config)
         weights, start = {}, "random weights"
         if settings.student_init == "teacher_layers" or settings.student_layers:
-            weights, start = _from_teacher(settings, config, teacher_checkpoint, teacher_config)
-    if runs_phase1 and config.num_attention_heads != teacher_config.num_attention_heads and settings.phase1_cfg.attention_loss:
-        raise UserError(f"td_student_net_cfg.num_attention_heads is {config.num_attention_heads} but the teacher has "
-                        f"{teacher_config.num_attention_heads}; the attention loss compares them head by head")
+            weights, start = _from_teacher(settings.student_layers, config, teacher_checkpoint, teacher_config, "td_student_net_cfg")
+    if runs_phase1 and settings.phase1_cfg.attention_loss:
+        _check_heads(config, teacher_config, "td_student_net_cfg")
     network = BertForSequence(config, num_labels, compute_type)
     projection = Projection(config.hidden_size, teacher_config.hidden_size, config.initializer_range)
     if weights:
@@ -84,7 +121,6 @@ def build_student(settings, teacher_checkpoint, teacher_config, num_labels, comp
                  and (len(weights[name]) != num_labels or settings.load_gd_ckpt_path)}
         kept = {name: value for name, value in weights.items() if name not in heads and not name.startswith("fit_dense.")}
         checkpoints.assign(network, kept, start, allow_missing=("classifier.", "bert.pooler."))
-        fit = {name: value for name, value in weights.items() if name.startswith("fit_dense.")}
-        if fit and runs_phase1 and settings.phase1_cfg.hidden_loss:
-            checkpoints.assign(projection, fit, start)
+        if runs_phase1 and settings.phase1_cfg.hidden_loss:
+            _resume_projection(projection, weights, start)
     return Student(network, projection, start, checkpoint)

@@ -37,6 +37,26 @@ class BertForSequence(nn.Cell):
         return self.classifier(self.dropout(pooled)), hidden_states, scores
 
 
+class BertEncoder(nn.Cell):
+    """BERT without a task's head: what general distillation trains.
+
+    Args:
+        config (BertConfig), compute_type (mindspore.dtype): as in `BertForSequence`.
+
+    Outputs:
+        pooled states float32 (B, H) in the logits' place, and `Bert`'s hidden states and attention scores.
+    """
+
+    def __init__(self, config, compute_type=ms.float32):
+        super().__init__()
+        self.config = config
+        self.bert = Bert(config, compute_type)
+
+    def construct(self, input_ids, input_mask, segment_ids):  # (B, S) each
+        hidden_states, scores, pooled = self.bert(input_ids, input_mask, segment_ids)
+        return pooled, hidden_states, scores
+
+
 class Logits(nn.Cell):
     """A `BertForSequence` reduced to its logits, (B, num_labels): what evaluation and export run."""
 

@@ -7,7 +7,7 @@ import mindspore as ms
 from src import checkpoint as checkpoints
 from src.config import BertConfig, QuantConfig
 from src.errors import UserError
-from src.model.heads import BertForSequence
+from src.model.heads import BertEncoder, BertForSequence
 from src.model.packed import load_packed
 from src.quant.quantizers import MovingAverageRange
 
@@ -64,6 +64,14 @@ def task_network(checkpoint, config, compute_type=ms.float32):
     return network
 
 
+def encoder_network(checkpoint, config, compute_type=ms.float32):
+    """A `BertEncoder` with the weights of any checkpoint, encoder or task."""
+    network = BertEncoder(config, compute_type)
+    checkpoints.assign(network, checkpoint.weights, checkpoint.source, allow_missing=("bert.pooler.",),
+                       allow_unexpected=("classifier.", "fit_dense."))
+    return network
+
+
 def uncalibrated_ranges(network):
     """Names of the moving-average ranges of a network that no training step has set."""
     return [name for name, cell in network.cells_and_names() if isinstance(cell, MovingAverageRange) and not cell.calibrated()]
@@ -84,6 +92,11 @@ def layer_weights(weights, layers):
     return kept
 
 
+def encoder_description(config, do_lower_case):
+    """The content of config.json for an encoder without a head; arguments as in `description`."""
+    return {"model_type": "bert", **asdict(config), "do_lower_case": do_lower_case}
+
+
 def description(config, task_name, labels, regression, num_labels, do_lower_case, quantization=None):
     """The content of config.json for a task network (`checkpoint.save` adds the vocabulary's hash).
 
@@ -93,8 +106,8 @@ def description(config, task_name, labels, regression, num_labels, do_lower_case
         do_lower_case (bool): whether its text is lower-cased. quantization (QuantConfig): of a quantized network, or None.
     """
     names = list(labels) or [f"LABEL_{index}" for index in range(num_labels)]
-    return {"model_type": "bert", **asdict(config), "task_name": task_name, "num_labels": num_labels,
+    return {**encoder_description(config, do_lower_case), "task_name": task_name, "num_labels": num_labels,
             "problem_type": "regression" if regression else "single_label_classification",
             "id2label": {str(index): name for index, name in enumerate(names)},
-            "label2id": {name: index for index, name in enumerate(names)}, "do_lower_case": do_lower_case,
+            "label2id": {name: index for index, name in enumerate(names)},
             **({"quantization": asdict(quantization)} if quantization else {})}

@@ -260,7 +260,8 @@ class MovingAverageRange(nn.Cell):
     """Static symmetric quantization whose range is a moving average of max|x| over training steps (Q8BERT, arXiv 1910.06188).
 
     Until `start_step` training passes x through unchanged; at that step the range starts as max|x|. Evaluation uses the range
-    as it is; 0 means that it was never calibrated, which `calibrated` tells.
+    as it is; 0 means that it was never calibrated, which `calibrated` tells. Processes that train together take the mean of
+    their max|x|.
 
     Args:
         bits (int): 2 to 8. decay (float): of the average. start_step (int): training steps before quantization starts.
@@ -274,10 +275,15 @@ class MovingAverageRange(nn.Cell):
         self.start_step = int(start_step)
         self.max = _maximum("tensor")
         self.quantize = _StaticUniform(bits)
+        self.group_size = ms.get_auto_parallel_context("device_num")
+        if self.group_size > 1:
+            self.sum_over_group = P.AllReduce()  # of the reductions, CPU has only the sum
 
     def construct(self, x):
         if self.training:
             largest = self.max(ops.abs(ops.stop_gradient(x))).reshape((1,))
+            if self.group_size > 1:
+                largest = self.sum_over_group(largest) / self.group_size
             average = self.threshold - (1.0 - self.decay) * (self.threshold - largest)
             begun = ops.cast(self.steps >= self.start_step, ms.float32)
             fresh = ops.cast(self.threshold <= 0, ms.float32)
@@ -285,6 +291,8 @@ class MovingAverageRange(nn.Cell):
             stored = ops.assign(self.threshold, threshold)
             counted = ops.assign_add(self.steps, ops.ones_like(self.steps))
             threshold = ops.depend(ops.depend(threshold, stored), counted)
+            if self.start_step == 0:
+                return self.quantize(x, threshold)
             return ops.select(begun.reshape((1,) * x.ndim) > 0, self.quantize(x, threshold), x)
         return self.quantize(x, self.threshold)
 

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 
+from mindspore import profiler
 from tqdm import tqdm
 
 from src.metrics import printed_name, short_name
@@ -34,15 +35,15 @@ class Progress(Callback):
     def on_step(self, stage, step):
         if self.bar is None:
             # Into a pipe or file the bar is redrawn rarely: every redraw is a line there.
-            self.bar = tqdm(total=stage.total_steps, initial=0, desc=stage.name, unit="step", smoothing=0.05,
+            self.bar = tqdm(total=stage.total_steps, initial=step - 1, desc=stage.name, unit="step", smoothing=0.05,
                             mininterval=0.5 if sys.stderr.isatty() else 30.0)
             self.started = time.time()
         self.bar.update(1)
         if step % self.log_step == 0 or step in (1, stage.total_steps):
             values = stage.read_step()
             self.bar.set_postfix_str(f"loss {values['loss']:.4g}", refresh=False)
-            numbers = ", ".join(f"{name}: {value:.6g}" for name, value in values.items())
-            say(f"epoch: {stage.epoch}, step: {step}, {numbers}")
+            numbers = ", ".join(f"{name}: {value:.6g}" for name, value in values.items() if name != "loss")
+            say(f"epoch: {stage.epoch}, step: {step}, outputs are {values['loss']:.6g}, {numbers}")
             stage.run.record(stage=stage.name, epoch=stage.epoch, step=step, **values)
 
     def on_end(self, stage):
@@ -104,10 +105,67 @@ class StepCheckpoints(Callback):
             return
         name = f"step_{step}.ckpt"
         stage.save(self.folder, name)
+        if not stage.group.first:
+            return
         self.files.append(os.path.join(self.folder, name))
         while len(self.files) > self.keep:
             with contextlib.suppress(FileNotFoundError):  # the user may have taken it away
                 os.remove(self.files.pop(0))
+
+
+class TrainingState(Callback):
+    """Saves every `every` steps all that is needed to resume the stage, in one file; it goes when the stage is done."""
+
+    def __init__(self, every, path):
+        self.every = every
+        self.path = path
+
+    def on_step(self, stage, step):
+        if step % self.every == 0 and step < stage.total_steps:
+            stage.save_state(self.path)
+
+    def on_end(self, stage):
+        if stage.group.first:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self.path)
+
+
+class Profile(Callback):
+    """Profiles some steps with MindSpore's own profiler, once MindSpore has settled on its numbers of threads.
+
+    Args:
+        steps (int): how many. device (str): Ascend, GPU or CPU. folder (str): where the profiler writes its tables and timeline.
+    """
+
+    SETTLED = 20  # steps before the profile
+
+    def __init__(self, steps, device, folder):
+        self.steps = steps
+        self.device = device
+        self.folder = folder
+        self.seen = 0
+        self.profile = None
+
+    def on_step(self, stage, step):
+        self.seen += 1
+        if self.seen == self.SETTLED:
+            activity = profiler.ProfilerActivity
+            activities = [activity.CPU, *{"Ascend": [activity.NPU], "GPU": [activity.GPU]}.get(self.device, [])]
+            self.profile = profiler.profile(activities=activities,
+                                            on_trace_ready=profiler.tensorboard_trace_handler(dir_name=self.folder))
+            self.profile.start()
+        elif self.seen == self.SETTLED + self.steps:
+            self._stop()
+
+    def on_end(self, stage):
+        self._stop()
+
+    def _stop(self):
+        if self.profile is not None:
+            self.profile.step()
+            self.profile.stop()
+            self.profile = None
+            say(f"the profile is in {self.folder}")
 
 
 class LastCheckpoint(Callback):

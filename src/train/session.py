@@ -15,19 +15,76 @@ from src.evaluate import evaluate
 from src.files import write_json
 from src.model.heads import Logits
 from src.tasks import get_task
-from src.train.callbacks import Evaluation, LastCheckpoint, StepCheckpoints
+from src.train.callbacks import Evaluation, LastCheckpoint, Profile, StepCheckpoints
 from src.train.curves import draw
 
 
 @dataclass
-class Session:
+class TrainingRun:
     """One run of a training command."""
     settings: object
     device: str
+    group: runtime.Group
     run: runtime.RunFolder
-    data: TaskData
-    metric_names: tuple
     started: float
+
+    @classmethod
+    def begin(cls, settings, name, **further):
+        """Set up the device and the group and print the settings; `run.start` is left to the command's own checks.
+
+        Args:
+            settings (TrainingConfig): the run's settings. name (str): of the run folder when output_dir is unset.
+            further: fields of a subclass.
+        """
+        started = time.time()
+        device = runtime.set_up(settings, settings.seed)
+        group = runtime.join_group(settings, device)
+        if group.first:
+            print(to_yaml(settings), flush=True)
+        if settings.enable_data_sink and device == "CPU":
+            runtime.say("enable_data_sink: not available on CPU, ignored")
+        run = runtime.RunFolder(settings.output_dir or os.path.join("output", name), group.first)
+        return cls(settings, device, group, run, started, **further)
+
+    def sink_steps(self, batches):
+        """Batches the device pulls at a time, or 0 where the data sink is off or does not exist."""
+        if not self.settings.enable_data_sink or self.device == "CPU":
+            return 0
+        if len(batches.buckets) > 1:
+            raise UserError("enable_data_sink: the device's queue needs batches of one shape; set enable_buckets to false")
+        return len(batches) if self.settings.data_sink_steps == -1 else self.settings.data_sink_steps
+
+    def shared_callbacks(self, folder):
+        """Callbacks of any stage that writes to `folder`, as the settings ask: checkpoints every so many steps, a profile."""
+        settings, chosen = self.settings, []
+        if settings.save_ckpt_step:
+            chosen.append(StepCheckpoints(settings.save_ckpt_step, settings.max_ckpt_num, folder))
+        if settings.profile_steps and self.group.first:
+            chosen.append(Profile(settings.profile_steps, self.device, self.run.join("profile")))
+        return chosen
+
+    def close(self, results, last_line):
+        """Write results.json and the curves, print where they are and the last line.
+
+        Args:
+            results (dict): for results.json. last_line (str): what was produced, where, and what to run next.
+        """
+        if not self.group.first:
+            return
+        summary = {**results, "device": self.device, "wall_seconds": round(time.time() - self.started, 1),
+                   "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
+        write_json(self.run.join("results.json"), summary)
+        drawn = draw(self.run.join("metrics.jsonl"), self.run.join("curves.png"))
+        print(f"wall time {summary['wall_seconds']:.0f} s, peak memory {summary['peak_memory_mib']} MiB; results.json"
+              f"{', curves.png' if drawn else ''} and metrics.jsonl are in {self.run.path}")
+        print(last_line, flush=True)
+
+
+@dataclass
+class Session(TrainingRun):
+    """One run of a command that trains on a task."""
+    data: TaskData = None
+    metric_names: tuple = ()
 
     @classmethod
     def open(cls, settings, command_name, labels=()):
@@ -38,31 +95,27 @@ class Session:
             command_name (str): names the run folder when output_dir is unset.
             labels (tuple of str): class names where neither the task table nor the data's dataset.json gives them.
         """
-        started = time.time()
         required(settings, "task_name")
         task = get_task(settings.task_name)
         if settings.do_train:
             required(settings, "train_data_dir")
         if settings.do_eval:
             required(settings, "eval_data_dir")
-        device = runtime.set_up(settings, settings.seed)
-        data = load_task_data(settings, settings.train_data_dir if settings.do_train else "", settings.eval_data_dir, labels)
-        chosen = metrics.choose(task.metrics, settings.assessment_method, data.num_labels, data.regression)
         if not settings.do_train:
             command_name += "-eval"  # the training run's own records stay
-        run = runtime.RunFolder(settings.output_dir or os.path.join("output", f"{command_name}-{task.folder}"))
-        print(to_yaml(settings), flush=True)
-        if settings.enable_data_sink and device == "CPU":
-            runtime.say("enable_data_sink: not available on CPU, ignored")
+        session = cls.begin(settings, f"{command_name}-{task.folder}")
+        data = load_task_data(settings, settings.train_data_dir if settings.do_train else "", settings.eval_data_dir, labels)
+        session.data = data
+        session.metric_names = metrics.choose(task.metrics, settings.assessment_method, data.num_labels, data.regression)
         sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in {"train": data.train, **data.evals}.items() if rows)
-        runtime.say(f"task {task.name} on {device}: {sizes}")
-        return cls(settings, device, run, data, chosen, started)
+        runtime.say(f"task {task.name} on {session.device}: {sizes}")
+        return session
 
     def train_batches(self, config, **extra):
         """`Batches` of the training rows for a `PhaseConfig`; `extra` are further columns."""
         settings = self.settings
         return Batches(self.data.train, config.batch_size, settings.bucket_boundaries, settings.enable_buckets, settings.do_shuffle,
-                       drop_remainder=True, seed=settings.seed, extra=extra)
+                       drop_remainder=True, seed=settings.seed, rank=self.group.rank, device_num=self.group.size, extra=extra)
 
     def evaluator(self, network):
         """() -> results of `network` (a `BertForSequence`) on every evaluation set."""
@@ -71,47 +124,30 @@ class Session:
         logits = Logits(network)
         return lambda: evaluate(logits, batches, self.metric_names)
 
-    def sink_steps(self, batches):
-        """Batches the device pulls at a time, or 0 where the data sink is off or does not exist."""
-        if not self.settings.enable_data_sink or self.device == "CPU":
-            return 0
-        if len(batches.buckets) > 1:
-            raise UserError("enable_data_sink: the device's queue needs batches of one shape; set enable_buckets to false")
-        return len(batches) if self.settings.data_sink_steps == -1 else self.settings.data_sink_steps
-
     def callbacks(self, folder, evaluation=None):
         """Checkpoint (and evaluation) callbacks of a stage that writes to `folder`.
 
         Returns:
             (callbacks, the `Evaluation` among them or None)
         """
-        settings, chosen, watcher = self.settings, [], None
-        if settings.save_ckpt_step:
-            chosen.append(StepCheckpoints(settings.save_ckpt_step, settings.max_ckpt_num, folder))
+        chosen, watcher = self.shared_callbacks(folder), None
         if evaluation:
-            watcher = Evaluation(evaluation, settings.eval_cfg.eval_step, folder)
+            watcher = Evaluation(evaluation, self.settings.eval_cfg.eval_step, folder)
             chosen.append(watcher)
         else:
             chosen.append(LastCheckpoint(folder))
         return chosen, watcher
 
     def finish(self, models, last_line):
-        """Write results.json and the curves, print the table and the last line.
+        """`close` with a table of models above.
 
         Args:
             models (dict): {row title: results of `evaluate` with `parameters` added}, in order; may be empty.
-            last_line (str): what was produced, where, and what to run next.
+            last_line (str): as in `close`.
         """
-        summary = {"task": self.data.task.name, "device": self.device, "models": models,
-                   "wall_seconds": round(time.time() - self.started, 1),
-                   "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
-        write_json(self.run.join("results.json"), summary)
-        drawn = draw(self.run.join("metrics.jsonl"), self.run.join("curves.png"))
-        if models:
+        if models and self.group.first:
             print(results_table(models, self.metric_names))
-        print(f"wall time {summary['wall_seconds']:.0f} s, peak memory {summary['peak_memory_mib']} MiB; results.json"
-              f"{', curves.png' if drawn else ''} and metrics.jsonl are in {self.run.path}")
-        print(last_line, flush=True)
+        self.close({"task": self.data.task.name, "models": models}, last_line)
 
 
 def results_table(models, metric_names):

@@ -1,15 +1,19 @@
 """Builds and fits one training stage. General distillation, both task-distillation phases and fine-tuning are its settings."""
+import json
 import time
+from itertools import islice
 
 import mindspore as ms
 import numpy as np
 from mindspore import ops
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from src import checkpoint as checkpoints
-from src.data.dataset import COLUMNS
 from src.errors import UserError
+from src.files import replacing
 from src.model.layers import second_moments
-from src.runtime import say
+from src.runtime import Group, say
 from src.train.callbacks import Progress
 from src.train.optim import AdamW
 from src.train.step import LossScale, TrainStep
@@ -27,7 +31,7 @@ def build_loss_scale(config, compute_type):
 
 
 def count_steps(batches, config, epochs, sink_steps=0):
-    """Optimizer steps of a stage with these arguments of `Stage`; raises what `Stage` raises, before anything is built."""
+    """Optimizer steps of `epochs` passes with these arguments of `Stage`; raises what `Stage` raises, before anything is built."""
     accumulation, sink = int(config.gradient_accumulation_steps), min(sink_steps, len(batches))
     if sink and accumulation > 1:
         raise UserError(f"gradient_accumulation_steps: the data sink runs one kind of step only; set it to 1, not {accumulation}, "
@@ -45,32 +49,34 @@ class Stage:
         loss_network (Distiller): batch -> loss and its terms; its trainable parameters are what is trained.
         batches (Batches): training batches, remainder dropped.
         config (PhaseConfig): batch size, optimizer, clipping, loss scale.
-        epochs (int): passes over the data.
+        epochs (int): passes over the data. max_steps (int): optimizer steps in all, in as many passes as they take, or 0.
         run (RunFolder): where metrics go.
         description (dict), vocabulary (sequence of str): saved beside every checkpoint.
         compute_type (mindspore.dtype): decides about loss scaling.
         sink_steps (int): > 0 lets the device pull this many batches at a time from its own queue.
+        group (Group): the processes that train together; only the first one saves.
 
     Raises:
         UserError: accumulation over more batches than an epoch has, or together with the data sink.
     """
 
     def __init__(self, name, loss_network, batches, config, epochs, run, description, vocabulary=None,
-                 compute_type=ms.float32, sink_steps=0):
+                 compute_type=ms.float32, sink_steps=0, max_steps=0, group=Group()):  # noqa: B008  frozen
         self.name = name
         self.loss_network = loss_network
         self.batches = batches
-        self.epochs = epochs
+        self.group = group
         self.run = run
         self.description = description
         self.vocabulary = vocabulary
         self.accumulation = int(config.gradient_accumulation_steps)
         self.sink_steps = min(sink_steps, len(batches))
-        self.total_steps = count_steps(batches, config, epochs, sink_steps)
+        self.total_steps = max_steps or count_steps(batches, config, epochs, sink_steps)
         optimizer = AdamW(loss_network.trained_parameters(), config.optimizer_cfg.AdamWeightDecay, self.total_steps,
                           second_moments(loss_network.student))
         self.train_step = TrainStep(loss_network, optimizer, build_loss_scale(config, compute_type),
-                                    float(config.max_grad_norm), self.accumulation)
+                                    float(config.max_grad_norm), self.accumulation, group.size)
+        self.steps_per_epoch = count_steps(batches, config, 1, sink_steps)
         self.epoch = 0
         self.step_number = 0
         self._last = None
@@ -87,15 +93,18 @@ class Stage:
         callbacks = [Progress(log_step), *callbacks]
         started = time.time()
         self.train_step.set_train(True)
-        for epoch in range(1, self.epochs + 1):
-            self.epoch = epoch
-            for _ in self._epoch_steps():
+        while self.step_number < self.total_steps:
+            self.epoch, done = self.step_number // self.steps_per_epoch + 1, self.step_number % self.steps_per_epoch
+            self.batches.epoch = self.epoch - 1  # its number is the shuffle's seed
+            for _ in self._epoch_steps(done):
                 self.step_number += 1
                 for callback in callbacks:
                     callback.on_step(self, self.step_number)
                 self._check_diverged()
+                if self.step_number == self.total_steps:
+                    break
             for callback in callbacks:
-                callback.on_epoch(self, epoch)
+                callback.on_epoch(self, self.epoch)
         for callback in callbacks:
             callback.on_end(self)
         skipped = self.read_step()["skipped_steps"]
@@ -103,27 +112,24 @@ class Stage:
             say(f"{self.name}: {skipped} of {self.total_steps} steps were skipped for gradients that were not finite")
         return time.time() - started
 
-    def _epoch_steps(self):
-        """Run one epoch, yielding after every optimizer step."""
+    def _epoch_steps(self, done):
+        """Run what is left of one epoch after `done` optimizer steps, yielding after every further one."""
+        first, end = done * self.accumulation, self.steps_per_epoch * self.accumulation
+        batches = islice(self.batches, first, end)
         if self.sink_steps:
-            yield from self._sink_epoch()
+            yield from self._sink_epoch(batches, end - first)
             return
-        micro, limit = 0, len(self.batches) // self.accumulation * self.accumulation
-        for batch in self.batches:
-            micro += 1
-            if micro > limit:
-                continue  # the epoch's iterator is exhausted all the same, so that the next one shuffles anew
+        for micro, batch in enumerate(batches, 1):
             update = micro % self.accumulation == 0
             self._last = self.train_step(update, *(ms.Tensor(column) for column in batch))
             if update:
                 yield
 
-    def _sink_epoch(self):
+    def _sink_epoch(self, batches, count):
         """The same through the device's queue; batches must all have one shape. Those that do not fill a sink are left out."""
-        names = [*COLUMNS, *self.batches.extra]
-        dataset = ms.dataset.GeneratorDataset(lambda: iter(self.batches), names, shuffle=False)
+        dataset = ms.dataset.GeneratorDataset(lambda: batches, list(self.batches.columns), shuffle=False)
         pull = ms.data_sink(lambda *batch: self.train_step(True, *batch), dataset, sink_size=self.sink_steps)
-        for _ in range(len(self.batches) // self.sink_steps):
+        for _ in range(count // self.sink_steps):
             self._last = pull()
             for _ in range(self.sink_steps):
                 yield
@@ -154,4 +160,48 @@ class Stage:
 
     def save(self, folder, name=checkpoints.WEIGHTS_FILE):
         """Save the student to `folder`, its weights as the file `name`."""
-        checkpoints.save(folder, self.weights(), self.description, self.vocabulary, name)
+        if self.group.first:
+            checkpoints.save(folder, self.weights(), self.description, self.vocabulary, name)
+
+    def _state(self):
+        """{name: Parameter} of everything that steps change: weights, moments, loss scale, quantizer ranges, counters."""
+        frozen = {id(item) for item in self.loss_network.teacher.get_parameters()} if hasattr(self.loss_network, "teacher") else set()
+        return {name: item for name, item in self.train_step.parameters_and_names() if id(item) not in frozen}
+
+    def _fits(self):
+        """What a saved state must have been made with to be gone on from."""
+        return {"total_steps": self.total_steps, "steps_per_epoch": self.steps_per_epoch, "rows_per_step":
+                self.batches.global_batch * self.accumulation, "seed": self.batches.seed}
+
+    def save_state(self, path):
+        """Write all that `load_state` needs to go on after the last step, atomically; the seed of the next rows is the epoch's number."""
+        if not self.group.first:
+            return
+        note = {**self._fits(), "step": self.step_number}
+        with replacing(path) as temporary:
+            save_file({name: item.asnumpy() for name, item in self._state().items()}, temporary,
+                      {"stage": self.name, "state": json.dumps(note)})
+
+    def load_state(self, path):
+        """Go on after the last step of the run that wrote the state `path`; dropout alone draws other numbers.
+
+        Raises:
+            UserError: the file is damaged, or of a run with other settings.
+        """
+        state = self._state()
+        try:
+            with safe_open(path, "numpy") as file:
+                note = json.loads(file.metadata()["state"])
+                values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"resume: {path} is damaged or no state of a training run: {error}") from error
+        for name, value in self._fits().items():
+            if note.get(name) != value:
+                raise UserError(f"resume: {path} was written with {name} {note.get(name)}, now it is {value}; use the same settings and "
+                                f"data, or --resume false to begin anew")
+        shapes = {name: item.shape for name, item in state.items()}
+        if {name: value.shape for name, value in values.items()} != shapes:
+            raise UserError(f"resume: {path} is of another network; use the same settings, or --resume false to begin anew")
+        for name, value in values.items():
+            state[name].set_data(ms.Tensor(value))
+        self.step_number = int(note["step"])

@@ -87,6 +87,7 @@ class TrainStep(nn.Cell):
         loss_scale (LossScale): multiplies the loss before differentiation.
         max_grad_norm (float): gradients are scaled down to this global L2 norm; 0 leaves them.
         accumulation_steps (int): batches averaged for one update.
+        group_size (int): processes that train together; their gradients (and the loss terms, for the log) are averaged.
 
     Inputs:
         update (bool): a compile-time constant; False only adds this batch's gradients to the sum.
@@ -97,7 +98,7 @@ class TrainStep(nn.Cell):
         alone when it does not update), whether it was finite, and the number of steps skipped so far.
     """
 
-    def __init__(self, loss_network, optimizer, loss_scale, max_grad_norm=0.0, accumulation_steps=1):
+    def __init__(self, loss_network, optimizer, loss_scale, max_grad_norm=0.0, accumulation_steps=1, group_size=1):
         super().__init__(auto_prefix=False)
         self.loss_network = loss_network
         self.optimizer = optimizer
@@ -108,20 +109,37 @@ class TrainStep(nn.Cell):
         self.gradient = C.GradOperation(get_by_list=True, sens_param=True)
         self.map = C.HyperMap()
         self.square_sum = square_sum_cpu if ms.get_context("device_target") == "CPU" else square_sum
+        self.group_size = group_size
+        if group_size > 1:
+            # Sums only: the one multiplication in `_apply` also divides by the number of processes.
+            self.sum_gradients = nn.DistributedGradReducer(self.weights, mean=False, degree=group_size)
+            self.sum_terms = P.AllReduce()
         self.sums = ()
         if accumulation_steps > 1:
             self.sums = self.weights.clone(prefix="gradient_sum", init="zeros")
 
     def _apply(self, gradients):
-        norm = ops.sqrt(ops.addn(self.map(self.square_sum, gradients)))
-        norm = norm / (self.loss_scale.scale * self.accumulation_steps)
+        share = 1.0 / (self.loss_scale.scale * (self.accumulation_steps * self.group_size))
+        if self.group_size > 1:
+            gradients = self.sum_gradients(gradients)  # a NaN of any process reaches all: they skip the same steps
+        norm = ops.sqrt(ops.addn(self.map(self.square_sum, gradients))) * share
         finite = ops.isfinite(norm)
-        factor = 1.0 / (self.loss_scale.scale * self.accumulation_steps)
+        factor = share
         if self.max_grad_norm > 0:
             factor = factor * ops.minimum(self.max_grad_norm / (norm + 1e-6), ms.Tensor(1.0, ms.float32))
         if finite:
             self.optimizer(self.map(ops.partial(_scaled, factor), gradients))
         return norm, finite, self.loss_scale(finite)
+
+    def _over_group(self, terms):
+        """Loss terms as the mean over the group's processes."""
+        if self.group_size == 1:
+            return terms
+        total = self.sum_terms(ops.stack(terms)) / self.group_size
+        means = ()
+        for index in range(len(terms)):
+            means += (total[index],)
+        return means
 
     def construct(self, update, *batch):
         terms = self.loss_network(*batch)
@@ -133,10 +151,10 @@ class TrainStep(nn.Cell):
             self.map(_add_to, self.sums, gradients)
         if not update:
             norm = ops.sqrt(ops.addn(self.map(self.square_sum, gradients))) / self.loss_scale.scale
-            return terms, norm, ops.isfinite(norm), self.loss_scale.skipped_steps
+            return self._over_group(terms), norm, ops.isfinite(norm), self.loss_scale.skipped_steps
         if self.accumulation_steps > 1:
             gradients = self.sums
         norm, finite, skipped = self._apply(gradients)
         if self.accumulation_steps > 1:
             self.map(_clear, self.sums)
-        return terms, norm, finite, skipped
+        return self._over_group(terms), norm, finite, skipped

@@ -10,6 +10,22 @@ from src.model.loading import bert_config, parameter_count, task_network, withou
 from src.runtime import compute_type, say
 
 
+def teacher_config(checkpoint, net_config, section):
+    """(the teacher's own `BertConfig`, the one it runs with here): `net_config` may choose the other form of GELU.
+
+    Raises:
+        UserError: the settings, whose key is `section`, contradict the checkpoint.
+    """
+    own = bert_config(checkpoint)
+    used = net_config.check(own, section, checkpoint.source, free=("hidden_act",))
+    if used.hidden_act != own.hidden_act:
+        if "relu" in (used.hidden_act, own.hidden_act):
+            raise UserError(f"{section}.hidden_act: {checkpoint.source} was trained with {own.hidden_act}; only gelu and gelu_new stand "
+                            f"for each other, not {used.hidden_act}")
+        say(f"the teacher computes {used.hidden_act} where its checkpoint says {own.hidden_act}, as {section} asks")
+    return own, used
+
+
 def load_teacher(session, key, path, net_config, section):
     """(Checkpoint, its own BertConfig, frozen BertForSequence) of the teacher.
 
@@ -22,13 +38,7 @@ def load_teacher(session, key, path, net_config, section):
         UserError: it does not belong to the data, or contradicts the settings.
     """
     checkpoint = checkpoints.load(path)
-    own = bert_config(checkpoint)
-    used = net_config.check(own, section, path, free=("hidden_act",))
-    if used.hidden_act != own.hidden_act:
-        if "relu" in (used.hidden_act, own.hidden_act):
-            raise UserError(f"{section}.hidden_act: {path} was trained with {own.hidden_act}; only gelu and gelu_new stand for each "
-                            f"other, not {used.hidden_act}")
-        say(f"the teacher computes {used.hidden_act} where its checkpoint says {own.hidden_act}, as {section} asks")
+    own, used = teacher_config(checkpoint, net_config, section)
     session.data.check_model(checkpoint, used, key, net_config.seq_length)
     kind = compute_type(net_config.compute_type, session.device)
     return checkpoint, own, task_network(checkpoint, without_dropout(used), kind)

@@ -2,6 +2,7 @@
 import filecmp
 import json
 import shutil
+import sqlite3
 import struct
 
 import numpy as np
@@ -116,25 +117,36 @@ def test_more_rows_than_one_reading_batch(tmp_path):
     assert same(again, data) and np.array_equal(again.labels, data.labels)
 
 
-def test_fast_mindrecord_writer_gives_mindspores_own_bytes(tmp_path):
+@pytest.mark.parametrize("rows, longest, regression", [(1, 3, False), (3000, 128, False), (100, 128, True), (85000, 3, False)])
+def test_mindrecord_writer_gives_mindspores_own_bytes(tmp_path, rows, longest, regression):
     from mindspore.mindrecord import FileWriter
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     ours.mkdir(), theirs.mkdir()
-    data = examples()
-    writer = RecordWriter(str(ours), "train", "mindrecord", False)
-    writer.write(data)
+    random = np.random.default_rng(0)
+    offsets = offsets_of(random.integers(1, longest + 1, rows))
+    # Values of 1, 2 and 4 bytes, the bounds between them included.
+    ids = random.choice([0, 127, 128, 255, 256, 32767, 32768, 10 ** 6, 2 ** 31 - 1, -1, -128, -129, -32768, -32769], offsets[-1])
+    labels = random.normal(size=rows).astype(np.float32) if regression else random.integers(-1, 300, rows).astype(np.int32)
+    data = Examples(ids.astype(np.int32), random.integers(0, 2, offsets[-1]).astype(np.int32), offsets, labels)
+    writer = RecordWriter(str(ours), "train", "mindrecord", regression)
+    for part in np.array_split(np.arange(rows), min(rows, 3)):
+        writer.write(data.take(part))
     writer.close()
+    kinds = {**dict.fromkeys(("input_ids", "input_mask", "segment_ids"), "int32"), "label_ids": str(labels.dtype)}
     plain = FileWriter(str(theirs / "train.mindrecord"))
     plain.set_header_size(1 << 21)
     plain.set_page_size(1 << 20)
-    plain.add_schema({name: {"type": "int32", "shape": [-1]} for name in ("input_ids", "input_mask", "segment_ids", "label_ids")},
-                     "BERT rows without padding")
+    plain.add_schema({name: {"type": kind, "shape": [-1]} for name, kind in kinds.items()}, "BERT rows without padding")
+    plain._verify_based_on_schema = lambda rows: None  # takes most of the time
     plain.write_raw_data([{"input_ids": data.input_ids[start:end], "input_mask": np.ones(end - start, np.int32),
-                           "segment_ids": data.segment_ids[start:end], "label_ids": np.array([label], np.int32)}
-                          for start, end, label in zip(data.offsets[:-1], data.offsets[1:], data.labels)])
+                           "segment_ids": data.segment_ids[start:end], "label_ids": labels[row:row + 1]}
+                          for row, (start, end) in enumerate(zip(data.offsets[:-1], data.offsets[1:]))])
     plain.commit()
-    for name in ("train.mindrecord", "train.mindrecord.db"):
-        assert filecmp.cmp(ours / name, theirs / name, shallow=False)
+    assert filecmp.cmp(ours / "train.mindrecord", theirs / "train.mindrecord", shallow=False)
+    ours, theirs = (sqlite3.connect(folder / "train.mindrecord.db") for folder in (ours, theirs))
+    for table in ("INDEXES", "SHARD_NAME"):  # the files hold the version of the SQLite library that wrote them
+        statements = [f"select * from {table}", f"pragma table_info({table})"]
+        assert [ours.execute(item).fetchall() for item in statements] == [theirs.execute(item).fetchall() for item in statements]
 
 
 # --- published layouts ------------------------------------------------------------------------------------------------

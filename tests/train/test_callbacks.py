@@ -1,4 +1,6 @@
 """Checkpoints, the familiar lines, and the curves."""
+import csv
+import glob
 import json
 import os
 import struct
@@ -9,11 +11,11 @@ import pytest
 from src import checkpoint as checkpoints
 from src.config import TaskDistillConfig
 from src.model.loading import description
-from src.runtime import RunFolder
-from src.train.callbacks import Evaluation, LastCheckpoint, Progress, StepCheckpoints
+from src.runtime import Group, RunFolder
+from src.train.callbacks import Callback, Evaluation, LastCheckpoint, Profile, Progress, StepCheckpoints
 from src.train.curves import draw
 from src.train.session import results_table
-from tests.helpers import VOCABULARY, tiny_network, weights_of
+from tests.helpers import VOCABULARY, random_batch, tensors, tiny_network, weights_of
 
 NETWORK = tiny_network(1, labels=2, num_hidden_layers=1)
 CONFIG = description(NETWORK.config, "SST-2", ("negative", "positive"), False, 2, True)
@@ -21,7 +23,7 @@ CONFIG = description(NETWORK.config, "SST-2", ("negative", "positive"), False, 2
 
 class FakeStage:
     """Weights that say in their classifier's bias which step they are of."""
-    name, epoch, total_steps = "phase2", 1, 6
+    name, epoch, total_steps, group = "phase2", 1, 6, Group()
 
     def __init__(self, folder):
         self.run = RunFolder(str(folder))
@@ -105,7 +107,7 @@ def test_progress_writes_first_last_and_every_log_steps_losses(stage, capsys):
     stage.go(Progress(4))
     rows = rows_of(stage)
     assert [row["step"] for row in rows] == [1, 4, 6] and rows[1]["loss"] == 0.25 and rows[1]["stage"] == "phase2"
-    assert "epoch: 1, step: 4, loss: 0.25, soft_loss: 0.5, learning_rate: 0.001" in capsys.readouterr().out
+    assert "epoch: 1, step: 4, outputs are 0.25, soft_loss: 0.5, learning_rate: 0.001" in capsys.readouterr().out
 
 
 def test_run_folder_starts_with_empty_metrics_and_its_settings(tmp_path):
@@ -128,3 +130,19 @@ def test_results_table_has_a_row_a_model_and_percents():
     table = results_table(models, ("accuracy",))
     for word in ("teacher", "1,234,567", "90.00", "85.00", "1.50", "Accuracy/eval_mm"):
         assert word in table
+
+
+def test_profile_covers_the_steps_asked_for_and_writes_its_tables(stage, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Profile, "SETTLED", 2)
+    batch = tensors(*random_batch(labels=2)[:3])
+
+    class Step(Callback):
+        def on_step(self, stage, step):
+            NETWORK(*batch)
+    profile = Profile(3, "CPU", str(tmp_path / "profile"))
+    stage.go(Step(), profile)
+    assert "the profile is in" in capsys.readouterr().out and profile.profile is None
+    (table,) = glob.glob(str(tmp_path / "profile" / "*" / "FRAMEWORK" / "cpu_op_type_info_0.csv"))
+    with open(table, encoding="utf-8") as file:
+        counts = {row["op_type"]: int(row["type_occurrences"]) for row in csv.DictReader(file)}
+    assert counts["MatMul"] % 3 == 0 and counts["MatMul"] > 0

@@ -1,0 +1,96 @@
+"""General distillation (GD): a pre-trained BERT into a small one, on a text corpus without labels (TinyBERT, arXiv 1909.10351).
+
+    python run_general_distill.py --config_path gd_config.yaml --load_teacher_ckpt_path TEACHER_DIR --data_dir DATA_DIR/gd
+
+The student and its projection are the start of task distillation: run_task_distill.py --load_gd_ckpt_path STUDENT_DIR.
+"""
+import os
+from dataclasses import replace
+
+from src import checkpoint as checkpoints
+from src.config import GeneralDistillConfig, required
+from src.data.records import DatasetInfo
+from src.data.sharded import open_corpus
+from src.data.task_data import check_bounds, check_vocabulary
+from src.distill.distiller import Distiller, LossTerms
+from src.distill.student import build_general_student
+from src.errors import UserError, command
+from src.model.loading import encoder_description, encoder_network, parameter_count, without_dropout
+from src.modelarts import with_settings
+from src.runtime import compute_type, say, set_seed
+from src.train.callbacks import LastCheckpoint, TrainingState
+from src.train.session import TrainingRun
+from src.train.stage import Stage, count_steps
+from src.train.teacher import teacher_config
+
+STATE_FILE = "state.safetensors"
+
+
+def loss_terms(settings):
+    """The loss terms that are switched on."""
+    terms = LossTerms(attention_loss=float(settings.gd_cfg.attention_loss), hidden_loss=float(settings.gd_cfg.hidden_loss))
+    if not terms.names():
+        raise UserError("gd_cfg: attention_loss and hidden_loss are both false: there is nothing to learn from")
+    return terms
+
+
+def open_teacher(settings, device):
+    """(Checkpoint, its own BertConfig, frozen BertEncoder)."""
+    checkpoint = checkpoints.load(settings.load_teacher_ckpt_path)
+    own, used = teacher_config(checkpoint, settings.gd_teacher_net_cfg, "gd_teacher_net_cfg")
+    return checkpoint, own, encoder_network(checkpoint, without_dropout(used),
+                                            compute_type(settings.gd_teacher_net_cfg.compute_type, device))
+
+
+@command
+@with_settings(GeneralDistillConfig)
+def main(settings):
+    """Settings, teacher, student, corpus, stage, result."""
+    required(settings, "load_teacher_ckpt_path", "data_dir")
+    terms = loss_terms(settings)
+    session = TrainingRun.begin(settings, "gd")
+    teacher_checkpoint, own_config, teacher = open_teacher(settings, session.device)
+    kind = compute_type(settings.gd_student_net_cfg.compute_type, session.device)
+    set_seed(settings.seed)
+    student = build_general_student(settings, teacher_checkpoint, own_config, kind)
+    config = student.network.config
+    info = DatasetInfo.load(settings.data_dir)
+    for key, checkpoint in (("load_teacher_ckpt_path", teacher_checkpoint), ("load_gd_ckpt_path", student.checkpoint)):
+        if checkpoint:
+            check_vocabulary(info, checkpoint, key)
+
+    def check(examples):
+        check_bounds(examples, "train", teacher.config, settings.load_teacher_ckpt_path, settings.gd_teacher_net_cfg.seq_length)
+        check_bounds(examples, "train", config, "the student (gd_student_net_cfg)", settings.gd_student_net_cfg.seq_length)
+
+    batches = open_corpus(settings, check, settings.gd_cfg.batch_size, session.group)
+    count_steps(batches, settings.gd_cfg, settings.epoch_size, session.sink_steps(batches))
+    say(f"general distillation on {session.device}: {sum(batches.rows):,} rows in {len(batches.parts)} part(s), "
+        f"{session.group.size} process(es) of {settings.gd_cfg.batch_size} rows a step")
+    say(f"student: {parameter_count(student.network):,} parameters, {config.num_hidden_layers} layers, started from {student.start}; "
+        f"teacher: {parameter_count(teacher):,} parameters, {own_config.num_hidden_layers} layers")
+
+    vocabulary = teacher_checkpoint.vocabulary
+    stage = Stage("gd", Distiller(student.network, terms, teacher, student.projection), batches, settings.gd_cfg, settings.epoch_size,
+                  session.run, encoder_description(config, teacher_checkpoint.config.get("do_lower_case", True)), vocabulary, kind,
+                  session.sink_steps(batches), max(0, settings.train_steps), session.group)
+    state = session.run.join(STATE_FILE)
+    if settings.resume and os.path.exists(state):
+        stage.load_state(state)
+        say(f"resumed after step {stage.step_number} of {stage.total_steps}")
+    elif settings.resume:
+        say(f"resume: there is no {state}, so training begins anew")
+    session.run.start(replace(settings, gd_student_net_cfg=settings.gd_student_net_cfg.filled(config)), stage.step_number)
+    folder = settings.save_ckpt_path or session.run.join("gd")
+    callbacks = [*session.shared_callbacks(folder), LastCheckpoint(folder)]
+    if settings.save_ckpt_step:
+        callbacks.append(TrainingState(settings.save_ckpt_step, state))
+    seconds = stage.fit(callbacks, settings.log_step)
+    say(f"general distillation: {stage.total_steps} steps in {seconds:.0f} s")
+    session.close({"losses": stage.read_step(), "parameters": parameter_count(student.network)},
+                  f"done: the student is in {folder}; distil a task with: python run_task_distill.py --load_gd_ckpt_path {folder} "
+                  f"--load_teacher_ckpt_path FINE_TUNED_TEACHER ...")
+
+
+if __name__ == "__main__":
+    main()

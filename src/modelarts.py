@@ -1,0 +1,297 @@
+"""Jobs on ModelArts: the cloud's folders are copied to the machine, the program runs on the copies, its results are copied back.
+
+While `enable_modelarts` is true, a setting's relative path is taken from these folders; absolute paths stay as they are:
+
+    DATA         data_path, the copy of data_url with its zips unpacked
+    CHECKPOINTS  load_path, the copy of checkpoint_url; else data_path or this repository, where the published job pages have them
+    OUTPUTS      output_path, which is copied to train_url at the end
+"""
+import contextlib
+import functools
+import lzma
+import os
+import re
+import shutil
+import signal
+import stat
+import struct
+import sys
+import tempfile
+import time
+import zipfile
+import zlib
+from dataclasses import fields, replace
+
+from src.config import ROOT, read_settings
+from src.errors import UserError, one_line
+from src.files import make_folder, read_json, write_json
+
+DATA = ("data_dir", "train_data_dir", "eval_data_dir", "schema_dir")
+CHECKPOINTS = ("load_teacher_ckpt_path", "load_gd_ckpt_path", "load_td1_ckpt_path", "load_ckpt_path", "teacher_model_dir",
+               "student_model_dir", "ckpt_file", "vocab_file")
+OUTPUTS = ("output_dir", "save_ckpt_path", "file_name")
+
+_DEVICES_OF_A_MACHINE = 8
+_WAIT_SECONDS = 2 * 60 * 60  # for the process that downloads; a corpus takes its time
+_FLAG_AGE_SECONDS = 5 * 60  # an older flag is an earlier job's: the processes of one job start within moments
+
+
+def with_settings(config_class):
+    """Decorator of an entry script's `main(settings)`: it is called with the command line's settings, inside `on_platform`."""
+    def decorate(main):
+        @functools.wraps(main)
+        def run():
+            with on_platform(read_settings(config_class)) as settings:
+                return main(settings)
+        return run
+    return decorate
+
+
+@contextlib.contextmanager
+def on_platform(settings):
+    """Yield `settings`; with `enable_modelarts` true, download first, yield them with local paths, and upload the results at the end.
+
+    The upload also follows an error, Ctrl-C and the platform's stop signal; if it then fails too, that is printed and the first error
+    stays.
+
+    Args:
+        settings (ModelArtsConfig): the run's settings.
+
+    Raises:
+        UserError: moxing is missing, a folder cannot be copied, or a zip is damaged, leads out of its folder or has no room.
+    """
+    if not settings.enable_modelarts:
+        yield settings
+        return
+    moxing = _moxing()
+    _download_once(settings, moxing)
+    settings = _local(settings)
+    make_folder(settings.output_path)
+    try:
+        with _stop_as_exception():
+            yield settings
+    except BaseException:
+        try:
+            _upload(settings, moxing)
+        except (UserError, OSError) as error:
+            print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+        raise
+    _upload(settings, moxing)
+
+
+def _moxing():
+    try:
+        import moxing
+    except ImportError as error:
+        raise UserError(f"enable_modelarts: the package moxing exists only on ModelArts and cannot be imported here ({one_line(error)}); "
+                        f"run with --enable_modelarts false") from error
+    return moxing
+
+
+@contextlib.contextmanager
+def _stop_as_exception():
+    """Turn SIGTERM, with which the platform and launchers stop a process, into `SystemExit`: the results are still copied."""
+    def stop(number, _):
+        sys.exit(128 + number)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: set by a library in C, and not to be had back
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+def _local(settings):
+    """`settings` with their relative paths inside the machine's copies, and the number of the device that the platform chose."""
+    names = {item.name for item in fields(settings)}
+    data, checkpoints, output = settings.data_path, settings.load_path, settings.output_path
+    given = {name: getattr(settings, name) or _unset(settings, name) for name in names.intersection(DATA + CHECKPOINTS + OUTPUTS)}
+    changes = {"device_id": _number("DEVICE_ID", default=settings.device_id)}
+    for name, path in given.items():
+        if not path:
+            continue
+        folders = (data,) if name in DATA else (output,) if name in OUTPUTS else (checkpoints, data, ROOT)
+        places = [os.path.normpath(os.path.join(folder, path)) for folder in folders]
+        changes[name] = next(filter(os.path.exists, places), places[0])
+        if name in OUTPUTS and not os.path.join(changes[name], "").startswith(os.path.join(os.path.normpath(output), "")):
+            print(f"{name}: {path} is outside output_path ({output}) and will not be copied to train_url", flush=True)
+    return replace(settings, **changes)
+
+
+def _unset(settings, name):
+    """What the setting `name` means while it is unset: its whole folder, where that is of use."""
+    if name in OUTPUTS:  # save_ckpt_path is in output_dir
+        return {"output_dir": ".", "file_name": "model"}.get(name, "")
+    asked = {"data_dir": True, "train_data_dir": getattr(settings, "do_train", True), "eval_data_dir": getattr(settings, "do_eval", True)}
+    return "." if settings.data_url and asked.get(name) else ""
+
+
+# --- copying ----------------------------------------------------------------------------------------------------------
+
+def _number(*names, default):
+    """The first of the environment variables `names` that is set, as an int."""
+    for name in names:
+        if os.environ.get(name):
+            try:
+                return int(os.environ[name])
+            except ValueError as error:
+                raise UserError(f"the environment variable {name} must be a whole number, not '{os.environ[name]}'") from error
+    return default
+
+
+def _rank():
+    """Number of this process among all of the job; the launchers have names of their own for it."""
+    return _number("RANK_ID", "OMPI_COMM_WORLD_RANK", default=0)
+
+
+def _is_scheduler():
+    """Whether this is msrun's extra process, which runs the same program with rank 0's environment but only connects the others."""
+    return os.environ.get("MS_ROLE") == "MS_SCHED"
+
+
+def _first_of_machine():
+    size = _number("RANK_SIZE", "MS_WORKER_NUM", "OMPI_COMM_WORLD_SIZE", default=1)
+    device = _number("DEVICE_ID", "OMPI_COMM_WORLD_LOCAL_RANK", default=_rank())
+    return device % min(size, _DEVICES_OF_A_MACHINE) == 0
+
+
+def _download_once(settings, moxing):
+    """Download in the machine's first process; the others wait for the flag that it leaves beside the data."""
+    if _is_scheduler() or not (settings.data_url or settings.checkpoint_url):
+        return
+    flag = os.path.normpath(settings.data_path) + ".downloaded"
+    if not _first_of_machine():
+        _wait_for(flag)
+        return
+    make_folder(os.path.dirname(os.path.abspath(flag)))
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(flag)
+    try:
+        _download(settings, moxing)
+    except (UserError, OSError) as error:
+        write_json(flag, {"error": one_line(error)})
+        raise
+    write_json(flag, {"error": ""})
+
+
+def _wait_for(flag):
+    """Return once the first process has downloaded everything.
+
+    Raises:
+        UserError: it failed, or the time is up.
+    """
+    started = time.time()
+    while not _written_since(flag, started - _FLAG_AGE_SECONDS):
+        if time.time() - started > _WAIT_SECONDS:
+            raise UserError(f"the job's first process on this machine has not finished downloading after {_WAIT_SECONDS} s "
+                            f"(no new {flag})")
+        time.sleep(0.5)
+    error = read_json(flag, "the download's flag")["error"]
+    if error:
+        raise UserError(f"the job's first process on this machine could not download: {error}")
+
+
+def _written_since(path, moment):
+    try:
+        return os.path.getmtime(path) > moment
+    except OSError:
+        return False
+
+
+def _download(settings, moxing):
+    """Copy the data and the checkpoints to the machine and unpack the data's zips."""
+    for key, folder in (("data_url", settings.data_path), ("checkpoint_url", settings.load_path)):
+        url = getattr(settings, key)
+        if url:
+            make_folder(folder)
+            _copy(moxing, key, url, folder)
+            if not os.listdir(folder):
+                raise UserError(f"{key}: {url} holds nothing")
+    if settings.data_url and settings.need_modelarts_dataset_unzip:
+        for path in _zips(settings):
+            unpack(path, settings.data_path)
+            print(f"unpacked {path}", flush=True)
+
+
+def _zips(settings):
+    """Paths of the zips to unpack."""
+    found = sorted(name for name in os.listdir(settings.data_path) if name.lower().endswith(".zip"))
+    name = settings.modelarts_dataset_unzip_name
+    if name:
+        chosen = [item for item in found if item in (name, name + ".zip")]
+        if not chosen:
+            raise UserError(f"modelarts_dataset_unzip_name: {settings.data_url} has no {name}.zip; it has "
+                            f"{', '.join(found) or 'no zip at all'}")
+        found = chosen
+    return [os.path.join(settings.data_path, item) for item in found]
+
+
+def _upload(settings, moxing):
+    """Copy the results to train_url; only the job's first process, which writes them, does."""
+    if _is_scheduler() or _rank() or not os.listdir(settings.output_path):
+        return
+    if settings.train_url:
+        _copy(moxing, "train_url", settings.output_path, settings.train_url)
+    else:
+        print(f"train_url is not set: the results stay in {settings.output_path} on the machine", flush=True)
+
+
+def _copy(moxing, key, source, target):
+    """Copy the folder `source` into the folder `target`; either is the machine's or the cloud's. `key` is the setting, for the message."""
+    try:
+        moxing.file.copy_parallel(source, target)
+    except Exception as error:  # moxing raises many kinds, all about the cloud, the network or the disk
+        raise UserError(f"{key}: cannot copy {source} to {target}: {one_line(error)}") from error
+    print(f"copied {source} to {target}", flush=True)
+
+
+# --- unpacking --------------------------------------------------------------------------------------------------------
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+            OSError)
+
+
+def unpack(path, folder):
+    """Unpack a zip into `folder`, over files of the same names; nothing appears there unless all of it could be unpacked.
+
+    Args:
+        path (str): the zip. folder (str): an existing folder.
+
+    Raises:
+        UserError: the zip is damaged or needs a password, a member would leave the folder or is no ordinary file, or the disk is too small.
+    """
+    temporary = tempfile.mkdtemp(dir=folder, prefix=".unpacking-")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                _check_member(member, path)
+            size, free = sum(member.file_size for member in archive.infolist()), shutil.disk_usage(folder).free
+            if size > free:
+                raise UserError(f"{path} unpacks to {size:,} bytes, but {folder} has room for {free:,}")
+            archive.extractall(temporary)  # reads no more of a member than the size checked above
+        _move(temporary, folder)
+    except _DAMAGED as error:
+        if getattr(error, "strerror", None):  # the disk's fault; bz2's own has none
+            raise
+        raise UserError(f"{path} is not a readable zip: {one_line(error)}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_member(member, path):
+    """Refuse a member that would not be an ordinary file or folder below where it is unpacked."""
+    name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
+    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in re.split(r"[\\/]", name):
+        raise UserError(f"{path}: its member {name!r} would be unpacked outside the folder; nothing was unpacked")
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):  # 0: packed on a system that does not record it
+        raise UserError(f"{path}: its member {name!r} is a link or a device, not a file; nothing was unpacked")
+
+
+def _move(source, target):
+    """Move the files below the folder `source` to the same places below `target`, which is on the same disk."""
+    for parent, _, names in os.walk(source):
+        folder = os.path.join(target, os.path.relpath(parent, source))
+        make_folder(folder)
+        for name in names:
+            os.replace(os.path.join(parent, name), os.path.join(folder, name))

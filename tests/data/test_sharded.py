@@ -1,0 +1,89 @@
+"""Batches over a corpus of several record files: every row once an epoch, new orders, shards of a group, refusals."""
+import numpy as np
+import pytest
+
+from src.config import GeneralDistillConfig
+from src.data import sharded
+from src.data.records import read_records
+from src.errors import UserError
+from src.runtime import Group
+from tests.helpers import make_examples, refuses, write_split
+
+FILES, ROWS = 4, 24  # a file
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus")
+    for index in range(FILES):
+        write_split(path, f"train-{index:05d}", make_examples(ROWS, 12, seed=index))
+    return path
+
+
+def open_with(folder, group=None, check=lambda examples: None, batch_size=4, **settings):
+    config = GeneralDistillConfig(data_dir=str(folder), bucket_boundaries=(16,), seed=5, **settings)
+    return sharded.open_corpus(config, check, batch_size, group or Group())
+
+
+def rows_of(batches):
+    """The rows of an epoch as tuples of token ids, in order."""
+    return [tuple(row[:size]) for ids, mask, _ in batches for row, size in zip(ids.tolist(), mask.sum(axis=1))]
+
+
+def rows_on_disk(folder):
+    examples = read_records(sorted(str(path) for path in folder.glob("*.mindrecord")), "mindrecord")
+    return [tuple(examples.input_ids[start:end].tolist()) for start, end in zip(examples.offsets[:-1], examples.offsets[1:])]
+
+
+@pytest.mark.parametrize("held", [ROWS, 2 * ROWS, 1 << 18])
+def test_an_epoch_has_every_row_once_in_an_order_that_is_new_each_time(folder, monkeypatch, held):
+    monkeypatch.setattr(sharded, "ROWS_IN_MEMORY", held)
+    batches = open_with(folder)
+    assert len(batches.parts) == max(1, FILES * ROWS // held) and len(batches) == FILES * ROWS // 4
+    first, second = rows_of(batches), rows_of(batches)
+    assert sorted(first) == sorted(second) == sorted(rows_on_disk(folder))
+    assert first != second and first != rows_on_disk(folder)
+    again = open_with(folder)
+    assert rows_of(again) == first
+    again.epoch = 1
+    assert rows_of(again) == second
+
+
+def test_parts_come_in_another_order_each_epoch(folder, monkeypatch):
+    monkeypatch.setattr(sharded, "ROWS_IN_MEMORY", ROWS)
+    batches = open_with(folder)
+    part_of = {row: index // ROWS for index, row in enumerate(rows_on_disk(folder))}
+    orders = {tuple(part_of[row] for row in rows_of(batches)[::ROWS]) for _ in range(6)}
+    assert len(orders) > 1 and all(sorted(order) == list(range(FILES)) for order in orders)
+
+
+def test_two_processes_share_each_global_batch(folder, monkeypatch):
+    monkeypatch.setattr(sharded, "ROWS_IN_MEMORY", 2 * ROWS)
+    alone = open_with(folder, batch_size=8)
+    pair = [open_with(folder, Group(rank, 2)) for rank in range(2)]
+    assert len(pair[0]) == len(pair[1]) == len(alone)
+    for whole, left, right in zip(alone, *pair):
+        for column, one, other in zip(whole, left, right):
+            np.testing.assert_array_equal(column, np.concatenate([one, other]))
+
+
+def test_without_shuffling_rows_come_as_they_lie_and_labels_are_left_out(folder):
+    batches = open_with(folder, do_shuffle=False, batch_size=1)
+    assert rows_of(batches) == rows_on_disk(folder) and batches.columns == ("input_ids", "input_mask", "segment_ids")
+
+
+def test_rows_are_checked_and_too_few_are_refused(folder, monkeypatch):
+    monkeypatch.setattr(sharded, "ROWS_IN_MEMORY", ROWS)
+
+    def check(examples):
+        if (np.diff(examples.offsets)[:3] != np.diff(make_examples(ROWS, 12, seed=0).offsets)[:3]).any():
+            raise UserError("not the first file")
+    with pytest.raises(UserError) as error:
+        rows_of(open_with(folder, check=check))
+    refuses(error, "not the first file")
+    with pytest.raises(UserError) as error:
+        open_with(folder, batch_size=ROWS + 1)
+    refuses(error, f"batch_size {ROWS + 1} on 1 device(s)", f"{FILES * ROWS} training rows")
+    with pytest.raises(UserError) as error:
+        open_with(folder / "nowhere")
+    refuses(error, "nowhere does not exist")

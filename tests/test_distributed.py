@@ -1,0 +1,91 @@
+"""Data-parallel training with two real workers on CPU, started by MindSpore's msrun, against one worker with their batch together."""
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from src.config import GeneralDistillConfig
+from src.errors import UserError
+from src.runtime import Group, join_group
+from tests import two_workers
+from tests.helpers import ROOT, refuses
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def load(folder, rank):
+    with np.load(os.path.join(folder, f"rank_{rank}.npz")) as file:
+        return {name: file[name] for name in file.files}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """(of one worker at batch 8, of worker 0 and of worker 1 at batch 4, the workers' folder)."""
+    alone, pair = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("pair")
+    two_workers.run(str(alone), 8, distribute=False)
+    msrun = [sys.executable, "-m", "mindspore.parallel.cluster.run", "--worker_num=2", "--local_worker_num=2",
+             f"--master_port={free_port()}", f"--log_dir={pair / 'logs'}", "--join=True",
+             os.path.join(ROOT, "tests", "two_workers.py"), str(pair), "4"]
+    path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]  # msrun starts the first python there
+    done = subprocess.run(msrun, cwd=pair, capture_output=True, text=True, timeout=200, env={**os.environ, "GLOG_v": "3", "PATH": path})
+    logs = "".join(path.read_text(errors="replace")[-2000:] for path in (pair / "logs").glob("worker_*.log"))
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-1000:] + logs
+    return load(alone, 0), load(pair, 0), load(pair, 1), pair
+
+
+def test_workers_end_with_equal_weights(results):
+    _, first, second, _ = results
+    names = [name for name in first if name.startswith("weight/")]
+    assert len(names) > 20 and first["size"] == second["size"] == 2
+    for name in names:
+        np.testing.assert_array_equal(first[name], second[name], name)
+
+
+def test_two_workers_are_one_worker_with_their_batches_together(results):
+    alone, first, second, _ = results
+    np.testing.assert_allclose(first["losses"], alone["losses"], rtol=1e-4)
+    np.testing.assert_array_equal(first["losses"], second["losses"])
+    moved = 0.0
+    for name in (name for name in alone if name.startswith("weight/")):
+        np.testing.assert_allclose(first[name], alone[name], atol=2e-5, err_msg=name)
+        moved = max(moved, np.abs(alone[name]).max())
+    assert moved > 0.1 and len(alone["losses"]) == 8 and alone["losses"][-1, 0] < alone["losses"][0, 0]
+
+
+def test_moving_average_ranges_are_of_all_workers_values(results):
+    _, first, second, _ = results
+    assert first["threshold"] == second["threshold"] == 1.5  # alone they would have 1.75 and 1.25
+
+
+def test_shards_are_disjoint_and_complete(results):
+    alone, first, second, _ = results
+    shards = [json.loads(str(result["rows"])) for result in (first, second)]
+    assert all(not set(one) & set(other) for one, other in zip(*shards))
+    assert [one + other for one, other in zip(*shards)] == json.loads(str(alone["rows"]))
+    assert sorted(sum(sum(shards, []), [])) == list(range(two_workers.ROWS))
+
+
+def test_only_the_first_worker_writes_the_student(results):
+    pair = results[3]
+    assert sorted(os.listdir(pair / "student")) == ["config.json", "eval_model.ckpt", "vocab.txt"]
+    assert sorted(os.listdir(pair / "run")) == ["config.yaml", "metrics.jsonl"]
+
+
+def test_a_process_that_no_launcher_started_is_refused(monkeypatch):
+    for name in ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError) as error:
+        join_group(GeneralDistillConfig(distribute=True), "CPU")
+    refuses(error, "no launcher started this process", "run_distributed_gd_cpu.sh")
+    with pytest.raises(UserError) as error:
+        join_group(GeneralDistillConfig(device_num=4), "CPU")
+    refuses(error, "device_num is 4 but distribute is false")
+    assert join_group(GeneralDistillConfig(), "CPU") == Group(0, 1)

@@ -1,0 +1,54 @@
+"""What each worker of tests/test_distributed.py runs: a stage on its share of the rows, its weights and losses into a file.
+
+    msrun --worker_num=2 --local_worker_num=2 ... tests/two_workers.py FOLDER BATCH_SIZE
+"""
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import mindspore as ms  # noqa: E402
+import numpy as np  # noqa: E402
+
+from src.config import AdamWeightDecayConfig, OptimizerConfig, PhaseConfig, TaskDistillConfig  # noqa: E402
+from src.data.dataset import Batches  # noqa: E402
+from src.distill.distiller import Distiller, LossTerms, Projection  # noqa: E402
+from src.model.loading import description  # noqa: E402
+from src.quant.quantizers import MovingAverageRange  # noqa: E402
+from src.runtime import RunFolder, join_group, set_seed, set_up  # noqa: E402
+from src.train.callbacks import LastCheckpoint  # noqa: E402
+from src.train.stage import Stage  # noqa: E402
+from tests.helpers import VOCABULARY, make_examples, tiny_network, weights_of  # noqa: E402
+
+ROWS = 32
+
+
+def run(folder, batch_size, distribute):
+    """Two epochs of distillation with every loss term; writes FOLDER/rank_N.npz."""
+    settings = TaskDistillConfig(device_target="CPU", distribute=distribute)
+    group = join_group(settings, set_up(settings, seed=1))
+    set_seed(1)
+    student, teacher = tiny_network(1, labels=2, num_hidden_layers=1), tiny_network(2, labels=2, hidden_size=24)
+    loss = Distiller(student, LossTerms(1.0, 1.0, 1.0, 0.5), teacher, Projection(16, 24, 0.2))
+    examples = make_examples(ROWS, 12)
+    batches = Batches(examples, batch_size, (16,), shuffle=True, drop_remainder=True, seed=3, rank=group.rank, device_num=group.size)
+    rows = [numbers.tolist() for numbers, _ in batches.with_rows()]
+    config = PhaseConfig(batch_size=batch_size, max_grad_norm=0.5, optimizer_cfg=OptimizerConfig(AdamWeightDecayConfig(learning_rate=1e-2)))
+    history = RunFolder(os.path.join(folder, "run"), group.first)
+    history.start(settings)
+    losses = []
+    history.record = lambda **values: losses.append([values[name] for name in ("loss", *loss.names, "grad_norm")])
+    text = description(student.config, "SST-2", ("negative", "positive"), False, 2, True)
+    stage = Stage("phase2", loss, batches, config, 2, history, text, VOCABULARY, group=group)
+    stage.fit([LastCheckpoint(os.path.join(folder, "student"))], log_step=1)
+    ranges = MovingAverageRange(8, 0.25)
+    ranges.set_train(True)
+    for step in range(2):  # worker 1 sees the larger values first, worker 0 afterwards
+        ranges(ms.Tensor(np.float32([[0.5, -1.0 - (group.rank == 1 - step)]])))
+    np.savez(os.path.join(folder, f"rank_{group.rank}.npz"), losses=np.array(losses), rows=json.dumps(rows), size=group.size,
+             threshold=ranges.threshold.asnumpy(),
+             **{f"weight/{name}": value for name, value in {**weights_of(student), **weights_of(loss.projection)}.items()})
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], int(sys.argv[2]), distribute=True)
