@@ -1,37 +1,72 @@
-"""Raw task files (GLUE TSV, Hugging Face parquet, JSON lines) to the record files that training and evaluation read."""
+"""Raw task files (GLUE TSV, Hugging Face parquet, JSON lines), or a text corpus for general distillation, to record files."""
 import os
 import time
-from itertools import islice
+from itertools import groupby, islice
 
 import numpy as np
 from tqdm import tqdm
 
 from src.config import PrepareConfig, parse, required
+from src.data import corpus
 from src.data.readers import BadRows, count_rows, find_source, label_map, read_split, require_source
 from src.data.records import INFO_FILE, DatasetInfo, Examples, RecordWriter, import_tensorflow, length_histogram, offsets_of
 from src.data.tokenization import TokenizerPool
 from src.errors import UserError, command
 from src.files import replacing_folder
-from src.tasks import REGRESSION, get_task
+from src.tasks import CLASSIFICATION, REGRESSION, get_task
 from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
 
 CHUNK_ROWS = 2048  # rows tokenized and written at a time: what bounds the memory
+PROGRESS_SECONDS = 30  # between two lines where there is no terminal for a bar
+TASK_KEYS = ("data_dir", "labels")
+CORPUS_KEYS = ("input", "short_seq_prob", "next_sentence", "dupe_factor", "masked_lm_prob", "seed", "shard_mb")
 
 
 @command
 def main(arguments=None):
-    """Parse, check, convert every split, print what was made."""
+    """Parse, and prepare a corpus or a task."""
     settings, notices = parse(PrepareConfig, arguments, "prepare_data.py")
     print(*notices, sep="\n", end="\n" if notices else "")
-    required(settings, "task_name", "data_dir", "vocab_file", "output_dir")
+    required(settings, "task_name")
+    if corpus.is_corpus_task(settings.task_name):
+        prepare_corpus(settings)
+    else:
+        prepare_task(settings)
+
+
+def refuse_unused(settings, names, hint):
+    """A `UserError` naming the first of `names` that was given: it belongs to the other kind of data."""
+    for name in names:
+        if getattr(settings, name) != getattr(PrepareConfig(), name):
+            raise UserError(f"{name} does not apply to task_name {settings.task_name}: {hint}")
+
+
+def lower_cases(settings, vocabulary):
+    """Whether the text is lower-cased."""
+    return is_lower_case(vocabulary) if settings.do_lower_case == "auto" else settings.do_lower_case
+
+
+def describe_lengths(counts):
+    """Percentiles of rows counted by their length in tokens (index)."""
+    share = np.cumsum(counts) / counts.sum()
+    percentiles = " / ".join(str(int(np.searchsorted(share, point))) for point in (0.5, 0.9, 0.99))
+    return f"length in tokens: median / 90 % / 99 % = {percentiles}, longest {np.flatnonzero(counts)[-1]}"
+
+
+# --- a task -----------------------------------------------------------------------------------------------------------
+
+def prepare_task(settings):
+    """Check, convert every split, print what was made."""
     task = get_task(settings.task_name)
+    refuse_unused(settings, CORPUS_KEYS, "it is for a text corpus (--task_name gd)")
+    required(settings, "data_dir", "vocab_file", "output_dir")
     folder = output_folder(settings, task)
     vocabulary = read_vocabulary(settings.vocab_file)
     sources, absent = find_sources(task, settings.data_dir)
     if settings.dataset_type == "tfrecord":
         import_tensorflow()  # missing? say so before any work
     labels = label_map(task, sources["train"], settings.labels, BadRows(settings.skip_bad_rows))
-    lower_case = is_lower_case(vocabulary) if settings.do_lower_case == "auto" else settings.do_lower_case
+    lower_case = lower_cases(settings, vocabulary)
     max_seq_length = settings.max_seq_length or task.max_seq_length
     workers = settings.num_workers or os.cpu_count() or 1
 
@@ -108,14 +143,128 @@ def write_split(folder, split, encoded, dataset_type, labels, bar):
 
 def report(split, made, bad_rows):
     """Print one split's line of the summary."""
-    counts, rows = made["counts"], made["info"]["rows"]
-    share = np.cumsum(counts) / rows
-    percentiles = " / ".join(str(int(np.searchsorted(share, point))) for point in (0.5, 0.9, 0.99))
+    rows = made["info"]["rows"]
     print(f"{split}: {rows:,} rows{'' if made['info']['labelled'] else ' without labels'}, {bad_rows.count:,} skipped, "
-          f"{made['cut']:,} cut; length in tokens: median / 90 % / 99 % = {percentiles}, longest {len(counts) - 1}; "
-          f"{rows / max(made['seconds'], 1e-9):,.0f} rows/s")
+          f"{made['cut']:,} cut; {describe_lengths(made['counts'])}; {rows / max(made['seconds'], 1e-9):,.0f} rows/s")
     if bad_rows.count:
         print(f"  first skipped row: {bad_rows.first}")
+
+
+# --- a corpus ---------------------------------------------------------------------------------------------------------
+
+def prepare_corpus(settings):
+    """Check, pack the corpus into the shards that are lacking, print what was made."""
+    refuse_unused(settings, TASK_KEYS, "a text corpus is given by --input and has no classes")
+    required(settings, "input", "vocab_file", "output_dir")
+    files, folder = corpus.find_files(settings.input), os.path.join(settings.output_dir, corpus.FOLDER)
+    for path in settings.input:
+        if (os.path.realpath(folder) + os.sep).startswith(os.path.realpath(path) + os.sep):
+            raise UserError(f"output_dir: {folder} lies inside the input {path} and would be read as text; choose another one")
+    vocabulary = read_vocabulary(settings.vocab_file)
+    recipe, lower_case = corpus_recipe(settings, vocabulary), lower_cases(settings, vocabulary)
+    shards = corpus.ShardFolder(folder, corpus.make_plan(files, vocabulary_hash(vocabulary), lower_case, settings.dataset_type,
+                                                         settings.shard_mb, recipe))
+    if shards.complete:
+        print(f"{folder} is complete: {shards.total('rows'):,} rows in {len(shards.files)} files; nothing to do")
+        return
+    if settings.dataset_type == "tfrecord":
+        import_tensorflow()  # missing? say so before any work
+    if shards.shards:
+        print(f"{folder} has {len(shards.shards)} finished shards; continuing with the others")
+    bad_rows, progress = BadRows(settings.skip_bad_rows), Progress(sum(file.size for file in files))
+    with corpus.BlockPool((vocabulary, lower_case, recipe), settings.num_workers or os.cpu_count() or 1) as pool:
+        write_shards(shards, files, bad_rows, corpus.block_sizes(recipe, settings.shard_mb), pool, progress)
+    progress.close()
+    if not shards.total("rows"):
+        raise UserError(f"input: {', '.join(settings.input)} holds no text")
+    train = {"rows": shards.total("rows"), "labelled": recipe.next_sentence, "length_histogram": length_histogram(shards.lengths),
+             "files": shards.files}
+    DatasetInfo(corpus.FOLDER, CLASSIFICATION, (), vocabulary_hash(vocabulary), len(vocabulary), lower_case, recipe.max_seq_length,
+                {"train": train}).save(folder)
+    report_corpus(shards, bad_rows, progress, settings)
+
+
+def corpus_recipe(settings, vocabulary):
+    """The `Recipe` that the settings ask for."""
+    length = settings.max_seq_length or 128
+    if length < 8:
+        raise UserError(f"max_seq_length {length} leaves no room for two texts between [CLS] and [SEP]; give 8 or more")
+    if settings.masked_lm_prob and "[MASK]" not in vocabulary:
+        raise UserError(f"masked_lm_prob: the vocabulary {settings.vocab_file} has no [MASK]")
+    # jsonargparse's range-checked numbers are classes of their own.
+    return corpus.Recipe(int(length), float(settings.short_seq_prob), settings.next_sentence, int(settings.dupe_factor),
+                         float(settings.masked_lm_prob), int(settings.seed))
+
+
+def write_shards(shards, files, bad_rows, sizes, pool, progress):
+    """Pack the blocks of the shards that are lacking; a shard is some consecutive blocks (`sizes` as from `corpus.block_sizes`)."""
+    block_bytes, blocks_per_shard = sizes
+
+    def lacking():
+        for block in corpus.read_blocks(files, bad_rows, block_bytes):
+            if block.number // blocks_per_shard in shards.shards:
+                progress.skip(block)
+            else:
+                yield block
+
+    for number, results in groupby(pool.map(lacking()), lambda result: result[0].number // blocks_per_shard):
+        with shards.shard(number) as shard:
+            for block, packed in results:
+                shard.write(packed)
+                progress.update(block, len(packed.examples))
+
+
+class Progress:
+    """How fast it goes and how long it will take: a bar on a terminal, elsewhere a line every `PROGRESS_SECONDS`.
+
+    Args:
+        total (int): bytes of the files, as they are on disk.
+    """
+
+    def __init__(self, total):
+        self._bar = tqdm(total=total, desc=corpus.FOLDER, unit="B", unit_scale=True, leave=False, disable=None)
+        self._total, self._skipped, self._done, self._rows, self._lines = total, 0, 0, 0, 0
+        self._start = self._printed = time.monotonic()
+
+    def skip(self, block):
+        """A block that needs no work."""
+        self._skipped += block.read_bytes
+        self._bar.initial = self._bar.n = self._bar.last_print_n = self._skipped + self._done
+        if not self._rows:
+            self._start = self._bar.start_t = time.monotonic()
+
+    def update(self, block, rows):
+        """A block that is written."""
+        self._done, self._rows, self._lines = self._done + block.read_bytes, self._rows + rows, self._lines + block.lines
+        self._bar.set_postfix_str(self.rate, refresh=False)
+        self._bar.update(block.read_bytes)
+        now = time.monotonic()
+        if self._bar.disable and now - self._printed >= PROGRESS_SECONDS:
+            self._printed, position = now, self._skipped + self._done
+            left = tqdm.format_interval((now - self._start) / max(self._done, 1) * (self._total - position))
+            print(f"{corpus.FOLDER}: {100 * position / self._total:.1f} % of the input, {self.rate}, {left} left", flush=True)
+
+    @property
+    def rate(self):
+        """Lines and rows a second, without what was skipped."""
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        return f"{self._lines / seconds:,.0f} lines/s, {self._rows / seconds:,.0f} rows/s"
+
+    def close(self):
+        """Remove the bar."""
+        self._bar.close()
+
+
+def report_corpus(shards, bad_rows, progress, settings):
+    """Print the summary."""
+    documents, sentences, cut, rows = (shards.total(key) for key in ("documents", "sentences", "cut", "rows"))
+    print(f"corpus: {documents:,} documents, {sentences:,} sentences ({cut:,} longer than a row, cut into several), "
+          f"{shards.total('tokens'):,} tokens, {bad_rows.count:,} lines skipped")
+    if bad_rows.count:
+        print(f"  first skipped line: {bad_rows.first}")
+    print(f"train: {rows:,} rows; {describe_lengths(shards.lengths)}; {progress.rate}")
+    print(f"wrote {len(shards.files)} {settings.dataset_type} files to {shards.folder}; next: python run_general_distill.py --data_dir "
+          f"{shards.folder} --load_teacher_ckpt_path TEACHER")
 
 
 if __name__ == "__main__":

@@ -436,7 +436,7 @@ class _MindRecordFile:
         self._file = open(path, "wb")  # closed by close()
         self._pages = []  # of each blob page: where its rows end in it
         self._used = _PAGE_BYTES
-        self._saved = 0  # bytes, by the integers' compression
+        self._saved = 0  # bytes, by the compression of integers; below 0 where rows are very short
 
     def write(self, examples, labels):
         lengths, rows = examples.lengths, np.arange(len(examples) + 1)
@@ -483,7 +483,8 @@ class _MindRecordFile:
         if self._regression:
             schema["label_ids"]["type"] = "float32"
         header = json.dumps({
-            "header_size": _HEADER_BYTES, "index_fields": None, "page": pages, "page_size": _PAGE_BYTES, "compression_size": self._saved,
+            "header_size": _HEADER_BYTES, "index_fields": None, "page": pages, "page_size": _PAGE_BYTES,
+            "compression_size": max(0, self._saved),
             "schema": [{"blob_fields": sorted(COLUMNS), "desc": "BERT rows without padding", "schema": schema}],
             "shard_addresses": [os.path.basename(self._path)], "shard_id": 0, "statistics": None, "version": "3.0"},
             separators=(",", ":"))
@@ -501,14 +502,20 @@ class _MindRecordFile:
                     yield row, raw_page, raw, raw + len(self._RAW_ROW), page, page, start, end
                     start, raw = end, raw + len(self._RAW_ROW)
 
-        with contextlib.closing(sqlite3.connect(self._path + ".db")) as connection, connection:
-            connection.execute("pragma synchronous = off")  # the file is renamed only after it is whole
-            connection.execute("CREATE TABLE SHARD_NAME(NAME TEXT NOT NULL)")
-            connection.execute("INSERT INTO SHARD_NAME VALUES (?)", (os.path.basename(self._path),))
-            fields = ("ROW_ID", "PAGE_ID_RAW", "PAGE_OFFSET_RAW", "PAGE_OFFSET_RAW_END", "ROW_GROUP_ID", "PAGE_ID_BLOB",
-                      "PAGE_OFFSET_BLOB", "PAGE_OFFSET_BLOB_END")
-            connection.execute(f"CREATE TABLE INDEXES({', '.join(name + ' INT NOT NULL' for name in fields)}, PRIMARY KEY(ROW_ID))")
-            connection.executemany("INSERT INTO INDEXES VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entries())
+        try:
+            with contextlib.closing(sqlite3.connect(self._path + ".db")) as connection, connection:
+                connection.execute("pragma synchronous = off")  # the file is renamed only after it is whole
+                fields = ("ROW_ID", "PAGE_ID_RAW", "PAGE_OFFSET_RAW", "PAGE_OFFSET_RAW_END", "ROW_GROUP_ID", "PAGE_ID_BLOB",
+                          "PAGE_OFFSET_BLOB", "PAGE_OFFSET_BLOB_END")
+                connection.execute(f"CREATE TABLE INDEXES({', '.join(name + ' INT NOT NULL' for name in fields)}, PRIMARY KEY(ROW_ID))")
+                connection.execute("CREATE TABLE SHARD_NAME(NAME TEXT NOT NULL)")
+                connection.execute("INSERT INTO SHARD_NAME VALUES (?)", (os.path.basename(self._path),))
+                connection.executemany("INSERT INTO INDEXES VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entries())
+        except sqlite3.Error as error:
+            raise UserError(f"{self._path}.db cannot be written: {error}") from error
+
+
+_column_head = struct.Struct(">QI").pack
 
 
 def _compressed(values, offsets):
@@ -520,7 +527,7 @@ def _compressed(values, offsets):
     lengths = np.diff(offsets)
     if values.min(initial=0) >= -0x80 and values.max(initial=0) <= 0x7F:  # all but the token ids
         data = values.astype(np.int8).tobytes()
-        return [struct.pack(">QI", 4 + -(-length // 4) + length, length) + bytes(-(-length // 4)) + data[start:start + length]
+        return [_column_head(4 + -(-length // 4) + length, length) + bytes(-(-length // 4)) + data[start:start + length]
                 for length, start in zip(lengths.tolist(), offsets)]
     codes = ((values < -0x80) | (values > 0x7F)).astype(np.uint8) + ((values < -0x8000) | (values > 0x7FFF))
     widths = 1 << codes.astype(np.int64)
@@ -530,7 +537,7 @@ def _compressed(values, offsets):
     codes = (padded.reshape(-1, 4) @ np.array([64, 16, 4, 1], np.uint8)).tobytes()
     data = values.astype("<i4").view(np.uint8).reshape(-1, 4)[np.arange(4) < widths[:, None]].tobytes()
     code_ends, data_ends = code_ends.tolist(), offsets_of(widths)[offsets].tolist()
-    return [struct.pack(">QI", 4 + code_end - code + data_end - start, length) + codes[code:code_end] + data[start:data_end]
+    return [_column_head(4 + code_end - code + data_end - start, length) + codes[code:code_end] + data[start:data_end]
             for length, code, code_end, start, data_end in zip(lengths.tolist(), code_ends, code_ends[1:], data_ends, data_ends[1:])]
 
 

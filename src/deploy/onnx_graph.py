@@ -21,6 +21,8 @@ MICROSOFT = "com.microsoft"
 OLDEST_RUNTIME = {"float": "1.20", "int8": "1.20", "2bit": "1.31"}
 """The oldest ONNX Runtime that graphs of a kind were run with."""
 _MASKED = -10000.0
+_ACTIVATION_BOUNDS = (-0.1701, np.inf)
+"""What GELU, in both forms, and ReLU give."""
 
 
 def _needs_codes(kind, name):
@@ -153,8 +155,9 @@ class BertGraph:
         lower, zero = (-levels, np.int8(0)) if signed else (128 - levels, np.uint8(128))
         zero = graph.constant(np.array(zero))
         codes = graph.node("QuantizeLinear", x, step, zero, name=place)
+        lowest = self._static_threshold(place) if self.static and bounds is not None else clip
         beyond = clip > 0 or self.static  # values may lie outside the codes' range
-        if beyond and (bounds is None or bounds[0] < 0 or levels < 127):
+        if beyond and (bounds is None or bounds[0] < -lowest or levels < 127):
             kind = np.int8 if signed else np.uint8  # 8-bit codes saturate above, but one lower than the network's below
             codes = graph.node("Clip", codes, np.array(lower, kind), np.array(lower + 2 * levels, kind) if levels < 127 else "")
         return Activation(codes, step, zero)
@@ -169,9 +172,11 @@ class BertGraph:
             largest = graph.node("Min", largest, _float(clip))
         return graph.node("Div", graph.node("Max", largest, _float(1e-8)), _float(levels))
 
+    def _static_threshold(self, place):
+        return np.maximum(np.float32(self.weights[f"{place}.quantizer.threshold"].reshape(())), np.float32(1e-8))
+
     def _static_step(self, place, levels):
-        threshold = np.float32(self.weights[f"{place}.quantizer.threshold"].reshape(()))
-        return np.maximum(threshold, np.float32(1e-8)) / np.float32(levels)
+        return self._static_threshold(place) / np.float32(levels)
 
     def _dequantized(self, value):
         return self.graph.node("DequantizeLinear", *value)
@@ -378,6 +383,8 @@ class BertGraph:
         context = self.attention(x, attention, added_mask)
         x = self.norm(attention + ".layer_norm", self.dense(context, attention + ".quantize_context", attention + ".output"), x)
         inner = self.activation(self.dense(x, forward + ".quantize_input", forward + ".intermediate"))
+        if self.kind == "int8":
+            inner = self.quantize(inner, forward + ".quantize_inner", bounds=_ACTIVATION_BOUNDS)
         return self.norm(forward + ".layer_norm", self.dense(inner, forward + ".quantize_inner", forward + ".output"), x)
 
     def embeddings(self):

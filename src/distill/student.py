@@ -69,15 +69,23 @@ def build_general_student(settings, teacher_checkpoint, teacher_config, compute_
     network = encoder_network(Checkpoint(weights, {}, None, start), config, compute_type) if weights else BertEncoder(config, compute_type)
     projection = Projection(config.hidden_size, teacher_config.hidden_size, config.initializer_range)
     if checkpoint:
-        _resume_projection(projection, weights, start)
+        start = _resume_projection(projection, weights, start)
     return Student(network, projection, start, checkpoint)
 
 
 def _resume_projection(projection, weights, start):
-    """Give a projection the weights that an earlier stage left, if it left any."""
+    """Give a projection the weights that an earlier stage left; returns what `start` says then.
+
+    One that was learnt for a teacher of another width is no use; the new one's own start stays.
+    """
     fit = {name: value for name, value in weights.items() if name.startswith("fit_dense.")}
-    if fit:
-        checkpoints.assign(projection, fit, start)
+    if not fit:
+        return start
+    width, learnt = projection.fit_dense.weight.shape[0], len(fit["fit_dense.bias"])
+    if learnt != width:
+        return f"{start} (a new projection: its own is to a teacher of width {learnt}, not {width})"
+    checkpoints.assign(projection, fit, start)
+    return start
 
 
 def build_student(settings, teacher_checkpoint, teacher_config, num_labels, compute_type):
@@ -122,5 +130,5 @@ def build_student(settings, teacher_checkpoint, teacher_config, num_labels, comp
         kept = {name: value for name, value in weights.items() if name not in heads and not name.startswith("fit_dense.")}
         checkpoints.assign(network, kept, start, allow_missing=("classifier.", "bert.pooler."))
         if runs_phase1 and settings.phase1_cfg.hidden_loss:
-            _resume_projection(projection, weights, start)
+            start = _resume_projection(projection, weights, start)
     return Student(network, projection, start, checkpoint)

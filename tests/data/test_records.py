@@ -117,8 +117,9 @@ def test_more_rows_than_one_reading_batch(tmp_path):
     assert same(again, data) and np.array_equal(again.labels, data.labels)
 
 
-@pytest.mark.parametrize("rows, longest, regression", [(1, 3, False), (3000, 128, False), (100, 128, True), (85000, 3, False)])
-def test_mindrecord_writer_gives_mindspores_own_bytes(tmp_path, rows, longest, regression):
+@pytest.mark.parametrize("rows, longest, regression, page", [(1, 3, False, 1 << 20), (3000, 128, False, 1 << 20),
+                                                             (100, 128, True, 1 << 20), (5000, 3, False, 1 << 15)])
+def test_mindrecord_writer_gives_mindspores_own_bytes(tmp_path, monkeypatch, rows, longest, regression, page):
     from mindspore.mindrecord import FileWriter
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     ours.mkdir(), theirs.mkdir()
@@ -128,6 +129,7 @@ def test_mindrecord_writer_gives_mindspores_own_bytes(tmp_path, rows, longest, r
     ids = random.choice([0, 127, 128, 255, 256, 32767, 32768, 10 ** 6, 2 ** 31 - 1, -1, -128, -129, -32768, -32769], offsets[-1])
     labels = random.normal(size=rows).astype(np.float32) if regression else random.integers(-1, 300, rows).astype(np.int32)
     data = Examples(ids.astype(np.int32), random.integers(0, 2, offsets[-1]).astype(np.int32), offsets, labels)
+    monkeypatch.setattr("src.data.records._PAGE_BYTES", page)
     writer = RecordWriter(str(ours), "train", "mindrecord", regression)
     for part in np.array_split(np.arange(rows), min(rows, 3)):
         writer.write(data.take(part))
@@ -135,7 +137,7 @@ def test_mindrecord_writer_gives_mindspores_own_bytes(tmp_path, rows, longest, r
     kinds = {**dict.fromkeys(("input_ids", "input_mask", "segment_ids"), "int32"), "label_ids": str(labels.dtype)}
     plain = FileWriter(str(theirs / "train.mindrecord"))
     plain.set_header_size(1 << 21)
-    plain.set_page_size(1 << 20)
+    plain.set_page_size(page)
     plain.add_schema({name: {"type": kind, "shape": [-1]} for name, kind in kinds.items()}, "BERT rows without padding")
     plain._verify_based_on_schema = lambda rows: None  # takes most of the time
     plain.write_raw_data([{"input_ids": data.input_ids[start:end], "input_mask": np.ones(end - start, np.int32),
