@@ -176,6 +176,7 @@ def prepare_corpus(settings):
         write_shards(shards, files, bad_rows, corpus.block_sizes(recipe, settings.shard_mb), pool, progress)
     progress.close()
     if not shards.total("rows"):
+        shards.discard()
         raise UserError(f"input: {', '.join(settings.input)} holds no text")
     train = {"rows": shards.total("rows"), "labelled": recipe.next_sentence, "length_histogram": length_histogram(shards.lengths),
              "files": shards.files}

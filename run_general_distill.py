@@ -4,8 +4,9 @@
 
 The student and its projection are the start of task distillation: run_task_distill.py --load_gd_ckpt_path STUDENT_DIR.
 """
+import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from src import checkpoint as checkpoints
 from src.config import GeneralDistillConfig, required
@@ -15,6 +16,7 @@ from src.data.task_data import check_bounds, check_vocabulary
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_general_student
 from src.errors import UserError, command
+from src.files import make_folder, read_json
 from src.model.loading import encoder_description, encoder_network, parameter_count, without_dropout
 from src.modelarts import with_settings
 from src.runtime import compute_type, say, set_seed
@@ -24,6 +26,8 @@ from src.train.stage import Stage, count_steps
 from src.train.teacher import teacher_config
 
 STATE_FILE = "state.safetensors"
+RESUMED_WITH = ("bucket_boundaries", "enable_buckets", "do_shuffle", "student_init", "gd_cfg", "gd_teacher_net_cfg", "gd_student_net_cfg")
+"""Settings that must be the same when a run is resumed."""
 
 
 def loss_terms(settings):
@@ -40,6 +44,40 @@ def open_teacher(settings, device):
     own, used = teacher_config(checkpoint, settings.gd_teacher_net_cfg, "gd_teacher_net_cfg")
     return checkpoint, own, encoder_network(checkpoint, without_dropout(used),
                                             compute_type(settings.gd_teacher_net_cfg.compute_type, device))
+
+
+def output_folder(settings, run):
+    """Where the student goes; made before hours of training, and not where the teacher or the student's start lies."""
+    folder = settings.save_ckpt_path or run.join("gd")
+    for key in ("load_teacher_ckpt_path", "load_gd_ckpt_path"):
+        path = os.path.realpath(getattr(settings, key)) if getattr(settings, key) else None
+        if path and os.path.realpath(folder) in (path, os.path.dirname(path) if os.path.isfile(path) else path):
+            raise UserError(f"save_ckpt_path: {folder} is where {key} lies, which the student would replace; name another folder")
+    if run.writes:
+        make_folder(folder)
+    return folder
+
+
+def resumed_with(settings):
+    """{dotted key: JSON value} of the settings RESUMED_WITH."""
+    def flat(prefix, value):
+        if isinstance(value, dict):
+            for key, item in value.items():
+                yield from flat(f"{prefix}.{key}", item)
+        else:
+            yield prefix, list(value) if isinstance(value, tuple) else value
+    values = asdict(settings)
+    return dict(pair for key in RESUMED_WITH for pair in flat(key, values[key]))
+
+
+def is_finished(run, folder, stage):
+    """Whether the run folder's results are those of this very run."""
+    try:
+        results = read_json(run.join("results.json"), "the results")
+    except UserError:  # none, or of a run that was stopped while it wrote them
+        return False
+    return results.get("resumed_with") == json.loads(json.dumps(stage.fingerprint())) \
+        and os.path.exists(os.path.join(folder, checkpoints.WEIGHTS_FILE))
 
 
 @command
@@ -70,24 +108,33 @@ def main(settings):
     say(f"student: {parameter_count(student.network):,} parameters, {config.num_hidden_layers} layers, started from {student.start}; "
         f"teacher: {parameter_count(teacher):,} parameters, {own_config.num_hidden_layers} layers")
 
+    folder = output_folder(settings, session.run)
+    settings = replace(settings, gd_student_net_cfg=settings.gd_student_net_cfg.filled(config))
     vocabulary = teacher_checkpoint.vocabulary
     stage = Stage("gd", Distiller(student.network, terms, teacher, student.projection), batches, settings.gd_cfg, settings.epoch_size,
                   session.run, encoder_description(config, teacher_checkpoint.config.get("do_lower_case", True)), vocabulary, kind,
-                  session.sink_steps(batches), max(0, settings.train_steps), session.group)
+                  session.sink_steps(batches), max(0, settings.train_steps), session.group,
+                  resumed_with(settings))
     state = session.run.join(STATE_FILE)
     if settings.resume and os.path.exists(state):
         stage.load_state(state)
         say(f"resumed after step {stage.step_number} of {stage.total_steps}")
+    elif settings.resume and is_finished(session.run, folder, stage):
+        say(f"resume: this run is finished; its student is in {folder}")
+        return
     elif settings.resume:
         say(f"resume: there is no {state}, so training begins anew")
-    session.run.start(replace(settings, gd_student_net_cfg=settings.gd_student_net_cfg.filled(config)), stage.step_number)
-    folder = settings.save_ckpt_path or session.run.join("gd")
+    session.run.start(settings, stage.step_number)
+    if session.run.writes and not stage.step_number and os.path.exists(state):
+        os.remove(state)  # an older run's
     callbacks = [*session.shared_callbacks(folder), LastCheckpoint(folder)]
     if settings.save_ckpt_step:
         callbacks.append(TrainingState(settings.save_ckpt_step, state))
     seconds = stage.fit(callbacks, settings.log_step)
     say(f"general distillation: {stage.total_steps} steps in {seconds:.0f} s")
-    session.close({"losses": stage.read_step(), "parameters": parameter_count(student.network)},
+    if session.run.writes and os.path.exists(state):
+        os.remove(state)
+    session.close({"losses": stage.read_step(), "parameters": parameter_count(student.network), "resumed_with": stage.fingerprint()},
                   f"done: the student is in {folder}; distil a task with: python run_task_distill.py --load_gd_ckpt_path {folder} "
                   f"--load_teacher_ckpt_path FINE_TUNED_TEACHER ...")
 

@@ -9,7 +9,7 @@ if [ $# -lt 3 ] || [[ "$1" == -* ]]; then
 usage: bash scripts/run_distributed_gd_ascend.sh DEVICE_NUM EPOCH_SIZE HCCL_JSON [CONFIG] [--key value ...]
 
   DEVICE_NUM   how many devices the rank table has, in all or on this server
-  EPOCH_SIZE   epochs
+  EPOCH_SIZE   epochs (of phase 2 with ENTRY=run_task_distill.py)
   HCCL_JSON    the rank table, a JSON file that hccl_tools.py writes; with several servers start this on each of them
   CONFIG        YAML file (default: gd_config.yaml); data and teacher come from it or from further flags, which override its keys
                 (all of them: python run_general_distill.py --help)

@@ -9,7 +9,7 @@ if [ $# -lt 5 ] || [[ "$1" == -* ]]; then
 usage: bash scripts/run_distributed_gd_gpu.sh DEVICE_NUM EPOCH_SIZE DATA_DIR SCHEMA TEACHER [CONFIG] [--key value ...]
 
   DEVICE_NUM   processes, one a GPU
-  EPOCH_SIZE   epochs
+  EPOCH_SIZE   epochs (of phase 2 with ENTRY=run_task_distill.py)
   DATA_DIR     the corpus's records
   SCHEMA       schema JSON of TFRecord files, the file or its folder; "" or none for MindRecord
   TEACHER      the teacher's checkpoint folder

@@ -143,6 +143,9 @@ def save(folder, weights, config, vocabulary=None, name=WEIGHTS_FILE):
         for old in (WEIGHTS_FILE,) if vocabulary is not None else (WEIGHTS_FILE, VOCABULARY_FILE):
             if os.path.exists(paths[old]):
                 os.remove(paths[old])
+        for old in os.listdir(folder):  # of another network, which the new config.json does not describe
+            if re.fullmatch(r"step_\d+\.ckpt", old) and old != name:
+                os.remove(os.path.join(folder, old))
 
 
 def _same_description(paths, config, vocabulary):

@@ -411,7 +411,8 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
     save_ckpt_path: str = ""
     """Folder of the student's checkpoints; unset: gd/ in the run folder."""
     resume: bool = False
-    """Go on where a stopped run with the same settings last saved its state (every save_ckpt_step steps); without one, begin."""
+    """Go on where a stopped run with the same settings last saved its state (every save_ckpt_step steps); without one, begin. Dropout,
+    if the student has any, draws other numbers than it would have."""
     save_ckpt_step: NonNegativeInt = 100
     """Save a checkpoint and the state to resume from every N steps; 0: only the student, after the last step."""
     gd_cfg: Phase1Config = field(default_factory=Phase1Config)

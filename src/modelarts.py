@@ -25,6 +25,7 @@ from dataclasses import fields, replace
 from src.config import ROOT, read_settings
 from src.errors import UserError, one_line
 from src.files import make_folder, read_json, write_json
+from src.runtime import environment_number
 
 DATA = ("data_dir", "train_data_dir", "eval_data_dir", "schema_dir")
 CHECKPOINTS = ("load_teacher_ckpt_path", "load_gd_ckpt_path", "load_td1_ckpt_path", "load_ckpt_path", "teacher_model_dir",
@@ -107,7 +108,7 @@ def _local(settings):
     names = {item.name for item in fields(settings)}
     data, checkpoints, output = settings.data_path, settings.load_path, settings.output_path
     given = {name: getattr(settings, name) or _unset(settings, name) for name in names.intersection(DATA + CHECKPOINTS + OUTPUTS)}
-    changes = {"device_id": _number("DEVICE_ID", default=settings.device_id)}
+    changes = {"device_id": environment_number("DEVICE_ID", default=settings.device_id)}
     for name, path in given.items():
         if not path:
             continue
@@ -129,20 +130,9 @@ def _unset(settings, name):
 
 # --- copying ----------------------------------------------------------------------------------------------------------
 
-def _number(*names, default):
-    """The first of the environment variables `names` that is set, as an int."""
-    for name in names:
-        if os.environ.get(name):
-            try:
-                return int(os.environ[name])
-            except ValueError as error:
-                raise UserError(f"the environment variable {name} must be a whole number, not '{os.environ[name]}'") from error
-    return default
-
-
 def _rank():
     """Number of this process among all of the job; the launchers have names of their own for it."""
-    return _number("RANK_ID", "OMPI_COMM_WORLD_RANK", default=0)
+    return environment_number("RANK_ID", "OMPI_COMM_WORLD_RANK", default=0)
 
 
 def _is_scheduler():
@@ -151,8 +141,8 @@ def _is_scheduler():
 
 
 def _first_of_machine():
-    size = _number("RANK_SIZE", "MS_WORKER_NUM", "OMPI_COMM_WORLD_SIZE", default=1)
-    device = _number("DEVICE_ID", "OMPI_COMM_WORLD_LOCAL_RANK", default=_rank())
+    size = environment_number("RANK_SIZE", "MS_WORKER_NUM", "OMPI_COMM_WORLD_SIZE", default=1)
+    device = environment_number("DEVICE_ID", "OMPI_COMM_WORLD_LOCAL_RANK", default=_rank())
     return device % min(size, _DEVICES_OF_A_MACHINE) == 0
 
 

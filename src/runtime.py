@@ -90,10 +90,29 @@ def join_group(settings, device):
     return group
 
 
+def same_everywhere(number, group):
+    """Whether an int is the same in every process of a `Group`; all of them must ask."""
+    if group.size == 1:
+        return True
+    total = ms.ops.AllReduce()(ms.Tensor([float(number)], ms.float32))
+    return float(total.asnumpy()[0]) == float(np.float32(number)) * group.size
+
+
+def environment_number(*names, default):
+    """The first of the environment variables `names` that is set, as an int."""
+    for name in names:
+        if os.environ.get(name):
+            try:
+                return int(os.environ[name])
+            except ValueError as error:
+                raise UserError(f"the environment variable {name} must be a whole number, not '{os.environ[name]}'") from error
+    return default
+
+
 def _device_number(settings):
     """The device's number: in a group each process has its own, which its launcher says."""
     if getattr(settings, "distribute", False):
-        return int(os.environ.get("DEVICE_ID", settings.device_id))
+        return environment_number("DEVICE_ID", "OMPI_COMM_WORLD_LOCAL_RANK", default=settings.device_id)
     return settings.device_id
 
 

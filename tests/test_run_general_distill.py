@@ -105,9 +105,24 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(corpus, distilled, t
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         np.testing.assert_array_equal(value, theirs[name], name)
+    assert sorted(os.listdir(tmp_path / "gd")) == sorted(os.listdir(distilled / "gd"))  # the stopped run's step_4.ckpt is gone too
     rows = [[{**json.loads(line), "time": 0} for line in (folder / "metrics.jsonl").read_text().splitlines()]
             for folder in (tmp_path, distilled)]
     assert rows[0] == rows[1]
+
+
+def test_a_finished_run_is_left_alone_and_a_fresh_one_forgets_an_older_state(corpus, distilled, tmp_path, capsys):
+    given = ["--data_dir", corpus[0], "--load_teacher_ckpt_path", corpus[1]]
+    before = {path: path.read_bytes() for path in distilled.rglob("*") if path.is_file()}
+    out = run(capsys, *given, "--epoch_size", "2", "--save_ckpt_step", "4", "--output_dir", distilled, "--resume", "true", *STUDENT)
+    says(out, "this run is finished")
+    assert before == {path: path.read_bytes() for path in distilled.rglob("*") if path.is_file()}
+    interrupted(corpus, tmp_path, "--save_ckpt_step", "4", *STUDENT)
+    assert (tmp_path / "state.safetensors").exists()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(run_general_distill.Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        run(capsys, *given, "--save_ckpt_step", "4", "--output_dir", tmp_path, *STUDENT)
+    assert not (tmp_path / "state.safetensors").exists()
 
 
 def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to_begin(corpus, tmp_path, capsys):
@@ -115,7 +130,8 @@ def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to
     interrupted(corpus, tmp_path, "--save_ckpt_step", "2", *STUDENT)
     before = (tmp_path / "metrics.jsonl").read_bytes()
     for changes, words in ((["--epoch_size", "5"], ("total_steps 15, now it is 25",)), (["--seed", "1"], ("seed 42, now it is 1",)),
-                           (["--gd_student_net_cfg.intermediate_size", "20"], ("another network",))):
+                           (["--gd_student_net_cfg.intermediate_size", "20"], ("intermediate_size 24, now it is 20",)),
+                           (["--gd_cfg.optimizer_cfg.AdamWeightDecay.learning_rate", "0.5"], ("learning_rate 0.001, now it is 0.5",))):
         says(refused_by(run_general_distill, capsys, *settings, *STUDENT, *changes, "--resume", "true"), "resume:", *words)
     state = tmp_path / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-100])
@@ -145,6 +161,10 @@ def test_what_does_not_fit_is_refused(corpus, tmp_path, capsys):
     write_split(tmp_path / "long", "train", make_examples(20, 40, seed=1))
     write_info(tmp_path / "other", task="gd", labels=(), vocabulary=VOCABULARY[:-1] + ("odd",))
     write_split(tmp_path / "other", "train", make_examples(20, 12, seed=1))
+    for name in ("unfinished", "gap"):
+        write_split(tmp_path / name, "train-00000", make_examples(20, 12, seed=1))
+    (tmp_path / "unfinished" / "gd_plan.json").write_text("{}")
+    write_info(tmp_path / "gap", task="gd", labels=(), splits={"train": {"files": ["train-00000.mindrecord", "train-00001.mindrecord"]}})
     for changes, words in ((["--gd_student_net_cfg.num_attention_heads", "4"], ("gd_student_net_cfg.num_attention_heads is 4", "has 2")),
                            (["--gd_student_net_cfg.num_hidden_layers", "3"], ("gd_student_net_cfg.num_hidden_layers", "not 3")),
                            (["--gd_student_net_cfg.vocab_size", "20"], ("token id", "the student", "vocabulary of 20")),
@@ -153,6 +173,10 @@ def test_what_does_not_fit_is_refused(corpus, tmp_path, capsys):
                            (["--gd_cfg.attention_loss", "false", "--gd_cfg.hidden_loss", "false"], ("nothing to learn",)),
                            (["--load_gd_ckpt_path", teacher, "--student_init", "teacher_layers"], ("student_init", "contradicts")),
                            (["--gd_cfg.batch_size", "100"], ("batch_size 100", "40 training rows")),
+                           (["--gd_student_net_cfg.type_vocab_size", "1"], ("pairs of texts", "type_vocab_size of 1")),
+                           (["--save_ckpt_path", teacher], ("save_ckpt_path", "load_teacher_ckpt_path lies")),
+                           (["--data_dir", tmp_path / "unfinished"], ("unfinished", "run the same prepare_data.py again")),
+                           (["--data_dir", tmp_path / "gap"], ("lacks train-00001.mindrecord",)),
                            (["--distribute", "true"], ("no launcher",)), (["--device_num", "2"], ("distribute is false",))):
         says(refused_by(run_general_distill, capsys, *given, *changes), *words)
     says(refused_by(run_general_distill, capsys, "--data_dir", data), "load_teacher_ckpt_path is needed")

@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.data.records import INFO_FILE, SCHEMA_FILE, DatasetInfo, Examples, RecordWriter, offsets_of
+from src.data.records import INFO_FILE, SCHEMA_FILE, DatasetInfo, Examples, RecordWriter, check_mindrecord, check_tfrecord, offsets_of
 from src.data.tokenization import Tokenizer, truncate_pair
 from src.errors import UserError
 from src.files import make_folder, read_json, replacing, write_json
@@ -230,7 +230,7 @@ class CorpusReader:
             try:
                 value = json.loads(line)
                 text, title = value["text"].encode("utf-8"), str(value.get("title", ""))
-            except (ValueError, LookupError, TypeError, AttributeError):  # ValueError: no JSON, no UTF-8, half a surrogate pair
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # ValueError: half a surrogate pair too
                 self._bad_rows.add(f'{self._path}, line {self._line}: not a JSON object with a string "text"')
                 continue
             for parts, continues in self._pieces(_lines(io.BytesIO(text), self._piece_bytes)):
@@ -753,9 +753,23 @@ class ShardFolder:
             with open(path, encoding="utf-8") as file:
                 lines = [json.loads(line) for line in file]
             self.shards = {line["number"]: line for line in lines
-                           if all(os.path.exists(os.path.join(self.folder, name)) for name in line["files"])}
+                           if all(self._is_whole(name) for name in line["files"])}
         except (ValueError, LookupError, TypeError) as error:
             raise UserError(f"{path} is damaged; remove {self.folder} and run again") from error
+
+    def _is_whole(self, name):
+        path = os.path.join(self.folder, name)
+        try:
+            (check_tfrecord if self._plan["dataset_type"] == "tfrecord" else check_mindrecord)(path)
+        except UserError:  # missing, cut, or without its index: it is made again
+            return False
+        return True
+
+    def discard(self):
+        """Take away what stands for a corpus without rows, so that another input is not refused."""
+        for name in (PLAN_FILE, SHARDS_FILE):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(os.path.join(self.folder, name))
 
     @contextlib.contextmanager
     def shard(self, number):

@@ -1,11 +1,13 @@
 """Record files of a corpus, too many to hold in memory, as shuffled padded batches."""
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 
 from src.data import records
-from src.data.dataset import Batches, bucket_lengths
+from src.data.corpus import PLAN_FILE
+from src.data.dataset import COLUMNS, Batches, bucket_lengths
 from src.errors import UserError
 
 ROWS_IN_MEMORY = 1 << 18  # of one part: 270 MB at 128 tokens; while one is trained on, the next is read
@@ -39,7 +41,7 @@ class ShardedBatches:
             raise UserError(f"batch_size {batch_size} on {device_num} device(s) is more than the {sum(rows)} training rows")
         self._held = (0, read(parts[0]))  # (number, rows) of the part that was read last
         self.buckets = bucket_lengths(self._held[1].lengths, boundaries, enable_buckets)
-        self.columns = Batches(self._held[1], **self.options).columns
+        self.columns = COLUMNS[:3] if self._held[1].labels is None else COLUMNS
 
     def __len__(self):
         """Batches of an epoch."""
@@ -78,16 +80,27 @@ def open_corpus(settings, check, batch_size, group):
     Raises:
         UserError: a file is missing or damaged, or `check` refuses its rows.
     """
-    files, dataset_type = records.find_split(settings.data_dir, "train", settings.dataset_type)
+    folder = settings.data_dir
+    if os.path.exists(os.path.join(folder, PLAN_FILE)) and not os.path.exists(os.path.join(folder, records.INFO_FILE)):
+        raise UserError(f"data_dir: {folder} is unfinished; run the same prepare_data.py again, which goes on with it")
+    files, dataset_type = records.find_split(folder, "train", settings.dataset_type)
+    info = records.DatasetInfo.load(folder)
+    absent = sorted(set(info.splits.get("train", {}).get("files", ())) - {os.path.basename(path) for path in files}) if info else ()
+    if absent:
+        raise UserError(f"data_dir: {folder} lacks {absent[0]}, which its {records.INFO_FILE} names; run prepare_data.py again")
     count = records.check_tfrecord if dataset_type == "tfrecord" else records.check_mindrecord
-    parts, rows = [], []
+    parts, rows, least = [], [], batch_size * group.size  # a part with fewer rows would give no batch
     for path in files:
         here = count(path)
-        if not parts or rows[-1] + here > ROWS_IN_MEMORY:
+        if not parts or (rows[-1] + here > ROWS_IN_MEMORY and rows[-1] >= least):
             parts.append([])
             rows.append(0)
         parts[-1].append(path)
         rows[-1] += here
+    if len(parts) > 1 and rows[-1] < least:
+        last, count_of_last = parts.pop(), rows.pop()
+        parts[-1] += last
+        rows[-1] += count_of_last
 
     def read(paths):
         examples = records.read_records(paths, dataset_type, settings.schema_dir, need_labels=False)

@@ -75,6 +75,9 @@ def check_bounds(examples, split, config, source, seq_length=None):
     if largest >= config.vocab_size:
         raise UserError(f"the {split} records hold token id {largest} but {source} has a vocabulary of "
                         f"{config.vocab_size}; prepare the data with that model's vocabulary")
+    if int(examples.segment_ids.max()) >= config.type_vocab_size:
+        raise UserError(f"the {split} records hold pairs of texts but {source} has a type_vocab_size of {config.type_vocab_size}; it reads "
+                        f"single texts only")
     for bound, why in ((limit, f"{source} has positions for"), (seq_length, "seq_length allows")):
         if bound and longest > bound:
             raise UserError(f"the {split} records hold a row of {longest} tokens but {why} {bound}; run prepare_data.py "

@@ -1,6 +1,7 @@
 """What happens around the train steps: the progress bar, the log, evaluation, checkpoints, curves."""
 import contextlib
 import os
+import re
 import sys
 import time
 
@@ -107,6 +108,9 @@ class StepCheckpoints(Callback):
         stage.save(self.folder, name)
         if not stage.group.first:
             return
+        if not self.files and stage.resumed_after:  # those that the stopped run left count too
+            steps = sorted(int(found[1]) for found in map(re.compile(r"step_(\d+)\.ckpt").fullmatch, os.listdir(self.folder)) if found)
+            self.files = [os.path.join(self.folder, f"step_{number}.ckpt") for number in steps if number <= stage.resumed_after]
         self.files.append(os.path.join(self.folder, name))
         while len(self.files) > self.keep:
             with contextlib.suppress(FileNotFoundError):  # the user may have taken it away
@@ -114,7 +118,7 @@ class StepCheckpoints(Callback):
 
 
 class TrainingState(Callback):
-    """Saves every `every` steps all that is needed to resume the stage, in one file; it goes when the stage is done."""
+    """Saves every `every` steps all that is needed to resume the stage, in one file."""
 
     def __init__(self, every, path):
         self.every = every
@@ -123,11 +127,6 @@ class TrainingState(Callback):
     def on_step(self, stage, step):
         if step % self.every == 0 and step < stage.total_steps:
             stage.save_state(self.path)
-
-    def on_end(self, stage):
-        if stage.group.first:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(self.path)
 
 
 class Profile(Callback):

@@ -52,7 +52,11 @@ class TrainingRun:
             return 0
         if len(batches.buckets) > 1:
             raise UserError("enable_data_sink: the device's queue needs batches of one shape; set enable_buckets to false")
-        return len(batches) if self.settings.data_sink_steps == -1 else self.settings.data_sink_steps
+        steps = len(batches) if self.settings.data_sink_steps == -1 else min(self.settings.data_sink_steps, len(batches))
+        if self.settings.save_ckpt_step % steps:
+            raise UserError(f"save_ckpt_step: the data sink runs {steps} steps at once; {self.settings.save_ckpt_step} is no multiple of "
+                            f"that")
+        return steps
 
     def shared_callbacks(self, folder):
         """Callbacks of any stage that writes to `folder`, as the settings ask: checkpoints every so many steps, a profile."""

@@ -1,5 +1,6 @@
 """Builds and fits one training stage. General distillation, both task-distillation phases and fine-tuning are its settings."""
 import json
+import os
 import time
 from itertools import islice
 
@@ -13,7 +14,7 @@ from src import checkpoint as checkpoints
 from src.errors import UserError
 from src.files import replacing
 from src.model.layers import second_moments
-from src.runtime import Group, say
+from src.runtime import Group, same_everywhere, say
 from src.train.callbacks import Progress
 from src.train.optim import AdamW
 from src.train.step import LossScale, TrainStep
@@ -55,13 +56,14 @@ class Stage:
         compute_type (mindspore.dtype): decides about loss scaling.
         sink_steps (int): > 0 lets the device pull this many batches at a time from its own queue.
         group (Group): the processes that train together; only the first one saves.
+        settings (dict): further {key: JSON value} that a saved state must have been made with.
 
     Raises:
         UserError: accumulation over more batches than an epoch has, or together with the data sink.
     """
 
     def __init__(self, name, loss_network, batches, config, epochs, run, description, vocabulary=None,
-                 compute_type=ms.float32, sink_steps=0, max_steps=0, group=Group()):  # noqa: B008  frozen
+                 compute_type=ms.float32, sink_steps=0, max_steps=0, group=Group(), settings=None):  # noqa: B008  frozen
         self.name = name
         self.loss_network = loss_network
         self.batches = batches
@@ -71,7 +73,10 @@ class Stage:
         self.vocabulary = vocabulary
         self.accumulation = int(config.gradient_accumulation_steps)
         self.sink_steps = min(sink_steps, len(batches))
+        self.settings = settings or {}
         self.total_steps = max_steps or count_steps(batches, config, epochs, sink_steps)
+        if self.sink_steps and self.total_steps % self.sink_steps:
+            raise UserError(f"train_steps: the data sink runs {self.sink_steps} steps at once; {self.total_steps} is no multiple of that")
         optimizer = AdamW(loss_network.trained_parameters(), config.optimizer_cfg.AdamWeightDecay, self.total_steps,
                           second_moments(loss_network.student))
         self.train_step = TrainStep(loss_network, optimizer, build_loss_scale(config, compute_type),
@@ -79,6 +84,7 @@ class Stage:
         self.steps_per_epoch = count_steps(batches, config, 1, sink_steps)
         self.epoch = 0
         self.step_number = 0
+        self.resumed_after = 0
         self._last = None
 
     def fit(self, callbacks, log_step=50):
@@ -168,16 +174,16 @@ class Stage:
         frozen = {id(item) for item in self.loss_network.teacher.get_parameters()} if hasattr(self.loss_network, "teacher") else set()
         return {name: item for name, item in self.train_step.parameters_and_names() if id(item) not in frozen}
 
-    def _fits(self):
-        """What a saved state must have been made with to be gone on from."""
+    def fingerprint(self):
+        """What a saved state must have been made with to be gone on from: {key: JSON value}."""
         return {"total_steps": self.total_steps, "steps_per_epoch": self.steps_per_epoch, "rows_per_step":
-                self.batches.global_batch * self.accumulation, "seed": self.batches.seed}
+                self.batches.global_batch * self.accumulation, "seed": self.batches.seed, **self.settings}
 
     def save_state(self, path):
         """Write all that `load_state` needs to go on after the last step, atomically; the seed of the next rows is the epoch's number."""
         if not self.group.first:
             return
-        note = {**self._fits(), "step": self.step_number}
+        note = {**self.fingerprint(), "step": self.step_number}
         with replacing(path) as temporary:
             save_file({name: item.asnumpy() for name, item in self._state().items()}, temporary,
                       {"stage": self.name, "state": json.dumps(note)})
@@ -195,7 +201,7 @@ class Stage:
                 values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"resume: {path} is damaged or no state of a training run: {error}") from error
-        for name, value in self._fits().items():
+        for name, value in self.fingerprint().items():
             if note.get(name) != value:
                 raise UserError(f"resume: {path} was written with {name} {note.get(name)}, now it is {value}; use the same settings and "
                                 f"data, or --resume false to begin anew")
@@ -204,4 +210,7 @@ class Stage:
             raise UserError(f"resume: {path} is of another network; use the same settings, or --resume false to begin anew")
         for name, value in values.items():
             state[name].set_data(ms.Tensor(value))
-        self.step_number = int(note["step"])
+        self.step_number = self.resumed_after = int(note["step"])
+        if not same_everywhere(self.step_number, self.group):
+            raise UserError(f"resume: the processes of the job have states of different steps; put the same {os.path.basename(path)} into "
+                            f"output_dir on every machine")

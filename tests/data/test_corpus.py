@@ -130,7 +130,8 @@ def test_long_documents_and_lines_are_cut_into_pieces(tmp_path):
     (lzma.compress(os.urandom(9999))[:5000], "corpus is truncated or damaged"), (b"\x28\xb5\x2f\xfd rest", "compressed with zstd"),
     (b"BZh9 nonsense", "corpus is truncated or damaged"), (b'{"text": "fox"}\n{"title": 1}\n', "corpus, line 2: not a JSON object"),
     (b'{"text": "fox"}\n["text"]\n', "corpus, line 2: not a JSON object"), (b'{"text": "\\ud800"}', "corpus, line 1: not a JSON object"),
-    (b'<doc id="1" title="a">\nfox\n</doc>\nstray\n', "corpus, line 4: text outside"), (b"", "corpus is empty")])
+    (b'<doc id="1" title="a">\nfox\n</doc>\nstray\n', "corpus, line 4: text outside"), (b"", "corpus is empty")],
+    ids=["not UTF-8", "gz cut at once", "gz cut", "xz cut", "zstd", "no bz2", "no text", "a list", "half a pair", "stray", "empty"])
 def test_bad_input(tmp_path, data, message):
     (tmp_path / "corpus").write_bytes(data)
     with pytest.raises(UserError) as error:

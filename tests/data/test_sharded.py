@@ -72,6 +72,15 @@ def test_without_shuffling_rows_come_as_they_lie_and_labels_are_left_out(folder)
     assert rows_of(batches) == rows_on_disk(folder) and batches.columns == ("input_ids", "input_mask", "segment_ids")
 
 
+def test_files_of_few_rows_join_a_neighbour(tmp_path, monkeypatch):
+    monkeypatch.setattr(sharded, "ROWS_IN_MEMORY", ROWS)
+    for index, rows in enumerate((3, ROWS, 2)):
+        write_split(tmp_path, f"train-{index:05d}", make_examples(rows, 12, seed=index))
+    batches = open_with(tmp_path)
+    assert batches.rows == [ROWS + 5] and len(batches) == (ROWS + 5) // 4
+    assert set(rows_of(batches)) <= set(rows_on_disk(tmp_path)) and len(rows_of(batches)) == len(batches) * 4
+
+
 def test_rows_are_checked_and_too_few_are_refused(folder, monkeypatch):
     monkeypatch.setattr(sharded, "ROWS_IN_MEMORY", ROWS)
 
@@ -82,8 +91,8 @@ def test_rows_are_checked_and_too_few_are_refused(folder, monkeypatch):
         rows_of(open_with(folder, check=check))
     refuses(error, "not the first file")
     with pytest.raises(UserError) as error:
-        open_with(folder, batch_size=ROWS + 1)
-    refuses(error, f"batch_size {ROWS + 1} on 1 device(s)", f"{FILES * ROWS} training rows")
+        open_with(folder, batch_size=FILES * ROWS + 1)
+    refuses(error, f"batch_size {FILES * ROWS + 1} on 1 device(s)", f"{FILES * ROWS} training rows")
     with pytest.raises(UserError) as error:
         open_with(folder / "nowhere")
     refuses(error, "nowhere does not exist")
