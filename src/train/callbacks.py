@@ -47,7 +47,8 @@ class Progress(Callback):
             say(f"epoch: {stage.epoch}, step: {step}, outputs are {values['loss']:.6g}, {numbers}")
             stage.run.record(stage=stage.name, epoch=stage.epoch, step=step, **values)
 
-    def on_end(self, stage):
+    def close(self):
+        """End the bar's line; the stage calls this however it ends."""
         if self.bar is not None:
             self.bar.close()
 

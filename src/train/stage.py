@@ -96,8 +96,18 @@ class Stage:
         Raises:
             UserError: every one of the first 50 steps overflowed: the loss is not finite.
         """
-        callbacks = [Progress(log_step), *callbacks]
-        started = time.time()
+        started, progress = time.time(), Progress(log_step)
+        try:
+            self._run([progress, *callbacks])
+        finally:
+            progress.close()  # what is said next, an error too, is then on a line of its own
+        skipped = self.read_step()["skipped_steps"]
+        if skipped:
+            say(f"{self.name}: {skipped} of {self.total_steps} steps were skipped for gradients that were not finite")
+        return time.time() - started
+
+    def _run(self, callbacks):
+        """All steps that are left, with what the callbacks do around them."""
         self.train_step.set_train(True)
         while self.step_number < self.total_steps:
             self.epoch, done = self.step_number // self.steps_per_epoch + 1, self.step_number % self.steps_per_epoch
@@ -113,10 +123,6 @@ class Stage:
                 callback.on_epoch(self, self.epoch)
         for callback in callbacks:
             callback.on_end(self)
-        skipped = self.read_step()["skipped_steps"]
-        if skipped:
-            say(f"{self.name}: {skipped} of {self.total_steps} steps were skipped for gradients that were not finite")
-        return time.time() - started
 
     def _epoch_steps(self, done):
         """Run what is left of one epoch after `done` optimizer steps, yielding after every further one."""
