@@ -208,9 +208,9 @@ def write_shards(shards, files, bad_rows, sizes, pool, progress):
             else:
                 yield block
 
-    for number, results in groupby(pool.map(lacking()), lambda result: result[0].number // blocks_per_shard):
+    for number, results in groupby(pool.map(lacking()), lambda result: result[1].number // blocks_per_shard):
         with shards.shard(number) as shard:
-            for block, packed in results:
+            for packed, block in results:
                 shard.write(packed)
                 progress.update(block, len(packed.examples))
 

@@ -4,7 +4,6 @@
 
 The student and its projection are the start of task distillation: run_task_distill.py --load_gd_ckpt_path STUDENT_DIR.
 """
-import json
 import os
 from dataclasses import asdict, replace
 
@@ -22,7 +21,7 @@ from src.modelarts import with_settings
 from src.runtime import compute_type, say, set_seed
 from src.train.callbacks import LastCheckpoint, TrainingState
 from src.train.session import TrainingRun
-from src.train.stage import Stage, count_steps
+from src.train.stage import Stage
 from src.train.teacher import teacher_config
 
 STATE_FILE = "state.safetensors"
@@ -30,19 +29,11 @@ RESUMED_WITH = ("bucket_boundaries", "enable_buckets", "do_shuffle", "student_in
 """Settings that must be the same when a run is resumed."""
 
 
-def loss_terms(settings):
-    """The loss terms that are switched on."""
-    terms = LossTerms(attention_loss=float(settings.gd_cfg.attention_loss), hidden_loss=float(settings.gd_cfg.hidden_loss))
-    if not terms.names():
-        raise UserError("gd_cfg: attention_loss and hidden_loss are both false: there is nothing to learn from")
-    return terms
-
-
 def open_teacher(settings, device):
     """(Checkpoint, its own BertConfig, frozen BertEncoder)."""
     checkpoint = checkpoints.load(settings.load_teacher_ckpt_path)
     own, used = teacher_config(checkpoint, settings.gd_teacher_net_cfg, "gd_teacher_net_cfg")
-    return checkpoint, own, encoder_network(checkpoint, without_dropout(used),
+    return checkpoint, own, encoder_network(checkpoint.weights, checkpoint.source, without_dropout(used),
                                             compute_type(settings.gd_teacher_net_cfg.compute_type, device))
 
 
@@ -76,7 +67,7 @@ def is_finished(run, folder, stage):
         results = read_json(run.join("results.json"), "the results")
     except UserError:  # none, or of a run that was stopped while it wrote them
         return False
-    return results.get("resumed_with") == json.loads(json.dumps(stage.fingerprint())) \
+    return results.get("resumed_with") == stage.fingerprint() \
         and os.path.exists(os.path.join(folder, checkpoints.WEIGHTS_FILE))
 
 
@@ -85,7 +76,7 @@ def is_finished(run, folder, stage):
 def main(settings):
     """Settings, teacher, student, corpus, stage, result."""
     required(settings, "load_teacher_ckpt_path", "data_dir")
-    terms = loss_terms(settings)
+    terms = LossTerms.intermediate(settings.gd_cfg, "gd_cfg")
     session = TrainingRun.begin(settings, "gd")
     teacher_checkpoint, own_config, teacher = open_teacher(settings, session.device)
     kind = compute_type(settings.gd_student_net_cfg.compute_type, session.device)
@@ -102,7 +93,6 @@ def main(settings):
         check_bounds(examples, "train", config, "the student (gd_student_net_cfg)", settings.gd_student_net_cfg.seq_length)
 
     batches = open_corpus(settings, check, settings.gd_cfg.batch_size, session.group)
-    count_steps(batches, settings.gd_cfg, settings.epoch_size, session.sink_steps(batches))
     say(f"general distillation on {session.device}: {sum(batches.rows):,} rows in {len(batches.parts)} part(s), "
         f"{session.group.size} process(es) of {settings.gd_cfg.batch_size} rows a step")
     say(f"student: {parameter_count(student.network):,} parameters, {config.num_hidden_layers} layers, started from {student.start}; "
@@ -113,8 +103,7 @@ def main(settings):
     vocabulary = teacher_checkpoint.vocabulary
     stage = Stage("gd", Distiller(student.network, terms, teacher, student.projection), batches, settings.gd_cfg, settings.epoch_size,
                   session.run, encoder_description(config, teacher_checkpoint.config.get("do_lower_case", True)), vocabulary, kind,
-                  session.sink_steps(batches), max(0, settings.train_steps), session.group,
-                  resumed_with(settings))
+                  session.sink_steps(batches), max(0, settings.train_steps), session.group, resumed_with(settings))
     state = session.run.join(STATE_FILE)
     if settings.resume and os.path.exists(state):
         stage.load_state(state)

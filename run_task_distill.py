@@ -37,19 +37,11 @@ def check_student(settings, session, student, teacher_checkpoint):
         session.data.check_bounds(limits[0], "td_student_net_cfg", limits[2])
 
 
-def phase1_terms(settings):
-    """The loss terms of phase 1."""
-    terms = LossTerms(attention_loss=float(settings.phase1_cfg.attention_loss), hidden_loss=float(settings.phase1_cfg.hidden_loss))
-    if not terms.names():
-        raise UserError("phase1_cfg: attention_loss and hidden_loss are both false; set td_phase1_epoch_size to 0 to skip the phase")
-    return terms
-
-
 def check_phases(settings, session):
     """Refuse settings of either phase that do not fit the data, before hours of the other one."""
     phases = []
     if settings.td_phase1_epoch_size and not settings.load_td1_ckpt_path:
-        phase1_terms(settings)
+        LossTerms.intermediate(settings.phase1_cfg, "phase1_cfg")
         phases.append((settings.phase1_cfg, settings.td_phase1_epoch_size))
     if settings.td_phase2_epoch_size:
         phases.append((settings.phase2_cfg, settings.td_phase2_epoch_size))
@@ -60,7 +52,7 @@ def check_phases(settings, session):
 
 def run_phase1(settings, session, teacher, student, student_description, vocabulary, kind):
     """Fit attention scores and hidden states; returns nothing, the student's weights have moved."""
-    terms = phase1_terms(settings)
+    terms = LossTerms.intermediate(settings.phase1_cfg, "phase1_cfg")
     batches = session.train_batches(settings.phase1_cfg)
     stage = Stage("phase1", Distiller(student.network, terms, teacher, student.projection, session.data.regression), batches,
                   settings.phase1_cfg, settings.td_phase1_epoch_size, session.run, student_description, vocabulary, kind,

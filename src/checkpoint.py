@@ -115,8 +115,8 @@ def save(folder, weights, config, vocabulary=None, name=WEIGHTS_FILE):
     """Write the weights (eval_model.ckpt), config.json and, with `vocabulary`, vocab.txt into `folder`; other files stay.
 
     Everything is written under temporary names first, so a failure leaves the old checkpoint as it was. Where config.json or
-    vocab.txt changes, the old weights are removed before the renames and the new ones come last: weights never lie beside
-    another network's description. A vocab.txt left by another checkpoint is removed when `vocabulary` is None.
+    vocab.txt changes, the old weights, step files included, are removed before the renames and the new ones come last: weights never lie
+    beside another network's description. A vocab.txt left by another checkpoint is removed when `vocabulary` is None.
 
     Args:
         folder (str): created where needed.
@@ -143,9 +143,20 @@ def save(folder, weights, config, vocabulary=None, name=WEIGHTS_FILE):
         for old in (WEIGHTS_FILE,) if vocabulary is not None else (WEIGHTS_FILE, VOCABULARY_FILE):
             if os.path.exists(paths[old]):
                 os.remove(paths[old])
-        for old in os.listdir(folder):  # of another network, which the new config.json does not describe
-            if re.fullmatch(r"step_\d+\.ckpt", old) and old != name:
-                os.remove(os.path.join(folder, old))
+        for old in step_files(folder):  # of another network, which the new config.json does not describe
+            os.remove(old)
+
+
+def step_file(step):
+    """Name of the weights file of optimizer step `step`."""
+    return f"step_{step}.ckpt"
+
+
+def step_files(folder):
+    """Paths of the step files in `folder`, the oldest one first."""
+    steps = [(int(found[1]), os.path.join(folder, found[0])) for found in map(re.compile(r"step_(\d+)\.ckpt").fullmatch, os.listdir(folder))
+             if found]
+    return [path for _, path in sorted(steps, key=lambda item: (os.stat(item[1]).st_mtime_ns, item[0]))]
 
 
 def _same_description(paths, config, vocabulary):
@@ -211,6 +222,7 @@ def _write_ckpt(path, weights):
 
 
 def write_vocabulary(path, tokens):
+    """Write the tokens in id order, one a line, as `read_vocabulary` reads them."""
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(token + "\n" for token in tokens)
 

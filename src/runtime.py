@@ -37,7 +37,7 @@ def choose_device(target):
 def use_device(target, device_id=0):
     """Graph mode on the device `target` ("auto": see `choose_device`), number `device_id`; returns the device's name."""
     device = choose_device(target)
-    if device == "CPU" and device_id and "DEVICE_ID" not in os.environ:
+    if device == "CPU" and device_id:
         print(f"device_id: CPU has only 0, {device_id} is ignored", flush=True)
     ms.set_device(device, device_id if device != "CPU" else 0)
     ms.set_context(mode=ms.GRAPH_MODE)
@@ -109,11 +109,11 @@ def environment_number(*names, default):
     return default
 
 
-def _device_number(settings):
-    """The device's number: in a group each process has its own, which its launcher says."""
-    if getattr(settings, "distribute", False):
-        return environment_number("DEVICE_ID", "OMPI_COMM_WORLD_LOCAL_RANK", default=settings.device_id)
-    return settings.device_id
+def _device_number(settings, device):
+    """The device's number: in a group each process has its own, which its launcher says; CPU has only one for all."""
+    if not getattr(settings, "distribute", False):
+        return settings.device_id
+    return 0 if device == "CPU" else environment_number("DEVICE_ID", "OMPI_COMM_WORLD_LOCAL_RANK", default=settings.device_id)
 
 
 def set_up(settings, seed):
@@ -126,7 +126,8 @@ def set_up(settings, seed):
     Returns:
         The device's name.
     """
-    device = use_device(settings.device_target, _device_number(settings))
+    device = choose_device(settings.device_target)
+    use_device(device, _device_number(settings, device))
     if settings.enable_graph_kernel:
         if device == "CPU":
             print("enable_graph_kernel: not available on CPU, ignored", flush=True)

@@ -1,5 +1,6 @@
 """What several test files share: tiny networks, batches, the golden files, a tiny task on disk."""
 import os
+import sys
 
 import mindspore as ms
 import numpy as np
@@ -142,6 +143,14 @@ def save_network(folder, network, task="SST-2", labels=("negative", "positive"),
     described = description(network.config, task, labels, regression, network.num_labels, True)
     checkpoints.save(str(folder), {**weights_of(network), **(extra_weights or {})}, {**described, **config}, vocabulary)
     return str(folder)
+
+
+def run_script(script, capsys, *arguments):
+    """The standard output of an entry script, run in this process; `script` is its module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [f"{script.__name__}.py", *map(str, arguments)])
+        script.main()
+    return capsys.readouterr().out
 
 
 def refuses(error, *words):

@@ -20,9 +20,20 @@ import run_eval_onnx
 from src.config import QuantConfig
 from src.data.records import read_records
 from src.model.heads import BertForSequence
-from tests.helpers import ROOT, VOCABULARY, fill, save_network, teachable, tiny_config, tiny_network, torch_twin, write_info, write_split
+from tests.helpers import (
+    ROOT,
+    VOCABULARY,
+    fill,
+    run_script,
+    save_network,
+    teachable,
+    tiny_config,
+    tiny_network,
+    torch_twin,
+    write_info,
+    write_split,
+)
 from tests.test_run_task_distill import reference_logits, refused_by, says
-from tests.test_train import run
 
 pytest.importorskip("onnxruntime")
 
@@ -52,31 +63,32 @@ def on_records(task):
 
 
 def evaluated(capsys, task, model):
-    out = run(evaluation, capsys, "--model_dir", model, "--batch_size", "8", *on_records(task))
+    out = run_script(evaluation, capsys, "--model_dir", model, "--batch_size", "8", *on_records(task))
     return float(re.search(r"^accuracy: (.*)$", out, re.MULTILINE).group(1))
 
 
 def test_onnx_of_a_float_model_scores_the_same_and_labels_texts(task, tmp_path, capsys, monkeypatch):
-    out = run(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m")
+    out = run_script(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m")
     says(out, "checked:", "done:", "m.onnx", "run_eval_onnx.py")
     assert sorted(os.listdir(tmp_path)) == ["m.onnx", "vocab.txt"]
-    out = run(run_eval_onnx, capsys, "--model_file", tmp_path / "m.onnx", "--batch_size", "8", "--threads", "1", "--output_file",
+    out = run_script(run_eval_onnx, capsys, "--model_file", tmp_path / "m.onnx", "--batch_size", "8", "--threads", "1", "--output_file",
               tmp_path / "results.json", *on_records(task))
     says(out, "rows: 21", "sentences/s", "p50", "p95")
     rows = read_records([os.path.join(task[0], "eval.mindrecord")], "mindrecord")
     right = (reference_logits(task[1], rows).argmax(axis=1) == rows.labels).mean()
     assert accuracy(out) == pytest.approx(right, abs=1e-6) and json.loads((tmp_path / "results.json").read_text())["accuracy"] == right
 
-    lines = {path: run(predict, capsys, "--model", path, "--text", "word3 word9", "--text_pair", "word12").splitlines()[-1].split("\t")
+    words = ("--text", "word3 word9", "--text_pair", "word12")
+    lines = {path: run_script(predict, capsys, "--model", path, *words).splitlines()[-1].split("\t")
              for path in (str(tmp_path / "m.onnx"), task[1])}
     onnx_line, network_line = lines.values()
     assert onnx_line[0] == network_line[0] in ("negative", "positive") and onnx_line[2:] == ["word3 word9", "word12"]
     assert float(onnx_line[1]) == pytest.approx(float(network_line[1]), abs=2e-4)
 
     (tmp_path / "lines.txt").write_text("word3 word9\tword12\nword4\n", encoding="utf-8")
-    from_file = run(predict, capsys, "--model", tmp_path / "m.onnx", "--file", tmp_path / "lines.txt").splitlines()
+    from_file = run_script(predict, capsys, "--model", tmp_path / "m.onnx", "--file", tmp_path / "lines.txt").splitlines()
     monkeypatch.setattr(sys, "stdin", io.StringIO("word3 word9\tword12\nword4\n"))
-    assert run(predict, capsys, "--model", tmp_path / "m.onnx").splitlines() == from_file
+    assert run_script(predict, capsys, "--model", tmp_path / "m.onnx").splitlines() == from_file
     assert from_file[0].split("\t") == onnx_line and len(from_file) == 2
 
     with pytest.MonkeyPatch.context() as patch:
@@ -89,8 +101,8 @@ def test_onnx_of_a_float_model_scores_the_same_and_labels_texts(task, tmp_path, 
 def test_onnx_of_a_ternary_model_is_int8_unless_asked_otherwise(task, tmp_path, capsys):
     sizes = {}
     for kind, flags in (("int8", ()), ("2bit", ("--onnx_weights", "2bit")), ("float", ("--onnx_weights", "float"))):
-        run(export, capsys, "--ckpt_file", task[2], "--file_name", tmp_path / kind, *flags)
-        out = run(run_eval_onnx, capsys, "--model_file", tmp_path / f"{kind}.onnx", "--batch_size", "8", "--threads", "1",
+        run_script(export, capsys, "--ckpt_file", task[2], "--file_name", tmp_path / kind, *flags)
+        out = run_script(run_eval_onnx, capsys, "--model_file", tmp_path / f"{kind}.onnx", "--batch_size", "8", "--threads", "1",
                   *on_records(task))
         assert abs(accuracy(out) - evaluated(capsys, task, task[2])) <= 1 / 21 + 1e-6
         sizes[kind] = os.path.getsize(tmp_path / f"{kind}.onnx")
@@ -99,22 +111,22 @@ def test_onnx_of_a_ternary_model_is_int8_unless_asked_otherwise(task, tmp_path, 
 
 
 def test_mindir_through_the_ascend_310_chain(task, tmp_path, capsys):
-    run(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m", "--file_format", "MINDIR", "--batch_size", "4",
+    run_script(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m", "--file_format", "MINDIR", "--batch_size", "4",
         "--seq_length", "14")
     assert sorted(os.listdir(tmp_path)) == ["m.mindir", "m.mindir.json", "vocab.txt"]
     expected = evaluated(capsys, task, task[1])
     model = tmp_path / "m.mindir"
-    out = run(run_eval_onnx, capsys, "--model_file", model, "--task_name", "SST-2", "--data_dir", task[0])
+    out = run_script(run_eval_onnx, capsys, "--model_file", model, "--task_name", "SST-2", "--data_dir", task[0])
     assert accuracy(out) == pytest.approx(expected, abs=1e-6)
-    assert run(predict, capsys, "--model", model, "--text", "word1").split("\t")[0] in ("negative", "positive")
+    assert run_script(predict, capsys, "--model", model, "--text", "word1").split("\t")[0] in ("negative", "positive")
 
     files, results = tmp_path / "pre", tmp_path / "results"
-    run(preprocess, capsys, "--task_name", "SST-2", "--data_dir", task[0], "--seq_length", "14", "--output_dir", files)
+    run_script(preprocess, capsys, "--task_name", "SST-2", "--data_dir", task[0], "--seq_length", "14", "--output_dir", files)
     assert len(os.listdir(files / "00_input_ids")) == 21
-    out = run(infer_mindir, capsys, "--model_file", model, "--input_dir", files, "--output_dir", results)
+    out = run_script(infer_mindir, capsys, "--model_file", model, "--input_dir", files, "--output_dir", results)
     says(out, "21 rows", "batch of 4")
     chain = ("--task_name", "SST-2", "--input_dir", files, "--result_dir", results)
-    out = run(postprocess, capsys, *chain)
+    out = run_script(postprocess, capsys, *chain)
     assert accuracy(out) == pytest.approx(expected, abs=1e-6) and out.strip().endswith("21 rows")
     description = json.loads((tmp_path / "m.mindir.json").read_text())
     (tmp_path / "m.mindir.json").write_text(json.dumps({**description, "vocab_sha256": "0" * 64}))
@@ -132,7 +144,7 @@ def test_mindir_through_the_ascend_310_chain(task, tmp_path, capsys):
 
 
 def test_mindir_of_a_ternary_model_holds_its_weights_as_computed(task, tmp_path, capsys):
-    out = run(export, capsys, "--ckpt_file", task[2], "--file_name", tmp_path / "q", "--file_format", "MINDIR", "--batch_size", "4",
+    out = run_script(export, capsys, "--ckpt_file", task[2], "--file_name", tmp_path / "q", "--file_format", "MINDIR", "--batch_size", "4",
               "--seq_length", "14")
     assert float(re.search(r"differ from the network's by (\S+)", out).group(1)) < 1e-2
     assert b"HShrink" not in (tmp_path / "q.mindir").read_bytes()
@@ -150,7 +162,7 @@ def test_nothing_of_others_is_replaced(task, tmp_path, capsys):
 
 def test_safetensors_is_a_hugging_face_folder(task, tmp_path, capsys):
     transformers = pytest.importorskip("transformers")
-    run(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "hf", "--file_format", "SAFETENSORS")
+    run_script(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "hf", "--file_format", "SAFETENSORS")
     theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "hf").state_dict()
     twin = torch_twin(tiny_network(5, labels=2)).state_dict()
     assert theirs.keys() == twin.keys()
@@ -197,7 +209,7 @@ def test_models_and_texts_that_cannot_be_read_are_one_line(task, tmp_path, capsy
 def test_a_runtime_too_old_is_told_which_one_it_needs(task, tmp_path, capsys, monkeypatch):
     import onnx
     import onnxruntime
-    run(export, capsys, "--ckpt_file", task[2], "--file_name", tmp_path / "m", "--onnx_weights", "2bit")
+    run_script(export, capsys, "--ckpt_file", task[2], "--file_name", tmp_path / "m", "--onnx_weights", "2bit")
     model = onnx.load(tmp_path / "m.onnx")
     model.graph.node[0].op_type = "OperatorOfTheFuture"
     onnx.save(model, tmp_path / "m.onnx")
@@ -207,7 +219,7 @@ def test_a_runtime_too_old_is_told_which_one_it_needs(task, tmp_path, capsys, mo
 
 def test_an_onnx_file_of_others_is_refused(task, tmp_path, capsys):
     import onnx
-    run(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m")
+    run_script(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m")
     model = onnx.load(tmp_path / "m.onnx")
     del model.metadata_props[:]
     model.metadata_props.add(key="onnx.infer", value="not JSON")

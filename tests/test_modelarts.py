@@ -20,9 +20,8 @@ from src.config import ROOT, ExportConfig, FinetuneConfig, GeneralDistillConfig,
 from src.errors import UserError
 from src.model.packed import PACKED_FILE
 from src.modelarts import CHECKPOINTS, DATA, OUTPUTS, on_platform, unpack
-from tests.helpers import refuses, save_network, teachable, tiny_network, write_info, write_split
+from tests.helpers import refuses, run_script, save_network, teachable, tiny_network, write_info, write_split
 from tests.test_run_task_distill import SMALL, good_teacher, refused_by, says
-from tests.test_train import run
 
 RANK_VARIABLES = ("RANK_ID", "RANK_SIZE", "DEVICE_ID", "MS_WORKER_NUM", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
                   "OMPI_COMM_WORLD_LOCAL_RANK", "MS_ROLE")
@@ -436,7 +435,7 @@ def task(cloud, tmp_path):
 
 def test_task_distillation_as_a_job(task, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the platform starts the program from a folder of its own
-    out = run(run_task_distill, capsys, *task.arguments(), "--config_path=../../td_config/td_config_rte.yaml", "--task_name=SST-2",
+    out = run_script(run_task_distill, capsys, *task.arguments(), "--config_path=../../td_config/td_config_rte.yaml", "--task_name=SST-2",
               "--train_data_dir=sst-2", "--load_teacher_ckpt_path=teacher/eval_model.ckpt", "--do_eval=False", *SMALL,
               "--td_phase1_epoch_size=0", "--td_phase2_epoch_size=1", "--td_student_net_cfg.num_hidden_layers=1",
               "--td_student_net_cfg.hidden_size=16", "--td_student_net_cfg.num_attention_heads=2",
@@ -459,7 +458,7 @@ def test_a_job_that_is_refused_is_one_line_and_its_results_are_kept(task, capsys
 
 
 def test_ternary_training_as_a_job(task, capsys):
-    run(train, capsys, *task.arguments(), "--task_name=SST-2", "--do_train=False", "--do_eval=False", "--student_model_dir=teacher")
+    run_script(train, capsys, *task.arguments(), "--task_name=SST-2", "--do_train=False", "--do_eval=False", "--student_model_dir=teacher")
     assert {"config.yaml", "sst-2"} <= set(os.listdir(task.bucket / "out"))
     assert PACKED_FILE in os.listdir(task.bucket / "out" / "sst-2")
 
@@ -467,8 +466,8 @@ def test_ternary_training_as_a_job(task, capsys):
 def test_export_as_a_job(cloud, capsys):
     pytest.importorskip("onnxruntime")
     save_network(cloud.bucket / "ckpt" / "model", tiny_network(5, labels=2))
-    out = run(export, capsys, *cloud.arguments(data_url=""), "--ckpt_file=model")
+    out = run_script(export, capsys, *cloud.arguments(data_url=""), "--ckpt_file=model")
     says(out, "checked:", "done:")
     assert sorted(os.listdir(cloud.bucket / "out")) == ["model.onnx", "vocab.txt"]
-    run(export, capsys, *cloud.arguments(data_url=""), "--ckpt_file=model", "--file_format=SAFETENSORS", "--file_name=hf/tiny")
+    run_script(export, capsys, *cloud.arguments(data_url=""), "--ckpt_file=model", "--file_format=SAFETENSORS", "--file_name=hf/tiny")
     assert "model.safetensors" in os.listdir(cloud.bucket / "out" / "hf" / "tiny")

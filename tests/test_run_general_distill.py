@@ -12,7 +12,7 @@ from src import checkpoint as checkpoints
 from src.data.dataset import Batches
 from src.model.loading import bert_config
 from src.train.callbacks import TrainingState
-from tests.helpers import VOCABULARY, make_examples, save_network, teachable, tiny_network, write_info, write_split
+from tests.helpers import VOCABULARY, make_examples, run_script, save_network, teachable, tiny_network, write_info, write_split
 from tests.numpy_bert import NumpyBert
 from tests.test_run_task_distill import refused_by, says
 
@@ -20,11 +20,8 @@ STUDENT = ["--gd_student_net_cfg.num_hidden_layers", "1", "--gd_student_net_cfg.
            "--gd_cfg.batch_size", "8", "--log_step", "1", "--gd_cfg.optimizer_cfg.AdamWeightDecay.learning_rate", "1e-3"]
 
 
-def run(capsys, *arguments, script=run_general_distill):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [script.__name__, *map(str, arguments)])
-        script.main()
-    return capsys.readouterr().out
+def run(capsys, *arguments):
+    return run_script(run_general_distill, capsys, *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -144,11 +141,11 @@ def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to
 def test_task_distillation_starts_from_the_student_and_its_projection(corpus, distilled, tmp_path, capsys):
     write_split(tmp_path / "sst-2", "train", teachable(16, 1))
     write_info(tmp_path / "sst-2")
-    run(capsys, "--task_name", "SST-2", "--train_data_dir", tmp_path / "sst-2", "--do_eval", "false", "--load_teacher_ckpt_path", corpus[1],
-        "--load_gd_ckpt_path", distilled / "gd", "--td_phase1_epoch_size", "1", "--td_phase2_epoch_size", "0",
-        "--phase1_cfg.batch_size", "8",
-        "--phase1_cfg.optimizer_cfg.AdamWeightDecay.learning_rate", "1e-12", "--output_dir", tmp_path / "td", "--min_teacher_gain", "0",
-        script=run_task_distill)
+    run_script(run_task_distill, capsys, "--task_name", "SST-2", "--train_data_dir", tmp_path / "sst-2", "--do_eval", "false",
+               "--load_teacher_ckpt_path", corpus[1], "--load_gd_ckpt_path", distilled / "gd", "--td_phase1_epoch_size", "1",
+               "--td_phase2_epoch_size", "0", "--phase1_cfg.batch_size", "8",
+               "--phase1_cfg.optimizer_cfg.AdamWeightDecay.learning_rate", "1e-12", "--output_dir", tmp_path / "td",
+               "--min_teacher_gain", "0")
     before, after = (checkpoints.load(str(folder)).weights for folder in (distilled / "gd", tmp_path / "td" / "phase1"))
     assert {"fit_dense.weight", "fit_dense.bias"} < before.keys() and len(after) == len(before) + 2  # and a classifier
     for name, value in before.items():

@@ -11,7 +11,7 @@ import run_task_distill
 from src import checkpoint as checkpoints
 from src.data.records import read_records
 from src.model.loading import bert_config
-from tests.helpers import ROOT, VOCABULARY, save_network, teachable, tiny_network, weights_of, write_info, write_split
+from tests.helpers import ROOT, VOCABULARY, run_script, save_network, teachable, tiny_network, weights_of, write_info, write_split
 from tests.numpy_bert import NumpyBert
 
 SMALL = ["--phase1_cfg.batch_size", "8", "--phase2_cfg.batch_size", "8", "--eval_cfg.batch_size", "8", "--bucket_boundaries", "[16]",
@@ -21,10 +21,7 @@ SMALL = ["--phase1_cfg.batch_size", "8", "--phase2_cfg.batch_size", "8", "--eval
 
 def run(capsys, *arguments):
     """The script's standard output, run in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["run_task_distill.py", *map(str, arguments)])
-        run_task_distill.main()
-    return capsys.readouterr().out
+    return run_script(run_task_distill, capsys, *arguments)
 
 
 def refused(capsys, *arguments):

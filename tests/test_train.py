@@ -1,7 +1,6 @@
 """train.py end to end on tiny generated tasks: ternary, loss-aware ternary and 8-bit, packed and evaluated again."""
 import json
 import os
-import sys
 
 import numpy as np
 import pytest
@@ -11,19 +10,11 @@ import train
 from src import checkpoint as checkpoints
 from src.model.loading import load_model
 from src.model.packed import PACKED_FILE
-from tests.helpers import teachable, write_info, write_split
+from tests.helpers import run_script, teachable, write_info, write_split
 from tests.test_run_task_distill import good_teacher, refused_by, says
 
 SMALL = ["--train_batch_size", "8", "--eval_batch_size", "8", "--bucket_boundaries", "[16]", "--epoch_size", "1", "--log_step", "2",
          "--min_teacher_gain", "0", "--train_cfg.optimizer_cfg.AdamWeightDecay.learning_rate", "1e-3"]
-
-
-def run(script, capsys, *arguments):
-    """The script's standard output, run in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [script.__name__, *map(str, arguments)])
-        script.main()
-    return capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +36,13 @@ def arguments_for(task, output, **changes):
 
 def evaluated(capsys, task, folder):
     """eval.py's last line for a model's folder."""
-    return run(evaluation, capsys, "--task_name", "sst-2", "--model_dir", folder, "--data_dir", task[0], "--batch_size",
+    return run_script(evaluation, capsys, "--task_name", "sst-2", "--model_dir", folder, "--data_dir", task[0], "--batch_size",
                "8").strip().splitlines()[-1]
 
 
 def trained(capsys, task, output, *flags, printed=("best_Accuracy",), **changes):
     """(standard output, results by model) of a run that keeps its float32 weights; the packed file evaluates to its own score."""
-    out = run(train, capsys, *arguments_for(task, output, save_fp_model="true", **changes), *flags)
+    out = run_script(train, capsys, *arguments_for(task, output, save_fp_model="true", **changes), *flags)
     says(out, *printed, "packed model:", "times smaller", "done:")
     assert sorted(os.listdir(output / "sst-2")) == ["config.json", PACKED_FILE, "vocab.txt"]
     with open(output / "results.json", encoding="utf-8") as file:
@@ -81,7 +72,7 @@ def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits(task,
     latent = checkpoints.load(str(tmp_path / "eight" / "latent" / "sst-2"))
     ranges = [value for key, value in latent.weights.items() if key.endswith("threshold")]
     assert len(ranges) == 2 * 8 + 1 and all(value > 0 for value in ranges)
-    run(train, capsys, *arguments_for(task, tmp_path / "two", student_model_dir=tmp_path / "eight" / "latent"))
+    run_script(train, capsys, *arguments_for(task, tmp_path / "two", student_model_dir=tmp_path / "eight" / "latent"))
     assert (tmp_path / "two" / "sst-2" / PACKED_FILE).exists() and not (tmp_path / "two" / "latent").exists()
 
 

@@ -17,21 +17,16 @@ import lzma
 import os
 import re
 import shutil
-import signal
 import tempfile
-import threading
 import zlib
 from bisect import bisect_left, bisect_right
-from collections import deque
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from itertools import chain, groupby, islice, takewhile
-from multiprocessing import connection, get_context, parent_process
+from itertools import chain, groupby, takewhile
 from typing import NamedTuple
 
 import numpy as np
 
+from src.data.pool import OrderedPool
 from src.data.records import INFO_FILE, SCHEMA_FILE, DatasetInfo, Examples, RecordWriter, check_mindrecord, check_tfrecord, offsets_of
 from src.data.tokenization import Tokenizer, truncate_pair
 from src.errors import UserError
@@ -612,78 +607,19 @@ def _truncated(rows, budget, rng):
     return rows
 
 
-# --- many processes ---------------------------------------------------------------------------------------------------
-
-_packer = None  # a worker process's own Packer
-
-
-def _start_worker(*packer):
-    global _packer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the main one ends the others
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _packer = Packer(*packer)
-
-
-def _end_with_parent():
-    connection.wait([parent_process().sentinel])
-    os._exit(1)  # a killed parent ends no worker otherwise
-
-
-def _pack_in_worker(number, documents):
-    return _packer.pack(number, documents)
-
-
-class BlockPool:
-    """`Packer.pack` over a stream of blocks in several processes. A context manager: leaving it ends the processes.
-
-    A single block, and everything with one worker, is packed in the calling process. The processes are spawned, so the calling script
-    must keep its work under `if __name__ == "__main__"`.
+class BlockPool(OrderedPool):
+    """`Packer.pack` over a stream of blocks in several processes.
 
     Args:
-        packer (tuple): the `Packer`'s arguments.
-        num_workers (int): processes, 1 or more.
+        packer (tuple): the `Packer`'s arguments. num_workers (int): processes, 1 or more.
     """
 
     def __init__(self, packer, num_workers):
-        self._packer, self._workers, self._pool = packer, num_workers, None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
+        super().__init__(Packer, packer, "pack", num_workers)
 
     def map(self, blocks):
-        """Pack each block; results in the blocks' order. At most two more blocks than workers are in flight.
-
-        Yields:
-            (Block without its documents, Packed)
-
-        Raises:
-            UserError: a worker process died (out of memory, killed).
-        """
-        blocks = iter(blocks)
-        head = list(islice(blocks, 2))
-        if self._workers == 1 or len(head) < 2:
-            own = Packer(*self._packer)
-            for block in chain(head, blocks):
-                yield block._replace(documents=()), own.pack(block.number, block.documents)
-            return
-        self._pool = ProcessPoolExecutor(self._workers, get_context("spawn"), _start_worker, self._packer)
-        waiting = deque()
-        try:
-            for block in chain(head, blocks):
-                waiting.append((block._replace(documents=()), self._pool.submit(_pack_in_worker, block.number, block.documents)))
-                if len(waiting) == self._workers + 2:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        except BrokenProcessPool as error:
-            raise UserError(f"a packing process ended early (out of memory or killed); try --num_workers 1 instead of "
-                            f"{self._workers}") from error
+        """(`Packed`, `Block` without its documents) of each block, as `OrderedPool.map` does."""
+        return super().map(((block.number, block.documents), block._replace(documents=())) for block in blocks)
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------

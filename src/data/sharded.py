@@ -20,12 +20,16 @@ class ShardedBatches:
     end of a part are left out of that epoch.
 
     Args:
-        parts (list of list of str): record files that are read and shuffled together. rows (list of int): rows of each part.
-        read (callable): files -> `Examples`. batch_size, boundaries, enable_buckets, shuffle, seed, rank, device_num: as in `Batches`.
+        parts (list of list of str): record files that are read and shuffled together. rows (list of int): rows of each part, at least
+            those of one global batch.
+        read (callable): files -> `Examples` without labels.
+        batch_size, boundaries, enable_buckets, shuffle, seed, rank, device_num: as in `Batches`.
 
     Raises:
-        UserError: no part has the rows of one global batch.
+        UserError: a part has fewer rows.
     """
+
+    columns = COLUMNS[:3]
 
     def __init__(self, parts, rows, read, batch_size, boundaries, enable_buckets=True, shuffle=True, seed=0, rank=0, device_num=1):
         self.parts = parts
@@ -37,11 +41,10 @@ class ShardedBatches:
         self.shuffle = shuffle
         self.options = {"batch_size": batch_size, "boundaries": boundaries, "enable_buckets": enable_buckets, "shuffle": shuffle,
                         "drop_remainder": True, "rank": rank, "device_num": device_num}
-        if len(self) == 0:
+        if min(rows) < self.global_batch:
             raise UserError(f"batch_size {batch_size} on {device_num} device(s) is more than the {sum(rows)} training rows")
         self._held = (0, read(parts[0]))  # (number, rows) of the part that was read last
         self.buckets = bucket_lengths(self._held[1].lengths, boundaries, enable_buckets)
-        self.columns = COLUMNS[:3] if self._held[1].labels is None else COLUMNS
 
     def __len__(self):
         """Batches of an epoch."""
@@ -58,7 +61,7 @@ class ShardedBatches:
         self.epoch += 1
         if self.shuffle:
             np.random.default_rng((self.seed, epoch)).shuffle(order)
-        order = [number for number in order.tolist() if self.rows[number] >= self.global_batch]
+        order = order.tolist()
         with ThreadPoolExecutor(1) as reader:
             part = reader.submit(self._part, order[0])
             for number, following in zip(order, [*order[1:], None]):

@@ -4,14 +4,11 @@ Parallel work is left to the caller, as processes: the Rust library's own thread
 limited once started, so a `Tokenizer` keeps to one thread (`TokenizerPool` below runs one in each process).
 """
 import os
-from collections import deque
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from itertools import chain, islice
-from multiprocessing import get_context
+from itertools import chain
 
 import numpy as np
 
+from src.data.pool import OrderedPool
 from src.errors import UserError
 
 MAX_WORD_CHARACTERS = 100  # a longer word is [UNK], as in Google's WordpieceTokenizer
@@ -113,77 +110,16 @@ class Tokenizer:
         return rows, cut
 
 
-# --- many processes ---------------------------------------------------------------------------------------------------
-
-_tokenizer = None  # a worker process's own Tokenizer
-
-
-def _start_worker(vocab_tokens, lower_case):
-    global _tokenizer
-    _tokenizer = Tokenizer(vocab_tokens, lower_case)
-
-
-def _encode_in_worker(texts, pairs, max_seq_length):
-    return _tokenizer.encode_flat(texts, pairs, max_seq_length)
-
-
-class TokenizerPool:
-    """`Tokenizer.encode_flat` over streams of chunks in several processes. A context manager: leaving it ends the processes.
-
-    The processes start when there is a second chunk to share out; a single chunk, and everything with one worker, is done in
-    the calling process. They are spawned, so the calling script must keep its work under `if __name__ == "__main__"`.
+class TokenizerPool(OrderedPool):
+    """`Tokenizer.encode_flat` over streams of chunks in several processes.
 
     Args:
-        vocab_tokens (list of str), lower_case (bool): the `Tokenizer`.
-        num_workers (int): processes, 1 or more.
+        vocab_tokens (list of str), lower_case (bool): the `Tokenizer`. num_workers (int): processes, 1 or more.
     """
 
     def __init__(self, vocab_tokens, lower_case, num_workers):
-        self._start = vocab_tokens, lower_case
-        self._workers = num_workers
-        self._own = Tokenizer(vocab_tokens, lower_case)
-        self._pool = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
+        super().__init__(Tokenizer, (vocab_tokens, lower_case), "encode_flat", num_workers)
 
     def map(self, chunks, max_seq_length):
-        """Encode each chunk; results in the chunks' order, whatever the number of workers.
-
-        At most two chunks a worker are in flight, so memory does not grow with the data.
-
-        Args:
-            chunks (iterable of (texts, pairs, extra)): `extra` is anything; it comes back with the result.
-            max_seq_length (int): as in `Tokenizer.encode_batch`.
-
-        Yields:
-            (what `encode_flat` returns, extra)
-
-        Raises:
-            UserError: a worker process died (out of memory, killed).
-        """
-        chunks = iter(chunks)
-        head = list(islice(chunks, 2))
-        if self._workers == 1 or len(head) < 2:
-            for texts, pairs, extra in chain(head, chunks):
-                yield self._own.encode_flat(texts, pairs, max_seq_length), extra
-            return
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(self._workers, get_context("spawn"), _start_worker, self._start)
-        waiting = deque()
-        try:
-            for texts, pairs, extra in chain(head, chunks):
-                waiting.append((self._pool.submit(_encode_in_worker, texts, pairs, max_seq_length), extra))
-                if len(waiting) >= 2 * self._workers:
-                    future, first = waiting.popleft()
-                    yield future.result(), first
-            while waiting:
-                future, first = waiting.popleft()
-                yield future.result(), first
-        except BrokenProcessPool as error:
-            raise UserError(f"a tokenizing process ended early (out of memory or killed); try --num_workers 1 instead of "
-                            f"{self._workers}") from error
+        """(what `encode_flat` returns, extra) of each chunk (texts, pairs, extra), as `OrderedPool.map` does."""
+        return super().map(((texts, pairs, max_seq_length), extra) for texts, pairs, extra in chunks)

@@ -24,6 +24,18 @@ class LossTerms:
         """The terms in use, in order."""
         return tuple(item.name for item in fields(self) if getattr(self, item.name) > 0)
 
+    @classmethod
+    def intermediate(cls, config, section):
+        """The terms that a `Phase1Config` switches on.
+
+        Raises:
+            UserError: none; `section` is its key, for the message.
+        """
+        terms = cls(attention_loss=float(config.attention_loss), hidden_loss=float(config.hidden_loss))
+        if not terms.names():
+            raise UserError(f"{section}: attention_loss and hidden_loss are both false: there is nothing to learn from")
+        return terms
+
 
 def uniform_layer_map(student_layers, teacher_layers, section="td_student_net_cfg"):
     """Teacher layers a student layer stands for, g(m) = m x teacher / student (TinyBERT, section 4.1).

@@ -2,10 +2,9 @@
 from dataclasses import dataclass
 
 from src import checkpoint as checkpoints
-from src.checkpoint import Checkpoint
 from src.distill.distiller import Projection, uniform_layer_map
 from src.errors import UserError
-from src.model.heads import BertEncoder, BertForSequence
+from src.model.heads import BertForSequence
 from src.model.loading import bert_config, encoder_network, layer_weights
 
 _WIDTHS = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings",
@@ -66,7 +65,7 @@ def build_general_student(settings, teacher_checkpoint, teacher_config, compute_
     uniform_layer_map(config.num_hidden_layers, teacher_config.num_hidden_layers, section)
     if settings.gd_cfg.attention_loss:
         _check_heads(config, teacher_config, section)
-    network = encoder_network(Checkpoint(weights, {}, None, start), config, compute_type) if weights else BertEncoder(config, compute_type)
+    network = encoder_network(weights, start, config, compute_type)
     projection = Projection(config.hidden_size, teacher_config.hidden_size, config.initializer_range)
     if checkpoint:
         start = _resume_projection(projection, weights, start)

@@ -64,11 +64,11 @@ def task_network(checkpoint, config, compute_type=ms.float32):
     return network
 
 
-def encoder_network(checkpoint, config, compute_type=ms.float32):
-    """A `BertEncoder` with the weights of any checkpoint, encoder or task."""
+def encoder_network(weights, source, config, compute_type=ms.float32):
+    """A `BertEncoder` with the weights of any checkpoint, encoder or task, named `source`; {} leaves its own random ones."""
     network = BertEncoder(config, compute_type)
-    checkpoints.assign(network, checkpoint.weights, checkpoint.source, allow_missing=("bert.pooler.",),
-                       allow_unexpected=("classifier.", "fit_dense."))
+    if weights:
+        checkpoints.assign(network, weights, source, allow_missing=("bert.pooler.",), allow_unexpected=("classifier.", "fit_dense."))
     return network
 
 

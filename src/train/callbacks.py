@@ -1,13 +1,12 @@
 """What happens around the train steps: the progress bar, the log, evaluation, checkpoints, curves."""
-import contextlib
 import os
-import re
 import sys
 import time
 
 from mindspore import profiler
 from tqdm import tqdm
 
+from src.checkpoint import step_file, step_files
 from src.metrics import printed_name, short_name
 from src.runtime import say
 
@@ -100,22 +99,14 @@ class StepCheckpoints(Callback):
         self.every = every
         self.keep = keep
         self.folder = folder
-        self.files = []
 
     def on_step(self, stage, step):
         if step % self.every:
             return
-        name = f"step_{step}.ckpt"
-        stage.save(self.folder, name)
-        if not stage.group.first:
-            return
-        if not self.files and stage.resumed_after:  # those that the stopped run left count too
-            steps = sorted(int(found[1]) for found in map(re.compile(r"step_(\d+)\.ckpt").fullmatch, os.listdir(self.folder)) if found)
-            self.files = [os.path.join(self.folder, f"step_{number}.ckpt") for number in steps if number <= stage.resumed_after]
-        self.files.append(os.path.join(self.folder, name))
-        while len(self.files) > self.keep:
-            with contextlib.suppress(FileNotFoundError):  # the user may have taken it away
-                os.remove(self.files.pop(0))
+        stage.save(self.folder, step_file(step))
+        if stage.group.first:
+            for path in step_files(self.folder)[:-self.keep]:  # an earlier or a stopped run's count too
+                os.remove(path)
 
 
 class TrainingState(Callback):

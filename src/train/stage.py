@@ -74,17 +74,16 @@ class Stage:
         self.accumulation = int(config.gradient_accumulation_steps)
         self.sink_steps = min(sink_steps, len(batches))
         self.settings = settings or {}
-        self.total_steps = max_steps or count_steps(batches, config, epochs, sink_steps)
+        self.steps_per_epoch = count_steps(batches, config, 1, sink_steps)
+        self.total_steps = max_steps or self.steps_per_epoch * epochs
         if self.sink_steps and self.total_steps % self.sink_steps:
             raise UserError(f"train_steps: the data sink runs {self.sink_steps} steps at once; {self.total_steps} is no multiple of that")
         optimizer = AdamW(loss_network.trained_parameters(), config.optimizer_cfg.AdamWeightDecay, self.total_steps,
                           second_moments(loss_network.student))
         self.train_step = TrainStep(loss_network, optimizer, build_loss_scale(config, compute_type),
                                     float(config.max_grad_norm), self.accumulation, group.size)
-        self.steps_per_epoch = count_steps(batches, config, 1, sink_steps)
         self.epoch = 0
         self.step_number = 0
-        self.resumed_after = 0
         self._last = None
 
     def fit(self, callbacks, log_step=50):
@@ -111,7 +110,6 @@ class Stage:
         self.train_step.set_train(True)
         while self.step_number < self.total_steps:
             self.epoch, done = self.step_number // self.steps_per_epoch + 1, self.step_number % self.steps_per_epoch
-            self.batches.epoch = self.epoch - 1  # its number is the shuffle's seed
             for _ in self._epoch_steps(done):
                 self.step_number += 1
                 for callback in callbacks:
@@ -127,19 +125,23 @@ class Stage:
     def _epoch_steps(self, done):
         """Run what is left of one epoch after `done` optimizer steps, yielding after every further one."""
         first, end = done * self.accumulation, self.steps_per_epoch * self.accumulation
-        batches = islice(self.batches, first, end)
+
+        def batches():
+            self.batches.epoch = self.epoch - 1  # its number is the shuffle's seed
+            yield from islice(self.batches, first, end)
         if self.sink_steps:
             yield from self._sink_epoch(batches, end - first)
             return
-        for micro, batch in enumerate(batches, 1):
+        for micro, batch in enumerate(batches(), 1):
             update = micro % self.accumulation == 0
             self._last = self.train_step(update, *(ms.Tensor(column) for column in batch))
             if update:
                 yield
 
     def _sink_epoch(self, batches, count):
-        """The same through the device's queue; batches must all have one shape. Those that do not fill a sink are left out."""
-        dataset = ms.dataset.GeneratorDataset(lambda: batches, list(self.batches.columns), shuffle=False)
+        """The same through the device's queue, which may ask for `batches` more than once, as to learn their shape; they must all have one.
+        Those that do not fill a sink are left out."""
+        dataset = ms.dataset.GeneratorDataset(batches, list(self.batches.columns), shuffle=False)
         pull = ms.data_sink(lambda *batch: self.train_step(True, *batch), dataset, sink_size=self.sink_steps)
         for _ in range(count // self.sink_steps):
             self._last = pull()
@@ -182,7 +184,7 @@ class Stage:
 
     def fingerprint(self):
         """What a saved state must have been made with to be gone on from: {key: JSON value}."""
-        return {"total_steps": self.total_steps, "steps_per_epoch": self.steps_per_epoch, "rows_per_step":
+        return {"stage": self.name, "total_steps": self.total_steps, "steps_per_epoch": self.steps_per_epoch, "rows_per_step":
                 self.batches.global_batch * self.accumulation, "seed": self.batches.seed, **self.settings}
 
     def save_state(self, path):
@@ -191,8 +193,7 @@ class Stage:
             return
         note = {**self.fingerprint(), "step": self.step_number}
         with replacing(path) as temporary:
-            save_file({name: item.asnumpy() for name, item in self._state().items()}, temporary,
-                      {"stage": self.name, "state": json.dumps(note)})
+            save_file({name: item.asnumpy() for name, item in self._state().items()}, temporary, {"state": json.dumps(note)})
 
     def load_state(self, path):
         """Go on after the last step of the run that wrote the state `path`; dropout alone draws other numbers.
@@ -216,7 +217,7 @@ class Stage:
             raise UserError(f"resume: {path} is of another network; use the same settings, or --resume false to begin anew")
         for name, value in values.items():
             state[name].set_data(ms.Tensor(value))
-        self.step_number = self.resumed_after = int(note["step"])
+        self.step_number = int(note["step"])
         if not same_everywhere(self.step_number, self.group):
             raise UserError(f"resume: the processes of the job have states of different steps; put the same {os.path.basename(path)} into "
                             f"output_dir on every machine")

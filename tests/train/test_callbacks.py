@@ -23,7 +23,7 @@ CONFIG = description(NETWORK.config, "SST-2", ("negative", "positive"), False, 2
 
 class FakeStage:
     """Weights that say in their classifier's bias which step they are of."""
-    name, epoch, total_steps, group, resumed_after = "phase2", 1, 6, Group(), 0
+    name, epoch, total_steps, group = "phase2", 1, 6, Group()
 
     def __init__(self, folder):
         self.run = RunFolder(str(folder))
