@@ -21,10 +21,9 @@ from scipy.special import erf  # noqa: E402
 
 import src  # noqa: E402, F401  sets MindSpore's log level before it is imported
 from src.config import AdamWeightDecayConfig  # noqa: E402
-from src.model.layers import Gelu, GeluNew, LayerNorm, Tanh  # noqa: E402
+from src.model.layers import Gelu, GeluNew, LayerNorm, SquareSum, Tanh  # noqa: E402
 from src.quant.quantizers import Quantizer, _Largest, _Round, _Ternary  # noqa: E402
 from src.train.optim import AdamW  # noqa: E402
-from src.train.step import square_sum_cpu  # noqa: E402
 
 EPSILON = 1e-12
 
@@ -70,13 +69,6 @@ class OwnSquares(nn.Cell):
 
     def construct(self, x):
         return self.half_sum(x) * 2.0
-
-
-class Squares(nn.Cell):
-    """The train step's sum of squares."""
-
-    def construct(self, x):
-        return square_sum_cpu(x)
 
 
 class OwnLargest(nn.Cell):
@@ -206,7 +198,7 @@ def main():
     shape = (options.vocabulary, options.width)
     table = ms.Tensor(generator.standard_normal(shape, dtype=np.float32))
     rate = AdamWeightDecayConfig(learning_rate=1e-4, end_learning_rate=1e-4, warmup_ratio=0.0)
-    cases = {"sum of squares": {"MindSpore": OwnSquares(), "ours": Squares()},
+    cases = {"sum of squares": {"MindSpore": OwnSquares(), "ours": SquareSum()},
              "AdamW": {"MindSpore": Update(lambda items: nn.AdamWeightDecay(items, 1e-4, weight_decay=rate.weight_decay), shape),
                        "ours": Update(lambda items: AdamW(items, rate, 1000), shape)},
              "row maximum": {"MindSpore": OwnLargest(), "ours": Largest()},

@@ -4,28 +4,17 @@ from mindspore import nn, ops
 from mindspore.ops import composite as C
 from mindspore.ops import operations as P
 
-_l2_loss = P.L2Loss()
-_product = P.MatMul()
-square_sum = C.MultitypeFuncGraph("square_sum")
-square_sum_cpu = C.MultitypeFuncGraph("square_sum_cpu")
+from src.model.layers import square_sum
+
+_square_sum = C.MultitypeFuncGraph("square_sum")
 _scaled = C.MultitypeFuncGraph("scaled")
 _add_to = C.MultitypeFuncGraph("add_to")
 _clear = C.MultitypeFuncGraph("clear")
 
 
-@square_sum.register("Tensor")
+@_square_sum.register("Tensor")
 def _square_sum_of(gradient):
-    return _l2_loss(ops.cast(gradient, ms.float32)) * 2.0  # L2Loss is sum(x^2) / 2 in one pass
-
-
-@square_sum_cpu.register("Tensor")
-def _square_sum_on_cpu(gradient):
-    # L2Loss is not vectorized on CPU: squares, summed by products with ones, take about half its time.
-    if gradient.ndim < 2:
-        return _l2_loss(gradient) * 2.0
-    rows = gradient.reshape((-1, gradient.shape[-1]))
-    column_sums = _product(ops.ones((1, rows.shape[0]), ms.float32), rows * rows)
-    return _product(column_sums, ops.ones((rows.shape[1], 1), ms.float32)).reshape(())
+    return square_sum(ops.cast(gradient, ms.float32))
 
 
 @_scaled.register("Tensor", "Tensor")
@@ -108,7 +97,6 @@ class TrainStep(nn.Cell):
         self.weights = optimizer.parameters
         self.gradient = C.GradOperation(get_by_list=True, sens_param=True)
         self.map = C.HyperMap()
-        self.square_sum = square_sum_cpu if ms.get_context("device_target") == "CPU" else square_sum
         self.group_size = group_size
         if group_size > 1:
             # Sums only: the one multiplication in `_apply` also divides by the number of processes.
@@ -122,7 +110,7 @@ class TrainStep(nn.Cell):
         share = 1.0 / (self.loss_scale.scale * (self.accumulation_steps * self.group_size))
         if self.group_size > 1:
             gradients = self.sum_gradients(gradients)  # a NaN of any process reaches all: they skip the same steps
-        norm = ops.sqrt(ops.addn(self.map(self.square_sum, gradients))) * share
+        norm = ops.sqrt(ops.addn(self.map(_square_sum, gradients))) * share
         finite = ops.isfinite(norm)
         factor = share
         if self.max_grad_norm > 0:
@@ -150,7 +138,7 @@ class TrainStep(nn.Cell):
         if self.accumulation_steps > 1:
             self.map(_add_to, self.sums, gradients)
         if not update:
-            norm = ops.sqrt(ops.addn(self.map(self.square_sum, gradients))) / self.loss_scale.scale
+            norm = ops.sqrt(ops.addn(self.map(_square_sum, gradients))) / self.loss_scale.scale
             return self._over_group(terms), norm, ops.isfinite(norm), self.loss_scale.skipped_steps
         if self.accumulation_steps > 1:
             gradients = self.sums

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.model.layers import CpuLayerNorm, Dense, Embedding, LayerNorm, RelativePositions, activation
+from src.model.layers import CpuLayerNorm, Dense, Embedding, LayerNorm, RelativePositions, activation, square_sum
 
 torch = pytest.importorskip("torch")
 
@@ -18,6 +18,20 @@ class WeightedSum(nn.Cell):
 
     def construct(self, x, weight, bias, upstream):
         return (self.norm(x, weight, bias)[0] * upstream).sum()
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 3), (2, 3, 4), (300, 200), (8, 12, 256, 256)])
+def test_sum_of_squares_and_its_gradient_are_numpys_however_large_the_tensor(shape):
+    values = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+
+    class Scaled(nn.Cell):
+        """Half the sum, as a loss takes it."""
+
+        def construct(self, x):
+            return square_sum(x) * 0.5
+    found, gradient = ms.value_and_grad(Scaled())(ms.Tensor(values))
+    assert found.shape == () and float(found) == pytest.approx(np.square(values, dtype=np.float64).sum() / 2, rel=1e-5)
+    np.testing.assert_allclose(gradient.asnumpy(), values, rtol=1e-6)
 
 
 def layer_norm_case(rows, width, offset):

@@ -7,7 +7,7 @@ from mindspore import nn
 from src.config import AdamWeightDecayConfig
 from src.distill.distiller import Distiller, LossTerms, Projection
 from src.train.optim import AdamW
-from src.train.step import LossScale, TrainStep, square_sum, square_sum_cpu
+from src.train.step import LossScale, TrainStep
 from tests.helpers import random_batch, tensors, tiny_network, weights_of
 
 RATE = 0.1
@@ -55,19 +55,6 @@ def test_step_returns_the_loss_terms_and_gradient_norm_and_moves_by_the_gradient
     assert float(terms[0]) == pytest.approx(loss, rel=1e-5) and float(terms[1]) == pytest.approx(3 * loss, rel=1e-5)
     assert float(norm) == pytest.approx(np.linalg.norm(gradient), rel=1e-5) and bool(finite) and int(skipped) == 0
     np.testing.assert_allclose(moved(network), gradient, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(7,), (5, 3), (2, 3, 4), (300, 200)])
-def test_both_ways_of_summing_squares_agree_with_numpy(shape):
-    gradient = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-
-    class Sums(nn.Cell):
-        """Both, as the step maps them over gradients."""
-
-        def construct(self, x):
-            return square_sum(x), square_sum_cpu(x)
-    for found in Sums()(ms.Tensor(gradient)):
-        assert found.shape == () and float(found) == pytest.approx(np.square(gradient, dtype=np.float64).sum(), rel=1e-5)
 
 
 @pytest.mark.parametrize("bound,factor", [(0.5, None), (1000.0, 1.0)])
