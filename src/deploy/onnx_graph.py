@@ -120,6 +120,8 @@ class BertGraph:
             raise UserError(why)
         # Static ranges: constants in place of a maximum over the tensor, and a shorter way through attention.
         self.static = self.quantization is not None and self.quantization.activation_quantizer == "ema"
+        # A range taken from a whole tensor needs all of its rows; else the last layer computes only what the pooler reads.
+        self.rows_stand_alone = self.quantization is None or self.static or (kind == "2bit" and self.quantization.activation_bits == 8)
 
     # --- activations ---------------------------------------------------------------------------------------------------
 
@@ -327,14 +329,21 @@ class BertGraph:
                 self._operand(key, name + ".quantize_key", (0, 2, 3, 1), signed=True),
                 self._operand(value, name + ".quantize_value", (0, 2, 1, 3), signed=True))
 
-    def _static_operands(self, x, name):
+    def _rows(self, x, first_only):  # (B, S, H), or (B, 1, H) of the first token
+        if not first_only:
+            return x
+        if isinstance(x, Activation):
+            return x._replace(codes=self._rows(x.codes, True))
+        return self.graph.node("Gather", x, _shape(0), axis=1)
+
+    def _static_operands(self, x, name, first_only):
         """The same with static ranges in fewer operators: key and value come out of one product in units of their own steps, so that one
-        operator rounds both, and what is taken apart is codes."""
+        operator rounds both, and what is taken apart is codes. `first_only`: query of the first token alone."""
         graph, levels = self.graph, 2 ** (self.quantization.activation_bits - 1) - 1
         key_step, value_step = (self._static_step(f"{name}.quantize_{part}", levels) for part in ("key", "value"))
         place = name + ".quantize_input"
         x = self.quantize(x, place) if self.kind == "int8" else x
-        query = self.quantize(self.dense(x, place, name + ".query"), name + ".quantize_query")
+        query = self.quantize(self.dense(self._rows(x, first_only), place, name + ".query"), name + ".quantize_query")
         both = self.dense(x, place, name + ".key", name + ".value", units=[key_step, value_step])
         both = self._codes_of(both, graph.constant(_float(1.0)), name + ".quantize_key_value", levels, signed=True)
         key, value = graph.node("Split", both.codes, name=name + ".split", outputs=2, axis=-1, num_outputs=2)
@@ -345,14 +354,15 @@ class BertGraph:
     def _joined_heads(self, x):  # (B, heads, S, D) -> (B, S, H)
         return self.graph.node("Reshape", self.graph.node("Transpose", x, perm=(0, 2, 1, 3)), _shape(0, 0, self.config.hidden_size))
 
-    def attention(self, x, name, added_mask):
-        """Context (B, S, H) of self-attention on x (B, S, H): float, or with static ranges and int8 weights an `Activation`."""
+    def attention(self, x, name, added_mask, first_only):
+        """Context (B, S, H), or with `first_only` the first token's (B, 1, H), of self-attention on x (B, S, H): float, or with static
+        ranges and int8 weights an `Activation`."""
         graph = self.graph
         relative = self._relative_rows(name) if self.config.use_relative_positions else None
         if self.quantization is None and self.kind == "float" and relative is None:
-            return self._fused_attention(x, name)
+            return self._rows(self._fused_attention(x, name), first_only)
         in_codes = self.static and self.kind != "float"
-        query, key, value = self._static_operands(x, name) if in_codes else self._operands(x, name)
+        query, key, value = self._static_operands(x, name, first_only) if in_codes else self._operands(x, name)
         scale = float(np.float32(1.0 / np.sqrt(self.config.hidden_size // self.config.num_attention_heads)))
         scores = self._product(query, key, scale)
         if relative is not None:
@@ -368,7 +378,7 @@ class BertGraph:
         if in_codes and self.kind == "int8":
             context = self.quantize(context, name + ".quantize_context")
             return context._replace(codes=self._joined_heads(context.codes))
-        return self._joined_heads(context)
+        return self._rows(self._joined_heads(context), first_only and not in_codes)
 
     def activation(self, x):
         """The inner layer's activation."""
@@ -377,11 +387,11 @@ class BertGraph:
             return self.graph.node("Relu", x)
         return self.graph.node("Gelu", x, approximate="none" if act == "gelu" else "tanh")
 
-    def encoder_layer(self, x, name, added_mask):
-        """One transformer layer."""
+    def encoder_layer(self, x, name, added_mask, first_only):
+        """One transformer layer on x (B, S, H); with `first_only` its output is that of the first token, (B, 1, H)."""
         attention, forward = name + ".attention", name + ".feed_forward"
-        context = self.attention(x, attention, added_mask)
-        x = self.norm(attention + ".layer_norm", self.dense(context, attention + ".quantize_context", attention + ".output"), x)
+        context = self.dense(self.attention(x, attention, added_mask, first_only), attention + ".quantize_context", attention + ".output")
+        x = self.norm(attention + ".layer_norm", context, self._rows(x, first_only))
         inner = self.activation(self.dense(x, forward + ".quantize_input", forward + ".intermediate"))
         if self.kind == "int8":
             inner = self.quantize(inner, forward + ".quantize_inner", bounds=_ACTIVATION_BOUNDS)
@@ -406,7 +416,8 @@ class BertGraph:
         added = graph.node("Unsqueeze", added, _shape(1, 2), name="added_mask")  # (B, 1, 1, S)
         x = self.embeddings()
         for layer in range(config.num_hidden_layers):
-            x = self.encoder_layer(x, f"bert.encoder.layers.{layer}", added)
+            last = layer == config.num_hidden_layers - 1
+            x = self.encoder_layer(x, f"bert.encoder.layers.{layer}", added, last and self.rows_stand_alone)
         first = graph.node("Gather", x, np.array(0, np.int64), axis=1)  # (B, H)
         pooled = graph.node("Tanh", self.dense(first, "bert.pooler.quantize_input", "bert.pooler.dense"), name="pooled")
         if config.classifier_relu:

@@ -160,6 +160,19 @@ def test_float_graph_of_a_quantized_network_loads_and_follows_it(tmp_path, name)
     assert np.sqrt(np.mean((found - expected) ** 2)) < 0.05 * expected.std()
 
 
+@pytest.mark.parametrize("quantization, kind, tokens", [
+    (None, "float", 1), (ACTIVATIONS["ema"], "int8", 1), (ACTIVATIONS["ema"], "2bit", 1), (ACTIVATIONS["symmetric"], "2bit", 1),
+    (ACTIVATIONS["symmetric"], "int8", 12), (ACTIVATIONS["dynamic"], "float", 12), (ACTIVATIONS["4 bits"], "2bit", 12)])
+def test_last_layer_computes_only_the_row_that_is_read_unless_a_range_depends_on_the_others(quantization, kind, tokens):
+    network, batch = make_network(quantization, num_hidden_layers=2, hidden_size=32, intermediate_size=64), random_batch(3, 4, 12)
+    model = build_model(computed_weights(network), network.config, 3, network.quantization, kind, DESCRIPTION)
+    layers = [f"bert.encoder.layers.{layer}.feed_forward.layer_norm" for layer in (0, 1)]
+    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in layers)
+    run = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    first, last = run.run(layers, dict(zip([item.name for item in run.get_inputs()], batch[:3])))
+    assert first.shape == (4, 12, 32) and last.shape == (4, tokens, 32)
+
+
 def test_float_weights_keep_the_activation_quantization(tmp_path):
     network, batch = make_network(ACTIVATIONS["4 bits"]), random_batch(3, 16, 12)
     expected = expected_logits(network, batch)
