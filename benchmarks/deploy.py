@@ -4,8 +4,8 @@
 
 BERT-base in PyTorch (random weights); the teacher in our float32 ONNX and as onnxruntime.transformers.optimizer makes it from PyTorch's
 export; a quantized student (a folder of train.py, latent or packed; without one a 4-layer, 384-wide W2A8 network of random weights)
-in float32 ONNX, in int8 ONNX by export.py and by onnxruntime's quantize_dynamic, in 2-bit ONNX, in MINDIR. All of them run in
-this process, in turns, with the same number of threads.
+in float32 ONNX, in int8 ONNX by export.py and by onnxruntime's quantize_dynamic (of that optimizer's file, and of our float32 file), in
+2-bit ONNX, in MINDIR. All of them run in this process, in turns, with the same number of threads.
 """
 import argparse
 import os
@@ -20,6 +20,7 @@ sys.path.insert(0, ROOT)
 
 from benchmarks.measure import cpu_name  # noqa: E402
 
+THEIRS, THEIRS_OF_OURS = "student, quantize_dynamic of the optimizer's file", "student, quantize_dynamic of our float32"
 SHAPES = {"latency": (1, 16), "throughput": (32, 64)}
 
 
@@ -60,16 +61,17 @@ def torch_bert_base():
     return run, 4 * sum(item.numel() for item in model.parameters())
 
 
-def optimized_by_onnxruntime(teacher_dir, folder):
-    """The path of what onnxruntime.transformers.optimizer makes of the teacher as PyTorch and transformers export it."""
+def optimized_by_onnxruntime(network, description, path):
+    """The path of what onnxruntime.transformers.optimizer makes of a float network as PyTorch and transformers export it."""
     import torch
     from onnxruntime.transformers import optimizer
     from transformers import BertForSequenceClassification
 
     from src import checkpoint as checkpoints
-    checkpoint, path = checkpoints.load(teacher_dir), os.path.join(folder, "theirs")
+    from src.model.layers import computed_weights
+    weights = {name: value for name, value in computed_weights(network).items() if ".quantize" not in name}  # no ranges, no second moments
     os.makedirs(path)
-    checkpoints.write_huggingface(path, checkpoint)
+    checkpoints.write_huggingface(path, checkpoints.Checkpoint(weights, description))
     model = BertForSequenceClassification.from_pretrained(path, attn_implementation="eager").eval()
     names, sample = ["input_ids", "attention_mask", "token_type_ids"], torch.ones((2, 8), dtype=torch.int32)
     torch.onnx.export(model, (sample,) * 3, path + ".onnx", input_names=names, output_names=["logits"], opset_version=17, dynamo=False,
@@ -89,17 +91,15 @@ class Deployments:
         torch.set_num_threads(options.threads)
         self.models["BERT-base, PyTorch"] = (*torch_bert_base(), False)
         if options.teacher_dir:
-            self.add_onnx("teacher, ONNX float32", *load_network(options.teacher_dir), "float", True)
-            self.open_onnx("teacher, onnxruntime's optimizer", optimized_by_onnxruntime(options.teacher_dir, folder), True)
+            teacher = load_network(options.teacher_dir)
+            self.add_onnx("teacher, ONNX float32", *teacher, "float", True)
+            self.open_onnx("teacher, onnxruntime's optimizer", optimized_by_onnxruntime(*teacher, os.path.join(folder, "teacher")), True)
         trained = bool(options.student_dir)
         student, description = load_network(options.student_dir) if trained else random_student()
         student.set_train(False)
         plain = self.add_onnx("student, ONNX float32", student, description, "float", trained, activations=False)
-        from onnx import TensorProto
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-        path = os.path.join(folder, "theirs.onnx")
-        quantize_dynamic(plain, path, weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": TensorProto.FLOAT})
-        self.open_onnx("student, quantize_dynamic's int8", path, trained)
+        self.add_quantize_dynamic(THEIRS, optimized_by_onnxruntime(student, description, os.path.join(folder, "student")), trained)
+        self.add_quantize_dynamic(THEIRS_OF_OURS, plain, trained)
         self.add_onnx("student, ONNX int8", student, description, "int8", trained)
         self.add_onnx("student, ONNX 2bit", student, description, "2bit", trained)
         self.add_mindir(student, trained)
@@ -113,6 +113,14 @@ class Deployments:
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         names = [item.name for item in session.get_inputs()]
         self.models[title] = (lambda *columns: session.run(None, dict(zip(names, columns)))[0], os.path.getsize(path), trained)
+
+    def add_quantize_dynamic(self, title, path, trained):
+        """Add what onnxruntime's quantize_dynamic makes of a float32 file."""
+        from onnx import TensorProto
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+        quantized = os.path.join(self.folder, f"{len(self.models)}-dynamic.onnx")
+        quantize_dynamic(path, quantized, weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": TensorProto.FLOAT})
+        self.open_onnx(title, quantized, trained)
 
     def add_onnx(self, title, network, description, kind, trained, activations=True):
         """Export and add; without `activations` as a plain float network."""
@@ -203,9 +211,11 @@ def main():
         ours, theirs = medians["teacher, ONNX float32"], medians["teacher, onnxruntime's optimizer"]
         print(f"float32 against onnxruntime's optimizer: {theirs['latency'] / ours['latency']:.2f} times as fast at {batch_1} x "
               f"{length_1}, {theirs['throughput'] / ours['throughput']:.2f} times at {batch} x {length}")
-    ours, theirs = medians["student, ONNX int8"], medians["student, quantize_dynamic's int8"]
-    print(f"int8 against quantize_dynamic's: {theirs['latency'] / ours['latency']:.2f} times as fast at {batch_1} x {length_1}, "
-          f"{theirs['throughput'] / ours['throughput']:.2f} times at {batch} x {length}")
+    ours = medians["student, ONNX int8"]
+    for title in (THEIRS, THEIRS_OF_OURS):
+        theirs = medians[title]
+        print(f"int8 against {title.removeprefix('student, ')}: {theirs['latency'] / ours['latency']:.2f} times as fast at {batch_1} x "
+              f"{length_1}, {theirs['throughput'] / ours['throughput']:.2f} times at {batch} x {length}")
 
 
 if __name__ == "__main__":
