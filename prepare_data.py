@@ -172,7 +172,8 @@ def prepare_corpus(settings):
     if shards.shards:
         print(f"{folder} has {len(shards.shards)} finished shards; continuing with the others")
     bad_rows, progress = BadRows(settings.skip_bad_rows), Progress(sum(file.size for file in files))
-    with corpus.BlockPool((vocabulary, lower_case, recipe), settings.num_workers or os.cpu_count() or 1) as pool:
+    workers = settings.num_workers or os.cpu_count() or 1
+    with shards.only_writer(), corpus.BlockPool((vocabulary, lower_case, recipe), workers) as pool:
         write_shards(shards, files, bad_rows, corpus.block_sizes(recipe, settings.shard_mb), pool, progress)
     progress.close()
     if not shards.total("rows"):

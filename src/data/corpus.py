@@ -9,6 +9,7 @@ Legend: D documents, M sentences, T tokens of a block (special ones not included
 import bz2
 import codecs
 import contextlib
+import fcntl
 import gzip
 import html
 import io
@@ -708,6 +709,27 @@ class ShardFolder:
                 os.remove(os.path.join(self.folder, name))
 
     @contextlib.contextmanager
+    def only_writer(self):
+        """While this lasts, no other process writes into the folder.
+
+        Raises:
+            UserError: another one does.
+        """
+        make_folder(self.folder)
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"output_dir: another prepare_data.py is writing {self.folder}; wait for it, or choose another "
+                                f"output_dir") from error
+            except OSError as error:  # a file system without locks
+                print(f"{self.folder} cannot be locked ({error.strerror}); let no other prepare_data.py write there", flush=True)
+            yield
+        finally:
+            os.close(folder)
+
+    @contextlib.contextmanager
     def shard(self, number):
         """Yield a `Shard` to fill; on success it is finished: its files are in their place and `shards.jsonl` has its line."""
         self._begin()
@@ -731,7 +753,6 @@ class ShardFolder:
                 if name.startswith(".writing-") and os.path.isdir(os.path.join(self.folder, name)):
                     shutil.rmtree(os.path.join(self.folder, name))
         else:
-            make_folder(self.folder)
             write_json(os.path.join(self.folder, PLAN_FILE), self._plan)
 
     def total(self, key):

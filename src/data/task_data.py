@@ -64,8 +64,9 @@ def check_vocabulary(info, checkpoint, key):
     named."""
     known = checkpoint.config.get("vocab_sha256")
     if known and info and known != info.vocab_sha256:
+        folder = checkpoint.source if os.path.isdir(checkpoint.source) else os.path.dirname(checkpoint.source)
         raise UserError(f"{key}: the data was prepared with another vocabulary than {checkpoint.source} was trained with; "
-                        f"run prepare_data.py with --vocab_file {checkpoint.source}/vocab.txt")
+                        f"run prepare_data.py with --vocab_file {os.path.join(folder, 'vocab.txt')}")
 
 
 def check_bounds(examples, split, config, source, seq_length=None):

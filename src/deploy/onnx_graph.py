@@ -256,7 +256,7 @@ class BertGraph:
         if found is None:
             return graph.node("Gather", graph.constant(values, name), ids, name=name)
         codes, steps = found
-        if self.kind == "2bit" and np.abs(codes).max() <= 1:
+        if self.kind == "2bit" and np.abs(codes).max() <= 1 and codes.shape[1] % 4 == 0:  # the operator knows no partly filled byte
             return self._low_bit_rows(codes, steps, ids, name)
         rows = graph.node("Cast", graph.node("Gather", graph.constant(codes, name + ".codes"), ids, name=name), to=TensorProto.FLOAT)
         scale = graph.node("Gather", graph.constant(steps[:, None], name + ".steps"), ids) if len(steps) > 1 else steps
@@ -265,7 +265,7 @@ class BertGraph:
     def _low_bit_rows(self, codes, steps, ids, name):
         rows, width = codes.shape
         block = min(16 << power for power in range(8) if 16 << power >= width)
-        packed = pack_2_bits(codes, width + -width % 4)
+        packed = pack_2_bits(codes, width)
         scales = np.broadcast_to(steps, rows).astype(np.float32)[:, None]
         return self.graph.node("GatherBlockQuantized", self.graph.constant(packed, name + ".codes"), ids,
                                self.graph.constant(scales, name + ".steps"), name=name, domain=MICROSOFT, bits=2, block_size=block,

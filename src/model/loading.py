@@ -35,7 +35,9 @@ def quant_config(checkpoint):
 
 
 def load_model(path):
-    """The `Checkpoint` of a folder or .ckpt file to run: a packed model's dequantized weights where only that is there."""
+    """The `Checkpoint` of a folder or file to run: a packed model's dequantized weights where it is named or alone there."""
+    if os.path.isfile(path) and os.path.basename(path) == checkpoints.PACKED_FILE:
+        return load_packed(os.path.dirname(path))
     if os.path.isdir(path) and os.path.isfile(os.path.join(path, checkpoints.PACKED_FILE)) \
             and not os.path.isfile(os.path.join(path, checkpoints.WEIGHTS_FILE)):
         return load_packed(path)

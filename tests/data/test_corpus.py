@@ -1,6 +1,7 @@
 """A corpus to rows: what is read, how it is packed, and that neither processes nor interruptions change a byte."""
 import bz2
 import collections
+import fcntl
 import gzip
 import html
 import json
@@ -305,6 +306,16 @@ def prepare(raw, *more, out="out", workers=1):
     prepare_data.main(["--task_name", "GD", "--input", str(raw), "--vocab_file", str(raw.parent / "vocab.txt"), "--output_dir",
                        str(raw.parent / out), "--num_workers", str(workers), "--max_seq_length", "32", "--shard_mb", "1", *more])
     return raw.parent / out / "gd"
+
+
+def test_only_one_process_writes_into_a_folder(raw, capsys):
+    folder = raw.parent / "out" / "gd"
+    folder.mkdir(parents=True)
+    other = os.open(folder, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    assert f"another prepare_data.py is writing {folder}" in refused(capsys, raw) and not os.listdir(folder)
+    os.close(other)
+    assert "dataset.json" in os.listdir(prepare(raw))
 
 
 def refused(capsys, raw, *more, **options):

@@ -195,6 +195,13 @@ def test_2_bit_graph_follows_the_network_in_a_small_file(tmp_path):
     assert metadata.items() >= {"task_name": "SST-2", "onnx_weights": "2bit", "oldest_onnxruntime": "1.31"}.items()
 
 
+def test_2_bit_graph_of_a_width_that_fills_no_whole_bytes_loads_and_follows_it(tmp_path):
+    network = make_network(ACTIVATIONS["symmetric"], hidden_size=30, intermediate_size=60, num_attention_heads=2)
+    batch = random_batch(3, 16, 12)
+    expected, found = expected_logits(network, batch), session(tmp_path, network, "2bit")(*batch[:3])
+    assert np.sqrt(np.mean((found - expected) ** 2)) < 0.2 * expected.std()
+
+
 @pytest.mark.parametrize("quantization, kind, changes, words", [
     (None, "int8", {}, ("quantized activations", "--onnx_weights 2bit or float")),
     (None, "2bit", {}, ("needs quantized", "train.py")),

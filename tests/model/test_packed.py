@@ -38,7 +38,7 @@ def logits(network, seed=1):
 def test_ternary_weights_come_back_bit_for_bit_and_the_network_with_them(tmp_path, density, quantizer):
     network = network_of(QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, weight_quantizer=quantizer))
     save(tmp_path, network, density=density, rest_bits=32)
-    packed = load_model(str(tmp_path))
+    packed = load_model(str(tmp_path / PACKED_FILE))  # the folder does as well: other tests
     for name, item in quantized_weights(network).items():
         np.testing.assert_array_equal(packed.weights[name], item.values(), err_msg=name)
     for name, value in weights_of(network).items():
