@@ -72,7 +72,7 @@ def test_onnx_of_a_float_model_scores_the_same_and_labels_texts(task, tmp_path, 
     says(out, "checked:", "done:", "m.onnx", "run_eval_onnx.py")
     assert sorted(os.listdir(tmp_path)) == ["m.onnx", "vocab.txt"]
     out = run_script(run_eval_onnx, capsys, "--model_file", tmp_path / "m.onnx", "--batch_size", "8", "--threads", "1", "--output_file",
-              tmp_path / "results.json", *on_records(task))
+                     tmp_path / "results.json", *on_records(task))
     says(out, "rows: 21", "sentences/s", "p50", "p95")
     rows = read_records([os.path.join(task[0], "eval.mindrecord")], "mindrecord")
     right = (reference_logits(task[1], rows).argmax(axis=1) == rows.labels).mean()
@@ -99,12 +99,12 @@ def test_onnx_of_a_float_model_scores_the_same_and_labels_texts(task, tmp_path, 
 
 
 def test_onnx_of_a_ternary_model_is_int8_unless_asked_otherwise(task, tmp_path, capsys):
-    sizes = {}
+    sizes, expected = {}, evaluated(capsys, task, task[2])
     for kind, flags in (("int8", ()), ("2bit", ("--onnx_weights", "2bit")), ("float", ("--onnx_weights", "float"))):
         run_script(export, capsys, "--ckpt_file", task[2], "--file_name", tmp_path / kind, *flags)
         out = run_script(run_eval_onnx, capsys, "--model_file", tmp_path / f"{kind}.onnx", "--batch_size", "8", "--threads", "1",
-                  *on_records(task))
-        assert abs(accuracy(out) - evaluated(capsys, task, task[2])) <= 1 / 21 + 1e-6
+                         *on_records(task))
+        assert abs(accuracy(out) - expected) <= 1 / 21 + 1e-6
         sizes[kind] = os.path.getsize(tmp_path / f"{kind}.onnx")
         if kind == "int8":
             assert b"MatMulIntegerToFloat" in (tmp_path / "int8.onnx").read_bytes()
@@ -112,7 +112,7 @@ def test_onnx_of_a_ternary_model_is_int8_unless_asked_otherwise(task, tmp_path, 
 
 def test_mindir_through_the_ascend_310_chain(task, tmp_path, capsys):
     run_script(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m", "--file_format", "MINDIR", "--batch_size", "4",
-        "--seq_length", "14")
+               "--seq_length", "14")
     assert sorted(os.listdir(tmp_path)) == ["m.mindir", "m.mindir.json", "vocab.txt"]
     expected = evaluated(capsys, task, task[1])
     model = tmp_path / "m.mindir"
@@ -145,7 +145,7 @@ def test_mindir_through_the_ascend_310_chain(task, tmp_path, capsys):
 
 def test_mindir_of_a_ternary_model_holds_its_weights_as_computed(task, tmp_path, capsys):
     out = run_script(export, capsys, "--ckpt_file", task[2], "--file_name", tmp_path / "q", "--file_format", "MINDIR", "--batch_size", "4",
-              "--seq_length", "14")
+                     "--seq_length", "14")
     assert float(re.search(r"differ from the network's by (\S+)", out).group(1)) < 1e-2
     assert b"HShrink" not in (tmp_path / "q.mindir").read_bytes()
 

@@ -436,10 +436,10 @@ def task(cloud, tmp_path):
 def test_task_distillation_as_a_job(task, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the platform starts the program from a folder of its own
     out = run_script(run_task_distill, capsys, *task.arguments(), "--config_path=../../td_config/td_config_rte.yaml", "--task_name=SST-2",
-              "--train_data_dir=sst-2", "--load_teacher_ckpt_path=teacher/eval_model.ckpt", "--do_eval=False", *SMALL,
-              "--td_phase1_epoch_size=0", "--td_phase2_epoch_size=1", "--td_student_net_cfg.num_hidden_layers=1",
-              "--td_student_net_cfg.hidden_size=16", "--td_student_net_cfg.num_attention_heads=2",
-              "--td_student_net_cfg.intermediate_size=24", "--output_dir=run1")
+                     "--train_data_dir=sst-2", "--load_teacher_ckpt_path=teacher/eval_model.ckpt", "--do_eval=False", *SMALL,
+                     "--td_phase1_epoch_size=0", "--td_phase2_epoch_size=1", "--td_student_net_cfg.num_hidden_layers=1",
+                     "--td_student_net_cfg.hidden_size=16", "--td_student_net_cfg.num_attention_heads=2",
+                     "--td_student_net_cfg.intermediate_size=24", "--output_dir=run1")
     says(out, "config_path: ", "copied obs://bucket/data/", "unpacked ", "done: the student is in", "to obs://bucket/out/")
     run1 = task.bucket / "out" / "run1"
     assert {"config.yaml", "metrics.jsonl", "results.json", "sst-2"} <= set(os.listdir(run1))

@@ -37,7 +37,7 @@ def arguments_for(task, output, **changes):
 def evaluated(capsys, task, folder):
     """eval.py's last line for a model's folder."""
     return run_script(evaluation, capsys, "--task_name", "sst-2", "--model_dir", folder, "--data_dir", task[0], "--batch_size",
-               "8").strip().splitlines()[-1]
+                      "8").strip().splitlines()[-1]
 
 
 def trained(capsys, task, output, *flags, printed=("best_Accuracy",), **changes):
