@@ -447,7 +447,9 @@ class Launched:
     def __init__(self, script, arguments, cwd, **environment):
         self.cwd = cwd
         self.launcher = subprocess.Popen(["bash", str(script), *map(str, arguments)], cwd=cwd, env=clean_environment(**environment),
-                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                         # Where the tests run in the background, SIGINT is ignored, and so it would be here.
+                                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         self.running.append(self.launcher)
 
     def pids(self, name):

@@ -64,9 +64,9 @@ def task(tmp_path_factory):
     return str(data), good_teacher(folder / "teacher", teachable(21, 2))
 
 
-def good_teacher(folder, examples, outputs=2, **saved):
-    """A random 2-layer teacher whose classifier is fitted to the rows by least squares: better than chance without training."""
-    network = tiny_network(4, labels=outputs)
+def good_teacher(folder, examples, outputs=2, layers=2, **saved):
+    """A random teacher whose classifier is fitted to the rows by least squares: better than chance without training."""
+    network = tiny_network(4, labels=outputs, num_hidden_layers=layers)
     reference = NumpyBert(weights_of(network), network.config)
     reference.weights["classifier.weight"], reference.weights["classifier.bias"] = np.eye(16), np.zeros(16)  # its logits: pooled
     pooled = np.stack([reference.row(examples.input_ids[start:end], np.ones(end - start), examples.segment_ids[start:end])[0]

@@ -4,6 +4,7 @@ Shapes: B batch, S tokens of the padded row, H hidden size, heads attention head
 `compute_type` is the type matrix products run in; weights, LayerNorm and softmax stay in float32.
 `quantization` is a `QuantConfig`; with 32 bits everywhere the layers compute in float.
 """
+import contextlib
 import math
 from dataclasses import dataclass
 
@@ -315,6 +316,17 @@ class RelativePositions(nn.Cell):
         return ops.gather(self.weight, distance + self.max_distance, 0)  # (S, S, D), [query, key]
 
 
+@contextlib.contextmanager
+def eager():
+    """While this lasts operators run one by one: the same numbers, without a graph that would take longer to compile than to run."""
+    mode = ms.get_context("mode")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        yield
+    finally:
+        ms.set_context(mode=mode)
+
+
 @dataclass(frozen=True)
 class QuantizedWeight:
     """A weight of a network and how it is quantized."""
@@ -326,7 +338,8 @@ class QuantizedWeight:
 
     def values(self):
         """What the network computes with: the weight, fake-quantized, as a float32 array."""
-        return self.cell.quantize(self.cell.weight).asnumpy()
+        with eager():
+            return self.cell.quantize(self.cell.weight).asnumpy()
 
 
 def quantized_weights(network):
