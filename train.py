@@ -132,7 +132,7 @@ def main(settings):
     if best:
         models["quantized student"] = {**best, "parameters": parameter_count(student)}
     if settings.save_quantized_model:
-        size = save_packed(folder, student, text, checkpoint.vocabulary, TERNARY_DENSITY[settings.packed_bits], int(settings.rest_bits))
+        size = save_packed(folder, student, text, checkpoint.vocabulary, TERNARY_DENSITY[settings.packed_bits])
         full = sum(4 * item.size for name, item in student.parameters_and_names() if not name.endswith(QUANTIZER_STATE))
         say(f"packed model: {size:,} bytes in {os.path.join(folder, PACKED_FILE)}, {full / size:.1f} times smaller than in float32")
         if settings.do_eval:

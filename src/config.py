@@ -80,7 +80,7 @@ class QuantConfig:
     """What of a BERT is quantized while it computes; the weights themselves stay in float32 until they are packed.
 
     Weights are the encoder's linear layers and the pooler; activations are those layers' inputs and both operands of the two
-    attention products. Position and token-type embeddings, LayerNorm and the classifier stay in float32.
+    attention products. Position and token-type embeddings and the classifier are the rest; LayerNorm stays in float32.
     """
     embedding_bits: QuantBits = 32
     """Bits of the word embedding table: 2 to 8, or 32 for none."""
@@ -111,6 +111,8 @@ class QuantConfig:
     """Decay of ema's moving average."""
     ema_start_step: NonNegativeInt = 0
     """Training steps before ema's quantization starts."""
+    rest_bits: Literal[8, 32] = 32
+    """Bits of position and token-type embeddings and the classifier's weight: 8 (symmetric, one scale a row), or 32 for none."""
 
     def __post_init__(self):
         for part in ("embedding", "weight", "activation"):
@@ -521,16 +523,14 @@ class TernaryConfig(RunConfig):
     """Keep the best model's float32 weights for further training, in OUTPUT_DIR/latent/TASK/."""
     packed_bits: Literal["1.6", "2"] = "1.6"
     """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
-    rest_bits: Literal["8", "32"] = "8"
-    """Bits of the packed file's other matrices (position and token-type embeddings, classifier)."""
 
     PRESETS = {"quantization": {
         "none": {},
-        "ternary": {"quant_cfg": {"embedding_bits": 2, "weight_bits": 2, "activation_bits": 8}},
+        "ternary": {"quant_cfg": {"embedding_bits": 2, "weight_bits": 2, "activation_bits": 8, "rest_bits": 8}},
         "q8bert": {"quant_cfg": {
             "embedding_bits": 8, "embedding_quantizer": "symmetric", "embedding_granularity": "tensor", "embedding_clip_value": 0.0,
             "weight_bits": 8, "weight_quantizer": "symmetric", "weight_clip_value": 0.0, "activation_bits": 8,
-            "activation_quantizer": "ema"}}}}
+            "activation_quantizer": "ema", "rest_bits": 8}}}}
 
 
 @dataclass(frozen=True)

@@ -42,12 +42,13 @@ def evaluated(capsys, task, folder):
 
 
 def trained(capsys, task, output, *flags, printed=("best_Accuracy",), **changes):
-    """(standard output, results by model) of a run that keeps its float32 weights; the packed file evaluates to its own score."""
+    """(standard output, results by model) of a run that keeps its float32 weights; the packed file evaluates to the same score."""
     out = run_script(train, capsys, *arguments_for(task, output, save_fp_model="true", **changes), *flags)
     says(out, *printed, "packed model:", "times smaller", "done:")
     assert sorted(os.listdir(output / "sst-2")) == ["config.json", PACKED_FILE, "vocab.txt"]
     with open(output / "results.json", encoding="utf-8") as file:
         models = json.load(file)["models"]
+    assert models["packed model"]["accuracy"] == models["quantized student"]["accuracy"]
     assert evaluated(capsys, task, output) == f"The best Accuracy: {100 * models['packed model']['accuracy']:.2f}"
     return out, models
 

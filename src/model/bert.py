@@ -22,17 +22,18 @@ class Embeddings(nn.Cell):
         super().__init__()
         width, spread = config.hidden_size, config.initializer_range
         self.word_embeddings = Embedding(config.vocab_size, width, spread, padded=True, quantization=quantization)
-        self.token_type_embeddings = Embedding(config.type_vocab_size, width, spread)
+        self.token_type_embeddings = Embedding(config.type_vocab_size, width, spread, quantization=quantization, part="rest")
         self.use_positions = not config.use_relative_positions
         if self.use_positions:
-            self.position_embeddings = Embedding(config.max_position_embeddings, width, spread)
+            self.position_embeddings = Embedding(config.max_position_embeddings, width, spread, quantization=quantization, part="rest")
         self.layer_norm = LayerNorm(width, config.layer_norm_eps)
         self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
 
     def construct(self, input_ids, segment_ids):  # (B, S) each
         x = self.word_embeddings(input_ids) + self.token_type_embeddings(segment_ids)
         if self.use_positions:
-            x = x + self.position_embeddings.weight[:input_ids.shape[1]]
+            table = self.position_embeddings
+            x = x + table.quantize(table.weight[:input_ids.shape[1]])
         return self.dropout(self.layer_norm(x))  # (B, S, H)
 
 

@@ -26,7 +26,7 @@ class WeightQuantizer(nn.Cell):
     """Quantizes a weight, or leaves it.
 
     Args:
-        quantization (QuantConfig): the settings, or None. part (str): "weight" or "embedding", whose settings apply.
+        quantization (QuantConfig): the settings, or None. part (str): "weight", "embedding" or "rest", whose settings apply.
         shape (tuple of int): of the weight. Loss-aware ternarization keeps the optimizer's second moment of it here, so that a
             network evaluates as it was trained wherever it is loaded.
     """
@@ -35,8 +35,8 @@ class WeightQuantizer(nn.Cell):
         super().__init__()
         cell = None
         if quantization is not None:
-            self.kind, self.bits, self.granularity, self.clip = (getattr(quantization, f"{part}_{name}") for name in
-                                                                 ("quantizer", "bits", "granularity", "clip_value"))
+            self.kind, self.bits, self.granularity, self.clip = ("symmetric", quantization.rest_bits, "row", 0.0) if part == "rest" else (
+                getattr(quantization, f"{part}_{name}") for name in ("quantizer", "bits", "granularity", "clip_value"))
             cell = build_quantizer(self.kind, self.bits, self.granularity, self.clip)
         self.active = cell is not None
         self.loss_aware = self.active and self.kind == "lat"
@@ -79,12 +79,12 @@ class Dense(nn.Cell):
         in_channels (int), out_channels (int): widths.
         initializer_range (float): standard deviation of the truncated normal that fills the weight.
         compute_type (mindspore.dtype): type of the product; the output has it too.
-        quantization (QuantConfig): how the weight is quantized; None leaves it.
+        quantization (QuantConfig), part (str): how the weight is quantized, as in `WeightQuantizer`.
     """
 
-    def __init__(self, in_channels, out_channels, initializer_range, compute_type, quantization=None):
+    def __init__(self, in_channels, out_channels, initializer_range, compute_type, quantization=None, part="weight"):
         super().__init__()
-        self.quantize = WeightQuantizer(quantization, "weight", (out_channels, in_channels))
+        self.quantize = WeightQuantizer(quantization, part, (out_channels, in_channels))
         self.weight = ms.Parameter(initializer(TruncatedNormal(initializer_range), (out_channels, in_channels)),
                                    name="weight")  # (out, in)
         self.bias = ms.Parameter(initializer("zeros", (out_channels,)), name="bias")
@@ -117,16 +117,16 @@ class Embedding(nn.Cell):
         rows (int), width (int): of the table.
         initializer_range (float): standard deviation of the truncated normal that fills it.
         padded (bool): row 0 stands for padding, whose hidden states a distillation loss may reach; it is not trained.
-        quantization (QuantConfig): how the table is quantized; None leaves it.
+        quantization (QuantConfig), part (str): how the table is quantized, as in `WeightQuantizer`.
     """
 
-    def __init__(self, rows, width, initializer_range, padded=False, quantization=None):
+    def __init__(self, rows, width, initializer_range, padded=False, quantization=None, part="embedding"):
         super().__init__()
         self.weight = ms.Parameter(initializer(TruncatedNormal(initializer_range), (rows, width)), name="weight")
         self.lookup = PaddedLookup() if padded else P.Gather()
         self.padded = padded
-        self.quantize = WeightQuantizer(quantization, "embedding", (rows, width))
-        self.by_row = self.quantize.active and self.quantize.granularity == "row"
+        self.quantize = WeightQuantizer(quantization, part, (rows, width))
+        self.by_row = self.quantize.active and self.quantize.granularity == "row" and part == "embedding"  # the other tables are small
 
     def _rows(self, table, ids):
         if self.padded:

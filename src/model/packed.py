@@ -23,7 +23,6 @@ from src.vocabulary import read_vocabulary, vocabulary_hash
 
 PACKED_FILE = checkpoints.PACKED_FILE
 _FORMAT, _VERSION = "bert-packed", "2"
-REST_BITS = (8, 32)
 
 
 def _pack(values, latent, kind, bits, granularity, density):
@@ -65,7 +64,7 @@ def _digest(arrays):
     return digest.hexdigest()
 
 
-def save_packed(folder, network, config, vocabulary=None, density=5, rest_bits=8):
+def save_packed(folder, network, config, vocabulary=None, density=5):
     """Write `network`'s weights as it computes with them, packed, with config.json and vocab.txt.
 
     Args:
@@ -74,14 +73,13 @@ def save_packed(folder, network, config, vocabulary=None, density=5, rest_bits=8
         config (dict): content of config.json, `quantization` included.
         vocabulary (sequence of str): tokens in id order.
         density (int): ternary codes a byte: 5 (1.6 bits each) or 4 (2 bits).
-        rest_bits (int): of the matrices that are not quantized in training (position and token-type embeddings, classifier):
-            8, one scale a row, or 32. Vectors (biases, LayerNorm) stay in float32.
+
+    What the network does not quantize, vectors (biases, LayerNorm) among it, stays in float32: a network that rounds its activations
+    answers the least change of a weight with other roundings, so nothing is rounded here that was not rounded in training.
 
     Returns:
         Bytes of the packed file.
     """
-    if rest_bits not in REST_BITS:
-        raise ValueError(f"rest_bits is 8 or 32, not {rest_bits}")
     arrays, layout = {}, {}
     quantized = quantized_weights(network)
     for name, parameter in network.parameters_and_names():
@@ -92,8 +90,6 @@ def save_packed(folder, network, config, vocabulary=None, density=5, rest_bits=8
             item = quantized[name]
             clipped = np.clip(latent, -item.clip, item.clip) if item.clip > 0 else latent
             parts, entry = _pack(item.values(), clipped, item.kind, item.bits, item.granularity, density)
-        elif latent.ndim == 2 and rest_bits == 8:
-            parts, entry = _pack(None, latent, "symmetric", 8, "row", density)
         else:
             parts, entry = {"values": latent}, {"kind": "float"}
         layout[name] = {**entry, "shape": list(latent.shape)}
@@ -143,7 +139,7 @@ def load_packed(folder):
     except (KeyError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
     config = read_json(os.path.join(folder, checkpoints.CONFIG_FILE), "the packed model's description")
-    quantization = replace(QuantConfig(**config.get("quantization", {})), embedding_bits=32, weight_bits=32)
+    quantization = replace(QuantConfig(**config.get("quantization", {})), embedding_bits=32, weight_bits=32, rest_bits=32)
     config["quantization"] = asdict(quantization)
     vocabulary_path = os.path.join(folder, checkpoints.VOCABULARY_FILE)
     vocabulary = tuple(read_vocabulary(vocabulary_path)) if os.path.isfile(vocabulary_path) else None
