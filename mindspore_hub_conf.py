@@ -1,14 +1,14 @@
 """The networks of this repository for MindSpore Hub."""
 from dataclasses import replace
 
-from src.config import BertConfig, QuantConfig
+from src.config import BertConfig, QuantConfig, TernaryConfig
 from src.model.heads import BertForSequence
 from src.model.loading import bert_config, load_model, task_network, without_dropout
 
 _NETWORKS = {
     "tinybert": (BertConfig(hidden_size=312, num_hidden_layers=4, num_attention_heads=12, intermediate_size=1200), None),
     "ternarybert": (BertConfig(hidden_size=768, num_hidden_layers=6, num_attention_heads=12, intermediate_size=3072),
-                    QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8)),
+                    QuantConfig(**TernaryConfig.PRESETS["quantization"]["ternary"]["quant_cfg"])),
 }
 
 

@@ -115,6 +115,8 @@ class QuantConfig:
     """Bits of position and token-type embeddings and the classifier's weight: 8 (symmetric, one scale a row), or 32 for none."""
 
     def __post_init__(self):
+        if self.rest_bits not in (8, 32):
+            raise UserError(f"rest_bits must be 8, or 32 for no quantization, not {self.rest_bits}")
         for part in ("embedding", "weight", "activation"):
             bits, kind = getattr(self, f"{part}_bits"), getattr(self, f"{part}_quantizer")
             if bits != 32 and not 2 <= bits <= 8:

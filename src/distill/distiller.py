@@ -26,10 +26,10 @@ class LossTerms:
 
     @classmethod
     def intermediate(cls, config, section):
-        """The terms that a `Phase1Config` switches on.
+        """The attention and hidden terms, as a settings' section switches them on; `section` is its key, for messages.
 
         Raises:
-            UserError: none; `section` is its key, for the message.
+            UserError: it switches on neither.
         """
         terms = cls(attention_loss=float(config.attention_loss), hidden_loss=float(config.hidden_loss))
         if not terms.names():

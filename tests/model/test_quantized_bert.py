@@ -103,7 +103,8 @@ def test_loss_aware_ternary_follows_its_second_moment():
 
 
 @pytest.mark.parametrize("changes,words", [
-    ({"weight_bits": 16}, ("weight_bits", "2 to 8", "32", "16")), ({"embedding_bits": 8}, ("embedding_bits is 8", "twn", "symmetric")),
+    ({"rest_bits": 4}, ("rest_bits", "8, or 32", "4")), ({"weight_bits": 16}, ("weight_bits", "2 to 8", "32", "16")),
+    ({"embedding_bits": 8}, ("embedding_bits is 8", "twn", "symmetric")),
     ({"activation_bits": 4, "activation_quantizer": "dynamic"}, ("activation_bits is 4", "dynamic has 8"))])
 def test_impossible_bits_are_refused(changes, words):
     with pytest.raises(UserError) as error:
