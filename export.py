@@ -15,7 +15,7 @@ from src import checkpoint as checkpoints
 from src.config import ExportConfig, required
 from src.deploy.sessions import open_exported
 from src.errors import UserError, command
-from src.files import check_replaceable, make_folder, replacing, replacing_folder, write_json
+from src.files import check_replaceable, checksum, make_folder, replacing, replacing_folder, write_json
 from src.model.heads import BertForSequence, Logits
 from src.model.layers import computed_weights
 from src.model.loading import bert_config, load_model, parameter_count, task_network, without_dropout
@@ -27,6 +27,8 @@ from src.vocabulary import read_vocabulary, vocabulary_hash
 
 ENDINGS = {"ONNX": ".onnx", "MINDIR": ".mindir", "AIR": ".air", "SAFETENSORS": ""}
 SAMPLE_ROWS = 64
+LARGEST_MINDIR = 1 << 30
+"""Bytes of weights beyond which MindSpore makes a folder of several files instead of one."""
 
 
 def sample_rows(config, rows, length):
@@ -72,7 +74,15 @@ def write_onnx(path, network, weights, description, kind):
 
 
 def write_mindir(path, network, weights, description, batch_size, length, file_format):
-    """Write the MINDIR (or AIR) file: weights as the network computes with them, so that no call quantizes them anew."""
+    """Write the MINDIR (or AIR) file, weights as the network computes with them, so that no call quantizes them anew; and its description.
+
+    Raises:
+        UserError: the network is too large for one file.
+    """
+    size = 4 * parameter_count(network)
+    if size > LARGEST_MINDIR:
+        raise UserError(f"file_format: MindSpore cannot keep {size:,} bytes of weights in one {file_format} file (at most "
+                        f"{LARGEST_MINDIR:,}); export ONNX")
     settings = network.quantization and replace(network.quantization, embedding_bits=32, weight_bits=32)
     fixed = BertForSequence(network.config, network.num_labels, network.compute_type, settings)
     known = dict(fixed.parameters_and_names())
@@ -81,7 +91,7 @@ def write_mindir(path, network, weights, description, batch_size, length, file_f
     fixed.set_train(False)
     column = ms.Tensor(np.zeros((batch_size, length), np.int32))
     ms.export(Logits(fixed), column, column, column, file_name=os.path.splitext(path)[0], file_format=file_format)
-    write_json(path + ".json", {**description, "batch_size": batch_size, "seq_length": length})
+    write_json(path + ".json", {**description, "batch_size": batch_size, "seq_length": length, "sha256": checksum(path)})
 
 
 def tolerance_of(settings, kind, quantized):

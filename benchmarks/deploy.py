@@ -33,7 +33,7 @@ def random_student():
     from src.model.loading import description
     config = BertConfig(hidden_size=384, num_hidden_layers=4, intermediate_size=1536, hidden_dropout_prob=0.0,
                         attention_probs_dropout_prob=0.0)
-    quantization = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, activation_quantizer="ema")
+    quantization = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, rest_bits=8, activation_quantizer="ema")
     network = BertForSequence(config, 2, quantization=quantization)
     for name, parameter in network.parameters_and_names():
         if name.endswith(".threshold"):

@@ -38,7 +38,7 @@ def quantizations(quantizer):
     """{title: QuantConfig or None} of the two steps."""
     from src.config import QuantConfig
     return {"float32": None, f"W2A8 {quantizer}": QuantConfig(embedding_bits=2, embedding_quantizer=quantizer, weight_bits=2,
-                                                              weight_quantizer=quantizer, activation_bits=8)}
+                                                              weight_quantizer=quantizer, activation_bits=8, rest_bits=8)}
 
 
 def main():

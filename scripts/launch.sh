@@ -6,6 +6,17 @@
 # shellcheck source=scripts/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
+# background COMMAND ...: start a command that goes on after logging out, with its output in ./log.txt.
+background() {
+    local log="$PWD/log.txt"
+    if ! { : >>"$log"; } 2>/dev/null; then
+        echo "error: cannot write $log; start it in a folder you can write to" >&2
+        exit 2
+    fi
+    nohup "$python" "$root/scripts/run_with_log.py" "$log" "$@" </dev/null >/dev/null 2>&1 &
+    echo "started process $!; follow it with: tail -f $(printf '%q' "$log")"
+}
+
 # launch SCRIPT [ARGUMENT ...]: run an entry script of the repository, with its output on the terminal and in ./log.txt.
 launch() {
     local script="$1"
@@ -13,15 +24,13 @@ launch() {
     need_python requirements.txt
     export GLOG_v="${GLOG_v:-3}" # MindSpore's warnings would drown the progress
     local command=("$python" -u "$root/$script" "$@")
-    local logged=("$python" "$root/scripts/run_with_log.py" "$PWD/log.txt" "${command[@]}")
     if [ "${DRY_RUN:-}" = 1 ]; then
         printf '%q ' "${command[@]}"
         echo
     elif [ "${BACKGROUND:-}" = 1 ]; then
-        nohup "${logged[@]}" </dev/null >/dev/null 2>&1 &
-        echo "started process $!; follow it with: tail -f $(printf '%q' "$PWD/log.txt")"
+        background "${command[@]}"
     else
-        exec "${logged[@]}"
+        exec "$python" "$root/scripts/run_with_log.py" "$PWD/log.txt" "${command[@]}"
     fi
 }
 
@@ -34,8 +43,7 @@ launch_distributed() {
     local command=("$starter" "$root/scripts/distributed.py" "$python" "$@")
     if [ "${BACKGROUND:-}" = 1 ] && [ "${DRY_RUN:-}" != 1 ]; then
         DRY_RUN=1 "${command[@]}" >/dev/null # what is wrong with the arguments is told here, not in the log
-        nohup "$python" "$root/scripts/run_with_log.py" "$PWD/log.txt" "${command[@]}" </dev/null >/dev/null 2>&1 &
-        echo "started process $!; follow it with: tail -f $(printf '%q' "$PWD/log.txt")"
+        background "${command[@]}"
     else
         exec "${command[@]}"
     fi

@@ -769,12 +769,12 @@ def _new_name(key, notices, given, where):
     return name
 
 
-def _tidy_value(value):
-    """Booleans in any case as YAML writes them; `mstype.float16` as `float16`."""
-    if isinstance(value, str):
-        return re.sub(r"^mstype\.", "", _BOOLEANS.get(value.lower(), value))
-    if isinstance(value, dict):
-        return {key: _tidy_value(item) for key, item in value.items()}
+def _tidy_value(value, kind):
+    """A setting's value as its type reads it: booleans in any case, `mstype.float16` as `float16`; texts stay as they are."""
+    if isinstance(value, str) and (kind is bool or bool in get_args(kind)):
+        return _BOOLEANS.get(value.lower(), value)
+    if isinstance(value, str) and get_origin(kind) is Literal:
+        return re.sub(r"^mstype\.", "", value)
     return value
 
 
@@ -789,17 +789,23 @@ def _tidy_arguments(arguments, notices, config_class):
             alone = not equals and (position + 1 == len(arguments) or arguments[position + 1].startswith("--"))
             if alone and (kind is bool or bool in get_args(kind)):
                 equals, value = "=", "true"
-            tidy.append("--" + key + equals + (_tidy_argument(value, kind) if equals else ""))
+            tidy.append("--" + key + equals + (_tidy_argument(value, key, kind, config_class) if equals else ""))
         else:
-            tidy.append(_tidy_argument(argument, types.get(key)))
+            tidy.append(_tidy_argument(argument, key, types.get(key), config_class))
             key = ""  # it has its value; what follows without a key is for the parser to refuse as it is
     return tidy
 
 
-def _tidy_argument(value, kind):
+def _tidy_argument(value, key, kind, config_class):
+    if is_dataclass(kind):  # a whole section, as JSON
+        try:
+            _checked({key: yaml.load(value, _UniqueKeys)}, config_class, "command line")
+        except yaml.YAMLError as error:
+            raise UserError(f"command line: {key} is not valid JSON: {one_line(error)}") from error
+        return value
     if get_origin(kind) is tuple and not value.lstrip().startswith("["):
         return json.dumps([item.strip() for item in value.split(",")])  # quoted: a bare no would be YAML's false
-    return _tidy_value(value)
+    return _tidy_value(value, kind)
 
 
 def _types(config_class, prefix=""):
@@ -822,7 +828,7 @@ def _unknown_key(key, config_class, where):
 
 
 def _checked(settings, config_class, where, prefix=""):
-    """A YAML file's `settings` without its empty sections, whose defaults count.
+    """A YAML file's `settings`, their values tidy, without its empty sections, whose defaults count.
 
     The parser lets a section that is no section and an empty value pass, so both are refused here.
     """
@@ -844,7 +850,7 @@ def _checked(settings, config_class, where, prefix=""):
             raise UserError(f"{where}: {key} is one setting, not a section: it must hold a value, not keys and values")
         elif value is None and type(None) not in get_args(types[key]):
             raise UserError(f"{where}: {key} has no value; give it one, or remove the key to use its default")
-        checked[name] = value
+        checked[name] = _tidy_value(value, types[key])
     return checked
 
 
@@ -862,6 +868,18 @@ def _found_config(path, notices):
     return found
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Safe YAML in which a key stands once; PyYAML itself lets the last one win."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} stands there twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path, config_class, notices):
     """The settings in a YAML file, keys checked against `config_class`.
 
@@ -869,7 +887,7 @@ def read_yaml(path, config_class, notices):
     """
     try:
         with open(path, encoding="utf-8") as file:
-            documents = list(yaml.safe_load_all(file))
+            documents = list(yaml.load_all(file, _UniqueKeys))
     except OSError as error:
         raise UserError(f"config_path: cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -882,7 +900,7 @@ def read_yaml(path, config_class, notices):
     if not isinstance(settings, dict):
         raise UserError(f"config_path: {path} must hold keys and values, not {type(settings).__name__}")
     given = {}
-    settings = {_new_name(str(key), notices, given, path): _tidy_value(value) for key, value in settings.items()}
+    settings = {_new_name(str(key), notices, given, path): value for key, value in settings.items()}
     return _checked(settings, config_class, path)
 
 

@@ -1,5 +1,6 @@
 """Files appear whole or not at all: they are written under a temporary name beside the target and renamed."""
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -75,6 +76,15 @@ def make_folder(path):
         os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot create the folder {path}: {error.strerror}") from error
+
+
+def checksum(path):
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_json(path, value):

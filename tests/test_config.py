@@ -6,7 +6,17 @@ import pytest
 import yaml
 
 from src import config as settings_module
-from src.config import BertConfig, EvaluateConfig, FinetuneConfig, NetConfig, PrepareConfig, TaskDistillConfig, parse, to_yaml
+from src.config import (
+    BertConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    NetConfig,
+    PredictConfig,
+    PrepareConfig,
+    TaskDistillConfig,
+    parse,
+    to_yaml,
+)
 from src.errors import UserError
 from tests.helpers import refuses
 
@@ -303,6 +313,28 @@ def test_a_dotted_key_beside_its_section_is_refused(yaml_file):
 def test_yaml_in_another_encoding_is_refused(tmp_path):
     (tmp_path / "latin.yaml").write_bytes("task_name: caf\xe9\n".encode("latin-1"))
     refuses(refused("--config_path", tmp_path / "latin.yaml"), "latin.yaml is not UTF-8 text")
+
+
+@pytest.mark.parametrize("text,key", [("seed: 1\ntask_name: x\nseed: 2\n", "seed"),
+                                      ("phase1_cfg:\n  batch_size: 4\n  batch_size: 8\n", "batch_size")])
+def test_a_key_that_stands_twice_is_refused(yaml_file, text, key):
+    path = yaml_file(text)
+    refuses(refused("--config_path", path), path, f"the key {key} stands there twice", "line 3")
+
+
+@pytest.mark.parametrize("text,words", [('{"batch_size": null}', "phase1_cfg.batch_size has no value"), ("5", "phase1_cfg is a section"),
+                                        ('{"batchsize": 4}', "did you mean phase1_cfg.batch_size?"), ("{", "phase1_cfg is not valid JSON"),
+                                        ('{"batch_size": 4, "batch_size": 8}', "batch_size stands there twice")])
+def test_sections_on_the_command_line_are_checked_as_in_a_file(text, words):
+    for arguments in (["--phase1_cfg", text], ["--phase1_cfg=" + text]):
+        refuses(refused(*arguments), "command line", words)
+    assert settings_of("--phase1_cfg", '{"batch_size": 4}').phase1_cfg.batch_size == 4
+
+
+def test_texts_stay_as_they_are_written(yaml_file):
+    for word in ("True", "FALSE", "mstype.float16"):
+        for arguments in (["--text", word], [f"--text={word}"], ["--config_path", yaml_file(f'text: "{word}"\n')]):
+            assert settings_of(*arguments, config_class=PredictConfig).text == word
 
 
 @pytest.mark.parametrize("text,word", [("a: [1", "not valid YAML"), ("- 1\n- 2\n", "must hold keys and values"), ("words", "must hold")])

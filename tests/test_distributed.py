@@ -67,6 +67,11 @@ def test_moving_average_ranges_are_of_all_workers_values(results):
     assert first["threshold"] == second["threshold"] == 1.5  # alone they would have 1.75 and 1.25
 
 
+def test_workers_draw_dropout_masks_of_their_own(results):
+    alone, first, second, _ = results
+    assert first["dropout_seed"] == alone["dropout_seed"] != second["dropout_seed"]
+
+
 def test_shards_are_disjoint_and_complete(results):
     alone, first, second, _ = results
     shards = [json.loads(str(result["rows"])) for result in (first, second)]

@@ -132,6 +132,12 @@ def test_mindir_through_the_ascend_310_chain(task, tmp_path, capsys):
     (tmp_path / "m.mindir.json").write_text(json.dumps({**description, "vocab_sha256": "0" * 64}))
     inference = ("--model_file", model, "--input_dir", files, "--output_dir", results)
     says(refused_by(infer_mindir, capsys, *inference), "vocabulary")
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged = tmp_path / "damaged.mindir"
+    damaged.write_bytes(content)
+    (tmp_path / "damaged.mindir.json").write_text(json.dumps(description))
+    says(refused_by(infer_mindir, capsys, "--model_file", damaged, *inference[2:]), "damaged.mindir is damaged", "checksum")
     says(refused_by(infer_mindir, capsys, *inference, "--device_target", "Ascend"), "Ascend", "CPU")
     with open(results / "row_0000003.bin", "ab") as file:
         file.write(b"1234")
@@ -180,6 +186,13 @@ def test_a_file_that_differs_is_removed(task, tmp_path, capsys, monkeypatch):
         return weights
     monkeypatch.setattr(export, "computed_weights", wrong)
     says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m"), "differs from the network", "removed")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_mindir_that_would_be_several_files_is_refused(task, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(export, "LARGEST_MINDIR", 1000)
+    says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m", "--file_format", "MINDIR"), "at most 1,000",
+         "ONNX")
     assert os.listdir(tmp_path) == []
 
 

@@ -99,9 +99,10 @@ def test_output_goes_to_the_terminal_and_the_log_and_the_status_is_pythons(elsew
 
 def test_a_log_that_cannot_be_opened_is_one_line_and_nothing_is_started(elsewhere, stand_in):
     (elsewhere / "log.txt").mkdir()
-    done = run([ROOT / "scripts/run_finetune.sh"], elsewhere, PYTHON=stand_in)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(rf"error: cannot write {re.escape(str(elsewhere))}/log.txt: Is a directory; .*\n", done.stderr)
+    for environment, why in (({}, ": Is a directory"), ({"BACKGROUND": "1"}, "")):
+        done = run([ROOT / "scripts/run_finetune.sh"], elsewhere, PYTHON=stand_in, **environment)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert re.fullmatch(rf"error: cannot write {re.escape(str(elsewhere))}/log.txt{why}; .*\n", done.stderr)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")

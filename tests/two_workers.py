@@ -46,7 +46,7 @@ def run(folder, batch_size, distribute):
     for step in range(2):  # worker 1 sees the larger values first, worker 0 afterwards
         ranges(ms.Tensor(np.float32([[0.5, -1.0 - (group.rank == 1 - step)]])))
     np.savez(os.path.join(folder, f"rank_{group.rank}.npz"), losses=np.array(losses), rows=json.dumps(rows), size=group.size,
-             threshold=ranges.threshold.asnumpy(),
+             threshold=ranges.threshold.asnumpy(), dropout_seed=student.dropout.dropout.Seed0,
              **{f"weight/{name}": value for name, value in {**weights_of(student), **weights_of(loss.projection)}.items()})
 
 

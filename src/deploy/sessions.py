@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from src.errors import UserError
-from src.files import read_json
+from src.files import checksum, read_json
 
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 """Every exported model's inputs, in order."""
@@ -95,7 +95,7 @@ class MindirModel:
         path (str): the .mindir file; `path`.json beside it, as export.py writes it, tells its shape and metadata.
 
     Raises:
-        UserError: the file or its description is missing or damaged.
+        UserError: the file or its description is missing or damaged, or one is of another export than the other.
     """
 
     def __init__(self, path, device="CPU", device_id=0):
@@ -108,6 +108,8 @@ class MindirModel:
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{description} is not the description export.py wrote: {error}") from error
         _check_described(self.metadata, description)
+        if self.metadata.get("sha256") != checksum(path):  # told here, before MindSpore logs its own findings
+            raise UserError(f"{path} is damaged, or {description} is of another file: the checksum differs; export it again")
         self._run = _lite_runner(path, device, device_id) or _mindspore_runner(path, device, device_id)
 
     def __call__(self, *columns):

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from src import checkpoint as checkpoints
 from src.errors import UserError
 from src.files import replacing
-from src.model.layers import second_moments
+from src.model.layers import second_moments, seed_dropout
 from src.runtime import Group, same_everywhere, say
 from src.train.callbacks import Progress
 from src.train.optim import AdamW
@@ -78,6 +78,7 @@ class Stage:
         self.total_steps = max_steps or self.steps_per_epoch * epochs
         if self.sink_steps and self.total_steps % self.sink_steps:
             raise UserError(f"train_steps: the data sink runs {self.sink_steps} steps at once; {self.total_steps} is no multiple of that")
+        seed_dropout(loss_network, group.rank)
         optimizer = AdamW(loss_network.trained_parameters(), config.optimizer_cfg.AdamWeightDecay, self.total_steps,
                           second_moments(loss_network.student))
         self.train_step = TrainStep(loss_network, optimizer, build_loss_scale(config, compute_type),
