@@ -30,7 +30,8 @@ def main():
     network = task_network(checkpoint, config, compute_type(settings.compute_type, device))
     names = metrics.choose(task.metrics, settings.assessment_method, data.num_labels, data.regression)
     results = {"task": task.name, "model": checkpoint.source, "device": device, "parameters": parameter_count(network),
-               **evaluate(Logits(network), data.eval_batches(settings.batch_size), names)}
+               **evaluate(Logits(network), data.eval_batches(settings.batch_size, settings.bucket_boundaries, settings.enable_buckets),
+                          names)}
     for name, value in results.items():
         print(f"{name}: {value}")
     if settings.output_file:

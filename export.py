@@ -41,19 +41,19 @@ def sample_rows(config, rows, length):
     return tuple(column.astype(np.int32) for column in (ids, mask, segments))
 
 
-def check_same(path, network, config, length, tolerance):
-    """Compare the exported file with `network` on sample rows, in the batches the file takes: ranges of activations are a batch's own.
+def check_same(model, network, config, tolerance, batch_size, length):
+    """Compare an exported file, loaded again, with `network` on sample rows, in the batches the file takes: ranges of activations are
+    a batch's own.
 
     Args:
-        tolerance (float): largest root mean square difference of the logits, as a share of their standard deviation.
+        model (callable): int32 columns -> logits. tolerance (float): largest root mean square difference of the logits, as a share of
+            their standard deviation. batch_size (int), length (int): of the sample.
 
     Raises:
         UserError: they differ by more.
     """
-    model = open_exported(path)
-    batch_size = model.batch_size or SAMPLE_ROWS
     rows = batch_size * -(-SAMPLE_ROWS // (4 * batch_size))
-    columns = sample_rows(config, rows, model.length or min(length, 64))
+    columns = sample_rows(config, rows, length)
     logits = Logits(network)
     batches = [[column[start:start + batch_size] for column in columns] for start in range(0, rows, batch_size)]
     expected = np.concatenate([logits(*map(ms.Tensor, batch)).asnumpy() for batch in batches])
@@ -83,7 +83,7 @@ def write_mindir(path, network, weights, description, batch_size, length, file_f
     if size > LARGEST_MINDIR:
         raise UserError(f"file_format: MindSpore cannot keep {size:,} bytes of weights in one {file_format} file (at most "
                         f"{LARGEST_MINDIR:,}); export ONNX")
-    settings = network.quantization and replace(network.quantization, embedding_bits=32, weight_bits=32)
+    settings = network.quantization and replace(network.quantization, embedding_bits=32, weight_bits=32, rest_bits=32)
     fixed = BertForSequence(network.config, network.num_labels, network.compute_type, settings)
     known = dict(fixed.parameters_and_names())
     checkpoints.assign(fixed, {name: value for name, value in weights.items() if name in known}, path)
@@ -94,10 +94,10 @@ def write_mindir(path, network, weights, description, batch_size, length, file_f
     write_json(path + ".json", {**description, "batch_size": batch_size, "seq_length": length, "sha256": checksum(path)})
 
 
-def tolerance_of(settings, kind, quantized):
+def tolerance_of(file_format, kind="", quantized=False):
     """What `check_same` allows. Rounding to 8 bits carries the last float bit of one layer through all later ones, and the 2-bit
     kernel rounds its input by blocks."""
-    if settings.file_format != "ONNX":
+    if file_format != "ONNX":
         return 1e-2 if quantized else 1e-3
     return 0.2 if kind == "2bit" else 0.1 if quantized else 1e-3
 
@@ -113,21 +113,24 @@ def choose_weights(settings, weights, network):
 def is_quantized(network):
     """Whether anything in the network is."""
     settings = network.quantization
-    return settings is not None and min(settings.embedding_bits, settings.weight_bits, settings.activation_bits) < 32
+    return settings is not None and min(settings.embedding_bits, settings.weight_bits, settings.activation_bits, settings.rest_bits) < 32
 
 
 def target_path(settings, folder):
     """The file to write."""
     path, ending = settings.file_name or os.path.join("output", "export", folder, "model"), ENDINGS[settings.file_format]
-    return path if path.endswith(ending) else path + ending
+    whole = path if path.endswith(ending) else path + ending
+    if ending and (path.endswith(os.sep) or os.path.isdir(whole)):
+        raise UserError(f"file_name: {path} is a folder; name a file in it, as {os.path.join(path, 'model')}")
+    return whole
 
 
 def check_vocabulary(path, checkpoint):
-    """Refuse a folder whose vocab.txt belongs to another model: predict.py looks for the vocabulary beside the file."""
+    """Refuse a folder whose vocab.txt belongs to another model, or may: predict.py looks for the vocabulary beside the file."""
     beside = os.path.join(os.path.dirname(os.path.abspath(path)), checkpoints.VOCABULARY_FILE)
-    if checkpoint.vocabulary is not None and os.path.exists(beside) and \
-            vocabulary_hash(read_vocabulary(beside)) != vocabulary_hash(checkpoint.vocabulary):
-        raise UserError(f"file_name: {beside} is another model's vocabulary and would be lost; name a file in another folder")
+    own = checkpoint.config.get("vocab_sha256") if checkpoint.vocabulary is None else vocabulary_hash(checkpoint.vocabulary)
+    if os.path.exists(beside) and vocabulary_hash(read_vocabulary(beside)) != own:
+        raise UserError(f"file_name: {beside} is not the vocabulary of {checkpoint.source}; name a file in another folder")
 
 
 def write_vocabulary(path, checkpoint):
@@ -139,7 +142,7 @@ def write_vocabulary(path, checkpoint):
         checkpoints.write_vocabulary(temporary, checkpoint.vocabulary)
 
 
-def export_huggingface(network, checkpoint, task, path):
+def export_huggingface(network, checkpoint, task, path, length):
     """Write a Hugging Face folder, read it again and compare."""
     if is_quantized(network):
         raise UserError(f"file_format: {checkpoint.source} is quantized, and Hugging Face's BERT cannot quantize its activations; export "
@@ -148,9 +151,10 @@ def export_huggingface(network, checkpoint, task, path):
     with replacing_folder(path) as temporary:
         for notice in checkpoints.write_huggingface(temporary, checkpoint):
             say(notice)
-        again = checkpoints.read_any(temporary).checkpoint.weights
-        if any(not np.array_equal(value, again.get(name)) for name, value in checkpoint.weights.items()):
-            raise UserError("the exported folder does not give the same weights back; it was removed")
+        again = checkpoints.read_any(temporary).checkpoint
+        read = Logits(task_network(again, without_dropout(bert_config(again)), network.compute_type))
+        check_same(lambda *columns: read(*map(ms.Tensor, columns)).asnumpy(), network, network.config, tolerance_of("SAFETENSORS"),
+                   SAMPLE_ROWS, length)
     print(f"done: {path} is a Hugging Face folder of a {task.name} model; load it with transformers' from_pretrained", flush=True)
 
 
@@ -182,13 +186,13 @@ def main(settings):
     network = task_network(checkpoint, config, number_type)
     network.set_train(False)
     check_task(task, checkpoint)
-    if settings.file_format == "SAFETENSORS":
-        export_huggingface(network, checkpoint, task, path)
-        return
     length = settings.seq_length or min(task.max_seq_length, config.max_position_embeddings)
     if not config.use_relative_positions and length > config.max_position_embeddings:
         raise UserError(f"seq_length: {length} is more than the {config.max_position_embeddings} positions (max_position_embeddings) of "
                         f"{checkpoint.source}")
+    if settings.file_format == "SAFETENSORS":
+        export_huggingface(network, checkpoint, task, path, min(length, 64))
+        return
     weights = computed_weights(network)
     kind = choose_weights(settings, weights, network) if settings.file_format == "ONNX" else ""
     description = {**checkpoint.config, "task_name": task.name, "num_labels": network.num_labels}
@@ -202,11 +206,12 @@ def main(settings):
             stack.callback(lambda: os.path.exists(temporary + ".json") and os.remove(temporary + ".json"))
             write_mindir(temporary, network, weights, description, settings.batch_size, length, settings.file_format)
         if settings.file_format != "AIR":
-            difference = check_same(temporary, network, config, length, tolerance_of(settings, kind, is_quantized(network)))
+            place = ("CPU",) if settings.file_format == "ONNX" else (device, settings.device_id)
+            model = open_exported(temporary, *place)
+            difference = check_same(model, network, config, tolerance_of(settings.file_format, kind, is_quantized(network)),
+                                    model.batch_size or SAMPLE_ROWS, model.length or min(length, 64))
             say(f"checked: the file's logits differ from the network's by {difference:.2g} of their spread")
         if settings.file_format != "ONNX":
-            if os.path.isdir(path):
-                raise UserError(f"file_name: {path} is a folder")
             os.replace(temporary + ".json", path + ".json")
     write_vocabulary(path, checkpoint)
     full, size = 4 * parameter_count(network), os.path.getsize(path)

@@ -22,10 +22,12 @@ def create_network(name, ckpt_file="", num_labels=2, is_training=False, **archit
         **architecture: fields of `BertConfig` that differ, without a checkpoint.
 
     Raises:
-        NotImplementedError: another name. UserError: the checkpoint cannot be read.
+        NotImplementedError: another name. UserError: the checkpoint cannot be read. ValueError: architecture for a checkpoint.
     """
     if name not in _NETWORKS:
         raise NotImplementedError(f"{name} is none of the networks here: {', '.join(_NETWORKS)}")
+    if ckpt_file and architecture:
+        raise ValueError(f"{', '.join(architecture)}: a checkpoint has its own architecture; leave these out, or ckpt_file")
     if ckpt_file:
         checkpoint = load_model(ckpt_file)
         config = bert_config(checkpoint)

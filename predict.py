@@ -20,7 +20,7 @@ from src.data.tokenization import Tokenizer
 from src.deploy.sessions import open_exported
 from src.errors import UserError, command
 from src.evaluate import predict
-from src.vocabulary import read_vocabulary, vocabulary_hash
+from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
 
 
 def open_model(path):
@@ -32,7 +32,8 @@ def open_model(path):
     from src.model.loading import bert_config, load_model, task_network, without_dropout
     from src.runtime import use_device
     use_device("CPU")
-    checkpoint = load_model(path)
+    exported = os.path.isfile(os.path.join(path, "model.safetensors"))  # a Hugging Face folder
+    checkpoint = checkpoints.read_any(path).checkpoint if exported else load_model(path)
     return Logits(task_network(checkpoint, without_dropout(bert_config(checkpoint)))), checkpoint, None
 
 
@@ -90,6 +91,9 @@ def _checked(text, pair, where):
 
 def encode(tokenizer, texts, longest, segment_types):
     """The texts' `Examples`, cut to `longest` tokens, and how many had to be cut."""
+    for number, text in enumerate(texts, 1):
+        if not all(tokenizer.token_ids([part for part in text if part is not None])):
+            raise UserError(f"text {number} holds no word, only characters that BERT's tokenizer leaves out")
     pairs = [pair for _, pair in texts]
     ids, segments, lengths, cut = tokenizer.encode_flat([text for text, _ in texts], pairs if any(pairs) else None, longest)
     return Examples(ids, segments if segment_types > 1 else np.zeros_like(segments), offsets_of(lengths), None), cut
@@ -113,7 +117,8 @@ def main():
     settings = read_settings(PredictConfig)
     required(settings, "model")
     model, checkpoint, fixed_length = open_model(settings.model)
-    tokenizer = Tokenizer(find_vocabulary(settings, checkpoint), checkpoint.config.get("do_lower_case", True))
+    vocabulary = find_vocabulary(settings, checkpoint)
+    tokenizer = Tokenizer(vocabulary, checkpoint.config.get("do_lower_case", is_lower_case(vocabulary)))
     texts = read_texts(settings)
     most = fixed_length or (512 if checkpoint.config["use_relative_positions"] else min(512, checkpoint.config["max_position_embeddings"]))
     longest = min(settings.max_seq_length or most, most)

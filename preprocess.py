@@ -29,7 +29,10 @@ def main():
     with replacing_folder(settings.output_dir) as folder:
         write_inputs(folder, rows, examples.labels, {
             "task_name": task.name, "split": split, "regression": data.regression, "num_labels": data.num_labels,
-            "labels": list(data.labels), "vocab_sha256": data.info.vocab_sha256 if data.info else None})
+            "labels": list(data.labels), "vocab_sha256": data.info.vocab_sha256 if data.info else None,
+            "largest_token_id": int(examples.input_ids.max()), "largest_segment_id": int(examples.segment_ids.max())})
+    if len(data.evals) > 1:
+        print(f"only the {split} rows are written, not those of {', '.join(list(data.evals)[1:])}")
     print(f"done: {len(examples)} rows of {length} tokens in {settings.output_dir}; next: python infer_mindir.py --model_file MINDIR_FILE "
           f"--input_dir {settings.output_dir}", flush=True)
 

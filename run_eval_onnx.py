@@ -26,9 +26,9 @@ def main():
     data.check_model(described, bert_config(described), "model_file", model.length)
     names = metrics.choose(task.metrics, settings.assessment_method, data.num_labels, data.regression)
     batch_size = model.batch_size or settings.batch_size
-    boundaries = (model.length,) if model.length else (16, 32, 64, 128)
+    boundaries = (model.length,) if model.length else settings.bucket_boundaries
     results = {"task": task.name, "model": settings.model_file, "batch_size": batch_size,
-               **evaluate(model, data.eval_batches(batch_size, boundaries), names)}
+               **evaluate(model, data.eval_batches(batch_size, boundaries, settings.enable_buckets or bool(model.length)), names)}
     for name, value in results.items():
         print(f"{name}: {value}")
     print(f"throughput: {1000 / results['seconds_per_1000_rows']:.1f} sentences/s; latency of a batch of {batch_size}: p50 "

@@ -15,16 +15,17 @@ from src.data.task_data import check_bounds, check_vocabulary
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_general_student
 from src.errors import UserError, command
-from src.files import make_folder, read_json
+from src.files import check_apart, make_folder, read_json, sample_checksum
 from src.model.loading import encoder_description, encoder_network, parameter_count, without_dropout
 from src.modelarts import with_settings
-from src.runtime import compute_type, say, set_seed
+from src.runtime import compute_type, same_everywhere, say, set_seed
 from src.train.callbacks import LastCheckpoint, TrainingState
 from src.train.session import TrainingRun
 from src.train.stage import Stage
 from src.train.teacher import teacher_config
 
 STATE_FILE = "state.safetensors"
+NOTHING, STATE, FINISHED = 0, 1, 2
 RESUMED_WITH = ("bucket_boundaries", "enable_buckets", "do_shuffle", "student_init", "gd_cfg", "gd_teacher_net_cfg", "gd_student_net_cfg")
 """Settings that must be the same when a run is resumed."""
 
@@ -40,17 +41,18 @@ def open_teacher(settings, device):
 def output_folder(settings, run):
     """Where the student goes; made before hours of training, and not where the teacher or the student's start lies."""
     folder = settings.save_ckpt_path or run.join("gd")
-    for key in ("load_teacher_ckpt_path", "load_gd_ckpt_path"):
-        path = os.path.realpath(getattr(settings, key)) if getattr(settings, key) else None
-        if path and os.path.realpath(folder) in (path, os.path.dirname(path) if os.path.isfile(path) else path):
-            raise UserError(f"save_ckpt_path: {folder} is where {key} lies, which the student would replace; name another folder")
+    check_apart(folder, "save_ckpt_path", {key: getattr(settings, key) for key in ("load_teacher_ckpt_path", "load_gd_ckpt_path")})
     if run.writes:
         make_folder(folder)
     return folder
 
 
-def resumed_with(settings):
-    """{dotted key: JSON value} of the settings RESUMED_WITH."""
+def resumed_with(settings, teacher, start, batches):
+    """{dotted key: JSON value} of the settings RESUMED_WITH, and of what the run is made from.
+
+    Args:
+        teacher (Checkpoint), start (Checkpoint or None): the student's. batches (ShardedBatches).
+    """
     def flat(prefix, value):
         if isinstance(value, dict):
             for key, item in value.items():
@@ -58,17 +60,22 @@ def resumed_with(settings):
         else:
             yield prefix, list(value) if isinstance(value, tuple) else value
     values = asdict(settings)
-    return dict(pair for key in RESUMED_WITH for pair in flat(key, values[key]))
+    corpus = [f"{os.path.basename(path)} {sample_checksum(path)}" for part in batches.parts for path in part]
+    return {**dict(pair for key in RESUMED_WITH for pair in flat(key, values[key])),
+            "the teacher's weights": checkpoints.digest(teacher.weights)[:16],
+            "the student's first weights": checkpoints.digest(start.weights)[:16] if start else "",
+            "the corpus": checkpoints.digest({}, *corpus)[:16]}
 
 
-def is_finished(run, folder, stage):
-    """Whether the run folder's results are those of this very run."""
+def found_of_run(run, folder, stage, state):
+    """What the run folder holds of this very run: NOTHING, a saved STATE, or that it is FINISHED."""
     try:
         results = read_json(run.join("results.json"), "the results")
     except UserError:  # none, or of a run that was stopped while it wrote them
-        return False
-    return results.get("resumed_with") == stage.fingerprint() \
-        and os.path.exists(os.path.join(folder, checkpoints.WEIGHTS_FILE))
+        results = {}
+    if results.get("resumed_with") == stage.fingerprint() and os.path.exists(os.path.join(folder, checkpoints.WEIGHTS_FILE)):
+        return FINISHED
+    return STATE if os.path.exists(state) else NOTHING
 
 
 @command
@@ -101,16 +108,21 @@ def main(settings):
     folder = output_folder(settings, session.run)
     settings = replace(settings, gd_student_net_cfg=settings.gd_student_net_cfg.filled(config))
     vocabulary = teacher_checkpoint.vocabulary
+    further = resumed_with(settings, teacher_checkpoint, student.checkpoint, batches)
     stage = Stage("gd", Distiller(student.network, terms, teacher, student.projection), batches, settings.gd_cfg, settings.epoch_size,
                   session.run, encoder_description(config, teacher_checkpoint.config.get("do_lower_case", True)), vocabulary, kind,
-                  session.sink_steps(batches), max(0, settings.train_steps), session.group, resumed_with(settings))
+                  session.sink_steps(batches), max(0, settings.train_steps), session.group, further)
     state = session.run.join(STATE_FILE)
-    if settings.resume and os.path.exists(state):
-        stage.load_state(state)
-        say(f"resumed after step {stage.step_number} of {stage.total_steps}")
-    elif settings.resume and is_finished(session.run, folder, stage):
+    found = found_of_run(session.run, folder, stage, state) if settings.resume else NOTHING
+    if not same_everywhere(found, session.group):
+        raise UserError(f"resume: not every process of the job finds the same in {session.run.path}; put the first one's {STATE_FILE} or "
+                        f"results.json into output_dir on every machine")
+    if found == FINISHED:
         say(f"resume: this run is finished; its student is in {folder}")
         return
+    if found == STATE:
+        stage.load_state(state)
+        say(f"resumed after step {stage.step_number} of {stage.total_steps}")
     elif settings.resume:
         say(f"resume: there is no {state}, so training begins anew")
     session.run.start(settings, stage.step_number)
@@ -121,11 +133,11 @@ def main(settings):
         callbacks.append(TrainingState(settings.save_ckpt_step, state))
     seconds = stage.fit(callbacks, settings.log_step)
     say(f"general distillation: {stage.total_steps} steps in {seconds:.0f} s")
-    if session.run.writes and os.path.exists(state):
-        os.remove(state)
     session.close({"losses": stage.read_step(), "parameters": parameter_count(student.network), "resumed_with": stage.fingerprint()},
                   f"done: the student is in {folder}; distil a task with: python run_task_distill.py --load_gd_ckpt_path {folder} "
                   f"--load_teacher_ckpt_path FINE_TUNED_TEACHER ...")
+    if session.run.writes and os.path.exists(state):  # only now: until the results are there a run can be resumed
+        os.remove(state)
 
 
 if __name__ == "__main__":

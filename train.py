@@ -6,7 +6,7 @@
 MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold them under the task's lower-case name.
 --do_train false quantizes the student as it is, without any training.
 """
-import contextlib
+import glob
 import os
 import shutil
 from dataclasses import replace
@@ -15,10 +15,10 @@ from src import checkpoint as checkpoints
 from src.config import NetConfig, QuantConfig, TernaryConfig, required
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
-from src.model import loading
+from src.files import check_apart
 from src.model.heads import BertForSequence
-from src.model.loading import QUANTIZER_STATE, bert_config, description, load_model, parameter_count, task_network, without_dropout
-from src.model.packed import PACKED_FILE, save_packed
+from src.model.loading import QUANTIZER_STATE, bert_config, description, parameter_count, task_network, uncalibrated_ranges, without_dropout
+from src.model.packed import PACKED_FILE, load_packed, save_packed
 from src.modelarts import with_settings
 from src.runtime import compute_type, say
 from src.tasks import get_task, task_folder
@@ -69,6 +69,29 @@ def check_shapes(student, teacher, terms):
                                 f"false, or start from a student of the teacher's shape")
 
 
+def output_folders(settings, session, task):
+    """(folder of the latent float32 weights, folder of the packed model); refused where either holds what must stay.
+
+    Weights that nobody asked to keep go to a folder that is this program's own to remove.
+    """
+    kept = settings.save_fp_model or settings.save_ckpt_step
+    latent, folder = session.run.join("latent" if kept else "unpacked", task.folder), session.run.join(task.folder)
+    inputs = {key: path and task_folder(path, task) for key, path in (("teacher_model_dir", settings.teacher_model_dir),
+                                                                      ("student_model_dir", settings.student_model_dir))}
+    for path in (latent, folder):
+        check_apart(path, "output_dir", inputs)
+    hiding = glob.glob(os.path.join(glob.escape(folder), "*.ckpt"))
+    if settings.save_quantized_model and hiding:
+        raise UserError(f"output_dir: {hiding[0]} would be read in place of the packed model beside it; name another folder")
+    return latent, folder
+
+
+def evaluator(session, student):
+    """() -> results of the student, or None while moving-average ranges are not calibrated: it would answer the same to every row."""
+    evaluate = session.evaluator(student)
+    return lambda: None if uncalibrated_ranges(student) else evaluate()
+
+
 def fit_student(settings, session, parts, batches, text, latent):
     """Train `parts` (student, teacher or None, loss terms, the student's checkpoint, compute type); the best weights go to the folder
     `latent` and into the student. Returns the best evaluation, or None without any."""
@@ -76,7 +99,7 @@ def fit_student(settings, session, parts, batches, text, latent):
     distiller = Distiller(student, terms, teacher, regression=session.data.regression, temperature=float(settings.temperature))
     stage = Stage("quantized", distiller, batches, settings.train_cfg, settings.epoch_size, session.run, text, checkpoint.vocabulary, kind,
                   sink_steps=session.sink_steps(batches), group=session.group)
-    callbacks, watcher = session.callbacks(latent, session.evaluator(student) if settings.do_eval else None)
+    callbacks, watcher = session.callbacks(latent, evaluator(session, student) if settings.do_eval else None)
     seconds = stage.fit(callbacks, settings.log_step)
     say(f"{stage.total_steps} steps in {seconds:.0f} s")
     if session.group.first:
@@ -103,24 +126,28 @@ def main(settings):
     batches = None
     if settings.do_train:
         batches = session.train_batches(settings.train_cfg)
-        count_steps(batches, settings.train_cfg, settings.epoch_size, session.sink_steps(batches))
+        steps = count_steps(batches, settings.train_cfg, settings.epoch_size, session.sink_steps(batches))
+        if settings.quant_cfg.activation_quantizer == "ema" and settings.quant_cfg.ema_start_step >= steps:
+            raise UserError(f"quant_cfg.ema_start_step is {settings.quant_cfg.ema_start_step}, but training ends after {steps} steps, so "
+                            f"that the activations' ranges would never be calibrated")
 
     kind = compute_type(settings.compute_type, session.device)
     models, teacher = {}, None
     if settings.teacher_model_dir:
         source = ("teacher_model_dir", task_folder(settings.teacher_model_dir, task))
         _, teacher_config, teacher = load_teacher(session, *source, NetConfig(compute_type=settings.compute_type), "teacher")
-        models["teacher"] = check_teacher(session, *source, teacher)
     checkpoint, student = build_student(settings, session, task, kind)
     if teacher:
         check_shapes(student.config, teacher_config, terms)
-    if not settings.do_train and loading.uncalibrated_ranges(student):
+    if not settings.do_train and uncalibrated_ranges(student):
         raise UserError("quant_cfg.activation_quantizer: do_train is false, but only training calibrates the moving-average ranges of ema; "
                         "use --quant_cfg.activation_quantizer symmetric or dynamic, or train")
+    latent, folder = output_folders(settings, session, task)
+    if teacher:
+        models["teacher"] = check_teacher(session, *source, teacher)
     session.run.start(settings)
     text = description(student.config, session.data.task.name, session.data.labels, session.data.regression, session.data.num_labels,
                        checkpoint.config.get("do_lower_case", True), settings.quant_cfg)
-    latent, folder = session.run.join("latent", task.folder), session.run.join(task.folder)
     say(f"student: {parameter_count(student):,} parameters, started from {checkpoint.source}")
     if settings.do_train:
         best = fit_student(settings, session, (student, teacher, terms, checkpoint, kind), batches, text, latent)
@@ -136,14 +163,15 @@ def main(settings):
         full = sum(4 * item.size for name, item in student.parameters_and_names() if not name.endswith(QUANTIZER_STATE))
         say(f"packed model: {size:,} bytes in {os.path.join(folder, PACKED_FILE)}, {full / size:.1f} times smaller than in float32")
         if settings.do_eval:
-            network = task_network(load_model(folder), without_dropout(student.config), kind)
+            network = task_network(load_packed(folder), without_dropout(student.config), kind)
             models["packed model"] = {**session.evaluator(network)(), "parameters": parameter_count(student)}
-    if not settings.save_fp_model:
-        shutil.rmtree(latent)
-        with contextlib.suppress(OSError):  # another task's weights may lie there
-            os.rmdir(session.run.join("latent"))
+    if latent.startswith(session.run.join("unpacked")):
+        shutil.rmtree(session.run.join("unpacked"))
+    lengths = ",".join(map(str, settings.bucket_boundaries))
     session.finish(models, f"done: evaluate it with: python eval.py --task_name {task.name} --model_dir "
-                           f"{folder if settings.save_quantized_model else latent} --data_dir {data_dir}")
+                           f"{folder if settings.save_quantized_model else latent} --data_dir {data_dir} --batch_size "
+                           f"{settings.eval_batch_size} " + (f"--bucket_boundaries {lengths}" if settings.enable_buckets else
+                                                             "--enable_buckets false"))
 
 
 if __name__ == "__main__":

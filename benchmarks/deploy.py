@@ -5,10 +5,12 @@
 BERT-base in PyTorch (random weights); the teacher in our float32 ONNX and as onnxruntime.transformers.optimizer makes it from PyTorch's
 export; a quantized student (a folder of train.py, latent or packed; without one a 4-layer, 384-wide W2A8 network of random weights)
 in float32 ONNX, in int8 ONNX by export.py and by onnxruntime's quantize_dynamic (of that optimizer's file, and of our float32 file), in
-2-bit ONNX, in MINDIR. All of them run in this process, in turns, with the same number of threads.
+2-bit ONNX, and in MINDIR, a file of each measured shape, which are fixed there. All of them run in this process, in turns, with the
+same number of threads.
 """
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,10 +26,11 @@ THEIRS, THEIRS_OF_OURS = "student, quantize_dynamic of the optimizer's file", "s
 SHAPES = {"latency": (1, 16), "throughput": (32, 64)}
 
 
-def random_student():
-    """A 4-layer, 384-wide W2A8 network of random weights and static ranges, and its description."""
+def save_random_student(folder):
+    """Save a 4-layer, 384-wide W2A8 network of random weights and static ranges."""
     import mindspore as ms
 
+    from src import checkpoint as checkpoints
     from src.config import BertConfig, QuantConfig
     from src.model.heads import BertForSequence
     from src.model.loading import description
@@ -38,7 +41,8 @@ def random_student():
     for name, parameter in network.parameters_and_names():
         if name.endswith(".threshold"):
             parameter.set_data(ms.Tensor([1.0 if "probs" in name else 4.0], ms.float32))
-    return network, description(config, "SST-2", ("negative", "positive"), False, 2, True, quantization)
+    checkpoints.save(folder, {name: item.asnumpy() for name, item in network.parameters_and_names()},
+                     description(config, "SST-2", ("negative", "positive"), False, 2, True, quantization))
 
 
 def load_network(folder):
@@ -95,14 +99,17 @@ class Deployments:
             self.add_onnx("teacher, ONNX float32", *teacher, "float", True)
             self.open_onnx("teacher, onnxruntime's optimizer", optimized_by_onnxruntime(*teacher, os.path.join(folder, "teacher")), True)
         trained = bool(options.student_dir)
-        student, description = load_network(options.student_dir) if trained else random_student()
+        student_dir = options.student_dir or os.path.join(folder, "random")
+        if not trained:
+            save_random_student(student_dir)
+        student, description = load_network(student_dir)
         student.set_train(False)
         plain = self.add_onnx("student, ONNX float32", student, description, "float", trained, activations=False)
         self.add_quantize_dynamic(THEIRS, optimized_by_onnxruntime(student, description, os.path.join(folder, "student")), trained)
         self.add_quantize_dynamic(THEIRS_OF_OURS, plain, trained)
         self.add_onnx("student, ONNX int8", student, description, "int8", trained)
         self.add_onnx("student, ONNX 2bit", student, description, "2bit", trained)
-        self.add_mindir(student, trained)
+        self.add_mindir("student, MINDIR", student_dir, trained)
 
     def open_onnx(self, title, path, trained):
         """Add an ONNX file."""
@@ -134,20 +141,17 @@ class Deployments:
         self.open_onnx(title, path, trained)
         return path
 
-    def add_mindir(self, network, trained):
-        """Export a MINDIR of each measured shape (its shapes are fixed) and add them as one model."""
-        import mindspore as ms
-
-        from src.model.heads import Logits
+    def add_mindir(self, title, model_dir, trained):
+        """Add what export.py makes of a model's folder: a MINDIR of each measured shape as one model."""
+        from src.deploy.sessions import MindirModel
         graphs = {}
         for batch, length in SHAPES.values():
-            column, path = ms.Tensor(np.zeros((batch, length), np.int32)), os.path.join(self.folder, f"{batch}x{length}.mindir")
-            ms.export(Logits(network), column, column, column, file_name=path[:-len(".mindir")], file_format="MINDIR")
-            graphs[batch, length] = ms.nn.GraphCell(ms.load(path))
-
-        def run(*columns):
-            return graphs[columns[0].shape](*map(ms.Tensor, columns)).asnumpy()
-        self.models["student, MINDIR"] = (run, os.path.getsize(path), False)
+            path = os.path.join(self.folder, f"{batch}x{length}.mindir")
+            subprocess.run([sys.executable, os.path.join(ROOT, "export.py"), "--ckpt_file", model_dir, "--file_name", path, "--file_format",
+                            "MINDIR", "--batch_size", str(batch), "--seq_length", str(length)], check=True)
+            graphs[batch, length] = MindirModel(path)
+        self.models[title] = (lambda *columns: graphs.get(columns[0].shape, graphs[SHAPES["throughput"]])(*columns),
+                              os.path.getsize(path), trained)
 
 
 def accuracy(run, data_dir, batch_size=32):

@@ -8,7 +8,7 @@ The run_distributed_gd_*.sh beside it are how to call it; PYTHON is what the wor
 CPU the one command is MindSpore's msrun, which starts the ranks and a scheduler, through which the ranks find each other.
 
 Environment: ENTRY, the script to start (see `ENTRIES`); SERVER_ID, this machine's server_id in a rank table of several;
-MASTER_PORT, the scheduler's port (default: any free one).
+MASTER_PORT, the scheduler's port (default: any free one); CHECK_ONLY=1, check and start nothing.
 """
 import ctypes
 import glob
@@ -581,6 +581,8 @@ def main(python, launcher, *arguments):
         print(*commands, sep="\n")
         return 0
     must_exist(paths)
+    if os.environ.get("CHECK_ONLY") == "1":
+        return 0
     logs = prepare(commands, int(arguments[0]))
     shown = os.path.abspath(next(iter(logs.values())))
     print(f"starting {len([name for name in logs if name.startswith('rank ')])} process(es); what follows is {shown}", flush=True)

@@ -28,10 +28,10 @@ is_supported() {
     supported_versions | grep -qx "$version"
 }
 
-# Whether the Python $1 has MindSpore; looked up without importing it, which takes seconds, and not in the working directory.
-has_mindspore() {
+# Whether the Python $1 has the module $2; looked up without importing it, which takes seconds, and not in the working directory.
+has_module() {
     "$1" -c 'import sys; sys.path = [p for p in sys.path if p]
-import importlib.util; sys.exit(importlib.util.find_spec("mindspore") is None)' 2>/dev/null
+import importlib.util; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)' "$2" 2>/dev/null
 }
 
 # The Python to build .venv with: $PYTHON if the user set it, else the first supported one on PATH.
@@ -135,7 +135,7 @@ need_python() {
     local requirements="$1" missing candidates=(python python3)
     [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
     for python in "${candidates[@]}"; do
-        if has_mindspore "$python"; then
+        if has_module "$python" mindspore; then
             if missing="$("$python" "$root/scripts/packages.py" missing "$root/$requirements")"; then
                 return
             elif [ -z "${CI:-}" ]; then # in CI nobody is there to install it, so a .venv is made

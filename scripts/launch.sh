@@ -17,6 +17,12 @@ background() {
     echo "started process $!; follow it with: tail -f $(printf '%q' "$log")"
 }
 
+# one_config CONFIG [ARGUMENT ...]: fail unless CONFIG names a settings file and no further argument does.
+one_config() {
+    [ -n "$1" ] || fail "CONFIG is empty; name a YAML file"
+    [[ " ${*:2} " != *" --config_path"[\ =]* ]] || fail "the settings file is given twice, as CONFIG ($1) and with --config_path"
+}
+
 # launch SCRIPT [ARGUMENT ...]: run an entry script of the repository, with its output on the terminal and in ./log.txt.
 launch() {
     local script="$1"
@@ -42,7 +48,7 @@ launch_distributed() {
     command -v "$starter" >/dev/null || starter=python3 # a dry run installs nothing; the supervisor needs no packages
     local command=("$starter" "$root/scripts/distributed.py" "$python" "$@")
     if [ "${BACKGROUND:-}" = 1 ] && [ "${DRY_RUN:-}" != 1 ]; then
-        DRY_RUN=1 "${command[@]}" >/dev/null # what is wrong with the arguments is told here, not in the log
+        CHECK_ONLY=1 "${command[@]}" # what is wrong with the arguments is told here, not in the log
         background "${command[@]}"
     else
         exec "${command[@]}"

@@ -14,7 +14,7 @@ usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET_PATH SCHEMA_DIR DATASET
   DATASET_TYPE        tfrecord, mindrecord or auto
   TASK_NAME           a GLUE task, in any case
   ASSESSMENT_METHOD   accuracy, f1, bf1, mf1, matthews, pearson, spearman or auto
-  NEED_PREPROCESS     y writes ./preprocess_Result anew, n takes the one that is there
+  NEED_PREPROCESS     y writes ./preprocess_Result anew, n takes the one that is there (and needs no MindSpore beside MindSpore Lite)
   DEVICE_ID           number of the Ascend device (default 0); DEVICE_TARGET=CPU before the command runs on the CPU instead
 
   DRY_RUN=1 before the command only prints what would run. Results are in ./preprocess_Result, ./result_Files and ./acc.log.
@@ -31,7 +31,14 @@ case "$need_preprocess" in
         exit 2
         ;;
 esac
-need_python requirements.txt
+python="${PYTHON:-python3}"
+if [ "$need_preprocess" = n ] && has_module "$python" mindspore_lite && ! has_module "$python" mindspore; then
+    for module in numpy scipy sklearn yaml jsonargparse tqdm; do # all that is needed besides MindSpore Lite
+        has_module "$python" "$module" || fail "$python has MindSpore Lite but no $module; install it, or set PYTHON to a Python that has it"
+    done
+else # the records are read with MindSpore
+    need_python requirements.txt
+fi
 export GLOG_v="${GLOG_v:-3}"
 length="$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["seq_length"])' "$mindir.json" 2>/dev/null)" || {
     echo "error: $mindir.json does not exist or names no seq_length; export.py writes it beside the .mindir file" >&2

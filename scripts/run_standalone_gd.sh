@@ -27,6 +27,7 @@ case "$entry" in
     *) fail "ENTRY=$entry is not known; it must be one of run_general_distill.py, run_task_distill.py, train.py" ;;
 esac
 if [[ "$1" != -* ]]; then
+    one_config "$@"
     config=(--config_path "$1")
     shift
 elif [[ " $* " == *" --config_path"[\ =]* ]]; then

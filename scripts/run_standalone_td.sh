@@ -19,4 +19,5 @@ USAGE
     [[ "${1:-}" == -h || "${1:-}" == --help ]] && exit 0
     exit 2
 fi
+one_config "$@"
 launch run_task_distill.py --config_path "$@"

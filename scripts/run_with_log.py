@@ -6,7 +6,8 @@ On a terminal the command writes to a pseudo-terminal, so that its progress bars
 the log every redraw of a bar is a line. Ctrl-C reaches the command, SIGTERM is passed on to it.
 
 A log that cannot be opened is an error of one line and exit status 2, before the command starts. If its disk fills up later, one
-line says so and the command goes on: hours of training are worth more than their log.
+line says so and the command goes on: hours of training are worth more than their log. It goes on too, with its log, when whoever
+reads the output has gone (`| head`).
 """
 import fcntl
 import os
@@ -74,8 +75,11 @@ def run(log_path, command):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the command too, which then ends as it likes
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     for data in chunks(reading):
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         log.write(data)
     status = child.wait()
     return status if status >= 0 else 128 - status

@@ -9,6 +9,7 @@ Shapes: V vocabulary rows, P positions, T token types, H hidden size, I intermed
 (2 * max_relative_position + 1), C classes (num_labels), G hidden size of the general-distillation teacher.
 """
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -71,6 +72,16 @@ def _labels(config, source):
     return () if all(re.fullmatch(r"LABEL_\d+", name) for name in ordered) else ordered
 
 
+def digest(arrays, *texts):
+    """SHA-256 (hexadecimal) of some texts and of the names, types, shapes and bytes of all arrays, whatever their order."""
+    total = hashlib.sha256("".join(f"{text}\n" for text in texts).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
 # --- our own files ----------------------------------------------------------------------------------------------------
 
 def load(path):
@@ -87,6 +98,19 @@ def load(path):
     weights = _read_ckpt(file)
     if "bert.embeddings.word_embeddings.weight" not in weights:
         raise UserError(f"{file} does not hold this project's parameter names; {_convert_first(file)}")
+    return described(weights, folder, file, path)
+
+
+def described(weights, folder, file, source):
+    """The `Checkpoint` of weights and the config.json and vocab.txt in their folder.
+
+    Args:
+        weights (dict): our parameter names -> arrays. folder (str): theirs. file (str): the weights' path, for messages.
+        source (str): the path the user gave.
+
+    Raises:
+        UserError: config.json is missing, lacks a field or names another number of labels, or vocab.txt is not the weights'.
+    """
     config_path = os.path.join(folder, CONFIG_FILE)
     if not os.path.isfile(config_path):
         raise UserError(f"{config_path} is missing: the weights in {file} cannot be used without it; "
@@ -104,7 +128,7 @@ def load(path):
             raise UserError(f"{vocabulary_path} is not the vocabulary these weights were trained with "
                             f"(its hash differs from vocab_sha256 in {config_path}); put the original one there")
         _check_vocabulary_size(vocabulary, len(weights["bert.embeddings.word_embeddings.weight"]), vocabulary_path)
-    checkpoint = Checkpoint(weights, config, vocabulary, path)
+    checkpoint = Checkpoint(weights, config, vocabulary, source)
     if checkpoint.labels and checkpoint.num_labels and len(checkpoint.labels) != checkpoint.num_labels:
         raise UserError(f"{config_path} names {len(checkpoint.labels)} labels but the classifier in {file} has "
                         f"{checkpoint.num_labels} outputs")
@@ -175,14 +199,15 @@ def _weights_file(path):
     """The .ckpt file that `path` means."""
     if not os.path.exists(path):
         raise UserError(f"checkpoint {path} does not exist")
-    if os.path.isfile(path):
+    is_file = os.path.isfile(path)
+    names = [] if is_file else sorted(name for name in os.listdir(path) if name.endswith(".ckpt") and not name.startswith("."))
+    if os.path.basename(path) == PACKED_FILE if is_file else not names and os.path.isfile(os.path.join(path, PACKED_FILE)):
+        raise UserError(f"{path} holds a packed model, which can be evaluated but has no float32 weights to train or convert; give the "
+                        f"folder of a .ckpt (train.py --save_fp_model true writes one)")
+    if is_file:
         if not path.endswith(".ckpt"):
             raise UserError(f"{path} is not a .ckpt file; {_convert_first(path)}")
         return path
-    names = sorted(name for name in os.listdir(path) if name.endswith(".ckpt") and not name.startswith("."))
-    if not names and os.path.isfile(os.path.join(path, PACKED_FILE)):
-        raise UserError(f"{path} holds a packed model, which can be evaluated but has no float32 weights to train or convert; give the "
-                        f"folder of a .ckpt (train.py --save_fp_model true writes one)")
     if WEIGHTS_FILE in names:
         return os.path.join(path, WEIGHTS_FILE)
     if len(names) == 1:
@@ -641,6 +666,8 @@ def detect(path):
     if not os.path.exists(path):
         raise UserError(f"input: {path} does not exist")
     if os.path.isfile(path):
+        if os.path.basename(path) == PACKED_FILE:
+            _weights_file(path)  # says what to do instead
         if path.endswith((".safetensors", ".bin")):
             return "huggingface", path
         if not path.endswith(".ckpt"):

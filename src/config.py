@@ -103,8 +103,9 @@ class QuantConfig:
     activation_quantizer: Literal["symmetric", "minmax", "dynamic", "ema"] = "symmetric"
     """symmetric and minmax take each batch's range; dynamic is ONNX's DynamicQuantizeLinear (8 bits); ema is a moving average
     of the range, fixed after training (Q8BERT)."""
-    activation_granularity: Literal["tensor", "row"] = "tensor"
-    """What shares one scale (symmetric and minmax): a whole tensor, or each token's row."""
+    activation_granularity: Literal["tensor", "row", "head"] = "tensor"
+    """What shares one scale (symmetric and minmax): a whole tensor, each token's row, or, of attention's operands, each head of each
+    text (then the other activations have one scale a tensor)."""
     activation_clip_value: NonNegativeFloat = 2.5
     """As embedding_clip_value; ema has no clip."""
     ema_decay: Probability = 0.9999
@@ -124,6 +125,9 @@ class QuantConfig:
             fixed = {"twn": 2, "lat": 2, "dynamic": 8}.get(kind, bits)
             if bits not in (32, fixed):
                 raise UserError(f"{part}_bits is {bits}, but {part}_quantizer {kind} has {fixed}; use symmetric or minmax for other bits")
+        if self.activation_bits != 32 and self.activation_quantizer in ("dynamic", "ema") and self.activation_granularity != "tensor":
+            raise UserError(f"activation_granularity is {self.activation_granularity}, but activation_quantizer "
+                            f"{self.activation_quantizer} has one scale a tensor; use symmetric or minmax for other granularities")
 
 
 @dataclass(frozen=True)
@@ -334,16 +338,21 @@ class ModelArtsConfig:
 
 
 @dataclass(frozen=True)
-class BatchesConfig:
+class PaddingConfig:
+    """How long batches are. The scores of a network whose activations' ranges are a batch's own depend a little on it."""
+    bucket_boundaries: Tuple[PositiveInt, ...] = (16, 32, 64, 128)
+    """Padded lengths in tokens: each batch is padded to the smallest one that holds it. Longer rows use the longest row."""
+    enable_buckets: bool = True
+    """Group rows of similar length; false pads every row to the longest row of the data."""
+
+
+@dataclass(frozen=True)
+class BatchesConfig(PaddingConfig):
     """How rows are read and put into batches."""
     dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
     """Format of the record files; auto looks at the folder's file endings."""
     schema_dir: str = ""
     """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is one."""
-    bucket_boundaries: Tuple[PositiveInt, ...] = (16, 32, 64, 128)
-    """Padded lengths in tokens: each batch is padded to the smallest one that holds it. Longer rows use the longest row."""
-    enable_buckets: bool = True
-    """Group rows of similar length; false pads every row to the longest row of the data."""
     do_shuffle: bool = True
     """Shuffle the training rows anew every epoch."""
     seed: NonNegativeInt = 42
@@ -522,7 +531,8 @@ class TernaryConfig(RunConfig):
     save_quantized_model: bool = True
     """Write the best model packed to OUTPUT_DIR/TASK/."""
     save_fp_model: bool = False
-    """Keep the best model's float32 weights for further training, in OUTPUT_DIR/latent/TASK/."""
+    """Keep the best model's float32 weights for further training, in OUTPUT_DIR/latent/TASK/, where save_ckpt_step's files are too; these
+    keep it as well."""
     packed_bits: Literal["1.6", "2"] = "1.6"
     """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
 
@@ -551,7 +561,7 @@ class RecordsConfig:
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(DeviceConfig, RecordsConfig):
+class EvaluateConfig(DeviceConfig, RecordsConfig, PaddingConfig):
     """Evaluate a checkpoint on a task's dev set; every row counts."""
     model_dir: str = ""
     """The model's folder, or a folder that holds it under the task's lower-case name."""
@@ -579,8 +589,8 @@ class ExportConfig(DeviceConfig, ModelArtsConfig):
     file_format: Literal["ONNX", "MINDIR", "AIR", "SAFETENSORS"] = "ONNX"
     """Format: MINDIR for Ascend 310 and MindSpore Lite, AIR on Ascend only, SAFETENSORS a Hugging Face folder (float models)."""
     onnx_weights: Literal["auto", "float", "int8", "2bit"] = "auto"
-    """How an ONNX file holds the weights of a quantized model: int8 with integer matrix products, 2bit packed; auto is int8 for a
-    quantized model and float for any other."""
+    """How an ONNX file holds the weights of a quantized model: int8 with integer matrix products, 2bit packed; auto is int8 where
+    weights and activations are quantized, and float for any other model."""
     batch_size: PositiveInt = 1
     """Rows a call takes; ONNX files take any number."""
     seq_length: NonNegativeInt = 0
@@ -590,7 +600,7 @@ class ExportConfig(DeviceConfig, ModelArtsConfig):
 
 
 @dataclass(frozen=True)
-class EvaluateExportedConfig(RecordsConfig):
+class EvaluateExportedConfig(RecordsConfig, PaddingConfig):
     """Evaluate an exported model on a task's records; every row counts."""
     model_file: str = ""
     """The .onnx or .mindir file."""
@@ -655,7 +665,7 @@ class PredictConfig:
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     model: str = ""
-    """An .onnx or .mindir file, a .ckpt file, or a model's folder, packed ones included."""
+    """An .onnx or .mindir file, a .ckpt file, or a model's folder, packed and Hugging Face's included."""
     text: Optional[str] = None
     """The text. Without it, and without file, lines of standard input are labelled."""
     text_pair: Optional[str] = None
@@ -946,6 +956,27 @@ def _parse_file(parser, settings, path, config_class):
         raise UserError(f"{path}: {_readable(error, config_class)}") from error
 
 
+def from_json(config_class, values, where, complete=False):
+    """A `config_class` from the keys and values of a JSON file.
+
+    Args:
+        values (dict): checked as a YAML file's. where (str): the file, for messages. complete (bool): whether every key must be there.
+
+    Raises:
+        UserError: no dict, an unknown or missing key, a value of the wrong type or outside its range.
+    """
+    if not isinstance(values, dict):
+        raise UserError(f"{where} must hold keys and values, not {values!r}")
+    absent = [item.name for item in fields(config_class) if item.name not in values]
+    if complete and absent:
+        raise UserError(f"{where} lacks {', '.join(absent)}")
+    parser = _parser(config_class, "")
+    try:
+        return config_class(**vars(parser.instantiate(_parse_file(parser, _checked(values, config_class, where), where, config_class))))
+    except UserError as error:
+        raise UserError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
+
+
 def _merged(below, above):
     """Two nested dicts as one; `above` wins."""
     both = {**below, **above}
@@ -978,6 +1009,10 @@ def parse(config_class, arguments=None, script=None):
             file = read_yaml(path, config_class, notices)
             chosen = parser.parse_args(arguments, namespace=_parse_file(parser, file, path, config_class))
         for key, presets in getattr(config_class, "PRESETS", {}).items():  # a preset's values count less than the file's own
+            if chosen[key] != file.get(key, chosen[key]):  # what the file adds was meant for its own preset
+                left_out = [name for name in presets[file[key]] if file.pop(name, None)]
+                notices.extend(f"{name} of {path} is left out: it is for {key} {file[key]}, not {chosen[key]}" for name in left_out)
+                chosen = parser.parse_args(arguments, namespace=_parse_file(parser, file, path, config_class))
             file = _merged(presets[chosen[key]], file)
             chosen = parser.parse_args(arguments, namespace=_parse_file(parser, file, path, config_class))
         settings = parser.instantiate(chosen)

@@ -16,13 +16,11 @@ class Prediction:
     """float32 (rows, C), in the rows' own order."""
     batch_seconds: tuple
     """Wall time of the network alone on each batch, graph compilation left out."""
-    batch_size: int
-    """Rows of a batch."""
 
     @property
     def seconds_per_1000_rows(self):
-        """The same by rows."""
-        return 1000.0 * sum(self.batch_seconds) / (len(self.batch_seconds) * self.batch_size)
+        """The same by rows; those that fill up the last batch are none of the data's."""
+        return 1000.0 * sum(self.batch_seconds) / len(self.logits)
 
 
 def _filled(batch, size):
@@ -64,7 +62,7 @@ def predict(network, batches, title="evaluate"):
     logits = np.concatenate(logits_done)
     ordered = np.empty_like(logits)
     ordered[np.concatenate(rows_done)] = logits
-    return Prediction(ordered, tuple(seconds), batches.batch_size)
+    return Prediction(ordered, tuple(seconds))
 
 
 def evaluate(network, eval_batches, metric_names):

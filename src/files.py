@@ -70,6 +70,18 @@ def check_replaceable(path, key, own):
         raise UserError(f"{key}: {path} is a file, not a folder")
 
 
+def check_apart(folder, key, inputs):
+    """Raise a `UserError` where `folder`, which a program will write because of the setting `key`, is where one of its inputs lies.
+
+    Args:
+        inputs (dict): {setting: path of a file or folder, or ""}.
+    """
+    for name, path in inputs.items():
+        own = os.path.dirname(os.path.abspath(path)) if os.path.isfile(path) else path
+        if path and os.path.realpath(folder) == os.path.realpath(own):
+            raise UserError(f"{key}: {folder} is where {name} lies, which the result would replace; name another folder")
+
+
 def make_folder(path):
     """Create `path` and its parents; a `UserError` where that is impossible."""
     try:
@@ -84,6 +96,17 @@ def checksum(path):
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
+    return digest.hexdigest()
+
+
+def sample_checksum(path, size=1 << 16):
+    """SHA-256 (hexadecimal) of a file's length and its first and last `size` bytes: tells large files apart without reading them."""
+    length = os.path.getsize(path)
+    digest = hashlib.sha256(f"{length}\n".encode())
+    with open(path, "rb") as file:
+        digest.update(file.read(size))
+        file.seek(max(0, length - size))
+        digest.update(file.read(size))
     return digest.hexdigest()
 
 

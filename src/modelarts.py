@@ -17,6 +17,7 @@ import stat
 import struct
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 import zlib
@@ -34,6 +35,7 @@ OUTPUTS = ("output_dir", "save_ckpt_path", "file_name")
 
 _DEVICES_OF_A_MACHINE = 8
 _WAIT_SECONDS = 2 * 60 * 60  # for the process that downloads; a corpus takes its time
+_RESCUE_SECONDS = 5  # launchers kill after 30
 _FLAG_AGE_SECONDS = 5 * 60  # an older flag is an earlier job's: the processes of one job start within moments
 
 
@@ -68,14 +70,16 @@ def on_platform(settings):
     _download_once(settings, moxing)
     settings = _local(settings)
     make_folder(settings.output_path)
-    try:
-        with _stop_as_exception():
-            yield settings
-    except BaseException:
+    def rescue():
         try:
             _upload(settings, moxing)
         except (UserError, OSError) as error:
             print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+    try:
+        with _stop_as_exception(rescue):
+            yield settings
+    except BaseException:
+        rescue()
         raise
     _upload(settings, moxing)
 
@@ -90,14 +94,33 @@ def _moxing():
 
 
 @contextlib.contextmanager
-def _stop_as_exception():
-    """Turn SIGTERM, with which the platform and launchers stop a process, into `SystemExit`: the results are still copied."""
+def _stop_as_exception(rescue):
+    """Turn SIGTERM, with which the platform and launchers stop a process, into `SystemExit`: the results are still copied.
+
+    A process that waits inside MindSpore for another one, which has died, cannot raise it for half a minute, longer than it is given.
+    So a thread hears the signal too and, where nothing was raised within _RESCUE_SECONDS, calls `rescue` and ends the process.
+    """
+    raised = threading.Event()
+
     def stop(number, _):
+        raised.set()
         sys.exit(128 + number)
-    before = signal.signal(signal.SIGTERM, stop)
+
+    def listen():
+        with open(reading, "rb", buffering=0) as numbers:
+            while number := numbers.read(1):
+                if number[0] == signal.SIGTERM and not raised.wait(_RESCUE_SECONDS):
+                    rescue()
+                    os._exit(128 + signal.SIGTERM)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    threading.Thread(target=listen, daemon=True).start()
+    before, before_writing = signal.signal(signal.SIGTERM, stop), signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
         yield
     finally:
+        signal.set_wakeup_fd(before_writing)
+        os.close(writing)  # ends the thread
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: set by a library in C, and not to be had back
 
 

@@ -1,4 +1,5 @@
 """The one place that knows about devices, ranks, seeds and the run folder."""
+import contextlib
 import json
 import os
 import random
@@ -174,6 +175,8 @@ class RunFolder:
         if not self.writes:
             return
         make_folder(self.path)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self.join("results.json"))  # an older run's, which config.yaml will no longer describe
         settings_module.save(settings, self.join("config.yaml"))
         kept = []
         if until_step and os.path.exists(self._metrics):

@@ -80,16 +80,25 @@ _BY_KEY = {task.name.lower().replace("-", ""): task for task in _TASKS}
 TASK_NAMES = tuple(task.name for task in _TASKS)
 
 
+def _key(name):
+    return str(name).strip().lower().replace("-", "").replace("_", "")
+
+
 def get_task(name):
     """The `Task` called `name`, whatever its case and with or without hyphens (`SST-2`, `sst2`, `sts-b`).
 
     Raises:
         UserError: the table has no such task; the message lists the names it has.
     """
-    key = str(name).strip().lower().replace("-", "").replace("_", "")
-    if key not in _BY_KEY:
+    if _key(name) not in _BY_KEY:
         raise UserError(f"task_name: unknown task '{name}'; known tasks are {', '.join(TASK_NAMES)}")
-    return _BY_KEY[key]
+    return _BY_KEY[_key(name)]
+
+
+def differ(one, other):
+    """Whether two task names mean different tasks of the table; one that is unknown or the user's own agrees with any."""
+    known = [_BY_KEY.get(_key(name)) for name in (one, other)]
+    return None not in known and known[0] != known[1] and "custom" not in (known[0].name, known[1].name)
 
 
 def same_labels(some, others):

@@ -13,7 +13,9 @@ from src.config import (
     NetConfig,
     PredictConfig,
     PrepareConfig,
+    QuantConfig,
     TaskDistillConfig,
+    TernaryConfig,
     parse,
     to_yaml,
 )
@@ -70,6 +72,30 @@ def test_command_line_beats_yaml_in_any_order(yaml_file, order):
     own = ["--seed", "2", "--phase2_cfg.batch_size=16"]
     settings = settings_of(*(file + own if order else own + file))
     assert (settings.seed, settings.log_step, settings.phase2_cfg.batch_size, settings.phase2_cfg.temperature) == (2, 7, 16, 2.0)
+
+
+def test_a_preset_counts_less_than_what_is_given_with_it(yaml_file):
+    assert settings_of(config_class=TernaryConfig).quant_cfg == QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, rest_bits=8)
+    path = yaml_file("quantization: q8bert\nquant_cfg:\n  ema_decay: 0.9\n")
+    given = settings_of("--config_path", path, "--quant_cfg.rest_bits", "32", config_class=TernaryConfig).quant_cfg
+    assert (given.weight_bits, given.activation_quantizer, given.ema_decay, given.rest_bits) == (8, "ema", 0.9, 32)
+
+
+def test_another_preset_on_the_command_line_leaves_out_what_a_file_gave_with_its_own(yaml_file):
+    saved = yaml_file(to_yaml(settings_of("--quantization", "q8bert", config_class=TernaryConfig)))  # as a run's config.yaml
+    assert settings_of("--config_path", saved, config_class=TernaryConfig).quant_cfg.weight_bits == 8
+    settings, notices = parse(TernaryConfig, ["--config_path", saved, "--quantization", "ternary", "--quant_cfg.weight_clip_value", "1"])
+    assert settings.quant_cfg == QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, rest_bits=8, weight_clip_value=1.0)
+    assert notices == [f"quant_cfg of {saved} is left out: it is for quantization q8bert, not ternary"]
+    plain = settings_of("--config_path", saved, "--quantization", "none", config_class=TernaryConfig)
+    assert plain.quant_cfg == QuantConfig()
+
+
+def test_published_names_of_quantization_settings_are_read(yaml_file):
+    path = yaml_file("do_quant: True\ninput_bits: 4\nactivation_init: 1.5\n")
+    for arguments in (["--config_path", path], ["--input_bits", "4", "--activation_init", "1.5"]):
+        quant = settings_of(*arguments, config_class=TernaryConfig).quant_cfg
+        assert (quant.activation_bits, quant.activation_clip_value, quant.weight_bits) == (4, 1.5, 2)
 
 
 def test_a_phases_other_defaults_survive_one_nested_key(yaml_file):

@@ -598,6 +598,8 @@ def test_in_the_background_the_launcher_returns_and_a_log_has_the_line(job, fold
 def test_in_the_background_wrong_arguments_are_told_at_once(folder, python):
     done = run(ROOT / "scripts" / CPU, ["x", "1", ".", "none", "."], folder, PYTHON=python, BACKGROUND="1")
     assert "DEVICE_NUM must be a positive whole number" in refused(done) and list(folder.iterdir()) == []
+    done = run(ROOT / "scripts" / CPU, [2, "1", "nowhere", "none", "."], folder, PYTHON=python, BACKGROUND="1")
+    assert "DATA_DIR: nowhere does not exist" in refused(done) and list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("todo, status, said", [

@@ -5,7 +5,9 @@ import os
 import re
 import subprocess
 import sys
+import types
 
+import mindspore as ms
 import numpy as np
 import pytest
 
@@ -47,7 +49,7 @@ def task(tmp_path_factory):
     write_info(folder / "data")
     plain = tiny_network(5, labels=2)
     quantization = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, activation_quantizer="dynamic",
-                               activation_clip_value=0.0)
+                               activation_clip_value=0.0, rest_bits=8)
     ternary = fill(BertForSequence(tiny_config(), 2, quantization=quantization), 6)
     return (str(folder / "data"), save_network(folder / "float", plain),
             save_network(folder / "ternary", ternary, quantization=vars(quantization)))
@@ -147,13 +149,21 @@ def test_mindir_through_the_ascend_310_chain(task, tmp_path, capsys):
     says(refused_by(preprocess, capsys, "--task_name", "SST-2", "--data_dir", task[0], "--seq_length", "8", "--output_dir", files),
          "12 tokens", "--seq_length 12")
     says(refused_by(postprocess, capsys, "--task_name", "MRPC", "--input_dir", files), "SST-2", "MRPC")
+    info = json.loads((files / "rows.json").read_text())
+    for changes, word in (({"largest_token_id": 40}, "vocab_size"), ({"largest_segment_id": 2}, "type_vocab_size"),
+                          ({"task_name": "QNLI"}, "task")):
+        (files / "rows.json").write_text(json.dumps({**info, **changes}))
+        (tmp_path / "m.mindir.json").write_text(json.dumps(description))
+        says(refused_by(infer_mindir, capsys, *inference), f"they differ in {word}")
 
 
 def test_mindir_of_a_ternary_model_holds_its_weights_as_computed(task, tmp_path, capsys):
     out = run_script(export, capsys, "--ckpt_file", task[2], "--file_name", tmp_path / "q", "--file_format", "MINDIR", "--batch_size", "4",
                      "--seq_length", "14")
     assert float(re.search(r"differ from the network's by (\S+)", out).group(1)) < 1e-2
-    assert b"HShrink" not in (tmp_path / "q.mindir").read_bytes()
+    content = (tmp_path / "q.mindir").read_bytes()
+    assert b"HShrink" not in content  # of ternarization
+    assert content.count(b"REF::Round:") == 2 * (2 * 8 + 1)  # of two layers' and the pooler's activations: zero point and codes
 
 
 def test_nothing_of_others_is_replaced(task, tmp_path, capsys):
@@ -161,7 +171,7 @@ def test_nothing_of_others_is_replaced(task, tmp_path, capsys):
     (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in VOCABULARY[:5] + VOCABULARY[:4:-1]))
     says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path, "--file_format", "SAFETENSORS"), "thesis.txt")
     says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", task[1], "--file_format", "SAFETENSORS"), "eval_model.ckpt")
-    says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m"), "vocab.txt", "another model's")
+    says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m"), "vocab.txt", "not the vocabulary of")
     says(refused_by(preprocess, capsys, *on_records(task), "--output_dir", tmp_path), "thesis.txt")
     assert sorted(os.listdir(tmp_path)) == ["thesis.txt", "vocab.txt"] and (tmp_path / "thesis.txt").read_text() == "precious"
 
@@ -169,6 +179,12 @@ def test_nothing_of_others_is_replaced(task, tmp_path, capsys):
 def test_safetensors_is_a_hugging_face_folder(task, tmp_path, capsys):
     transformers = pytest.importorskip("transformers")
     run_script(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "hf", "--file_format", "SAFETENSORS")
+    line = run_script(predict, capsys, "--model", tmp_path / "hf", "--text", "word3 word9")
+    assert line == run_script(predict, capsys, "--model", task[1], "--text", "word3 word9")
+    phase1 = save_network(tmp_path / "phase1", tiny_network(5, labels=2),
+                          extra_weights={"fit_dense.weight": np.ones((24, 16), np.float32), "fit_dense.bias": np.ones(24, np.float32)})
+    out = run_script(export, capsys, "--ckpt_file", phase1, "--file_name", tmp_path / "hf1", "--file_format", "SAFETENSORS")
+    says(out, "fit_dense", "done:")
     theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "hf").state_dict()
     twin = torch_twin(tiny_network(5, labels=2)).state_dict()
     assert theirs.keys() == twin.keys()
@@ -199,6 +215,7 @@ def test_a_mindir_that_would_be_several_files_is_refused(task, tmp_path, capsys,
 @pytest.mark.parametrize("changes, words", [
     (("--file_format", "AIR"), ("AIR", "Ascend", "CPU")), (("--task_name", "MRPC"), ("SST-2", "MRPC")),
     (("--file_format", "MINDIR", "--seq_length", "64"), ("seq_length", "32 positions")),
+    (("--file_name", "output/"), ("output/ is a folder",)),
     (("--onnx_weights", "int8"), ("not quantized", "train.py")), (("--ckpt_file", "nowhere"), ("nowhere",))])
 def test_exports_that_cannot_be_are_one_line(task, tmp_path, capsys, changes, words):
     says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m", *changes), *words)
@@ -210,7 +227,8 @@ def test_models_and_texts_that_cannot_be_read_are_one_line(task, tmp_path, capsy
     (tmp_path / "empty.txt").write_text("word1\n\nword2\n")
     for arguments, words in (((tmp_path / "broken.onnx", "--text", "a"), ("broken.onnx", "cannot load")),
                              ((tmp_path / "none.onnx", "--text", "a"), ("none.onnx does not exist",)),
-                             ((task[1], "--text", "  "), ("empty",)), ((task[1], "--text", ""), ("empty",)),
+                             ((task[1], "--text", "  "), ("empty",)), ((task[1], "--text", "\u200b"), ("text 1 holds no word",)),
+                             ((task[1], "--text", ""), ("empty",)),
                              ((task[1], "--text_pair", "b"), ("text_pair",)),
                              ((task[1], "--file", tmp_path / "empty.txt"), ("line 2", "empty")),
                              ((task[1], "--text", "a", "--vocab_file", tmp_path / "v.txt"), ("v.txt",))):
@@ -245,10 +263,69 @@ def test_an_onnx_file_of_others_is_refused(task, tmp_path, capsys):
 def test_hub_networks(task):
     network = mindspore_hub_conf.create_network("tinybert", ckpt_file=task[1])
     assert network.num_labels == 2 and network.config.hidden_size == 16
+    np.testing.assert_array_equal(network.classifier.weight.asnumpy(), tiny_network(5, labels=2).classifier.weight.asnumpy())
+    with pytest.raises(ValueError, match="hidden_size"):
+        mindspore_hub_conf.create_network("tinybert", ckpt_file=task[1], hidden_size=24)
     small = mindspore_hub_conf.create_network("ternarybert", num_hidden_layers=1, hidden_size=24, vocab_size=40)
     assert small.quantization.weight_bits == 2 and small.config.num_hidden_layers == 1
     with pytest.raises(NotImplementedError):
         mindspore_hub_conf.create_network("gpt")
+
+
+class StandInLite(types.ModuleType):
+    """mindspore_lite, as far as it is used here, with MindSpore's own graph behind it."""
+
+    class ModelType:
+        MINDIR = "MINDIR"
+
+    class Context:
+        def __init__(self):
+            self.target, self.ascend = [], types.SimpleNamespace()
+
+    class Tensor:
+        def __init__(self, values=None):
+            self.values = values
+
+        def set_data_from_numpy(self, values):
+            self.values = values
+
+        def get_data_to_numpy(self):
+            return self.values
+
+    class Model:
+        def build_from_file(self, path, kind, context):
+            if kind != "MINDIR" or context.target != ["ascend"] or vars(context.ascend) != {"device_id": 3,
+                                                                                            "precision_mode": "enforce_origin"}:
+                raise RuntimeError(f"{kind} {context.target} {vars(context.ascend)}")
+            self.graph = ms.nn.GraphCell(ms.load(path))
+
+        def get_inputs(self):
+            return [StandInLite.Tensor() for _ in range(3)]
+
+        def predict(self, inputs):
+            return [StandInLite.Tensor(self.graph(*(ms.Tensor(item.values) for item in inputs)).asnumpy())]
+
+
+def test_inference_uses_mindspore_lite_where_it_is_installed(task, tmp_path, capsys, monkeypatch):
+    run_script(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m", "--file_format", "MINDIR", "--batch_size", "8",
+               "--seq_length", "14")
+    run_script(preprocess, capsys, *on_records(task), "--seq_length", "14", "--output_dir", tmp_path / "pre")
+    monkeypatch.setitem(sys.modules, "mindspore_lite", StandInLite("mindspore_lite"))
+    given = ("--model_file", tmp_path / "m.mindir", "--input_dir", tmp_path / "pre", "--output_dir", tmp_path / "results")
+    run_script(infer_mindir, capsys, *given, "--device_target", "Ascend", "--device_id", "3")
+    out = run_script(postprocess, capsys, "--task_name", "SST-2", "--input_dir", tmp_path / "pre", "--result_dir", tmp_path / "results")
+    assert accuracy(out) == pytest.approx(evaluated(capsys, task, task[1]), abs=1e-6)
+    says(refused_by(infer_mindir, capsys, *given, "--device_target", "Ascend"), "MindSpore Lite cannot load it on Ascend", "'device_id': 0")
+
+
+def test_the_310_launcher_runs_the_chain_on_cpu(task, tmp_path, capsys):
+    run_script(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m", "--file_format", "MINDIR", "--batch_size", "8",
+               "--seq_length", "14")
+    command = ["bash", os.path.join(ROOT, "scripts", "run_infer_310.sh"), "m.mindir", task[0], "", "auto", "SST-2", "auto", "y"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU"})
+    assert accuracy(done.stdout) == accuracy((tmp_path / "acc.log").read_text())
+    assert accuracy(done.stdout) == pytest.approx(evaluated(capsys, task, task[1]), abs=1e-6)
 
 
 def test_the_310_launcher_runs_the_three_programs_in_order(tmp_path):
@@ -260,5 +337,13 @@ def test_the_310_launcher_runs_the_three_programs_in_order(tmp_path):
     says(first, "preprocess.py", "--task_name SST-2", r"my\ data", "--seq_length 14")
     says(second, "infer_mindir.py", "--device_target Ascend", "--device_id 3")
     says(third, "postprocess.py", "--assessment_method auto")
+    lite = tmp_path / "lite"  # a Python with MindSpore Lite alone
+    lite.write_text(f'#!/bin/bash\n[ "$1$3" != -cmindspore ] || exit 1\n[[ "$1$3" != -c?* ]] || exit 0\nexec {sys.executable} "$@"\n')
+    lite.chmod(0o755)
+    done = subprocess.run([*command, "n"], cwd=tmp_path, env={**environment, "PYTHON": str(lite)}, capture_output=True, text=True,
+                          check=True)
+    first, second = done.stdout.strip().splitlines()
+    says(first, f"{lite} -u ", "infer_mindir.py")
+    says(second, "postprocess.py")
     done = subprocess.run([*command, "perhaps"], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and "NEED_PREPROCESS" in done.stderr

@@ -4,13 +4,16 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
 import sys
+import time
 import types
 import zipfile
 
 import pytest
 
 import export
+import run_general_distill
 import run_task_distill
 import train
 from src import checkpoint as checkpoints
@@ -296,6 +299,36 @@ def test_results_are_copied_back_when_the_platform_stops_the_job(cloud):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+WAITING = """
+import ctypes, os, sys, types
+sys.path[:0] = {paths}
+from src import modelarts
+from tests.test_modelarts import Cloud
+cloud = Cloud(__import__("pathlib").Path(sys.argv[1]))
+sys.modules["moxing"] = types.SimpleNamespace(file=types.SimpleNamespace(copy_parallel=cloud.copy_parallel))
+modelarts._RESCUE_SECONDS = 0.5
+with modelarts.on_platform(cloud.settings()) as local:
+    open(os.path.join(local.output_dir, "metrics.jsonl"), "w").write("line")
+    print("waiting", flush=True)
+    ctypes.CDLL(None).system(b"sleep 60")
+"""
+
+
+def test_results_are_copied_back_although_the_process_waits_for_another_one(tmp_path):
+    """Nothing can be raised inside a call of C, as MindSpore's are; system() goes on waiting after a signal."""
+    command = [sys.executable, "-c", WAITING.format(paths=[ROOT]), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            while process.stdout.readline() != "waiting\n":
+                assert process.poll() is None
+            time.sleep(1)
+            process.terminate()
+            assert process.wait(timeout=30) == 143
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # the sleep
+    assert (tmp_path / "bucket" / "out" / "metrics.jsonl").read_text() == "line"
+
+
 def test_a_failing_upload_is_told_but_does_not_hide_the_first_error(cloud, capsys):
     (cloud.bucket / "out").write_text("a file where the folder should be")
 
@@ -446,6 +479,17 @@ def test_task_distillation_as_a_job(task, tmp_path, capsys, monkeypatch):
     assert checkpoints.load(str(run1 / "sst-2")).config["num_hidden_layers"] == 1
     assert f"train_data_dir: {task.cache}/data/sst-2\n" in (run1 / "config.yaml").read_text()
     assert not (tmp_path / "output").exists()
+
+
+def test_general_distillation_as_a_job(task, capsys):
+    write_split(task.bucket / "data" / "gd", "train", teachable(16, 1))
+    out = run_script(run_general_distill, capsys, *task.arguments(), "--config_path=../../gd_config.yaml", "--data_dir=gd",
+                     "--load_teacher_ckpt_path=teacher", "--train_steps=1", "--gd_cfg.batch_size=8", "--bucket_boundaries=16",
+                     "--gd_student_net_cfg.num_hidden_layers=1", "--gd_student_net_cfg.hidden_size=16",
+                     "--gd_student_net_cfg.num_attention_heads=2", "--gd_student_net_cfg.intermediate_size=24")
+    says(out, "done: the student is in", "to obs://bucket/out/")
+    assert {"config.yaml", "gd", "metrics.jsonl", "results.json"} <= set(os.listdir(task.bucket / "out"))
+    assert checkpoints.load(str(task.bucket / "out" / "gd")).config["num_hidden_layers"] == 1
 
 
 def test_a_job_that_is_refused_is_one_line_and_its_results_are_kept(task, capsys):

@@ -1,6 +1,8 @@
 """run_general_distill.py end to end on a tiny corpus: the student it leaves, resuming, the way into task distillation, refusals."""
+import errno
 import json
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -120,6 +122,35 @@ def test_a_finished_run_is_left_alone_and_a_fresh_one_forgets_an_older_state(cor
         patch.setattr(run_general_distill.Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         run(capsys, *given, "--save_ckpt_step", "4", "--output_dir", tmp_path, *STUDENT)
     assert not (tmp_path / "state.safetensors").exists()
+
+
+def test_another_teacher_or_corpus_is_another_run(corpus, distilled, tmp_path, capsys):
+    other = save_network(tmp_path / "teacher", tiny_network(4, labels=2))
+    for index in range(2):
+        write_split(tmp_path / "data", f"train-{index:05d}", make_examples(20, 12, seed=index + 7))
+    write_info(tmp_path / "data", task="gd", labels=())
+    shutil.copytree(distilled, tmp_path / "finished")
+    interrupted(corpus, tmp_path / "stopped", "--epoch_size", "2", "--save_ckpt_step", "4", *STUDENT)
+    for data, teacher, words in ((corpus[0], other, "the teacher's weights"), (tmp_path / "data", corpus[1], "the corpus")):
+        given = ["--data_dir", data, "--load_teacher_ckpt_path", teacher, "--epoch_size", "2", "--save_ckpt_step", "4", "--resume", "true",
+                 *STUDENT]
+        says(refused_by(run_general_distill, capsys, *given, "--output_dir", tmp_path / "stopped"), "was written with " + words)
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+            patch.setattr(run_general_distill.Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            run(capsys, *given, "--output_dir", tmp_path / "finished")
+        says(capsys.readouterr().out, "training begins anew")
+        assert not (tmp_path / "finished" / "results.json").exists()
+
+
+def test_a_run_can_be_resumed_until_its_results_are_written(corpus, tmp_path, capsys):
+    given = ["--data_dir", corpus[0], "--load_teacher_ckpt_path", corpus[1], "--output_dir", tmp_path, "--save_ckpt_step", "4", *STUDENT]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("src.train.session.draw", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left", "curves.png")))
+        says(refused_by(run_general_distill, capsys, *given), "curves.png: No space left")
+    assert (tmp_path / "state.safetensors").exists()
+    (tmp_path / "results.json").unlink()
+    says(run(capsys, *given, "--resume", "true"), "resumed after step 12 of 15", "done:")
+    assert (tmp_path / "results.json").exists() and not (tmp_path / "state.safetensors").exists()
 
 
 def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to_begin(corpus, tmp_path, capsys):

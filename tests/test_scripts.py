@@ -113,6 +113,23 @@ def test_a_log_whose_disk_is_full_does_not_end_the_run(elsewhere, stand_in):
     assert re.fullmatch(r"warning: .*/log.txt: No space left on device; .*\n", done.stderr)
 
 
+def test_a_reader_that_has_gone_does_not_end_the_run(elsewhere, stand_in):
+    command = f"bash {ROOT / 'scripts/run_finetune.sh'} | head -c 3; echo \"${{PIPESTATUS[0]}}\""
+    slow = write_program(elsewhere / "slow", STAND_IN.replace("echo problem >&2", "sleep 1; echo one; sleep 1; echo two"))
+    done = subprocess.run(["bash", "-c", command], cwd=elsewhere, env={**os.environ, "PYTHON": str(slow)}, capture_output=True, text=True)
+    assert done.stdout.strip().endswith("7") and done.stderr == ""
+    assert (elsewhere / "log.txt").read_text().endswith("one\ntwo\n")
+
+
+@pytest.mark.parametrize("script", ["run_standalone_gd.sh", "run_standalone_td.sh"])
+def test_the_settings_file_is_named_once(elsewhere, stand_in, script):
+    for arguments, words in ((["", "--seed", "1"], "CONFIG is empty"),
+                             (["a.yaml", "--config_path", "b.yaml"], "given twice, as CONFIG (a.yaml) and with --config_path"),
+                             (["a.yaml", "--config_path=b.yaml"], "given twice")):
+        done = run([ROOT / "scripts" / script, *arguments], elsewhere, PYTHON=stand_in, DRY_RUN="1")
+        assert (done.returncode, done.stdout) == (2, "") and words in done.stderr
+
+
 def test_on_a_terminal_the_command_sees_a_terminal(elsewhere, stand_in):
     write_program(Path(stand_in), STAND_IN.replace("echo problem >&2", "[ -t 1 ] && [ -t 2 ] && echo both are terminals"))
     reading, writing = os.openpty()

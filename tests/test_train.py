@@ -10,7 +10,7 @@ import train
 from src import checkpoint as checkpoints
 from src.model.loading import load_model
 from src.model.packed import PACKED_FILE
-from tests.helpers import run_script, teachable, write_info, write_split
+from tests.helpers import run_script, save_network, teachable, tiny_network, write_info, write_split
 from tests.test_run_task_distill import good_teacher, refused_by, says
 
 LAYERS = 1  # of teacher and student: graphs of more take longer to compile
@@ -77,16 +77,39 @@ def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits(task,
     ranges = [value for key, value in latent.weights.items() if key.endswith("threshold")]
     assert len(ranges) == LAYERS * 8 + 1 and all(value > 0 for value in ranges)
     run_script(train, capsys, *arguments_for(task, tmp_path / "two", student_model_dir=tmp_path / "eight" / "latent"))
-    assert (tmp_path / "two" / "sst-2" / PACKED_FILE).exists() and not (tmp_path / "two" / "latent").exists()
+    assert (tmp_path / "two" / "sst-2" / PACKED_FILE).exists() and sorted(os.listdir(tmp_path / "two")) == [
+        "config.yaml", "curves.png", "metrics.jsonl", "results.json", "sst-2"]
+    before = checkpoints.load(str(tmp_path / "eight" / "latent" / "sst-2")).weights
+    says(refused_by(train, capsys, *arguments_for(task, tmp_path / "eight", student_model_dir=tmp_path / "eight" / "latent",
+                                                  save_fp_model="true")), "output_dir", "where student_model_dir lies")
+    after = checkpoints.load(str(tmp_path / "eight" / "latent" / "sst-2")).weights
+    assert all(np.array_equal(before[name], value) for name, value in after.items())
 
 
 def test_without_training_the_student_is_quantized_as_it_is(task, tmp_path, capsys):
     out, models = trained(capsys, task, tmp_path, "--do_train", "false", printed=(), teacher_model_dir=None)
     assert "best_Accuracy" not in out and list(models) == ["quantized student", "packed model"]
+    assert out.strip().endswith("--batch_size 8 --bucket_boundaries 16")
     latent, given = (checkpoints.load(os.path.join(folder, "sst-2")).weights for folder in (tmp_path / "latent", task[1]))
     assert all(np.array_equal(latent[name], value) for name, value in given.items())
     says(refused_by(train, capsys, *arguments_for(task, tmp_path / "8"), "--do_train", "false", "--quantization", "q8bert"),
          "only training", "symmetric")
+
+
+@pytest.mark.parametrize("changes,words", [({"num_hidden_layers": 2}, "the teacher's num_hidden_layers is 2 and the student's 1"),
+                                           ({"hidden_size": 24}, "the teacher's hidden_size is 24 and the student's 16"),
+                                           ({"num_attention_heads": 4}, "the teacher's num_attention_heads is 4 and the student's 2")])
+def test_a_teacher_of_another_shape_is_refused_for_intermediate_distillation(task, tmp_path, capsys, changes, words):
+    teacher = save_network(tmp_path / "teacher", tiny_network(3, labels=2, **{"num_hidden_layers": LAYERS, **changes}))
+    says(refused_by(train, capsys, *arguments_for(task, tmp_path / "out", teacher_model_dir=teacher)), words, "--intermediate_distill")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_models_that_training_starts_from_are_never_replaced(task, tmp_path, capsys):
+    says(refused_by(train, capsys, *arguments_for(task, task[1])), "output_dir", "where teacher_model_dir lies")
+    assert sorted(os.listdir(os.path.join(task[1], "sst-2"))) == ["config.json", "eval_model.ckpt", "vocab.txt"]
+    save_network(tmp_path / "sst-2", tiny_network(1, labels=2))
+    says(refused_by(train, capsys, *arguments_for(task, tmp_path)), "eval_model.ckpt would be read in place of the packed model")
 
 
 @pytest.mark.parametrize("changes,words", [
@@ -96,6 +119,8 @@ def test_without_training_the_student_is_quantized_as_it_is(task, tmp_path, caps
     ({"quant_cfg.weight_bits": "8"}, ("weight_bits is 8", "twn")),
     ({"pred_distill": "false", "intermediate_distill": "false"}, ("nothing to learn",)),
     ({"save_quantized_model": "false"}, ("would be lost",)),
+    ({"quantization": "q8bert", "quant_cfg.ema_start_step": "4"}, ("ema_start_step is 4", "after 4 steps", "never be calibrated")),
+    ({"quantization": "q8bert", "quant_cfg.activation_granularity": "row"}, ("activation_granularity is row", "one scale a tensor")),
     ({"train_batch_size": "99"}, ("batch_size 99",))])
 def test_bad_settings_are_one_line_and_status_2(task, tmp_path, capsys, changes, words):
     says(refused_by(train, capsys, *arguments_for(task, tmp_path / "out", **changes)), *words)

@@ -32,6 +32,7 @@ def run(folder, batch_size, distribute):
     loss = Distiller(student, LossTerms(1.0, 1.0, 1.0, 0.5), teacher, Projection(16, 24, 0.2))
     examples = make_examples(ROWS, 12)
     batches = Batches(examples, batch_size, (16,), shuffle=True, drop_remainder=True, seed=3, rank=group.rank, device_num=group.size)
+    before = {name: value.copy() for name, value in weights_of(student).items()}
     rows = [numbers.tolist() for numbers, _ in batches.with_rows()]
     config = PhaseConfig(batch_size=batch_size, max_grad_norm=0.5, optimizer_cfg=OptimizerConfig(AdamWeightDecayConfig(learning_rate=1e-2)))
     history = RunFolder(os.path.join(folder, "run"), group.first)
@@ -45,7 +46,8 @@ def run(folder, batch_size, distribute):
     ranges.set_train(True)
     for step in range(2):  # worker 1 sees the larger values first, worker 0 afterwards
         ranges(ms.Tensor(np.float32([[0.5, -1.0 - (group.rank == 1 - step)]])))
-    np.savez(os.path.join(folder, f"rank_{group.rank}.npz"), losses=np.array(losses), rows=json.dumps(rows), size=group.size,
+    moved = max(np.abs(value - before[name]).max() for name, value in weights_of(student).items())
+    np.savez(os.path.join(folder, f"rank_{group.rank}.npz"), moved=moved, losses=np.array(losses), rows=json.dumps(rows), size=group.size,
              threshold=ranges.threshold.asnumpy(), dropout_seed=student.dropout.dropout.Seed0,
              **{f"weight/{name}": value for name, value in {**weights_of(student), **weights_of(loss.projection)}.items()})
 

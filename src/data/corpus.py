@@ -94,7 +94,7 @@ def find_files(inputs):
         list of CorpusFile
 
     Raises:
-        UserError: a path does not exist, is empty or no text that can be read (zstd).
+        UserError: a path does not exist, is empty or no text that can be read (see `_refuse_foreign`).
     """
     files = []
     for given in inputs:
@@ -111,10 +111,27 @@ def find_files(inputs):
         files += here
     for file in files:  # before any work: the last file may be hours away
         with open(file.path, "rb") as raw:
-            if raw.read(4) == _ZSTANDARD:
-                raise UserError(f"input: {file.path} is compressed with zstd, which is not supported; unpack it (zstd -d), or pack it "
-                                f"with gzip, bzip2 or xz")
+            with contextlib.suppress(EOFError, zlib.error, lzma.LZMAError, OSError):  # damaged: told where it is read
+                _refuse_foreign(file.path, raw.peek(4), _decompressed(raw).peek(512))
     return files
+
+
+def _refuse_foreign(path, raw, start):
+    """Refuse what would be packed as if it were prose, by a file's first bytes as they are (`raw`) and decompressed (`start`).
+
+    Raises:
+        UserError: a file of zstd or tar, a raw Wikipedia dump, or one JSON array.
+    """
+    text = start.removeprefix(codecs.BOM_UTF8).lstrip()
+    if raw.startswith(_ZSTANDARD):
+        raise UserError(f"input: {path} is compressed with zstd, which is not supported; unpack it (zstd -d), or pack it with gzip, "
+                        f"bzip2 or xz")
+    if start[257:262] == b"ustar":
+        raise UserError(f"input: {path} is a tar archive; unpack it, and name the folder")
+    if text.startswith((b"<mediawiki", b"<?xml")):
+        raise UserError(f"input: {path} is XML, as a Wikipedia dump is; extract its text first, with WikiExtractor")
+    if re.match(rb"\[\s*\{", text):
+        raise UserError(f"input: {path} is one JSON array; JSON lines are needed, an object with \"text\" a line")
 
 
 def _walk(folder):
@@ -122,8 +139,11 @@ def _walk(folder):
         path = os.path.join(folder, entry)
         if entry.startswith("."):
             continue
-        if os.path.isdir(path) and not os.path.islink(path):  # a link may lead back up
-            yield from _walk(path)
+        if os.path.isdir(path):
+            if os.path.islink(path):  # it may lead back up
+                print(f"input: {path} is a link to a folder and is left out; name it as an input of its own if it belongs to the corpus")
+            else:
+                yield from _walk(path)
         elif os.path.isfile(path):
             yield path
 
@@ -208,13 +228,22 @@ class CorpusReader:
             self._line += 1
             title = re.match(rb'<doc .*\btitle="(.*)"\s*>', line)
             if line.startswith(b"<doc "):
-                body = takewhile(lambda line: not line.startswith(b"</doc>"), lines)
+                body = self._body(lines, self._line)
                 title = html.unescape(title[1].decode("utf-8", "replace")) if title else ""
                 for parts, continues in self._pieces(body):
                     yield Document(_article(self._decode(parts), "" if continues else title), continues)
                 self._line += 1
             elif not line.isspace():
                 self._bad_rows.add(f"{self._path}, line {self._line}: text outside the <doc> blocks that the file starts with")
+
+    def _body(self, lines, start):
+        """The lines up to </doc> of the <doc ...> in line `start`."""
+        for number, line in enumerate(takewhile(lambda line: not line.startswith(b"</doc>"), lines), start + 1):
+            if line.startswith(b"<doc "):
+                self._bad_rows.add(f"{self._path}, line {number}: a <doc> before the </doc> of the one above")
+                self._line += 1
+            else:
+                yield line
 
     def _json_documents(self, file):
         while line := file.readline(_LONGEST_JSON):

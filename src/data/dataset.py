@@ -10,15 +10,16 @@ from src.errors import UserError
 COLUMNS = ("input_ids", "input_mask", "segment_ids", "labels")
 
 
-def bucket_lengths(lengths, boundaries, enabled):
+def bucket_lengths(lengths, boundaries, enabled, longest=0):
     """Padded lengths in use, ascending: the boundaries that some row needs, the last one cut to the longest row.
 
     Args:
         lengths (ndarray): tokens of each row.
         boundaries (tuple of int): wanted bucket lengths.
         enabled (bool): False gives one bucket, the longest row.
+        longest (int): tokens of the longest row, where `lengths` are but a part of the data.
     """
-    longest = int(lengths.max())
+    longest = max(longest, int(lengths.max()))
     if not enabled:
         return (longest,)
     ends = sorted({int(end) for end in boundaries if end < longest} | {longest})
@@ -43,13 +44,14 @@ class Batches:
         seed (int): of the shuffle.
         rank (int), device_num (int): this device and how many there are.
         extra (dict of str: ndarray): further columns, one row each, appended in order to every batch.
+        longest (int): as in `bucket_lengths`.
 
     Raises:
         UserError: no rows, or fewer rows than one global batch while the remainder is dropped.
     """
 
     def __init__(self, examples, batch_size, boundaries=(16, 32, 64, 128), enable_buckets=True, shuffle=False,
-                 drop_remainder=False, seed=0, rank=0, device_num=1, extra=None):
+                 drop_remainder=False, seed=0, rank=0, device_num=1, extra=None, longest=0):
         if len(examples) == 0:
             raise UserError("the data has no rows")
         if device_num > 1 and not drop_remainder:
@@ -64,7 +66,7 @@ class Batches:
         self.seed = seed
         self.rank = rank
         self.extra = extra or {}
-        self.buckets = bucket_lengths(examples.lengths, boundaries, enable_buckets)
+        self.buckets = bucket_lengths(examples.lengths, boundaries, enable_buckets, longest)
         self.bucket_of = np.searchsorted(self.buckets, examples.lengths)
         self.epoch = 0
 

@@ -544,7 +544,7 @@ def _compressed(values, offsets):
 class _TFRecordFile:
     def __init__(self, path, regression):
         self._tf = import_tensorflow()
-        self._regression = regression
+        self._path, self._regression = path, regression
         self._writer = self._tf.io.TFRecordWriter(path)
         columns = {name: {"type": "int64", "rank": 1} for name in COLUMNS}
         if regression:
@@ -564,10 +564,16 @@ class _TFRecordFile:
                 feature["label_ids"] = train.Feature(int64_list=train.Int64List(value=labels[row:row + 1]))
             example = train.Example(features=train.Features(feature=feature))
             # Maps have no order of their own: without this flag equal rows may give different bytes.
-            self._writer.write(example.SerializeToString(deterministic=True))
+            self._checked(self._writer.write, example.SerializeToString(deterministic=True))
 
     def close(self):
-        self._writer.close()
+        self._checked(self._writer.close)
+
+    def _checked(self, function, *arguments):
+        try:
+            function(*arguments)
+        except self._tf.errors.OpError as error:
+            raise UserError(f"{self._path} cannot be written: {error.message}") from error
 
 
 def import_tensorflow():

@@ -23,7 +23,7 @@ class ShardedBatches:
         parts (list of list of str): record files that are read and shuffled together. rows (list of int): rows of each part, at least
             those of one global batch.
         read (callable): files -> `Examples` without labels.
-        batch_size, boundaries, enable_buckets, shuffle, seed, rank, device_num: as in `Batches`.
+        batch_size, boundaries, enable_buckets, shuffle, seed, rank, device_num, longest: as in `Batches`.
 
     Raises:
         UserError: a part has fewer rows.
@@ -31,7 +31,8 @@ class ShardedBatches:
 
     columns = COLUMNS[:3]
 
-    def __init__(self, parts, rows, read, batch_size, boundaries, enable_buckets=True, shuffle=True, seed=0, rank=0, device_num=1):
+    def __init__(self, parts, rows, read, batch_size, boundaries, enable_buckets=True, shuffle=True, seed=0, rank=0, device_num=1,
+                 longest=0):
         self.parts = parts
         self.rows = rows
         self.read = read
@@ -40,20 +41,21 @@ class ShardedBatches:
         self.epoch = 0
         self.shuffle = shuffle
         self.options = {"batch_size": batch_size, "boundaries": boundaries, "enable_buckets": enable_buckets, "shuffle": shuffle,
-                        "drop_remainder": True, "rank": rank, "device_num": device_num}
+                        "drop_remainder": True, "rank": rank, "device_num": device_num, "longest": longest}
         if min(rows) < self.global_batch:
             raise UserError(f"batch_size {batch_size} on {device_num} device(s) is more than the {sum(rows)} training rows")
         self._held = (0, read(parts[0]))  # (number, rows) of the part that was read last
-        self.buckets = bucket_lengths(self._held[1].lengths, boundaries, enable_buckets)
+        self.buckets = bucket_lengths(self._held[1].lengths, boundaries, enable_buckets, longest)
 
     def __len__(self):
         """Batches of an epoch."""
         return sum(rows // self.global_batch for rows in self.rows)
 
     def _part(self, number):
-        if self._held[0] != number:
-            self._held = (number, self.read(self.parts[number]))
-        return self._held[1]
+        held = self._held  # another iterator may replace it meanwhile
+        if held[0] != number:
+            self._held = held = (number, self.read(self.parts[number]))
+        return held[1]
 
     def __iter__(self):
         """Yield tuples (input_ids, input_mask, segment_ids, ...) of NumPy arrays, as `Batches` does, for the next epoch."""
@@ -110,4 +112,10 @@ def open_corpus(settings, check, batch_size, group):
         check(examples)
         return replace(examples, labels=None)  # whether the second text follows the first is not what is distilled
     return ShardedBatches(parts, rows, read, batch_size, settings.bucket_boundaries, settings.enable_buckets, settings.do_shuffle,
-                          settings.seed, group.rank, group.size)
+                          settings.seed, group.rank, group.size, _longest(info))
+
+
+def _longest(info):
+    """Tokens of a corpus's longest row, or a little more, by its `DatasetInfo`; 0 where nothing says it."""
+    lengths = info.splits.get("train", {}).get("length_histogram") if info else None
+    return min(info.max_seq_length, max(map(int, lengths))) if lengths else 0

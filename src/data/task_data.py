@@ -22,7 +22,7 @@ class TaskData:
     info: object
     """The folder's `DatasetInfo`, or None for files of the published layout."""
 
-    def eval_batches(self, batch_size, boundaries=(16, 32, 64, 128), enable_buckets=True):
+    def eval_batches(self, batch_size, boundaries, enable_buckets):
         """{split: Batches} that keep every row in order."""
         return {split: Batches(examples, batch_size, boundaries, enable_buckets) for split, examples in self.evals.items()}
 
@@ -43,6 +43,9 @@ class TaskData:
         self.check_rows(checkpoint, config, key, seq_length)
         if not checkpoint.num_labels:
             return
+        trained_on = checkpoint.config.get("task_name")
+        if trained_on and tasks.differ(trained_on, self.task.name):
+            raise UserError(f"{key}: {checkpoint.source} was trained on {trained_on}, not {self.task.name}")
         if checkpoint.num_labels != self.num_labels or self.regression != (checkpoint.config["problem_type"] == "regression"):
             kind = "regression" if self.regression else f"{self.num_labels} classes"
             raise UserError(f"{key}: {checkpoint.source} has {checkpoint.num_labels} output(s) "

@@ -7,9 +7,10 @@ from src.checkpoint import Checkpoint
 from src.deploy.sessions import INPUTS
 from src.errors import UserError
 from src.files import make_folder, read_json, write_json
-from src.tasks import same_labels
+from src.tasks import differ, same_labels
 
 _INFO = "rows.json"
+_NOTED = ("rows", "seq_length", "task_name", "regression", "num_labels", "largest_token_id", "largest_segment_id")
 OWN_INPUTS, OWN_RESULTS = r"rows\.json|labels\.npy|\d\d_\w+", r"row_\d+\.bin"
 """What the names of the files and folders written here look like."""
 
@@ -27,7 +28,7 @@ def write_inputs(folder, columns, labels, description):
 
     Args:
         folder (str): an empty one. columns (tuple of ndarray): int32 (rows, S), in the order of INPUTS.
-        labels (ndarray): (rows,). description (dict): task, regression and number of outputs.
+        labels (ndarray): (rows,). description (dict): the further keys of `read_info`.
     """
     rows, length = columns[0].shape
     for number, (name, column) in enumerate(zip(INPUTS, columns)):
@@ -40,20 +41,24 @@ def write_inputs(folder, columns, labels, description):
 
 
 def read_info(folder):
-    """What `write_inputs` noted: rows, seq_length, task_name, regression, num_labels, labels, vocab_sha256."""
+    """What `write_inputs` noted: rows, seq_length, task_name, regression, num_labels, largest_token_id and largest_segment_id, and where
+    known labels and vocab_sha256."""
     info = read_json(os.path.join(folder, _INFO), "the description preprocess.py writes")
-    absent = [name for name in ("rows", "seq_length", "task_name", "regression", "num_labels") if name not in info]
+    absent = [name for name in _NOTED if name not in info]
     if absent:
         raise UserError(f"{os.path.join(folder, _INFO)} lacks {', '.join(absent)}; run preprocess.py again")
     return info
 
 
 def check_model(info, metadata, folder, path):
-    """Raise a `UserError` where a model was not made for these rows: other outputs, labels or vocabulary."""
-    same = {"num_labels": info["num_labels"] == metadata["num_labels"],
+    """Raise a `UserError` where a model was not made for these rows: another task, other outputs, labels or vocabulary."""
+    same = {"task": not differ(info["task_name"], metadata.get("task_name", "custom")),
+            "num_labels": info["num_labels"] == metadata["num_labels"],
             "kind of task": info["regression"] == (metadata["problem_type"] == "regression"),
             "vocabulary": None in (info.get("vocab_sha256"), metadata.get("vocab_sha256"))
             or info["vocab_sha256"] == metadata["vocab_sha256"],
+            "vocab_size": info["largest_token_id"] < metadata["vocab_size"],
+            "type_vocab_size": info["largest_segment_id"] < metadata["type_vocab_size"],
             "labels": same_labels(Checkpoint({}, metadata, None, path).labels, info.get("labels", ()))}
     wrong = [what for what, equal in same.items() if not equal]
     if wrong:

@@ -17,6 +17,8 @@ from src.errors import UserError
 from src.quant.packing import integer_codes, pack_2_bits, pack_symmetric
 
 OPSET = 21
+LARGEST = (1 << 31) - (1 << 20)
+"""Bytes of weights in one file: a protocol buffer holds less than 2 GiB."""
 MICROSOFT = "com.microsoft"
 OLDEST_RUNTIME = {"float": "1.20", "int8": "1.20", "2bit": "1.31"}
 """The oldest ONNX Runtime that graphs of a kind were run with."""
@@ -36,7 +38,7 @@ def obstacle(weights, config, quantization, kind):
     if kind == "int8" and not rounds:
         return ("onnx_weights: an ONNX graph of int8 weights needs quantized activations, and this network's are not quantized: train it "
                 "with python train.py and activation_bits 8, or export with --onnx_weights 2bit or float")
-    if rounds and (quantization.activation_quantizer == "minmax" or quantization.activation_granularity == "row"):
+    if rounds and (quantization.activation_quantizer == "minmax" or quantization.activation_granularity != "tensor"):
         return (f"the activation quantizer {quantization.activation_quantizer} by {quantization.activation_granularity} has no operator in "
                 f"ONNX; train with symmetric (by tensor), dynamic or ema, or export MINDIR")
     if kind == "float":
@@ -435,9 +437,15 @@ def build_model(weights, config, num_labels, quantization, kind, metadata):
         weights, config, quantization, kind: as in `BertGraph`. num_labels (int): outputs.
         metadata (dict): {key: JSON value} that travels with the model.
 
+    Raises:
+        UserError: as `BertGraph`, or the weights are too large for one file.
+
     Inputs of the model: input_ids, input_mask, segment_ids, int32 (batch, sequence). Output: logits float32 (batch, num_labels).
     """
     graph = BertGraph(weights, config, quantization, kind).build()
+    size = sum(item.ByteSize() for item in graph.constants)
+    if size > LARGEST:
+        raise UserError(f"file_format: {size:,} bytes of weights are too many for one ONNX file (at most {LARGEST:,})")
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT32, ["batch", "sequence"]) for name in INPUTS]
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", num_labels])]
     proto = helper.make_graph(graph.nodes, "bert", inputs, outputs, graph.constants)

@@ -51,10 +51,11 @@ class Attention(nn.Cell):
         self.value = Dense(self.width, self.width, spread, compute_type, quantization)
         self.output = Dense(self.width, self.width, spread, compute_type, quantization)
         self.quantize_input = ActivationQuantizer(quantization)
-        self.quantize_query = ActivationQuantizer(quantization)
-        self.quantize_key = ActivationQuantizer(quantization)
-        self.quantize_value = ActivationQuantizer(quantization)
-        self.quantize_probs = ActivationQuantizer(quantization, bounds=(0.0, 1.0 / (1.0 - config.attention_probs_dropout_prob)))
+        self.quantize_by_head = quantization is not None and quantization.activation_granularity == "head"
+        self.quantize_query = ActivationQuantizer(quantization, heads=True)
+        self.quantize_key = ActivationQuantizer(quantization, heads=True)
+        self.quantize_value = ActivationQuantizer(quantization, heads=True)
+        self.quantize_probs = ActivationQuantizer(quantization, (0.0, 1.0 / (1.0 - config.attention_probs_dropout_prob)), heads=True)
         self.quantize_context = ActivationQuantizer(quantization)
         self.layer_norm = LayerNorm(self.width, config.layer_norm_eps)
         self.probs_dropout = nn.Dropout(p=config.attention_probs_dropout_prob)
@@ -71,6 +72,12 @@ class Attention(nn.Cell):
     def _split_heads(self, x, batch, length):  # (B*S, H)
         return x.reshape((batch, length, self.heads, self.head_width)).transpose((0, 2, 1, 3))  # (B, heads, S, D)
 
+    def _operand(self, quantize, x, batch, length):
+        """x (B*S, H) quantized and split into heads."""
+        if self.quantize_by_head:
+            return quantize(self._split_heads(x, batch, length))
+        return self._split_heads(quantize(x), batch, length)  # here a row is all of a token's heads
+
     def _by_query(self, x, batch, length):  # (B, heads, S, X) -> (S, B*heads, X)
         return x.transpose((2, 0, 1, 3)).reshape((length, batch * self.heads, -1))
 
@@ -79,9 +86,9 @@ class Attention(nn.Cell):
 
     def construct(self, x, added_mask, batch, length):  # (B*S, H), (B, 1, 1, S)
         quantized = self.quantize_input(x)
-        query = self._split_heads(self.quantize_query(self.query(quantized)), batch, length)
-        key = self._split_heads(self.quantize_key(self.key(quantized)), batch, length)
-        value = self._split_heads(self.quantize_value(self.value(quantized)), batch, length)
+        query = self._operand(self.quantize_query, self.query(quantized), batch, length)
+        key = self._operand(self.quantize_key, self.key(quantized), batch, length)
+        value = self._operand(self.quantize_value, self.value(quantized), batch, length)
         scores = self.scores_product(query, key)  # (B, heads, S, S)
         if self.use_relative_positions:
             relative = ops.cast(self.relative_positions(length), self.compute_type)  # (S, S, D)

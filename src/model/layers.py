@@ -54,14 +54,21 @@ class WeightQuantizer(nn.Cell):
 
 
 class ActivationQuantizer(nn.Cell):
-    """Quantizes an activation as `quantization` (a `QuantConfig` or None) says, or leaves it. `bounds`: as in `build_quantizer`."""
+    """Quantizes an activation, or leaves it.
 
-    def __init__(self, quantization, bounds=None):
+    Args:
+        quantization (QuantConfig): the settings, or None. bounds: as in `build_quantizer`. heads (bool): the tensor is one of heads,
+            (B, heads, S, X), which can have a scale each.
+    """
+
+    def __init__(self, quantization, bounds=None, heads=False):
         super().__init__()
         cell = None
         if quantization is not None:
-            cell = build_quantizer(quantization.activation_quantizer, quantization.activation_bits, quantization.activation_granularity,
-                                   quantization.activation_clip_value, quantization.ema_decay, quantization.ema_start_step, bounds)
+            granularity = quantization.activation_granularity
+            cell = build_quantizer(quantization.activation_quantizer, quantization.activation_bits,
+                                   "tensor" if granularity == "head" and not heads else granularity, quantization.activation_clip_value,
+                                   quantization.ema_decay, quantization.ema_start_step, bounds)
         self.active = cell is not None
         if self.active:
             self.quantizer = cell

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields, replace
 import mindspore as ms
 
 from src import checkpoint as checkpoints
-from src.config import BertConfig, QuantConfig
+from src.config import BertConfig, QuantConfig, from_json
 from src.errors import UserError
 from src.model.heads import BertEncoder, BertForSequence
 from src.model.packed import load_packed
@@ -17,21 +17,14 @@ QUANTIZER_STATE = (".second_moment", ".threshold", ".steps")
 
 def bert_config(checkpoint):
     """The `BertConfig` that a `Checkpoint`'s config.json describes."""
-    try:
-        return BertConfig(**{item.name: checkpoint.config[item.name] for item in fields(BertConfig)})
-    except UserError as error:
-        raise UserError(f"config.json of {checkpoint.source}: {error}") from error
+    own = {item.name: checkpoint.config[item.name] for item in fields(BertConfig) if item.name in checkpoint.config}
+    return from_json(BertConfig, own, f"config.json of {checkpoint.source}", complete=True)
 
 
 def quant_config(checkpoint):
     """The `QuantConfig` of a `Checkpoint`, or None for a float one."""
     values = checkpoint.config.get("quantization")
-    if not values:
-        return None
-    try:
-        return QuantConfig(**values)
-    except TypeError as error:
-        raise UserError(f"config.json of {checkpoint.source}: quantization has an unknown setting ({error})") from error
+    return None if values is None else from_json(QuantConfig, values, f"config.json of {checkpoint.source}: quantization")
 
 
 def load_model(path):

@@ -1,10 +1,9 @@
 """Packed models: one safetensors file of low-bit codes in place of float32 weights.
 
 A file holds, for every weight NAME of the network, the arrays `NAME|codes`, `NAME|scale` ... that its kind needs, and in its
-metadata the format's version, every weight's kind and shape, and a SHA-256 of the arrays. Beside it lie the `config.json` and
+metadata the format's version, every weight's kind and shape, and a SHA-256 of these and the arrays. Beside it lie the `config.json` and
 `vocab.txt` of any checkpoint. Kinds: ternary codes 5 or 4 to a byte, symmetric and min-max codes of one byte, plain float32.
 """
-import hashlib
 import json
 import os
 from dataclasses import asdict, replace
@@ -14,15 +13,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from src import checkpoint as checkpoints
-from src.config import QuantConfig
+from src.config import QuantConfig, from_json
 from src.errors import UserError
-from src.files import make_folder, read_json, replacing, write_json
+from src.files import make_folder, replacing, write_json
 from src.model.layers import quantized_weights
 from src.quant.packing import pack_minmax, pack_symmetric, pack_ternary, unpack_minmax, unpack_symmetric, unpack_ternary
-from src.vocabulary import read_vocabulary, vocabulary_hash
+from src.vocabulary import vocabulary_hash
 
 PACKED_FILE = checkpoints.PACKED_FILE
-_FORMAT, _VERSION = "bert-packed", "2"
+_FORMAT, _VERSION = "bert-packed", "3"
 
 
 def _pack(values, latent, kind, bits, granularity, density):
@@ -52,16 +51,6 @@ def _unpack(parts, entry, name):
     if list(values.shape) != list(entry["shape"]):
         raise ValueError(f"{name} has the shape {values.shape}, not {tuple(entry['shape'])}")
     return values
-
-
-def _digest(arrays):
-    """SHA-256 (hex) of names, types, shapes and bytes of all arrays."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def save_packed(folder, network, config, vocabulary=None, density=5):
@@ -94,7 +83,8 @@ def save_packed(folder, network, config, vocabulary=None, density=5):
             parts, entry = {"values": latent}, {"kind": "float"}
         layout[name] = {**entry, "shape": list(latent.shape)}
         arrays.update({f"{name}|{part}": value for part, value in parts.items()})
-    metadata = {"format": _FORMAT, "version": _VERSION, "layout": json.dumps(layout), "sha256": _digest(arrays)}
+    layout = json.dumps(layout)
+    metadata = {"format": _FORMAT, "version": _VERSION, "layout": layout, "sha256": checkpoints.digest(arrays, layout)}
     make_folder(folder)
     path = os.path.join(folder, PACKED_FILE)
     config = dict(config)
@@ -129,7 +119,7 @@ def load_packed(folder):
         raise UserError(f"{path} is not a packed model of this project")
     if metadata.get("version") != _VERSION:
         raise UserError(f"{path} has the format version {metadata.get('version')}; this program reads version {_VERSION}")
-    if _digest(arrays) != metadata.get("sha256"):
+    if checkpoints.digest(arrays, metadata.get("layout")) != metadata.get("sha256"):
         raise UserError(f"{path} is damaged: its checksum differs from the one stored in it; copy it anew")
     weights = {}
     try:
@@ -138,11 +128,7 @@ def load_packed(folder):
             weights[name] = _unpack(parts, entry, name)
     except (KeyError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
-    config = read_json(os.path.join(folder, checkpoints.CONFIG_FILE), "the packed model's description")
-    quantization = replace(QuantConfig(**config.get("quantization", {})), embedding_bits=32, weight_bits=32, rest_bits=32)
-    config["quantization"] = asdict(quantization)
-    vocabulary_path = os.path.join(folder, checkpoints.VOCABULARY_FILE)
-    vocabulary = tuple(read_vocabulary(vocabulary_path)) if os.path.isfile(vocabulary_path) else None
-    if vocabulary and config.get("vocab_sha256") not in (None, vocabulary_hash(vocabulary)):
-        raise UserError(f"{vocabulary_path} is not the vocabulary this packed model was trained with; put the original one there")
-    return checkpoints.Checkpoint(weights, config, vocabulary, folder)
+    checkpoint = checkpoints.described(weights, folder, path, folder)
+    trained = from_json(QuantConfig, checkpoint.config.get("quantization"), f"config.json of {folder}: quantization")
+    checkpoint.config["quantization"] = asdict(replace(trained, embedding_bits=32, weight_bits=32, rest_bits=32))
+    return checkpoint

@@ -317,7 +317,7 @@ def build_quantizer(kind, bits, granularity="tensor", clip=0.0, decay=0.9999, st
         bounds ((float, float)): what the values are known to lie in. A clip beyond them would change nothing and is left out.
 
     Raises:
-        ValueError: bits outside these, or not the kind's own.
+        ValueError: an unknown kind, or bits outside these or not the kind's own.
     """
     if bits == 32:
         return None
@@ -337,4 +337,6 @@ def build_quantizer(kind, bits, granularity="tensor", clip=0.0, decay=0.9999, st
         return {"twn": TernaryWeights, "lat": LossAwareTernary}[kind](granularity, clip)
     if kind == "symmetric":
         return SymmetricUniform(bits, granularity, clip, nonnegative)
-    return MinMaxUniform(bits, granularity, clip)
+    if kind == "minmax":
+        return MinMaxUniform(bits, granularity, clip)
+    raise ValueError(f"unknown quantizer '{kind}'")

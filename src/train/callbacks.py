@@ -12,16 +12,21 @@ from src.runtime import say
 
 
 class Callback:
-    """Hooks of a stage; `step` counts optimizer steps from 1."""
+    """Hooks of a stage; `step` counts optimizer steps from 1. The data sink's are run several at once, `stage.advance` of them."""
 
     def on_step(self, stage, step):
-        """After every optimizer step."""
+        """After every optimizer step, or as many as the data sink runs at once."""
 
     def on_epoch(self, stage, epoch):
         """After every epoch, counted from 1."""
 
     def on_end(self, stage):
         """After the last step."""
+
+
+def passed(stage, step, every):
+    """Whether a multiple of `every` is among the steps that were run since the last look."""
+    return step // every > (step - stage.advance) // every
 
 
 class Progress(Callback):
@@ -35,11 +40,11 @@ class Progress(Callback):
     def on_step(self, stage, step):
         if self.bar is None:
             # Into a pipe or file the bar is redrawn rarely: every redraw is a line there.
-            self.bar = tqdm(total=stage.total_steps, initial=step - 1, desc=stage.name, unit="step", smoothing=0.05,
+            self.bar = tqdm(total=stage.total_steps, initial=step - stage.advance, desc=stage.name, unit="step", smoothing=0.05,
                             mininterval=0.5 if sys.stderr.isatty() else 30.0)
             self.started = time.time()
-        self.bar.update(1)
-        if step % self.log_step == 0 or step in (1, stage.total_steps):
+        self.bar.update(stage.advance)
+        if passed(stage, step, self.log_step) or step in (stage.advance, stage.total_steps):
             values = stage.read_step()
             self.bar.set_postfix_str(f"loss {values['loss']:.4g}", refresh=False)
             numbers = ", ".join(f"{name}: {value:.6g}" for name, value in values.items() if name != "loss")
@@ -56,7 +61,7 @@ class Evaluation(Callback):
     """Evaluates every `every` steps (0: at the end of every epoch), prints the familiar lines and keeps the best weights.
 
     Args:
-        evaluate (callable): () -> {metric: value}, the deciding metric first.
+        evaluate (callable): () -> {metric: value}, the deciding metric first, or None where the network cannot be evaluated yet.
         every (int): steps between evaluations.
         folder (str): where the best checkpoint goes.
     """
@@ -65,22 +70,26 @@ class Evaluation(Callback):
         self.evaluate = evaluate
         self.every = every
         self.folder = folder
-        self.best = None
+        self.best = self.evaluated = None
 
     def on_step(self, stage, step):
-        if self.every and step % self.every == 0:
+        if self.every and passed(stage, step, self.every):
             self._evaluate(stage, step)
+            self.evaluated = step
 
     def on_epoch(self, stage, epoch):
         if not self.every:
             self._evaluate(stage, stage.step_number)
 
     def on_end(self, stage):
-        if self.every and stage.step_number % self.every:
+        if self.every and self.evaluated != stage.step_number:
             self._evaluate(stage, stage.step_number)
 
     def _evaluate(self, stage, step):
         results = self.evaluate()
+        if results is None:
+            say(f"step: {step}, not evaluated: the activations' ranges are not calibrated yet")
+            return
         stage.train_step.set_train(True)  # evaluation has switched dropout off
         metric = next(iter(results))
         if self.best is None or results[metric] > self.best[metric]:
@@ -101,7 +110,7 @@ class StepCheckpoints(Callback):
         self.folder = folder
 
     def on_step(self, stage, step):
-        if step % self.every:
+        if not passed(stage, step, self.every):
             return
         stage.save(self.folder, step_file(step))
         if stage.group.first:
@@ -117,7 +126,7 @@ class TrainingState(Callback):
         self.path = path
 
     def on_step(self, stage, step):
-        if step % self.every == 0 and step < stage.total_steps:
+        if passed(stage, step, self.every) and step < stage.total_steps:
             stage.save_state(self.path)
 
 

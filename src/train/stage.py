@@ -85,7 +85,8 @@ class Stage:
                                     float(config.max_grad_norm), self.accumulation, group.size)
         self.epoch = 0
         self.step_number = 0
-        self._last = None
+        self.advance = 1  # steps between two looks of the callbacks: the data sink's are done at once
+        self._last, self._checked = None, False
 
     def fit(self, callbacks, log_step=50):
         """Run all steps.
@@ -94,7 +95,7 @@ class Stage:
             Seconds spent in training, evaluation and saving included.
 
         Raises:
-            UserError: every one of the first 50 steps overflowed: the loss is not finite.
+            UserError: every one of the first 50 steps (or the data sink's first ones) overflowed: the loss is not finite.
         """
         started, progress = time.time(), Progress(log_step)
         try:
@@ -111,8 +112,9 @@ class Stage:
         self.train_step.set_train(True)
         while self.step_number < self.total_steps:
             self.epoch, done = self.step_number // self.steps_per_epoch + 1, self.step_number % self.steps_per_epoch
-            for _ in self._epoch_steps(done):
-                self.step_number += 1
+            for advance in self._epoch_steps(done):
+                self.advance = advance
+                self.step_number += advance
                 for callback in callbacks:
                     callback.on_step(self, self.step_number)
                 self._check_diverged()
@@ -124,7 +126,7 @@ class Stage:
             callback.on_end(self)
 
     def _epoch_steps(self, done):
-        """Run what is left of one epoch after `done` optimizer steps, yielding after every further one."""
+        """Run what is left of one epoch after `done` optimizer steps, yielding how many have been run since the last time."""
         first, end = done * self.accumulation, self.steps_per_epoch * self.accumulation
 
         def batches():
@@ -137,7 +139,7 @@ class Stage:
             update = micro % self.accumulation == 0
             self._last = self.train_step(update, *(ms.Tensor(column) for column in batch))
             if update:
-                yield
+                yield 1
 
     def _sink_epoch(self, batches, count):
         """The same through the device's queue, which may ask for `batches` more than once, as to learn their shape; they must all have one.
@@ -146,11 +148,13 @@ class Stage:
         pull = ms.data_sink(lambda *batch: self.train_step(True, *batch), dataset, sink_size=self.sink_steps)
         for _ in range(count // self.sink_steps):
             self._last = pull()
-            for _ in range(self.sink_steps):
-                yield
+            yield self.sink_steps
 
     def _check_diverged(self):
-        if self.step_number == min(50, self.total_steps) and int(self._last[3].asnumpy()) >= self.step_number:
+        if self._checked or self.step_number < min(50, self.total_steps):
+            return
+        self._checked = True
+        if int(self._last[3].asnumpy()) >= self.step_number:
             raise UserError(f"{self.name}: the gradients of the first {self.step_number} steps were all not finite; lower the "
                             f"learning rate or check the checkpoint the network started from")
 

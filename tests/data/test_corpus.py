@@ -4,10 +4,12 @@ import collections
 import fcntl
 import gzip
 import html
+import io
 import json
 import lzma
 import os
 import random
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -125,14 +127,28 @@ def test_long_documents_and_lines_are_cut_into_pieces(tmp_path):
         assert all(document.text.endswith("\n") for document in found[1:10])
 
 
+def tar_of(content):
+    """A tar archive of one file."""
+    buffer, member = io.BytesIO(), tarfile.TarInfo("wiki/a")
+    member.size = len(content)
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize("data, message", [
     (b"fine\n\nb\xffd\n", "corpus, line 3: not UTF-8 text"), (gzip.compress(b"fox " * 9999)[:40], "corpus is truncated or damaged"),
     (gzip.compress(os.urandom(9999))[:5000], "corpus is truncated or damaged"),
     (lzma.compress(os.urandom(9999))[:5000], "corpus is truncated or damaged"), (b"\x28\xb5\x2f\xfd rest", "compressed with zstd"),
     (b"BZh9 nonsense", "corpus is truncated or damaged"), (b'{"text": "fox"}\n{"title": 1}\n', "corpus, line 2: not a JSON object"),
     (b'{"text": "fox"}\n["text"]\n', "corpus, line 2: not a JSON object"), (b'{"text": "\\ud800"}', "corpus, line 1: not a JSON object"),
-    (b'<doc id="1" title="a">\nfox\n</doc>\nstray\n', "corpus, line 4: text outside"), (b"", "corpus is empty")],
-    ids=["not UTF-8", "gz cut at once", "gz cut", "xz cut", "zstd", "no bz2", "no text", "a list", "half a pair", "stray", "empty"])
+    (b'<doc id="1" title="a">\nfox\n</doc>\nstray\n', "corpus, line 4: text outside"), (b"", "corpus is empty"),
+    (b'<doc id="1">\nfox\n<doc id="2">\nfox\n</doc>\n', "corpus, line 3: a <doc> before the </doc>"),
+    (bz2.compress(b'<mediawiki xmlns="x">\n<page>'), "corpus is XML, as a Wikipedia dump is; extract"),
+    (b'\n<?xml version="1.0"?>', "corpus is XML"), (b'[\n{"text": "fox"}]', "corpus is one JSON array"),
+    (gzip.compress(tar_of(b"fox")), "corpus is a tar archive")],
+    ids=["not UTF-8", "gz cut at once", "gz cut", "xz cut", "zstd", "no bz2", "no text", "a list", "half a pair", "stray", "empty",
+         "unclosed", "dump", "XML", "array", "tar"])
 def test_bad_input(tmp_path, data, message):
     (tmp_path / "corpus").write_bytes(data)
     with pytest.raises(UserError) as error:

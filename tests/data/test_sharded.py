@@ -7,7 +7,7 @@ from src.data import sharded
 from src.data.records import read_records
 from src.errors import UserError
 from src.runtime import Group
-from tests.helpers import make_examples, refuses, write_split
+from tests.helpers import make_examples, refuses, write_info, write_split
 
 FILES, ROWS = 4, 24  # a file
 
@@ -55,6 +55,15 @@ def test_parts_come_in_another_order_each_epoch(folder, monkeypatch):
     part_of = {row: index // ROWS for index, row in enumerate(rows_on_disk(folder))}
     orders = {tuple(part_of[row] for row in rows_of(batches)[::ROWS]) for _ in range(6)}
     assert len(orders) > 1 and all(sorted(order) == list(range(FILES)) for order in orders)
+
+
+def test_every_part_is_padded_to_the_same_lengths(tmp_path, monkeypatch):
+    monkeypatch.setattr(sharded, "ROWS_IN_MEMORY", ROWS)
+    for index, longest in enumerate((12, 9)):
+        write_split(tmp_path, f"train-{index:05d}", make_examples(ROWS, longest, seed=index))
+    write_info(tmp_path, task="gd", labels=(), splits={"train": {"rows": 2 * ROWS, "length_histogram": {"8": 30, "12": 18}}})
+    batches = open_with(tmp_path, enable_buckets=False)
+    assert len(batches.parts) == 2 and batches.buckets == (12,) and {ids.shape for ids, _, _ in batches} == {(4, 12)}
 
 
 def test_two_processes_share_each_global_batch(folder, monkeypatch):

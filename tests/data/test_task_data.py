@@ -40,7 +40,7 @@ def data(folder):
 def test_prepared_folder_serves_both_splits(data):
     assert (len(data.train), {split: len(rows) for split, rows in data.evals.items()}) == (12, {"eval": 7})
     assert (data.labels, data.num_labels, data.regression) == (("negative", "positive"), 2, False)
-    batches = data.eval_batches(3)["eval"]
+    batches = data.eval_batches(3, (16, 32), True)["eval"]
     assert sum(len(batch[0]) for batch in batches) == 7  # the last, smaller batch too
 
 
@@ -97,6 +97,20 @@ def test_evaluation_folder_of_another_vocabulary_or_task_is_refused(folder, tmp_
     refuses(refused(folder, tmp_path / "x"), "eval_data_dir", "vocabulary")
     write_info(tmp_path / "x", task="CoLA", labels=("unacceptable", "acceptable"))
     refuses(refused(folder, tmp_path / "x"), "CoLA")
+
+
+def test_a_model_of_another_task_with_the_same_labels_is_refused(tmp_path):
+    write_split(tmp_path, "eval", make_examples(5, 10))
+    data = load_task_data(settings_for("RTE"), "", str(tmp_path))
+    for trained_on, fits in (("RTE", True), ("rte", True), ("custom", True), ("my own", True), ("QNLI", False)):
+        folder = save_network(tmp_path / trained_on, tiny_network(1, labels=2), task=trained_on, labels=("entailment", "not_entailment"))
+        checkpoint = checkpoints.load(folder)
+        if fits:
+            data.check_model(checkpoint, bert_config(checkpoint), "model_dir")
+        else:
+            with pytest.raises(UserError) as error:
+                data.check_model(checkpoint, bert_config(checkpoint), "model_dir")
+            refuses(error, "model_dir", "trained on QNLI, not RTE")
 
 
 def test_wrong_kind_of_task_is_refused(folder):

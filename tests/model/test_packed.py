@@ -103,6 +103,10 @@ def change_shape(arrays, metadata):
     arrays["bert.pooler.dense.weight|codes"] = arrays["bert.pooler.dense.weight|codes"][:-1]
 
 
+def change_layout(arrays, metadata):
+    metadata["layout"] = metadata["layout"].replace('"density": 5', '"density": 4', 1)
+
+
 def change_version(arrays, metadata):
     metadata["version"] = "7"
 
@@ -112,13 +116,30 @@ def change_format(arrays, metadata):
 
 
 @pytest.mark.parametrize("change,words", [(change_code, ("damaged", "checksum")), (change_shape, ("damaged", "checksum")),
-                                          (change_version, ("version 7", "reads version 2")), (change_format, ("not a packed model",))])
+                                          (change_layout, ("damaged", "checksum")), (change_format, ("not a packed model",)),
+                                          (change_version, ("version 7", "reads version 3"))])
 def test_changed_files_are_refused_by_name(tmp_path, change, words):
     save(tmp_path, network_of(W2A8))
     rewritten(tmp_path, change)
     with pytest.raises(UserError) as error:
         load_packed(str(tmp_path))
     refuses(error, PACKED_FILE, *words)
+
+
+@pytest.mark.parametrize("change,words", [
+    ({"hidden_size": None}, "lacks hidden_size"), ({"problem_type": None}, "lacks problem_type"), ({"quantization": None}, "quantization"),
+    ({"quantization": True}, "quantization must hold keys and values"), ({"quantization": {"bits": 2}}, "unknown setting 'bits'"),
+    ({"quantization": {"activation_quantizer": "foo"}}, "activation_quantizer"),
+    ({"id2label": {"0": "a", "1": "b", "2": "c"}}, "3 labels")])
+def test_a_description_that_is_not_the_files_is_one_line(tmp_path, change, words):
+    save(tmp_path, network_of(W2A8))
+    with open(tmp_path / "config.json", encoding="utf-8") as file:
+        config = {**json.load(file), **change}
+    with open(tmp_path / "config.json", "w", encoding="utf-8") as file:
+        json.dump({name: value for name, value in config.items() if value is not None}, file)
+    with pytest.raises(UserError) as error:
+        load_packed(str(tmp_path))
+    refuses(error, "config.json", words)
 
 
 @pytest.mark.parametrize("keep", [0, 7, 500, -1])
@@ -133,9 +154,11 @@ def test_truncated_files_are_refused_by_name(tmp_path, keep):
 
 def test_packed_model_has_no_weights_to_train(tmp_path):
     save(tmp_path, network_of(W2A8))
-    with pytest.raises(UserError) as error:
-        checkpoints.load(str(tmp_path))
-    refuses(error, "packed model", "save_fp_model")
+    file = tmp_path / PACKED_FILE
+    for read, path in ((checkpoints.load, tmp_path), (checkpoints.load, file), (checkpoints.read_any, file)):
+        with pytest.raises(UserError) as error:
+            read(str(path))
+        refuses(error, "packed model", "save_fp_model")
 
 
 def test_range_never_calibrated_is_refused(tmp_path):

@@ -75,6 +75,29 @@ def test_each_part_is_quantized_on_its_own(changes):
     assert np.abs(plain - quantized).max() > 1e-4
 
 
+def rounded(x, bits, axes):
+    """x (NumPy) rounded symmetrically with one scale over `axes`."""
+    step = np.abs(x).max(axes, keepdims=True) / (2 ** (bits - 1) - 1)
+    return np.rint(x / step) * step
+
+
+def test_attentions_operands_can_have_a_scale_a_head():
+    """Against NumPy, with 3 bits, whose steps are coarse: every other activation has one scale a tensor."""
+    settings = QuantConfig(activation_bits=3, activation_clip_value=0.0, activation_granularity="head")
+    network, _ = outputs(settings)
+    attention, config = network.bert.encoder.layers[0].attention, network.config
+    weights = {name: item.asnumpy() for name, item in attention.parameters_and_names()}
+    batch, length, heads, width = 2, 5, config.num_attention_heads, config.hidden_size
+    x = np.random.default_rng(3).normal(size=(batch * length, width)).astype(np.float32)
+
+    def operand(name):
+        y = rounded(x, 3, (0, 1)) @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+        return rounded(y.reshape(batch, length, heads, -1).transpose(0, 2, 1, 3), 3, (2, 3))
+    expected = operand("query") @ operand("key").transpose(0, 1, 3, 2) / np.sqrt(width // heads)
+    _, scores = attention(ms.Tensor(x), ms.Tensor(np.zeros((batch, 1, 1, length), np.float32)), batch, length)
+    np.testing.assert_allclose(scores.asnumpy(), expected, atol=1e-5)
+
+
 def test_rows_looked_up_are_quantized_as_the_whole_table_would_be():
     network, _ = outputs(QuantConfig(embedding_bits=2))
     embedding = network.bert.embeddings.word_embeddings
@@ -105,7 +128,8 @@ def test_loss_aware_ternary_follows_its_second_moment():
 @pytest.mark.parametrize("changes,words", [
     ({"rest_bits": 4}, ("rest_bits", "8, or 32", "4")), ({"weight_bits": 16}, ("weight_bits", "2 to 8", "32", "16")),
     ({"embedding_bits": 8}, ("embedding_bits is 8", "twn", "symmetric")),
-    ({"activation_bits": 4, "activation_quantizer": "dynamic"}, ("activation_bits is 4", "dynamic has 8"))])
+    ({"activation_bits": 4, "activation_quantizer": "dynamic"}, ("activation_bits is 4", "dynamic has 8")),
+    ({"activation_bits": 8, "activation_quantizer": "ema", "activation_granularity": "row"}, ("activation_granularity is row", "ema"))])
 def test_impossible_bits_are_refused(changes, words):
     with pytest.raises(UserError) as error:
         QuantConfig(**changes)

@@ -23,7 +23,7 @@ CONFIG = description(NETWORK.config, "SST-2", ("negative", "positive"), False, 2
 
 class FakeStage:
     """Weights that say in their classifier's bias which step they are of."""
-    name, epoch, total_steps, group = "phase2", 1, 6, Group()
+    name, epoch, total_steps, group, advance = "phase2", 1, 6, Group(), 1
 
     def __init__(self, folder):
         self.run = RunFolder(str(folder))
@@ -39,7 +39,7 @@ class FakeStage:
         checkpoints.save(folder, weights, CONFIG, VOCABULARY, name)
 
     def go(self, *callbacks, steps_per_epoch=3):
-        for step in range(1, self.total_steps + 1):
+        for step in range(self.advance, self.total_steps + 1, self.advance):
             self.step_number = step
             for callback in callbacks:
                 callback.on_step(self, step)
@@ -108,6 +108,15 @@ def test_progress_writes_first_last_and_every_log_steps_losses(stage, capsys):
     rows = rows_of(stage)
     assert [row["step"] for row in rows] == [1, 4, 6] and rows[1]["loss"] == 0.25 and rows[1]["stage"] == "phase2"
     assert "epoch: 1, step: 4, outputs are 0.25, soft_loss: 0.5, learning_rate: 0.001" in capsys.readouterr().out
+
+
+def test_steps_that_are_run_at_once_are_looked_at_together(stage, tmp_path):
+    stage.advance, stage.total_steps = 4, 12
+    stage.go(Progress(3), Evaluation(scores(0.5, 0.6, 0.7), 3, str(tmp_path / "best")), StepCheckpoints(8, 3, str(tmp_path / "steps")),
+             steps_per_epoch=12)
+    assert [row["step"] for row in rows_of(stage) if "loss" in row] == [4, 8, 12]
+    assert [row["step"] for row in rows_of(stage) if "accuracy" in row] == [4, 8, 12]
+    assert [name for name in sorted(os.listdir(tmp_path / "steps")) if name.startswith("step")] == ["step_8.ckpt"]
 
 
 def test_run_folder_starts_with_empty_metrics_and_its_settings(tmp_path):

@@ -151,6 +151,7 @@ def test_stage_has_what_the_device_queue_needs():
         return pull
     with pytest.MonkeyPatch.context() as patch:  # CPU has no queue
         patch.setattr(ms, "data_sink", data_sink)
-        watch = SimpleNamespace(on_step=lambda *_: None, on_epoch=lambda *_: None, on_end=lambda *_: None)
+        watch = Weights()
         stage.fit([watch])
     assert len(taken) == stage.step_number == stage.total_steps == 6
+    assert watch.steps == [3, 6] and watch.epochs == [(1, 3), (2, 6)]
