@@ -111,19 +111,18 @@ def find_files(inputs):
         files += here
     for file in files:  # before any work: the last file may be hours away
         with open(file.path, "rb") as raw:
-            with contextlib.suppress(EOFError, zlib.error, lzma.LZMAError, OSError):  # damaged: told where it is read
-                _refuse_foreign(file.path, raw.peek(4), _decompressed(raw).peek(512))
+            _refuse_foreign(file.path, raw.peek(512))
     return files
 
 
-def _refuse_foreign(path, raw, start):
-    """Refuse what would be packed as if it were prose, by a file's first bytes as they are (`raw`) and decompressed (`start`).
+def _refuse_foreign(path, start):
+    """Refuse what would be packed as if it were prose, by a file's first bytes.
 
     Raises:
         UserError: a file of zstd or tar, a raw Wikipedia dump, or one JSON array.
     """
     text = start.removeprefix(codecs.BOM_UTF8).lstrip()
-    if raw.startswith(_ZSTANDARD):
+    if start.startswith(_ZSTANDARD):
         raise UserError(f"input: {path} is compressed with zstd, which is not supported; unpack it (zstd -d), or pack it with gzip, "
                         f"bzip2 or xz")
     if start[257:262] == b"ustar":
@@ -206,6 +205,7 @@ class CorpusReader:
 
     def _read(self, file):
         start = file.peek(1 << 12)
+        _refuse_foreign(self._path, start)  # of a compressed file nobody has seen them yet
         if start.startswith(codecs.BOM_UTF8):
             file.read(len(codecs.BOM_UTF8))
         start = start.removeprefix(codecs.BOM_UTF8).lstrip()
