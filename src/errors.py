@@ -30,8 +30,9 @@ def refused_path(error):
         return "standard output"
     if error.errno not in _WRITE_FAULTS:
         return None
-    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):  # whoever wrote holds the open file
-        for value in frame.f_locals.values():
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):  # whoever wrote holds the open file, or its object does
+        own = getattr(frame.f_locals.get("self"), "__dict__", {})
+        for value in (*frame.f_locals.values(), *own.values()):
             if isinstance(value, io.IOBase) and isinstance(getattr(value, "name", None), str):
                 if set(str(getattr(value, "mode", ""))) & set("wax+"):
                     return value.name

@@ -57,6 +57,17 @@ def test_a_disk_that_fills_up_while_writing_names_the_file(capsys, mode):
     assert ended(main, capsys) == "/dev/full: No space left on device"
 
 
+@needs_full_disk
+def test_a_disk_that_fills_up_names_the_file_that_an_object_holds(capsys):
+    class Writer:
+        def __init__(self):
+            self._file = open("/dev/full", "wb", buffering=0)
+
+        def write(self):
+            self._file.write(b"x")
+    assert ended(lambda: Writer().write(), capsys) == "/dev/full: No space left on device"
+
+
 def test_a_full_disk_is_told_where_nobody_knows_the_file(capsys):
     assert ended(raising(OSError(errno.ENOSPC, "No space left on device")), capsys) == "cannot write: No space left on device"
 
