@@ -7,6 +7,7 @@ from src import checkpoint as checkpoints
 from src.config import BertConfig, FinetuneConfig, required
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
+from src.files import check_apart
 from src.model.heads import BertForSequence
 from src.model.loading import bert_config, description, layer_weights, parameter_count
 from src.modelarts import with_settings
@@ -56,6 +57,8 @@ def main(settings):
         raise UserError("do_train: run_finetune.py trains; to evaluate a checkpoint use eval.py")
     session = Session.open(settings, "finetune")
     data = session.data
+    folder = session.run.join(data.task.folder)
+    check_apart(folder, "output_dir", {"load_ckpt_path": settings.load_ckpt_path})
     config, weights, vocabulary, lower = (from_checkpoint if settings.load_ckpt_path else from_scratch)(settings, session)
     kind = compute_type(settings.net_cfg.compute_type, session.device)
     batches = session.train_batches(settings.finetune_cfg)
@@ -77,7 +80,6 @@ def main(settings):
                   settings.finetune_cfg, settings.epoch_size, session.run,
                   description(config, data.task.name, data.labels, data.regression, data.num_labels, lower), vocabulary, kind,
                   sink_steps=session.sink_steps(batches), group=session.group)
-    folder = session.run.join(data.task.folder)
     callbacks, watcher = session.callbacks(folder, session.evaluator(network) if settings.do_eval else None)
     seconds = stage.fit(callbacks, settings.log_step)
     say(f"{stage.total_steps} steps in {seconds:.0f} s")

@@ -12,6 +12,7 @@ from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
 from src.distill.teacher_cache import teacher_logits
 from src.errors import UserError, command
+from src.files import check_apart
 from src.model.loading import bert_config, description, parameter_count, task_network
 from src.modelarts import with_settings
 from src.runtime import compute_type, say, set_seed
@@ -48,6 +49,15 @@ def check_phases(settings, session):
     for config, epochs in phases:
         batches = session.train_batches(config)
         count_steps(batches, config, epochs, session.sink_steps(batches))
+
+
+def check_outputs(settings, session):
+    """Refuse an output_dir in which a phase's student would replace a checkpoint that the run reads."""
+    inputs = {key: getattr(settings, key) for key in ("load_teacher_ckpt_path", "load_gd_ckpt_path", "load_td1_ckpt_path")}
+    if settings.td_phase1_epoch_size and not settings.load_td1_ckpt_path:
+        check_apart(session.run.join("phase1"), "output_dir", inputs)
+    if settings.td_phase2_epoch_size:
+        check_apart(session.run.join(session.data.task.folder), "output_dir", inputs)
 
 
 def run_phase1(settings, session, teacher, student, student_description, vocabulary, kind):
@@ -115,6 +125,7 @@ def main(settings):
         return
     session = Session.open(settings, "td")
     check_phases(settings, session)
+    check_outputs(settings, session)
     source = ("load_teacher_ckpt_path", settings.load_teacher_ckpt_path)
     teacher_checkpoint, teacher_config, teacher = load_teacher(session, *source, settings.td_teacher_net_cfg, "td_teacher_net_cfg")
     models = {"teacher": check_teacher(session, *source, teacher)}

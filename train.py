@@ -6,6 +6,7 @@
 MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold them under the task's lower-case name.
 --do_train false quantizes the student as it is, without any training.
 """
+import contextlib
 import glob
 import os
 import shutil
@@ -74,8 +75,7 @@ def output_folders(settings, session, task):
 
     Weights that nobody asked to keep go to a folder that is this program's own to remove.
     """
-    kept = settings.save_fp_model or settings.save_ckpt_step
-    latent, folder = session.run.join("latent" if kept else "unpacked", task.folder), session.run.join(task.folder)
+    latent, folder = session.run.join("latent" if settings.keeps_latent else "unpacked", task.folder), session.run.join(task.folder)
     inputs = {key: path and task_folder(path, task) for key, path in (("teacher_model_dir", settings.teacher_model_dir),
                                                                       ("student_model_dir", settings.student_model_dir))}
     for path in (latent, folder):
@@ -165,8 +165,10 @@ def main(settings):
         if settings.do_eval:
             network = task_network(load_packed(folder), without_dropout(student.config), kind)
             models["packed model"] = {**session.evaluator(network)(), "parameters": parameter_count(student)}
-    if latent.startswith(session.run.join("unpacked")):
-        shutil.rmtree(session.run.join("unpacked"))
+    if not settings.keeps_latent:
+        shutil.rmtree(latent)
+        with contextlib.suppress(OSError):  # another task's weights may lie there
+            os.rmdir(os.path.dirname(latent))
     lengths = ",".join(map(str, settings.bucket_boundaries))
     session.finish(models, f"done: evaluate it with: python eval.py --task_name {task.name} --model_dir "
                            f"{folder if settings.save_quantized_model else latent} --data_dir {data_dir} --batch_size "

@@ -195,19 +195,33 @@ def _same_description(paths, config, vocabulary):
     return old_config == new_config and old_vocabulary == (None if vocabulary is None else list(vocabulary))
 
 
+def _ckpt_names(folder):
+    return sorted(name for name in os.listdir(folder) if name.endswith(".ckpt") and not name.startswith("."))
+
+
+def packed_folder(path):
+    """The folder of the packed model that `path` means, its file or a folder without any .ckpt; "" where it means another one."""
+    if os.path.isfile(path):
+        return os.path.dirname(os.path.abspath(path)) if os.path.basename(path) == PACKED_FILE else ""
+    return path if os.path.isfile(os.path.join(path, PACKED_FILE)) and not _ckpt_names(path) else ""
+
+
+def _refuse_packed(path):
+    if packed_folder(path):
+        raise UserError(f"{path} holds a packed model, which can be evaluated but has no float32 weights to train or convert; give the "
+                        f"folder of a .ckpt (train.py --save_fp_model true writes one)")
+
+
 def _weights_file(path):
     """The .ckpt file that `path` means."""
     if not os.path.exists(path):
         raise UserError(f"checkpoint {path} does not exist")
-    is_file = os.path.isfile(path)
-    names = [] if is_file else sorted(name for name in os.listdir(path) if name.endswith(".ckpt") and not name.startswith("."))
-    if os.path.basename(path) == PACKED_FILE if is_file else not names and os.path.isfile(os.path.join(path, PACKED_FILE)):
-        raise UserError(f"{path} holds a packed model, which can be evaluated but has no float32 weights to train or convert; give the "
-                        f"folder of a .ckpt (train.py --save_fp_model true writes one)")
-    if is_file:
+    _refuse_packed(path)
+    if os.path.isfile(path):
         if not path.endswith(".ckpt"):
             raise UserError(f"{path} is not a .ckpt file; {_convert_first(path)}")
         return path
+    names = _ckpt_names(path)
     if WEIGHTS_FILE in names:
         return os.path.join(path, WEIGHTS_FILE)
     if len(names) == 1:
@@ -665,16 +679,14 @@ def detect(path):
         return "tensorflow", prefix
     if not os.path.exists(path):
         raise UserError(f"input: {path} does not exist")
+    _refuse_packed(path)
     if os.path.isfile(path):
-        if os.path.basename(path) == PACKED_FILE:
-            _weights_file(path)  # says what to do instead
         if path.endswith((".safetensors", ".bin")):
             return "huggingface", path
         if not path.endswith(".ckpt"):
             raise UserError(f"input: {path} is no known kind of checkpoint (.ckpt, .safetensors, .bin or a TensorFlow .index)")
     else:
-        has_ckpt = any(name.endswith(".ckpt") and not name.startswith(".") for name in os.listdir(path))
-        if not has_ckpt:
+        if not _ckpt_names(path):
             found = _foreign_format(path)
             if found is None:
                 raise UserError(f"input: no checkpoint was found in {path}: none of {', '.join(_HUGGING_FACE_FILES)}, "

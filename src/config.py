@@ -536,6 +536,11 @@ class TernaryConfig(RunConfig):
     packed_bits: Literal["1.6", "2"] = "1.6"
     """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
 
+    @property
+    def keeps_latent(self):
+        """Whether float32 weights stay beside the packed model."""
+        return self.save_fp_model or self.save_ckpt_step > 0
+
     PRESETS = {"quantization": {
         "none": {},
         "ternary": {"quant_cfg": {"embedding_bits": 2, "weight_bits": 2, "activation_bits": 8, "rest_bits": 8}},

@@ -212,6 +212,12 @@ def test_a_mindir_that_would_be_several_files_is_refused(task, tmp_path, capsys,
     assert os.listdir(tmp_path) == []
 
 
+def test_an_onnx_file_of_more_bytes_than_one_can_have_is_refused(task, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("src.deploy.onnx_graph.LARGEST", 1000)
+    says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m"), "too many for one ONNX file", "at most 1,000")
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("changes, words", [
     (("--file_format", "AIR"), ("AIR", "Ascend", "CPU")), (("--task_name", "MRPC"), ("SST-2", "MRPC")),
     (("--file_format", "MINDIR", "--seq_length", "64"), ("seq_length", "32 positions")),

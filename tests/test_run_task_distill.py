@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+import run_finetune
 import run_task_distill
 from src import checkpoint as checkpoints
 from src.data.records import read_records
@@ -182,6 +183,15 @@ def test_refused_run_leaves_an_older_runs_records_alone_and_phase_2_is_checked_f
     line = refused(capsys, *arguments_for(task, tmp_path), "--phase2_cfg.batch_size", "99")
     says(line, "batch_size 99", "34 training rows")
     assert os.listdir(tmp_path) == ["metrics.jsonl"] and (tmp_path / "metrics.jsonl").read_text() == "old\n"
+
+
+@pytest.mark.parametrize("script,name", [(run_task_distill, "load_teacher_ckpt_path"), (run_finetune, "load_ckpt_path")])
+def test_the_checkpoint_a_run_reads_is_never_replaced(task, tmp_path, capsys, script, name):
+    teacher = save_network(tmp_path / "sst-2", tiny_network(1, labels=2))
+    line = refused_by(script, capsys, "--task_name", "sst-2", "--train_data_dir", task[0], "--eval_data_dir", task[0], f"--{name}", teacher,
+                      "--output_dir", tmp_path)
+    says(line, f"output_dir: {teacher} is where {name} lies")
+    assert os.listdir(tmp_path) == ["sst-2"]
 
 
 def test_evaluating_alone_has_a_run_folder_of_its_own(finished, task, tmp_path, capsys, monkeypatch):

@@ -76,9 +76,11 @@ def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits(task,
     latent = checkpoints.load(str(tmp_path / "eight" / "latent" / "sst-2"))
     ranges = [value for key, value in latent.weights.items() if key.endswith("threshold")]
     assert len(ranges) == LAYERS * 8 + 1 and all(value > 0 for value in ranges)
+    (tmp_path / "two" / "unpacked" / "mnli").mkdir(parents=True)  # of another task that is being trained
     run_script(train, capsys, *arguments_for(task, tmp_path / "two", student_model_dir=tmp_path / "eight" / "latent"))
+    assert os.listdir(tmp_path / "two" / "unpacked") == ["mnli"]
     assert (tmp_path / "two" / "sst-2" / PACKED_FILE).exists() and sorted(os.listdir(tmp_path / "two")) == [
-        "config.yaml", "curves.png", "metrics.jsonl", "results.json", "sst-2"]
+        "config.yaml", "curves.png", "metrics.jsonl", "results.json", "sst-2", "unpacked"]
     before = checkpoints.load(str(tmp_path / "eight" / "latent" / "sst-2")).weights
     says(refused_by(train, capsys, *arguments_for(task, tmp_path / "eight", student_model_dir=tmp_path / "eight" / "latent",
                                                   save_fp_model="true")), "output_dir", "where student_model_dir lies")

@@ -1,5 +1,4 @@
 """From a checkpoint to a network, and from a network's settings to the `config.json` that describes it."""
-import os
 from dataclasses import asdict, fields, replace
 
 import mindspore as ms
@@ -29,12 +28,8 @@ def quant_config(checkpoint):
 
 def load_model(path):
     """The `Checkpoint` of a folder or file to run: a packed model's dequantized weights where it is named or alone there."""
-    if os.path.isfile(path) and os.path.basename(path) == checkpoints.PACKED_FILE:
-        return load_packed(os.path.dirname(path))
-    if os.path.isdir(path) and os.path.isfile(os.path.join(path, checkpoints.PACKED_FILE)) \
-            and not os.path.isfile(os.path.join(path, checkpoints.WEIGHTS_FILE)):
-        return load_packed(path)
-    return checkpoints.load(path)
+    packed = checkpoints.packed_folder(path)
+    return load_packed(packed) if packed else checkpoints.load(path)
 
 
 def without_dropout(config):

@@ -130,5 +130,5 @@ def load_packed(folder):
         raise UserError(f"{path} is damaged: {error}") from error
     checkpoint = checkpoints.described(weights, folder, path, folder)
     trained = from_json(QuantConfig, checkpoint.config.get("quantization"), f"config.json of {folder}: quantization")
-    checkpoint.config["quantization"] = asdict(replace(trained, embedding_bits=32, weight_bits=32, rest_bits=32))
-    return checkpoint
+    activations = asdict(replace(trained, embedding_bits=32, weight_bits=32, rest_bits=32))
+    return replace(checkpoint, config={**checkpoint.config, "quantization": activations})

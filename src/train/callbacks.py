@@ -70,19 +70,18 @@ class Evaluation(Callback):
         self.evaluate = evaluate
         self.every = every
         self.folder = folder
-        self.best = self.evaluated = None
+        self.best = None
 
     def on_step(self, stage, step):
         if self.every and passed(stage, step, self.every):
             self._evaluate(stage, step)
-            self.evaluated = step
 
     def on_epoch(self, stage, epoch):
         if not self.every:
             self._evaluate(stage, stage.step_number)
 
     def on_end(self, stage):
-        if self.every and self.evaluated != stage.step_number:
+        if self.every and not passed(stage, stage.step_number, self.every):
             self._evaluate(stage, stage.step_number)
 
     def _evaluate(self, stage, step):

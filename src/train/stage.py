@@ -86,7 +86,7 @@ class Stage:
         self.epoch = 0
         self.step_number = 0
         self.advance = 1  # steps between two looks of the callbacks: the data sink's are done at once
-        self._last, self._checked = None, False
+        self._last = None
 
     def fit(self, callbacks, log_step=50):
         """Run all steps.
@@ -151,10 +151,8 @@ class Stage:
             yield self.sink_steps
 
     def _check_diverged(self):
-        if self._checked or self.step_number < min(50, self.total_steps):
-            return
-        self._checked = True
-        if int(self._last[3].asnumpy()) >= self.step_number:
+        due = self.step_number - self.advance < min(50, self.total_steps) <= self.step_number
+        if due and int(self._last[3].asnumpy()) >= self.step_number:
             raise UserError(f"{self.name}: the gradients of the first {self.step_number} steps were all not finite; lower the "
                             f"learning rate or check the checkpoint the network started from")
 

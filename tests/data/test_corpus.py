@@ -156,6 +156,14 @@ def test_bad_input(tmp_path, data, message):
     refuses(error, message)
 
 
+def test_a_link_to_a_folder_is_left_out_and_named(tmp_path, capsys):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "a").write_text("fox\n")
+    (tmp_path / "corpus" / "b").symlink_to(tmp_path)
+    assert [file.name for file in find_files([str(tmp_path / "corpus")])] == ["a"]
+    assert f"{tmp_path}/corpus/b is a link to a folder and is left out" in capsys.readouterr().out
+
+
 def test_bad_lines_are_skipped_on_demand(tmp_path):
     (tmp_path / "a").write_bytes(b"one\nb\xffd\ntwo\n\nb\xffd\n\nthree\n")
     (tmp_path / "b").write_bytes(b'{"text": "four"}\nnot so\n')

@@ -90,6 +90,14 @@ def test_a_metric_of_zero_or_below_is_still_saved(stage, tmp_path):
     assert step_of(tmp_path / "best") == 6
 
 
+def test_what_cannot_be_evaluated_yet_is_neither_scored_nor_saved(stage, tmp_path, capsys):
+    answers = iter([None, {"accuracy": 0.4}, {"accuracy": 0.3}])
+    evaluation = Evaluation(lambda: next(answers), 2, str(tmp_path / "best"))
+    stage.go(evaluation)
+    assert evaluation.best == {"accuracy": 0.4, "step": 4} and step_of(tmp_path / "best") == 4
+    assert "step: 2, not evaluated" in capsys.readouterr().out and [row["step"] for row in rows_of(stage)] == [4, 6]
+
+
 def test_step_checkpoints_are_rotated_and_can_be_loaded(stage, tmp_path):
     folder = str(tmp_path / "steps")
     stage.go(StepCheckpoints(2, 2, folder))
