@@ -105,9 +105,12 @@ def tolerance_of(file_format, kind="", quantized=False):
 def choose_weights(settings, weights, network):
     """The kind of ONNX weights to write; a UserError where the network cannot have the kind asked for."""
     from src.deploy.onnx_graph import obstacle
-    if settings.onnx_weights == "auto":
-        return "float" if obstacle(weights, network.config, network.quantization, "int8") else "int8"
-    return settings.onnx_weights
+    if settings.onnx_weights != "auto":
+        return settings.onnx_weights
+    reason = obstacle(weights, network.config, network.quantization, "int8")
+    if reason and is_quantized(network):
+        say(f"onnx_weights: auto is float here, weights of 32 bits. {reason.removeprefix('onnx_weights: ')}")
+    return "float" if reason else "int8"
 
 
 def is_quantized(network):

@@ -60,17 +60,19 @@ def read_texts(settings):
     Raises:
         UserError: no text, an empty one, or a file that cannot be read.
     """
-    if settings.text is not None and settings.file:
+    if settings.text is not False and settings.file:
         raise UserError("text, file: give only one of them")
-    if settings.text is not None:
-        return [_checked(settings.text, settings.text_pair, "text")]
-    if settings.text_pair is not None:
+    if settings.text is not False:
+        return [_checked(settings.text, None if settings.text_pair is False else settings.text_pair, "text")]
+    if settings.text_pair is not False:
         raise UserError("text_pair: needs a text before it: give --text")
     where = settings.file or "standard input"
+    if not settings.file and sys.stdin is None:
+        raise UserError("text is needed: give --text or --file; standard input is closed")
     if hasattr(sys.stdin, "reconfigure"):
-        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
     try:
-        with open(settings.file, encoding="utf-8") if settings.file else sys.stdin as file:
+        with open(settings.file, encoding="utf-8-sig") if settings.file else sys.stdin as file:
             lines = [line.rstrip("\r\n") for line in file]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"file: {where} cannot be read as UTF-8 text: {error}") from error

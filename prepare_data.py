@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from src.config import PrepareConfig, parse, required
 from src.data import corpus
+from src.data.pool import available_cores
 from src.data.readers import BadRows, count_rows, find_source, label_map, read_split, require_source
 from src.data.records import INFO_FILE, DatasetInfo, Examples, RecordWriter, import_tensorflow, length_histogram, offsets_of
 from src.data.tokenization import TokenizerPool
@@ -68,7 +69,7 @@ def prepare_task(settings):
     labels = label_map(task, sources["train"], settings.labels, BadRows(settings.skip_bad_rows))
     lower_case = lower_cases(settings, vocabulary)
     max_seq_length = settings.max_seq_length or task.max_seq_length
-    workers = settings.num_workers or os.cpu_count() or 1
+    workers = settings.num_workers or available_cores()
 
     splits = {}
     with replacing_folder(folder) as temporary, TokenizerPool(vocabulary, lower_case, workers) as pool:
@@ -172,7 +173,7 @@ def prepare_corpus(settings):
     if shards.shards:
         print(f"{folder} has {len(shards.shards)} finished shards; continuing with the others")
     bad_rows, progress = BadRows(settings.skip_bad_rows), Progress(sum(file.size for file in files))
-    workers = settings.num_workers or os.cpu_count() or 1
+    workers = settings.num_workers or available_cores()
     with shards.only_writer(), corpus.BlockPool((vocabulary, lower_case, recipe), workers) as pool:
         write_shards(shards, files, bad_rows, corpus.block_sizes(recipe, settings.shard_mb), pool, progress)
     progress.close()

@@ -21,7 +21,7 @@ def from_checkpoint(settings, session):
     """(BertConfig, weights, vocabulary, do_lower_case) of load_ckpt_path, reduced to init_layers."""
     path = settings.load_ckpt_path
     checkpoint = checkpoints.load(path)
-    own, weights = bert_config(checkpoint), checkpoint.weights
+    own, weights = bert_config(checkpoint), checkpoints.without_quantizer_state(checkpoint.weights)
     if settings.init_layers:
         if max(settings.init_layers) >= own.num_hidden_layers:
             raise UserError(f"init_layers: {path} has the layers 0 to {own.num_hidden_layers - 1}, not {max(settings.init_layers)}")
@@ -56,6 +56,7 @@ def main(settings):
     if not settings.do_train:
         raise UserError("do_train: run_finetune.py trains; to evaluate a checkpoint use eval.py")
     session = Session.open(settings, "finetune")
+    settings = session.settings
     data = session.data
     folder = session.run.join(data.task.folder)
     check_apart(folder, "output_dir", {"load_ckpt_path": settings.load_ckpt_path})

@@ -39,9 +39,11 @@ def open_teacher(settings, device):
 
 
 def output_folder(settings, run):
-    """Where the student goes; made before hours of training, and not where the teacher or the student's start lies."""
+    """Where the student goes; made before hours of training, and not where the teacher, the student's start or the corpus lies."""
     folder = settings.save_ckpt_path or run.join("gd")
-    check_apart(folder, "save_ckpt_path", {key: getattr(settings, key) for key in ("load_teacher_ckpt_path", "load_gd_ckpt_path")})
+    inputs = {key: getattr(settings, key) for key in ("load_teacher_ckpt_path", "load_gd_ckpt_path", "data_dir")}
+    check_apart(folder, "save_ckpt_path", inputs)
+    check_apart(run.path, "output_dir", {"data_dir": settings.data_dir})
     if run.writes:
         make_folder(folder)
     return folder
@@ -85,6 +87,7 @@ def main(settings):
     required(settings, "load_teacher_ckpt_path", "data_dir")
     terms = LossTerms.intermediate(settings.gd_cfg, "gd_cfg")
     session = TrainingRun.begin(settings, "gd")
+    settings = session.settings
     teacher_checkpoint, own_config, teacher = open_teacher(settings, session.device)
     kind = compute_type(settings.gd_student_net_cfg.compute_type, session.device)
     set_seed(settings.seed)

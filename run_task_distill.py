@@ -99,6 +99,7 @@ def evaluate_only(settings):
     path = settings.load_td1_ckpt_path
     checkpoint = checkpoints.load(path)
     session = Session.open(settings, "td", checkpoint.labels)
+    settings = session.settings
     config = settings.td_student_net_cfg.check(bert_config(checkpoint), "td_student_net_cfg", path)
     session.data.check_model(checkpoint, config, "load_td1_ckpt_path", settings.td_student_net_cfg.seq_length)
     network = task_network(checkpoint, config, compute_type(settings.td_student_net_cfg.compute_type, session.device))
@@ -124,6 +125,7 @@ def main(settings):
         evaluate_only(settings)
         return
     session = Session.open(settings, "td")
+    settings = session.settings
     check_phases(settings, session)
     check_outputs(settings, session)
     source = ("load_teacher_ckpt_path", settings.load_teacher_ckpt_path)

@@ -18,7 +18,7 @@ from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
 from src.files import check_apart
 from src.model.heads import BertForSequence
-from src.model.loading import QUANTIZER_STATE, bert_config, description, parameter_count, task_network, uncalibrated_ranges, without_dropout
+from src.model.loading import bert_config, description, parameter_count, task_network, uncalibrated_ranges, without_dropout
 from src.model.packed import PACKED_FILE, load_packed, save_packed
 from src.modelarts import with_settings
 from src.runtime import compute_type, say
@@ -40,9 +40,9 @@ def build_student(settings, session, task, kind):
                      attention_probs_dropout_prob=float(settings.attention_probs_dropout_prob))
     network = BertForSequence(config, session.data.num_labels, kind, settings.quant_cfg)
     known = dict(network.parameters_and_names())
-    weights = {name: value for name, value in checkpoint.weights.items() if name in known or not name.endswith(QUANTIZER_STATE)}
+    weights = {name: value for name, value in checkpoint.weights.items() if name in known or not name.endswith(checkpoints.QUANTIZER_STATE)}
     checkpoints.assign(network, weights, path, allow_missing=("classifier.",) if settings.do_train else (),
-                       allow_missing_endings=QUANTIZER_STATE, allow_unexpected=("fit_dense.",))
+                       allow_missing_endings=checkpoints.QUANTIZER_STATE, allow_unexpected=("fit_dense.",))
     return checkpoint, network
 
 
@@ -115,7 +115,7 @@ def main(settings):
     task = get_task(settings.task_name)
     data_dir = task_folder(settings.data_dir, task)
     output_dir = settings.output_dir or ("output/ternary" if settings.do_train else "output/ternary-untrained")
-    settings = replace(settings, train_data_dir=data_dir, eval_data_dir=data_dir, output_dir=output_dir,
+    settings = replace(settings, train_data_dir=data_dir, eval_data_dir=data_dir if settings.do_eval else "", output_dir=output_dir,
                        eval_cfg=replace(settings.eval_cfg, batch_size=settings.eval_batch_size, eval_step=settings.eval_ckpt_step),
                        train_cfg=replace(settings.train_cfg, batch_size=settings.train_batch_size),
                        quant_cfg=settings.quant_cfg if settings.do_quant else QuantConfig())
@@ -123,12 +123,14 @@ def main(settings):
     if not (settings.save_fp_model or settings.save_quantized_model):
         raise UserError("save_fp_model and save_quantized_model are both false: the result would be lost")
     session = Session.open(settings, "ternary")
+    settings = session.settings
     batches = None
     if settings.do_train:
         batches = session.train_batches(settings.train_cfg)
         steps = count_steps(batches, settings.train_cfg, settings.epoch_size, session.sink_steps(batches))
-        if settings.quant_cfg.activation_quantizer == "ema" and settings.quant_cfg.ema_start_step >= steps:
-            raise UserError(f"quant_cfg.ema_start_step is {settings.quant_cfg.ema_start_step}, but training ends after {steps} steps, so "
+        seen = steps * settings.train_cfg.gradient_accumulation_steps
+        if settings.quant_cfg.activation_quantizer == "ema" and settings.quant_cfg.ema_start_step >= seen:
+            raise UserError(f"quant_cfg.ema_start_step is {settings.quant_cfg.ema_start_step}, but training ends after {seen} batches, so "
                             f"that the activations' ranges would never be calibrated")
 
     kind = compute_type(settings.compute_type, session.device)
@@ -160,7 +162,7 @@ def main(settings):
         models["quantized student"] = {**best, "parameters": parameter_count(student)}
     if settings.save_quantized_model:
         size = save_packed(folder, student, text, checkpoint.vocabulary, TERNARY_DENSITY[settings.packed_bits])
-        full = sum(4 * item.size for name, item in student.parameters_and_names() if not name.endswith(QUANTIZER_STATE))
+        full = sum(4 * item.size for name, item in student.parameters_and_names() if not name.endswith(checkpoints.QUANTIZER_STATE))
         say(f"packed model: {size:,} bytes in {os.path.join(folder, PACKED_FILE)}, {full / size:.1f} times smaller than in float32")
         if settings.do_eval:
             network = task_network(load_packed(folder), without_dropout(student.config), kind)

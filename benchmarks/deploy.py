@@ -9,11 +9,13 @@ in float32 ONNX, in int8 ONNX by export.py and by onnxruntime's quantize_dynamic
 same number of threads.
 """
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 
 import numpy as np
 
@@ -23,6 +25,7 @@ sys.path.insert(0, ROOT)
 from benchmarks.measure import cpu_name  # noqa: E402
 
 THEIRS, THEIRS_OF_OURS = "student, quantize_dynamic of the optimizer's file", "student, quantize_dynamic of our float32"
+INT8 = "student, ONNX int8"
 SHAPES = {"latency": (1, 16), "throughput": (32, 64)}
 
 
@@ -90,7 +93,7 @@ class Deployments:
     """The models of the table: {title: (function of NumPy columns, bytes, whether its weights are trained)}."""
 
     def __init__(self, options, folder):
-        self.threads, self.folder, self.models = options.threads, folder, {}
+        self.threads, self.folder, self.models, self.paths = options.threads, folder, {}, {}
         import torch
         torch.set_num_threads(options.threads)
         self.models["BERT-base, PyTorch"] = (*torch_bert_base(), False)
@@ -107,13 +110,14 @@ class Deployments:
         plain = self.add_onnx("student, ONNX float32", student, description, "float", trained, activations=False)
         self.add_quantize_dynamic(THEIRS, optimized_by_onnxruntime(student, description, os.path.join(folder, "student")), trained)
         self.add_quantize_dynamic(THEIRS_OF_OURS, plain, trained)
-        self.add_onnx("student, ONNX int8", student, description, "int8", trained)
+        self.add_onnx(INT8, student, description, "int8", trained)
         self.add_onnx("student, ONNX 2bit", student, description, "2bit", trained)
         self.add_mindir("student, MINDIR", student_dir, trained)
 
     def open_onnx(self, title, path, trained):
         """Add an ONNX file."""
         import onnxruntime as ort
+        self.paths[title] = path
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # models that wait must not take a core
@@ -182,6 +186,33 @@ def measure(models, options):
     return {title: {name: float(np.median(values)) for name, values in both.items()} for title, both in seconds.items()}
 
 
+def profile(path, shape, threads, calls=30):
+    """(milliseconds of one call's operators, number of operators, {operator: milliseconds}) of an ONNX file, by ONNX Runtime's profiler."""
+    import onnxruntime as ort
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.enable_profiling = threads, True
+    options.profile_file_prefix = path + "-profile"
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    columns = (np.random.default_rng(0).integers(1000, 20000, shape).astype(np.int32), np.ones(shape, np.int32), np.zeros(shape, np.int32))
+    for _ in range(calls):
+        session.run(None, dict(zip([item.name for item in session.get_inputs()], columns)))
+    with open(session.end_profiling(), encoding="utf-8") as file:
+        kernels = [event for event in json.load(file) if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
+    times = Counter()
+    for event in kernels[len(kernels) // 2:]:  # the later half: the earlier calls warm up
+        times[event["args"]["op_name"]] += event["dur"] / 1000 / (calls - calls // 2)
+    return sum(times.values()), len(kernels) // calls, times
+
+
+def print_profiles(paths, threads):
+    """What the student's integer graphs spend their time on."""
+    for title in (THEIRS_OF_OURS, INT8):
+        for batch, length in SHAPES.values():
+            total, operators, times = profile(paths[title], (batch, length), threads)
+            print(f"{title} at {batch} x {length}: {operators} operators, {total:.2f} ms: " + ", ".join(
+                f"{name} {value:.2f} ms ({100 * value / total:.0f} %)" for name, value in times.most_common(8)))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--teacher_dir", default="", help="the teacher's folder; without it the table has no teacher")
@@ -190,6 +221,7 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of every model")
     parser.add_argument("--rounds", type=int, default=10, help="turns of every model")
     parser.add_argument("--calls", type=int, default=20, help="calls a turn at batch 1")
+    parser.add_argument("--profile", action="store_true", help="print what the integer graphs' operators take, too")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
 
@@ -198,10 +230,13 @@ def main():
     ms.set_device("CPU")
     ms.set_context(mode=ms.GRAPH_MODE)
     with tempfile.TemporaryDirectory() as folder:
-        models = Deployments(options, folder).models
+        deployments = Deployments(options, folder)
+        models = deployments.models
         medians = measure(models, options)
         scores = {title: accuracy(run, options.data_dir) for title, (run, _, trained) in models.items()
                   if trained and options.data_dir}
+        if options.profile:
+            print_profiles(deployments.paths, options.threads)
     base, size = medians["BERT-base, PyTorch"], models["BERT-base, PyTorch"][1]
     (batch_1, length_1), (batch, length) = SHAPES.values()
     rows = [[title, f"{models[title][1]:,}", f"{size / models[title][1]:.1f}", f"{1000 * both['latency']:.2f}",
@@ -215,7 +250,7 @@ def main():
         ours, theirs = medians["teacher, ONNX float32"], medians["teacher, onnxruntime's optimizer"]
         print(f"float32 against onnxruntime's optimizer: {theirs['latency'] / ours['latency']:.2f} times as fast at {batch_1} x "
               f"{length_1}, {theirs['throughput'] / ours['throughput']:.2f} times at {batch} x {length}")
-    ours = medians["student, ONNX int8"]
+    ours = medians[INT8]
     for title in (THEIRS, THEIRS_OF_OURS):
         theirs = medians[title]
         print(f"int8 against {title.removeprefix('student, ')}: {theirs['latency'] / ours['latency']:.2f} times as fast at {batch_1} x "

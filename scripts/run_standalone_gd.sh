@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source=scripts/launch.sh
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
 
-if [ $# -eq 0 ] || [[ "$1" == -h || "$1" == --help ]]; then
+if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then
     cat <<'USAGE'
 usage: bash scripts/run_standalone_gd.sh [CONFIG] [--key value ...]
 
@@ -16,8 +16,7 @@ usage: bash scripts/run_standalone_gd.sh [CONFIG] [--key value ...]
   ENTRY=run_task_distill.py (CONFIG needed) or ENTRY=train.py before the command starts task distillation or quantization-aware
   distillation instead; BACKGROUND=1 returns at once; DRY_RUN=1 only prints what would run. The output is also in ./log.txt.
 USAGE
-    [[ "${1:-}" == -h || "${1:-}" == --help ]] && exit 0
-    exit 2
+    exit 0
 fi
 entry="${ENTRY:-run_general_distill.py}"
 case "$entry" in
@@ -26,7 +25,7 @@ case "$entry" in
     run_task_distill.py) config=() ;;
     *) fail "ENTRY=$entry is not known; it must be one of run_general_distill.py, run_task_distill.py, train.py" ;;
 esac
-if [[ "$1" != -* ]]; then
+if [ $# -gt 0 ] && [[ "$1" != -* ]]; then
     one_config "$@"
     config=(--config_path "$1")
     shift

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from src.errors import UserError, one_line
-from src.files import make_folder, read_json, replacing, write_json
+from src.files import make_folder, read_json, replacing, write_json, write_safetensors
 from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
 
 WEIGHTS_FILE = "eval_model.ckpt"
@@ -72,6 +72,9 @@ def _labels(config, source):
     return () if all(re.fullmatch(r"LABEL_\d+", name) for name in ordered) else ordered
 
 
+QUANTIZER_STATE = (".second_moment", ".threshold", ".steps")
+
+
 def digest(arrays, *texts):
     """SHA-256 (hexadecimal) of some texts and of the names, types, shapes and bytes of all arrays, whatever their order."""
     total = hashlib.sha256("".join(f"{text}\n" for text in texts).encode())
@@ -99,6 +102,11 @@ def load(path):
     if "bert.embeddings.word_embeddings.weight" not in weights:
         raise UserError(f"{file} does not hold this project's parameter names; {_convert_first(file)}")
     return described(weights, folder, file, path)
+
+
+def without_quantizer_state(weights):
+    """A quantized network's latent weights, without what only its quantizers know."""
+    return {name: value for name, value in weights.items() if not name.endswith(QUANTIZER_STATE)}
 
 
 def described(weights, folder, file, source):
@@ -914,10 +922,13 @@ def _exported_weights(checkpoint, to_format):
     for name, what in (("classifier_relu", "a ReLU before the classifier"),
                        ("use_relative_positions", "relative positions learnt inside attention")):
         if checkpoint.config.get(name):
-            raise UserError(f"to: {FORMATS[to_format]} BERT has no {what} ({name} is true), "
-                            f"so {checkpoint.source} would compute something else there")
-    kept = {name: value for name, value in checkpoint.weights.items() if not name.startswith("fit_dense.")}
-    notices = ["fit_dense, the projection used in distillation, was left out"] if len(kept) < len(checkpoint.weights) else []
+            raise UserError(f"{checkpoint.source} would compute something else as {FORMATS[to_format]} BERT, which has no {what} "
+                            f"({name} is true)")
+    plain = without_quantizer_state(checkpoint.weights)
+    kept = {name: value for name, value in plain.items() if not name.startswith("fit_dense.")}
+    notices = ["fit_dense, the projection used in distillation, was left out"] if len(kept) < len(plain) else []
+    if len(plain) < len(checkpoint.weights):
+        notices.append("what its quantizers had learnt (ranges, second moments) was left out: the weights are float32 ones")
     weights, _ = _translate(kept, "ours", to_format)
     others = sorted(set(checkpoint.config) - set(_EXPORTED) - set(_KEPT_ELSEWHERE))
     if others:
@@ -927,7 +938,6 @@ def _exported_weights(checkpoint, to_format):
 
 def write_huggingface(folder, checkpoint):
     """Write model.safetensors, config.json, vocab.txt and tokenizer_config.json into an existing folder; returns notices."""
-    from safetensors.numpy import save_file
     weights, notices = _exported_weights(checkpoint, "huggingface")
     config = {name: checkpoint.config[name] for name in _EXPORTED}
     config.update(model_type="bert", layer_norm_eps=checkpoint.config["layer_norm_eps"],
@@ -937,7 +947,11 @@ def write_huggingface(folder, checkpoint):
         config.update(problem_type=checkpoint.config["problem_type"], **_label_fields(names))
     else:  # BertModel's own files have no prefix
         weights = {name.removeprefix("bert."): value for name, value in weights.items()}
-    save_file(weights, os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
+    if checkpoint.vocabulary is not None:
+        config["vocab_sha256"] = vocabulary_hash(checkpoint.vocabulary)
+    if checkpoint.config.get("task_name"):
+        config["task_name"] = checkpoint.config["task_name"]
+    write_safetensors(os.path.join(folder, "model.safetensors"), weights, {"format": "pt"})
     write_json(os.path.join(folder, CONFIG_FILE), config)
     if checkpoint.vocabulary is not None:
         write_vocabulary(os.path.join(folder, VOCABULARY_FILE), checkpoint.vocabulary)

@@ -29,7 +29,6 @@ MinusOneOrPositive = restricted_number_type("MinusOneOrPositive", int, [("==", -
 Probability = restricted_number_type("Probability", float, [(">=", 0), ("<", 1)])
 AboveOne = restricted_number_type("AboveOne", float, [(">", 1), ("<", math.inf)])
 
-QuantBits = restricted_number_type("QuantBits", int, [(">=", 2), ("<=", 32)])
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the repository
 HIDDEN_ACTS = ("gelu", "gelu_new", "relu")
@@ -82,7 +81,7 @@ class QuantConfig:
     Weights are the encoder's linear layers and the pooler; activations are those layers' inputs and both operands of the two
     attention products. Position and token-type embeddings and the classifier are the rest; LayerNorm stays in float32.
     """
-    embedding_bits: QuantBits = 32
+    embedding_bits: int = 32
     """Bits of the word embedding table: 2 to 8, or 32 for none."""
     embedding_quantizer: Literal["twn", "lat", "symmetric", "minmax"] = "twn"
     """twn (ternary weight network) and lat (loss-aware ternary) are 2 bits; symmetric and minmax are 2 to 8."""
@@ -90,7 +89,7 @@ class QuantConfig:
     """What shares one scale; by row only the looked-up rows need be quantized."""
     embedding_clip_value: NonNegativeFloat = 2.5
     """Values are clipped to plus and minus this first; beyond it there is no gradient. 0: no clip. 2.5 as in TernaryBERT."""
-    weight_bits: QuantBits = 32
+    weight_bits: int = 32
     """Bits of the linear layers' weights: 2 to 8, or 32 for none."""
     weight_quantizer: Literal["twn", "lat", "symmetric", "minmax"] = "twn"
     """As embedding_quantizer."""
@@ -98,7 +97,7 @@ class QuantConfig:
     """What shares one scale: a whole layer's weight, as in TernaryBERT, or each of its output rows."""
     weight_clip_value: NonNegativeFloat = 2.5
     """As embedding_clip_value."""
-    activation_bits: QuantBits = 32
+    activation_bits: int = 32
     """Bits of the activations: 2 to 8, or 32 for none."""
     activation_quantizer: Literal["symmetric", "minmax", "dynamic", "ema"] = "symmetric"
     """symmetric and minmax take each batch's range; dynamic is ONNX's DynamicQuantizeLinear (8 bits); ema is a moving average
@@ -111,8 +110,8 @@ class QuantConfig:
     ema_decay: Probability = 0.9999
     """Decay of ema's moving average."""
     ema_start_step: NonNegativeInt = 0
-    """Training steps before ema's quantization starts."""
-    rest_bits: Literal[8, 32] = 32
+    """Training batches before ema's quantization starts."""
+    rest_bits: int = 32
     """Bits of position and token-type embeddings and the classifier's weight: 8 (symmetric, one scale a row), or 32 for none."""
 
     def __post_init__(self):
@@ -498,11 +497,11 @@ class TernaryConfig(RunConfig):
     data_dir: str = ""
     """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
     train_batch_size: PositiveInt = 32
-    """Rows of a training batch."""
+    """Rows of a training batch, in place of train_cfg.batch_size."""
     eval_batch_size: PositiveInt = 32
-    """Rows of an evaluation batch."""
+    """Rows of an evaluation batch, in place of eval_cfg.batch_size."""
     eval_ckpt_step: NonNegativeInt = 0
-    """Evaluate every N steps; 0: at the end of every epoch."""
+    """Evaluate every N steps, in place of eval_cfg.eval_step; 0: at the end of every epoch."""
     pred_distill: bool = True
     """Fit the teacher's predictions (soft cross-entropy)."""
     intermediate_distill: bool = True
@@ -671,9 +670,9 @@ class PredictConfig:
     """YAML file with settings that differ from these defaults."""
     model: str = ""
     """An .onnx or .mindir file, a .ckpt file, or a model's folder, packed and Hugging Face's included."""
-    text: Optional[str] = None
+    text: Union[str, Literal[False]] = False  # of an Optional the parser would take the word null for nothing
     """The text. Without it, and without file, lines of standard input are labelled."""
-    text_pair: Optional[str] = None
+    text_pair: Union[str, Literal[False]] = False
     """Its second text, for tasks on pairs."""
     file: str = ""
     """A file with one text a line; a tab separates the two texts of a pair."""
@@ -711,7 +710,7 @@ class PrepareConfig:
     skip_bad_rows: bool = False
     """Skip malformed rows and count them, instead of stopping at the first one."""
     num_workers: NonNegativeInt = 0
-    """Processes that tokenize; 0: one a core."""
+    """Processes that tokenize; 0: one for every core that may be used. For a corpus each holds up to 100 MB."""
     input: Tuple[str, ...] = ()
     """General distillation only: the corpus, files and folders as `--input a,b`: plain text with blank lines between documents, or
     WikiExtractor's output (also as JSON lines); gz, bz2, xz or uncompressed."""
@@ -728,7 +727,8 @@ class PrepareConfig:
     seed: NonNegativeInt = 42
     """General distillation only: seed of every random choice; same seed, same files."""
     shard_mb: PositiveInt = 32
-    """General distillation only: MiB of text a record file is made from; a run that was stopped continues with the files it lacks."""
+    """General distillation only: MiB of text a record file is made from, duplicates (dupe_factor) counted; a run that was stopped
+    continues with the files it lacks."""
 
 
 @dataclass(frozen=True)
@@ -842,19 +842,32 @@ def _unknown_key(key, config_class, where):
     return UserError(f"{where}: unknown setting '{key}'{hint}")
 
 
+def _nested(settings, types, where, prefix):
+    """`settings` with its dotted keys inside their sections; the parser would drop either where a file has both."""
+    nested = {name: value for name, value in settings.items() if not is_dataclass(types.get(f"{prefix}{str(name).partition('.')[0]}"))
+              or "." not in str(name)}
+    for name, value in settings.items():
+        if name not in nested:
+            section, _, rest = name.partition(".")
+            inside = nested.get(section)
+            if inside is not None and not isinstance(inside, dict):
+                continue  # refused as no section
+            if rest in (inside or {}):
+                raise UserError(f"{where}: {prefix}{name} stands there twice, inside the section {prefix}{section} too")
+            nested[section] = {**(inside or {}), rest: value}
+    return nested
+
+
 def _checked(settings, config_class, where, prefix=""):
     """A YAML file's `settings`, their values tidy, without its empty sections, whose defaults count.
 
     The parser lets a section that is no section and an empty value pass, so both are refused here.
     """
     types, checked = _types(config_class), {}
-    for name, value in settings.items():
+    for name, value in _nested(settings, types, where, prefix).items():
         key = f"{prefix}{name}"
         if key not in types:
             raise _unknown_key(key, config_class, where)
-        section, dot, _ = str(name).partition(".")
-        if dot and section in settings:  # the parser would drop one of the two
-            raise UserError(f"{where}: write {key} inside the section {prefix}{section}, which the file also has")
         if is_dataclass(types[key]):
             if value is None:
                 continue

@@ -3,6 +3,7 @@ import errno
 import functools
 import io
 import os
+import re
 import sys
 import traceback
 
@@ -74,6 +75,7 @@ def command(main):
         except KeyboardInterrupt:
             print("stopped by the user", file=sys.stderr, flush=True)
             sys.exit(130)
+        message = re.sub(r"\.writing-\w{8}-", "", message)  # of a temporary name: it is gone, and means the file it would become
         print(f"error: {message}", file=sys.stderr, flush=True)
         sys.exit(2)
     return run

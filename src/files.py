@@ -29,9 +29,10 @@ def replacing(path):
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:
-        if os.path.exists(temporary):
-            os.chmod(temporary, 0o644)  # save_checkpoint leaves 0400
-            os.remove(temporary)
+        for left in (temporary, os.path.splitext(temporary)[0] + ".tmp"):  # save_checkpoint's own name for it while it writes
+            if os.path.exists(left):
+                os.chmod(left, 0o644)  # save_checkpoint leaves 0400
+                os.remove(left)
 
 
 @contextlib.contextmanager
@@ -40,7 +41,7 @@ def replacing_folder(path):
     path = os.path.abspath(path)
     parent, name = os.path.split(path)
     make_folder(parent)
-    temporary = tempfile.mkdtemp(dir=parent, prefix=f".writing-{name}-")
+    temporary = tempfile.mkdtemp(dir=parent, prefix=".writing-", suffix="-" + name)
     try:
         yield temporary
         os.chmod(temporary, 0o755)
@@ -53,6 +54,16 @@ def replacing_folder(path):
             os.rename(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_safetensors(path, arrays, metadata):
+    """Write {name: array} and {name: text} to the file `path`; a `UserError` where the disk does not take it."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+    try:
+        save_file(arrays, path, metadata)
+    except SafetensorError as error:
+        raise UserError(f"{path} cannot be written: {error}") from error
 
 
 def check_replaceable(path, key, own):
@@ -79,7 +90,7 @@ def check_apart(folder, key, inputs):
     for name, path in inputs.items():
         own = os.path.dirname(os.path.abspath(path)) if os.path.isfile(path) else path
         if path and os.path.realpath(folder) == os.path.realpath(own):
-            raise UserError(f"{key}: {folder} is where {name} lies, which the result would replace; name another folder")
+            raise UserError(f"{key}: {folder} is where {name} lies, which the results would replace or mix with; name another folder")
 
 
 def make_folder(path):

@@ -77,7 +77,14 @@ def compute(metric_names, logits, labels):
         metric_names (iterable of str): names above.
         logits (ndarray): float (rows, classes), or (rows, 1) for regression.
         labels (ndarray): int (rows,) class indices, or float (rows,) targets.
+
+    Raises:
+        UserError: a logit is not finite: the largest of such is no answer.
     """
+    wrong = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    if len(wrong):
+        raise UserError(f"the logits of {len(wrong)} of {len(logits)} rows are not finite numbers, row {wrong[0] + 1} the first of them: "
+                        f"the network overflows (compute_type float32 has a wider range than float16) or its weights are damaged")
     predictions = logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)
     return {name: _METRICS[name](predictions, labels) for name in metric_names}
 

@@ -4,7 +4,7 @@ While `enable_modelarts` is true, a setting's relative path is taken from these 
 
     DATA         data_path, the copy of data_url with its zips unpacked
     CHECKPOINTS  load_path, the copy of checkpoint_url; else data_path or this repository, where the published job pages have them
-    OUTPUTS      output_path, which is copied to train_url at the end
+    OUTPUTS      output_path, which is copied to train_url at the end, and from there first where a run is resumed
 """
 import contextlib
 import functools
@@ -171,7 +171,7 @@ def _first_of_machine():
 
 def _download_once(settings, moxing):
     """Download in the machine's first process; the others wait for the flag that it leaves beside the data."""
-    if _is_scheduler() or not (settings.data_url or settings.checkpoint_url):
+    if _is_scheduler() or not (settings.data_url or settings.checkpoint_url or _is_resumed(settings)):
         return
     flag = os.path.normpath(settings.data_path) + ".downloaded"
     if not _first_of_machine():
@@ -186,6 +186,10 @@ def _download_once(settings, moxing):
         write_json(flag, {"error": one_line(error)})
         raise
     write_json(flag, {"error": ""})
+
+
+def _is_resumed(settings):
+    return bool(settings.train_url) and getattr(settings, "resume", False)
 
 
 def _wait_for(flag):
@@ -213,7 +217,7 @@ def _written_since(path, moment):
 
 
 def _download(settings, moxing):
-    """Copy the data and the checkpoints to the machine and unpack the data's zips."""
+    """Copy the data, the checkpoints and the results of a run to be resumed to the machine, and unpack the data's zips."""
     for key, folder in (("data_url", settings.data_path), ("checkpoint_url", settings.load_path)):
         url = getattr(settings, key)
         if url:
@@ -221,6 +225,9 @@ def _download(settings, moxing):
             _copy(moxing, key, url, folder)
             if not os.listdir(folder):
                 raise UserError(f"{key}: {url} holds nothing")
+    if _is_resumed(settings) and moxing.file.exists(settings.train_url):
+        make_folder(settings.output_path)
+        _copy(moxing, "train_url", settings.train_url, settings.output_path)
     if settings.data_url and settings.need_modelarts_dataset_unzip:
         for path in _zips(settings):
             unpack(path, settings.data_path)
@@ -283,6 +290,7 @@ def unpack(path, folder):
             if size > free:
                 raise UserError(f"{path} unpacks to {size:,} bytes, but {folder} has room for {free:,}")
             archive.extractall(temporary)  # reads no more of a member than the size checked above
+        _check_places(path, temporary, folder)
         _move(temporary, folder)
     except _DAMAGED as error:
         if getattr(error, "strerror", None):  # the disk's fault; bz2's own has none
@@ -299,6 +307,17 @@ def _check_member(member, path):
         raise UserError(f"{path}: its member {name!r} would be unpacked outside the folder; nothing was unpacked")
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):  # 0: packed on a system that does not record it
         raise UserError(f"{path}: its member {name!r} is a link or a device, not a file; nothing was unpacked")
+
+
+def _check_places(path, source, target):
+    """Refuse files below `source` where `target` has a folder of that name, and folders where it has a file."""
+    for parent, folders, files in os.walk(source):
+        for name in folders + files:
+            member = os.path.relpath(os.path.join(parent, name), source)
+            place = os.path.join(target, member)
+            if os.path.exists(place) and os.path.isdir(place) != (name in folders):
+                raise UserError(f"{path}: its member '{member}' is a {'folder' if name in folders else 'file'}, but {place} is not; "
+                                f"nothing was unpacked")
 
 
 def _move(source, target):

@@ -330,10 +330,16 @@ def test_a_key_without_a_value_is_refused(yaml_file, text, key):
     refuses(refused("--config_path", path), f"{path}: {key} has no value", "remove the key")
 
 
-def test_a_dotted_key_beside_its_section_is_refused(yaml_file):
+@pytest.mark.parametrize("text", ["phase1_cfg.batch_size: 8\nphase1_cfg:\n  max_grad_norm: 2\n",
+                                  "phase1_cfg:\n  max_grad_norm: 2\nphase1_cfg.batch_size: 8\n"])
+def test_a_dotted_key_may_stand_beside_its_section(yaml_file, text):
     assert settings_of("--config_path", yaml_file("phase1_cfg.batch_size: 8\n")).phase1_cfg.batch_size == 8
-    path = yaml_file("phase1_cfg.batch_size: 8\nphase1_cfg:\n  max_grad_norm: 2\n")
-    refuses(refused("--config_path", path), path, "write phase1_cfg.batch_size inside the section phase1_cfg")
+    chosen = settings_of("--config_path", yaml_file(text)).phase1_cfg
+    assert (chosen.batch_size, chosen.max_grad_norm) == (8, 2)
+    path = yaml_file(text + "phase1_cfg.max_grad_norm: 3\n")
+    refuses(refused("--config_path", path), path, "phase1_cfg.max_grad_norm stands there twice, inside the section phase1_cfg too")
+    path = yaml_file("phase1_cfg.batch_size: 8\nphase1_cfg: 3\n")
+    refuses(refused("--config_path", path), path, "phase1_cfg is a section")
 
 
 def test_yaml_in_another_encoding_is_refused(tmp_path):

@@ -173,6 +173,14 @@ def test_projection_is_left_out_with_a_notice(tmp_path, capsys):
     assert_same(checkpoints.read_any(tmp_path / "out").checkpoint.weights, our_weights())
 
 
+def test_quantized_training_goes_on_elsewhere_without_what_its_quantizers_learnt(tmp_path, capsys):
+    state = {"bert.pooler.dense.quantize.second_moment": np.ones((HIDDEN, HIDDEN), np.float32), "bert.x.threshold": np.ones(1, np.float32)}
+    checkpoints.save(tmp_path / "ours", {**our_weights(), **state}, our_config(), TOKENS)
+    lines = convert(capsys, "--input", tmp_path / "ours", "--output", tmp_path / "out", "--to", "huggingface")
+    assert any("quantizers had learnt" in line and "left out" in line for line in lines)
+    assert_same(checkpoints.read_any(tmp_path / "out").checkpoint.weights, our_weights())
+
+
 # --- TensorFlow -------------------------------------------------------------------------------------------------------
 
 GOOGLE = {"bert/embeddings/word_embeddings": (WORDS, HIDDEN), "bert/embeddings/position_embeddings": (POSITIONS, HIDDEN),

@@ -1,13 +1,16 @@
 """How a command ends: one line and exit status 2 for what the user can mend, a traceback for a fault in the program."""
 import errno
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from src.errors import UserError, command
+from src.files import replacing, write_safetensors
 
 ROOT = Path(__file__).resolve().parent.parent
 needs_full_disk = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
@@ -66,6 +69,19 @@ def test_a_disk_that_fills_up_names_the_file_that_an_object_holds(capsys):
         def write(self):
             self._file.write(b"x")
     assert ended(lambda: Writer().write(), capsys) == "/dev/full: No space left on device"
+
+
+def test_a_temporary_name_is_told_as_the_file_it_would_become(tmp_path, capsys):
+    def main():
+        with replacing(str(tmp_path / "a.safetensors")) as temporary:
+            limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+            try:
+                write_safetensors(temporary, {"x": np.zeros(9999, np.float32)}, {})
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    line = ended(main, capsys)
+    assert line.startswith(f"{tmp_path}/a.safetensors cannot be written: ") and "File too large" in line and not os.listdir(tmp_path)
 
 
 def test_a_full_disk_is_told_where_nobody_knows_the_file(capsys):

@@ -146,6 +146,8 @@ def test_mindir_through_the_ascend_310_chain(task, tmp_path, capsys):
     says(refused_by(postprocess, capsys, *chain), "row_0000003.bin", "3 values", "not 2")
     os.remove(results / "row_0000003.bin")
     says(refused_by(postprocess, capsys, *chain), "20 result files", "21 rows")
+    (tmp_path / "m.mindir.json").write_text(json.dumps({**description, "batch_size": 0}))
+    says(refused_by(infer_mindir, capsys, *inference), "m.mindir.json is not the description", "batches of 0 x 14")
     says(refused_by(preprocess, capsys, "--task_name", "SST-2", "--data_dir", task[0], "--seq_length", "8", "--output_dir", files),
          "12 tokens", "--seq_length 12")
     says(refused_by(postprocess, capsys, "--task_name", "MRPC", "--input_dir", files), "SST-2", "MRPC")
@@ -155,6 +157,10 @@ def test_mindir_through_the_ascend_310_chain(task, tmp_path, capsys):
         (files / "rows.json").write_text(json.dumps({**info, **changes}))
         (tmp_path / "m.mindir.json").write_text(json.dumps(description))
         says(refused_by(infer_mindir, capsys, *inference), f"they differ in {word}")
+    for changes in ({"rows": "21"}, {"rows": 0}, {"seq_length": None}, {"largest_token_id": True}):
+        (files / "rows.json").write_text(json.dumps({**info, **changes}))
+        for program, arguments in ((infer_mindir, inference), (postprocess, chain)):
+            says(refused_by(program, capsys, *arguments), f"rows.json: {next(iter(changes))} must be a whole number")
 
 
 def test_mindir_of_a_ternary_model_holds_its_weights_as_computed(task, tmp_path, capsys):
@@ -241,6 +247,31 @@ def test_models_and_texts_that_cannot_be_read_are_one_line(task, tmp_path, capsy
         says(refused_by(predict, capsys, "--model", *arguments), *words)
     (tmp_path / "v.txt").write_text("".join(f"{token}\n" for token in VOCABULARY[:5] + VOCABULARY[:4:-1]))
     says(refused_by(predict, capsys, "--model", task[1], "--text", "a", "--vocab_file", tmp_path / "v.txt"), "hashes differ")
+
+
+def test_texts_that_look_like_nothing_are_texts(task, tmp_path, capsys, monkeypatch):
+    lines = tmp_path / "lines"
+    lines.write_bytes("\ufeffword1\n".encode())
+    out = run_script(predict, capsys, "--model", task[1], "--text", "NULL", "--text_pair", "null")
+    assert out.strip().split("\t")[2:] == ["NULL", "null"]
+    assert run_script(predict, capsys, "--model", task[1], "--file", lines).strip().split("\t")[2:] == ["word1"]
+    monkeypatch.setattr(sys, "stdin", None)
+    says(refused_by(predict, capsys, "--model", task[1]), "text is needed", "standard input is closed")
+
+
+def test_a_network_that_only_float_graphs_can_hold_is_told(tmp_path, capsys):
+    quantization = QuantConfig(embedding_bits=2, weight_bits=2)
+    network = fill(BertForSequence(tiny_config(), 2, quantization=quantization), 6)
+    folder = save_network(tmp_path / "model", network, quantization=vars(quantization))
+    says(run_script(export, capsys, "--ckpt_file", folder, "--file_name", tmp_path / "out" / "m"), "auto is float here",
+         "needs quantized activations")
+
+
+def test_an_onnx_package_too_old_is_told_which_one_is_needed(task, tmp_path, capsys, monkeypatch):
+    import onnx
+    monkeypatch.setattr(onnx.defs, "onnx_opset_version", lambda: 20)
+    says(refused_by(export, capsys, "--ckpt_file", task[1], "--file_name", tmp_path / "m"), "up to opset 20", "onnx>=1.16")
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_runtime_too_old_is_told_which_one_it_needs(task, tmp_path, capsys, monkeypatch):

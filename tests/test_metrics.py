@@ -71,6 +71,15 @@ def test_metric_of_the_other_kind_of_task_is_refused(method, regression):
     refuses(error, "assessment_method", method, "regression" if regression else "classification")
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_answers_that_are_no_numbers_are_refused(wrong):
+    logits = np.zeros((5, 2), np.float32)
+    logits[3, 1] = wrong
+    with pytest.raises(UserError) as error:
+        metrics.compute(("accuracy",), logits, np.zeros(5, np.int64))
+    refuses(error, "the logits of 1 of 5 rows are not finite numbers, row 4 the first")
+
+
 def test_printed_names():
     assert [metrics.printed_name(name) for name in ("accuracy", "f1", "pearson")] == ["Accuracy", "F1", "Pearsonr"]
     assert [metrics.short_name(name) for name in ("accuracy", "macro_f1", "matthews")] == ["acc", "mf1", "mcc"]

@@ -50,6 +50,9 @@ class Cloud:
         self.copies.append((source, target))
         shutil.copytree(self.local(source), self.local(target), dirs_exist_ok=True)
 
+    def exists(self, url):
+        return os.path.exists(self.local(url))
+
     def keys(self, **changes):
         return {"enable_modelarts": True, "data_url": "obs://bucket/data/", "train_url": "obs://bucket/out/",
                 "checkpoint_url": "obs://bucket/ckpt/", "data_path": str(self.cache / "data"), "output_path": str(self.cache / "train"),
@@ -70,7 +73,7 @@ class Cloud:
 @pytest.fixture
 def cloud(tmp_path, monkeypatch):
     here = Cloud(tmp_path)
-    monkeypatch.setitem(sys.modules, "moxing", types.SimpleNamespace(file=types.SimpleNamespace(copy_parallel=here.copy_parallel)))
+    monkeypatch.setitem(sys.modules, "moxing", types.SimpleNamespace(file=here))
     for name in RANK_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     return here
@@ -395,6 +398,17 @@ def test_members_that_lead_out_of_the_folder_are_refused_before_anything_is_writ
     assert not os.listdir(folder) and os.listdir(tmp_path / "data") == ["folder"]
 
 
+def test_files_where_the_folder_has_folders_are_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "folder" / "rows").mkdir(parents=True)
+    (tmp_path / "folder" / "names").write_text("old")
+    for member, words in (("rows", "its member 'rows' is a file, but"), ("names/a", "its member 'names' is a folder, but")):
+        path = zip_of(tmp_path / "mixed.zip", ("first", 0, "new"), (member, 0, "new"))
+        with pytest.raises(UserError) as error:
+            unpack(path, str(tmp_path / "folder"))
+        refuses(error, words, "nothing was unpacked")
+        assert sorted(os.listdir(tmp_path / "folder")) == ["names", "rows"]
+
+
 def test_dots_in_names_are_no_reason_to_refuse(tmp_path):
     path = zip_of(tmp_path / "good.zip", ("..a", 0, "1"), ("b../c..d", stat.S_IFREG | 0o644, "2"), ("e/", stat.S_IFDIR | 0o755, ""))
     (tmp_path / "folder").mkdir()
@@ -490,6 +504,16 @@ def test_general_distillation_as_a_job(task, capsys):
     says(out, "done: the student is in", "to obs://bucket/out/")
     assert {"config.yaml", "gd", "metrics.jsonl", "results.json"} <= set(os.listdir(task.bucket / "out"))
     assert checkpoints.load(str(task.bucket / "out" / "gd")).config["num_hidden_layers"] == 1
+
+
+def test_a_resumed_job_begins_with_what_the_one_before_left_in_the_cloud(task, capsys):
+    write_split(task.bucket / "data" / "gd", "train", teachable(16, 1))
+    arguments = [*task.arguments(), "--data_dir=gd", "--load_teacher_ckpt_path=teacher", "--train_steps=1", "--gd_cfg.batch_size=8",
+                 "--bucket_boundaries=16", "--gd_student_net_cfg.num_hidden_layers=1", "--gd_student_net_cfg.hidden_size=16",
+                 "--gd_student_net_cfg.num_attention_heads=2", "--gd_student_net_cfg.intermediate_size=24", "--resume=true"]
+    says(run_script(run_general_distill, capsys, *arguments), "training begins anew", "to obs://bucket/out/")
+    shutil.rmtree(task.cache)  # another machine
+    says(run_script(run_general_distill, capsys, *arguments), "copied obs://bucket/out/ to", "resume: this run is finished")
 
 
 def test_a_job_that_is_refused_is_one_line_and_its_results_are_kept(task, capsys):

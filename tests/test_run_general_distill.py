@@ -203,6 +203,8 @@ def test_what_does_not_fit_is_refused(corpus, tmp_path, capsys):
                            (["--gd_cfg.batch_size", "100"], ("batch_size 100", "40 training rows")),
                            (["--gd_student_net_cfg.type_vocab_size", "1"], ("pairs of texts", "type_vocab_size of 1")),
                            (["--save_ckpt_path", teacher], ("save_ckpt_path", "load_teacher_ckpt_path lies")),
+                           (["--save_ckpt_path", data], ("save_ckpt_path", "data_dir lies")),
+                           (["--output_dir", data, "--save_ckpt_path", tmp_path / "out"], ("output_dir", "data_dir lies")),
                            (["--data_dir", tmp_path / "unfinished"], ("unfinished", "run the same prepare_data.py again")),
                            (["--data_dir", tmp_path / "gap"], ("lacks train-00001.mindrecord",)),
                            (["--distribute", "true"], ("no launcher",)), (["--device_num", "2"], ("distribute is false",))):

@@ -79,6 +79,8 @@ def test_distillation_without_a_config_shows_the_usage(elsewhere, arguments, sta
     ("run_train.sh", ("sts-b", "T", "S", "D", "--config_path", "own.yaml"),
      ("train.py", "--task_name", "sts-b", "--teacher_model_dir", "T", "--student_model_dir", "S", "--data_dir", "D", "--config_path",
       "own.yaml")),
+    ("run_eval_onnx.sh", ("sts-b", "M.onnx", "D", "--batch_size", "8"),
+     ("run_eval_onnx.py", "--task_name", "sts-b", "--model_file", "M.onnx", "--data_dir", "D", "--batch_size", "8")),
     ("run_eval.sh", ("sts-b", "M", "D", "--batch_size", "8"),
      ("eval.py", "--task_name", "sts-b", "--model_dir", "M", "--data_dir", "D", "--batch_size", "8")),
 ])

@@ -1,6 +1,7 @@
 """train.py end to end on tiny generated tasks: ternary, loss-aware ternary and 8-bit, packed and evaluated again."""
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -88,6 +89,12 @@ def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits(task,
     assert all(np.array_equal(before[name], value) for name, value in after.items())
 
 
+def test_without_evaluation_no_rows_for_it_are_needed(task, tmp_path, capsys):
+    shutil.copytree(os.path.join(task[0], "sst-2"), tmp_path / "data", ignore=shutil.ignore_patterns("eval*"))
+    run_script(train, capsys, *arguments_for(task, tmp_path / "out", data_dir=tmp_path / "data", do_train="false", do_eval="false"))
+    assert (tmp_path / "out" / "sst-2" / PACKED_FILE).exists()
+
+
 def test_without_training_the_student_is_quantized_as_it_is(task, tmp_path, capsys):
     out, models = trained(capsys, task, tmp_path, "--do_train", "false", printed=(), teacher_model_dir=None)
     assert "best_Accuracy" not in out and list(models) == ["quantized student", "packed model"]
@@ -121,7 +128,7 @@ def test_the_models_that_training_starts_from_are_never_replaced(task, tmp_path,
     ({"quant_cfg.weight_bits": "8"}, ("weight_bits is 8", "twn")),
     ({"pred_distill": "false", "intermediate_distill": "false"}, ("nothing to learn",)),
     ({"save_quantized_model": "false"}, ("would be lost",)),
-    ({"quantization": "q8bert", "quant_cfg.ema_start_step": "4"}, ("ema_start_step is 4", "after 4 steps", "never be calibrated")),
+    ({"quantization": "q8bert", "quant_cfg.ema_start_step": "4"}, ("ema_start_step is 4", "after 4 batches", "never be calibrated")),
     ({"quantization": "q8bert", "quant_cfg.activation_granularity": "row"}, ("activation_granularity is row", "one scale a tensor")),
     ({"train_batch_size": "99"}, ("batch_size 99",))])
 def test_bad_settings_are_one_line_and_status_2(task, tmp_path, capsys, changes, words):

@@ -22,7 +22,7 @@ import tempfile
 import zlib
 from bisect import bisect_left, bisect_right
 from dataclasses import asdict, dataclass
-from itertools import chain, groupby, takewhile
+from itertools import chain, groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +31,7 @@ from src.data.pool import OrderedPool
 from src.data.records import INFO_FILE, SCHEMA_FILE, DatasetInfo, Examples, RecordWriter, check_mindrecord, check_tfrecord, offsets_of
 from src.data.tokenization import Tokenizer, truncate_pair
 from src.errors import UserError
-from src.files import make_folder, read_json, replacing, write_json
+from src.files import make_folder, read_json, replacing, sample_checksum, write_json
 
 FOLDER = "gd"
 """Where the records go inside output_dir, and the data set's task name."""
@@ -39,6 +39,7 @@ _MIB = 1 << 20
 _LARGEST_BLOCK = 4 * _MIB  # of text packed at a time: bounds the memory; rows are shuffled, and random next texts drawn, within a block
 _SMALLEST_BLOCK = 256 << 10
 _PIECES = 4  # a document is cut at a block's fourth part, so that other documents are left to draw random next texts from
+_DOCUMENT_BYTES = 128  # memory a document takes besides its text, which counts where it has two words
 _LONGEST_JSON = 16 * _MIB  # bytes of a JSON line, which must be held whole
 
 
@@ -103,7 +104,8 @@ def find_files(inputs):
         elif os.path.isdir(given):
             found = [path for path in _walk(given) if os.path.getsize(path)]
         else:
-            raise UserError(f"input: {given or 'an empty path'} does not exist")
+            raise UserError(f"input: {given or 'an empty path'} " + ("is neither a file nor a folder; pipes cannot be read, as files are "
+                            "read twice" if os.path.exists(given) else "does not exist"))
         parent = given if os.path.isdir(given) else os.path.dirname(given)
         here = [CorpusFile(path, os.path.relpath(path, parent or "."), os.path.getsize(path)) for path in found]
         if not any(file.size for file in here):
@@ -238,18 +240,24 @@ class CorpusReader:
 
     def _body(self, lines, start):
         """The lines up to </doc> of the <doc ...> in line `start`."""
-        for number, line in enumerate(takewhile(lambda line: not line.startswith(b"</doc>"), lines), start + 1):
+        for number, line in enumerate(lines, start + 1):
+            if line.startswith(b"</doc>"):
+                return
             if line.startswith(b"<doc "):
                 self._bad_rows.add(f"{self._path}, line {number}: a <doc> before the </doc> of the one above")
                 self._line += 1
             else:
                 yield line
+        self._bad_rows.add(f"{self._path}, line {start}: a <doc> without </doc>; the file is cut off")
 
     def _json_documents(self, file):
         while line := file.readline(_LONGEST_JSON):
             self._line += 1
             if len(line) == _LONGEST_JSON and not line.endswith(b"\n"):
-                raise UserError(f"{self._path}, line {self._line}: a JSON line of more than {_LONGEST_JSON // _MIB} MiB")
+                self._bad_rows.add(f"{self._path}, line {self._line}: a JSON line of more than {_LONGEST_JSON // _MIB} MiB")
+                while line and not line.endswith(b"\n"):
+                    line = file.readline(_LONGEST_JSON)
+                continue
             if line.isspace():
                 continue
             try:
@@ -341,10 +349,10 @@ class Block(NamedTuple):
 
 
 def block_sizes(recipe, shard_mb):
-    """(bytes of text in a block, blocks in a shard of about `shard_mb` MiB of text)."""
+    """(bytes of text in a block, blocks in a shard of about `shard_mb` MiB of text, duplicates counted)."""
     # Smaller where a shard is small, or where every text gives several times as many rows.
     size = max(_SMALLEST_BLOCK, min(_LARGEST_BLOCK, shard_mb * _MIB) // recipe.dupe_factor)
-    return size, max(1, shard_mb * _MIB // size)
+    return size, max(1, shard_mb * _MIB // (size * recipe.dupe_factor))
 
 
 def read_blocks(files, bad_rows, size):
@@ -353,7 +361,7 @@ def read_blocks(files, bad_rows, size):
     number, documents, held, position, lines = 0, [], 0, 0, 0
     for document in reader.documents():
         documents.append(document)
-        held += len(document.text) if document.text.isascii() else len(document.text.encode("utf-8"))
+        held += _DOCUMENT_BYTES + (len(document.text) if document.text.isascii() else len(document.text.encode("utf-8")))
         if held >= size:
             yield Block(number, documents, reader.position - position, reader.lines - lines)
             number, documents, held, position, lines = number + 1, [], 0, reader.position, reader.lines
@@ -657,7 +665,7 @@ class BlockPool(OrderedPool):
 PLAN_FILE, SHARDS_FILE = "gd_plan.json", "shards.jsonl"
 _OURS = re.compile(rf"{re.escape(PLAN_FILE)}|{re.escape(SHARDS_FILE)}|{re.escape(INFO_FILE)}|{re.escape(SCHEMA_FILE)}|"
                    r"train-\d{5,}\.(mindrecord(\.db)?|tf_record)|\.writing-.*")
-_LAYOUT = 1  # of the rows: to be raised with every change of this module that changes them
+_LAYOUT = 2  # of the rows: to be raised with every change of this module that changes them
 
 
 def make_plan(files, vocab_sha256, lower_case, dataset_type, shard_mb, recipe):
@@ -665,8 +673,9 @@ def make_plan(files, vocab_sha256, lower_case, dataset_type, shard_mb, recipe):
 
     Lines that are skipped (skip_bad_rows) are not in it: a run without it never gets past one, so that what either has made is the same.
     """
+    inputs = [f"{file.name}, {file.size} bytes, {sample_checksum(file.path)[:16]}" for file in files]
     return {"layout": _LAYOUT, "vocab_sha256": vocab_sha256, "do_lower_case": lower_case, "dataset_type": dataset_type,
-            "shard_mb": shard_mb, **asdict(recipe), "inputs": [f"{file.name}, {file.size} bytes" for file in files]}
+            "shard_mb": shard_mb, **asdict(recipe), "inputs": inputs}
 
 
 class ShardFolder:

@@ -29,6 +29,11 @@ def _call(method, arguments):
     return getattr(_worker, method)(*arguments)
 
 
+def available_cores():
+    """Cores that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0))
+
+
 class OrderedPool:
     """One worker object a process. A context manager: leaving it ends the processes.
 

@@ -15,6 +15,9 @@ OWN_INPUTS, OWN_RESULTS = r"rows\.json|labels\.npy|\d\d_\w+", r"row_\d+\.bin"
 """What the names of the files and folders written here look like."""
 
 
+_NUMBERS = {"rows": 1, "seq_length": 1, "num_labels": 1, "largest_token_id": 0, "largest_segment_id": 0}
+
+
 def _row(index):
     return f"row_{index:07d}.bin"
 
@@ -47,6 +50,10 @@ def read_info(folder):
     absent = [name for name in _NOTED if name not in info]
     if absent:
         raise UserError(f"{os.path.join(folder, _INFO)} lacks {', '.join(absent)}; run preprocess.py again")
+    for name, least in _NUMBERS.items():
+        if type(info[name]) is not int or info[name] < least:
+            raise UserError(f"{os.path.join(folder, _INFO)}: {name} must be a whole number of at least {least}, not {info[name]!r}; run "
+                            f"preprocess.py again")
     return info
 
 

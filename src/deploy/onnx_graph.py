@@ -16,7 +16,7 @@ from src.deploy.sessions import INPUTS
 from src.errors import UserError
 from src.quant.packing import integer_codes, pack_2_bits, pack_symmetric
 
-OPSET = 21
+OPSET, OLDEST_ONNX = 21, "1.16"
 LARGEST = (1 << 31) - (1 << 20)
 """Bytes of weights in one file: a protocol buffer holds less than 2 GiB."""
 MICROSOFT = "com.microsoft"
@@ -438,10 +438,13 @@ def build_model(weights, config, num_labels, quantization, kind, metadata):
         metadata (dict): {key: JSON value} that travels with the model.
 
     Raises:
-        UserError: as `BertGraph`, or the weights are too large for one file.
+        UserError: as `BertGraph`, or the weights are too large for one file, or the package onnx is too old.
 
     Inputs of the model: input_ids, input_mask, segment_ids, int32 (batch, sequence). Output: logits float32 (batch, num_labels).
     """
+    if onnx.defs.onnx_opset_version() < OPSET:
+        raise UserError(f"file_format: onnx {onnx.__version__} knows operators up to opset {onnx.defs.onnx_opset_version()}, and these "
+                        f"graphs are of opset {OPSET}; pip install 'onnx>={OLDEST_ONNX}'")
     graph = BertGraph(weights, config, quantization, kind).build()
     size = sum(item.ByteSize() for item in graph.constants)
     if size > LARGEST:

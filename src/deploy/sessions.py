@@ -107,6 +107,8 @@ class MindirModel:
             self.batch_size, self.length = int(self.metadata["batch_size"]), int(self.metadata["seq_length"])
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{description} is not the description export.py wrote: {error}") from error
+        if min(self.batch_size, self.length) < 1:
+            raise UserError(f"{description} is not the description export.py wrote: batches of {self.batch_size} x {self.length}")
         _check_described(self.metadata, description)
         if self.metadata.get("sha256") != checksum(path):  # told here, before MindSpore logs its own findings
             raise UserError(f"{path} is damaged, or {description} is of another file: the checksum differs; export it again")

@@ -143,11 +143,15 @@ class Embedding(nn.Cell):
     def construct(self, ids):  # any shape
         if not self.by_row:
             return self._rows(self.quantize(self.weight), ids)  # ids' shape + (width,)
-        # A row's scale is its own: only the rows looked up need be quantized.
-        rows = self._rows(self.weight, ids)
+        # A row's scale is its own: only the rows looked up need be quantized. As a matrix, like the whole table when it is packed:
+        # MindSpore adds up the rows of a tensor of three axes in another order, which would give other last bits.
+        flat = ids.reshape(-1)
+        rows = self._rows(self.weight, flat)
         if self.quantize.loss_aware:
-            return self.quantize.quantizer(rows, ops.gather(self.quantize.second_moment, ids, 0))
-        return self.quantize.quantizer(rows)
+            rows = self.quantize.quantizer(rows, ops.gather(self.quantize.second_moment, flat, 0))
+        else:
+            rows = self.quantize.quantizer(rows)
+        return rows.reshape(*ids.shape, -1)
 
 
 class CpuLayerNorm(nn.Cell):

@@ -10,7 +10,6 @@ from src.model.heads import BertEncoder, BertForSequence
 from src.model.packed import load_packed
 from src.quant.quantizers import MovingAverageRange
 
-QUANTIZER_STATE = (".second_moment", ".threshold", ".steps")
 """Endings of the names of parameters that are a quantizer's state, not weights."""
 
 
@@ -69,7 +68,7 @@ def uncalibrated_ranges(network):
 
 def parameter_count(network):
     """Number of weights of a network; what quantizers remember is not counted."""
-    return sum(parameter.size for name, parameter in network.parameters_and_names() if not name.endswith(QUANTIZER_STATE))
+    return sum(parameter.size for name, parameter in network.parameters_and_names() if not name.endswith(checkpoints.QUANTIZER_STATE))
 
 
 def layer_weights(weights, layers):

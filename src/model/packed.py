@@ -1,27 +1,27 @@
 """Packed models: one safetensors file of low-bit codes in place of float32 weights.
 
 A file holds, for every weight NAME of the network, the arrays `NAME|codes`, `NAME|scale` ... that its kind needs, and in its
-metadata the format's version, every weight's kind and shape, and a SHA-256 of these and the arrays. Beside it lie the `config.json` and
-`vocab.txt` of any checkpoint. Kinds: ternary codes 5 or 4 to a byte, symmetric and min-max codes of one byte, plain float32.
+metadata the format's version, every weight's kind and shape, a SHA-256 of these and the arrays, and one of the `config.json`, which lies
+beside it with the `vocab.txt` of any checkpoint. Kinds: ternary codes 5 or 4 to a byte, symmetric and min-max codes of one byte, float32.
 """
+import contextlib
 import json
 import os
 from dataclasses import asdict, replace
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from src import checkpoint as checkpoints
 from src.config import QuantConfig, from_json
 from src.errors import UserError
-from src.files import make_folder, replacing, write_json
+from src.files import make_folder, replacing, write_json, write_safetensors
 from src.model.layers import quantized_weights
 from src.quant.packing import pack_minmax, pack_symmetric, pack_ternary, unpack_minmax, unpack_symmetric, unpack_ternary
 from src.vocabulary import vocabulary_hash
 
 PACKED_FILE = checkpoints.PACKED_FILE
-_FORMAT, _VERSION = "bert-packed", "3"
+_FORMAT, _VERSION = "bert-packed", "4"
 
 
 def _pack(values, latent, kind, bits, granularity, density):
@@ -83,21 +83,26 @@ def save_packed(folder, network, config, vocabulary=None, density=5):
             parts, entry = {"values": latent}, {"kind": "float"}
         layout[name] = {**entry, "shape": list(latent.shape)}
         arrays.update({f"{name}|{part}": value for part, value in parts.items()})
-    layout = json.dumps(layout)
-    metadata = {"format": _FORMAT, "version": _VERSION, "layout": layout, "sha256": checkpoints.digest(arrays, layout)}
-    make_folder(folder)
-    path = os.path.join(folder, PACKED_FILE)
-    config = dict(config)
-    if os.path.exists(path):  # codes never lie beside another network's description
-        os.remove(path)
+    layout, config = json.dumps(layout), dict(config)
     if vocabulary is not None:
         config["vocab_sha256"] = vocabulary_hash(vocabulary)
-        with replacing(os.path.join(folder, checkpoints.VOCABULARY_FILE)) as temporary:
-            checkpoints.write_vocabulary(temporary, vocabulary)
-    write_json(os.path.join(folder, checkpoints.CONFIG_FILE), config)
-    with replacing(path) as temporary:
-        save_file(arrays, temporary, metadata)
+    metadata = {"format": _FORMAT, "version": _VERSION, "layout": layout, "sha256": checkpoints.digest(arrays, layout),
+                "config_sha256": _config_digest(config)}
+    make_folder(folder)
+    path = os.path.join(folder, PACKED_FILE)
+    with contextlib.ExitStack() as stack:  # left in reverse order: the description is renamed first, the codes last
+        write_safetensors(stack.enter_context(replacing(path)), arrays, metadata)
+        if vocabulary is not None:
+            checkpoints.write_vocabulary(stack.enter_context(replacing(os.path.join(folder, checkpoints.VOCABULARY_FILE))), vocabulary)
+        write_json(stack.enter_context(replacing(os.path.join(folder, checkpoints.CONFIG_FILE))), config)
+        if os.path.exists(path):  # codes never lie beside another network's description
+            os.remove(path)
     return os.path.getsize(path)
+
+
+def _config_digest(config):
+    """The checksum of a config.json: it decides what is computed with the codes, so they are read with their own only."""
+    return checkpoints.digest({}, json.dumps(config, sort_keys=True))
 
 
 def load_packed(folder):
@@ -130,5 +135,8 @@ def load_packed(folder):
         raise UserError(f"{path} is damaged: {error}") from error
     checkpoint = checkpoints.described(weights, folder, path, folder)
     trained = from_json(QuantConfig, checkpoint.config.get("quantization"), f"config.json of {folder}: quantization")
+    if _config_digest(checkpoint.config) != metadata.get("config_sha256"):
+        raise UserError(f"{os.path.join(folder, checkpoints.CONFIG_FILE)} is not the one that {checkpoints.PACKED_FILE} was saved with: "
+                        f"its checksum differs; copy it anew")
     activations = asdict(replace(trained, embedding_bits=32, weight_bits=32, rest_bits=32))
     return replace(checkpoint, config={**checkpoint.config, "quantization": activations})

@@ -29,6 +29,19 @@ def passed(stage, step, every):
     return step // every > (step - stage.advance) // every
 
 
+class _Lines:
+    """A stream in which every redraw of a bar is a line of its own: for files and pipes, where the next line would follow the bar."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def write(self, text):
+        self._stream.write("".join(f"{part.rstrip()}\n" for part in text.split("\r") if part.strip()))
+
+    def flush(self):
+        self._stream.flush()
+
+
 class Progress(Callback):
     """A progress bar with the loss, and every `log_step` steps a line in the log and in metrics.jsonl."""
 
@@ -39,9 +52,9 @@ class Progress(Callback):
 
     def on_step(self, stage, step):
         if self.bar is None:
-            # Into a pipe or file the bar is redrawn rarely: every redraw is a line there.
+            terminal = sys.stderr.isatty()  # elsewhere the bar is redrawn rarely
             self.bar = tqdm(total=stage.total_steps, initial=step - stage.advance, desc=stage.name, unit="step", smoothing=0.05,
-                            mininterval=0.5 if sys.stderr.isatty() else 30.0)
+                            mininterval=0.5 if terminal else 30.0, file=sys.stderr if terminal else _Lines(sys.stderr))
             self.started = time.time()
         self.bar.update(stage.advance)
         if passed(stage, step, self.log_step) or step in (stage.advance, stage.total_steps):
@@ -157,6 +170,8 @@ class Profile(Callback):
             self._stop()
 
     def on_end(self, stage):
+        if self.seen < self.SETTLED:
+            say(f"profile_steps: nothing was profiled: the first {self.SETTLED - 1} steps are left out, and {stage.name} had {self.seen}")
         self._stop()
 
     def _stop(self):

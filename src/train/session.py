@@ -2,7 +2,7 @@
 import os
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tabulate import tabulate
 
@@ -10,7 +10,6 @@ from src import metrics, runtime
 from src.config import required, to_yaml
 from src.data.dataset import Batches
 from src.data.task_data import TaskData, load_task_data
-from src.errors import UserError
 from src.evaluate import evaluate
 from src.files import write_json
 from src.model.heads import Logits
@@ -39,10 +38,15 @@ class TrainingRun:
         started = time.time()
         device = runtime.set_up(settings, settings.seed)
         group = runtime.join_group(settings, device)
+        one_shape = settings.enable_data_sink and device != "CPU" and settings.enable_buckets
+        if one_shape:
+            settings = replace(settings, enable_buckets=False)
         if group.first:
             print(to_yaml(settings), flush=True)
         if settings.enable_data_sink and device == "CPU":
             runtime.say("enable_data_sink: not available on CPU, ignored")
+        elif one_shape:
+            runtime.say("enable_buckets: the data sink needs batches of one shape, so all rows are padded to the longest of them")
         run = runtime.RunFolder(settings.output_dir or os.path.join("output", name), group.first)
         return cls(settings, device, group, run, started, **further)
 
@@ -50,13 +54,7 @@ class TrainingRun:
         """Batches the device pulls at a time, or 0 where the data sink is off or does not exist."""
         if not self.settings.enable_data_sink or self.device == "CPU":
             return 0
-        if len(batches.buckets) > 1:
-            raise UserError("enable_data_sink: the device's queue needs batches of one shape; set enable_buckets to false")
-        steps = len(batches) if self.settings.data_sink_steps == -1 else min(self.settings.data_sink_steps, len(batches))
-        if self.settings.save_ckpt_step % steps:
-            raise UserError(f"save_ckpt_step: the data sink runs {steps} steps at once; {self.settings.save_ckpt_step} is no multiple of "
-                            f"that")
-        return steps
+        return len(batches) if self.settings.data_sink_steps == -1 else min(self.settings.data_sink_steps, len(batches))
 
     def shared_callbacks(self, folder):
         """Callbacks of any stage that writes to `folder`, as the settings ask: checkpoints every so many steps, a profile."""

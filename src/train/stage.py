@@ -8,11 +8,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import ops
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from src import checkpoint as checkpoints
 from src.errors import UserError
-from src.files import replacing
+from src.files import replacing, write_safetensors
 from src.model.layers import second_moments, seed_dropout
 from src.runtime import Group, same_everywhere, say
 from src.train.callbacks import Progress
@@ -77,7 +76,9 @@ class Stage:
         self.steps_per_epoch = count_steps(batches, config, 1, sink_steps)
         self.total_steps = max_steps or self.steps_per_epoch * epochs
         if self.sink_steps and self.total_steps % self.sink_steps:
-            raise UserError(f"train_steps: the data sink runs {self.sink_steps} steps at once; {self.total_steps} is no multiple of that")
+            below = self.total_steps // self.sink_steps * self.sink_steps
+            raise UserError(f"train_steps: the data sink runs {self.sink_steps} steps at once; {self.total_steps} is no multiple of that, "
+                            f"{below or self.sink_steps} would be, or set data_sink_steps to a number that divides it")
         seed_dropout(loss_network, group.rank)
         optimizer = AdamW(loss_network.trained_parameters(), config.optimizer_cfg.AdamWeightDecay, self.total_steps,
                           second_moments(loss_network.student))
@@ -196,7 +197,7 @@ class Stage:
             return
         note = {**self.fingerprint(), "step": self.step_number}
         with replacing(path) as temporary:
-            save_file({name: item.asnumpy() for name, item in self._state().items()}, temporary, {"state": json.dumps(note)})
+            write_safetensors(temporary, {name: item.asnumpy() for name, item in self._state().items()}, {"state": json.dumps(note)})
 
     def load_state(self, path):
         """Go on after the last step of the run that wrote the state `path`; dropout alone draws other numbers.

@@ -144,11 +144,12 @@ def tar_of(content):
     (b'{"text": "fox"}\n["text"]\n', "corpus, line 2: not a JSON object"), (b'{"text": "\\ud800"}', "corpus, line 1: not a JSON object"),
     (b'<doc id="1" title="a">\nfox\n</doc>\nstray\n', "corpus, line 4: text outside"), (b"", "corpus is empty"),
     (b'<doc id="1">\nfox\n<doc id="2">\nfox\n</doc>\n', "corpus, line 3: a <doc> before the </doc>"),
+    (b'<doc id="1">\nfox\n</doc>\n<doc id="2">\nfox\n', "corpus, line 4: a <doc> without </doc>; the file is cut off"),
     (bz2.compress(b'<mediawiki xmlns="x">\n<page>'), "corpus is XML, as a Wikipedia dump is; extract"),
     (b'\n<?xml version="1.0"?>', "corpus is XML"), (b'[\n{"text": "fox"}]', "corpus is one JSON array"),
     (gzip.compress(tar_of(b"fox")), "corpus is a tar archive")],
     ids=["not UTF-8", "gz cut at once", "gz cut", "xz cut", "zstd", "no bz2", "no text", "a list", "half a pair", "stray", "empty",
-         "unclosed", "dump", "XML", "array", "tar"])
+         "unclosed", "doc cut", "dump", "XML", "array", "tar"])
 def test_bad_input(tmp_path, data, message):
     (tmp_path / "corpus").write_bytes(data)
     with pytest.raises(UserError) as error:
@@ -162,6 +163,23 @@ def test_a_link_to_a_folder_is_left_out_and_named(tmp_path, capsys):
     (tmp_path / "corpus" / "b").symlink_to(tmp_path)
     assert [file.name for file in find_files([str(tmp_path / "corpus")])] == ["a"]
     assert f"{tmp_path}/corpus/b is a link to a folder and is left out" in capsys.readouterr().out
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError) as error:
+        find_files([str(tmp_path / "pipe")])
+    refuses(error, "pipe is neither a file nor a folder")
+
+
+def test_a_json_line_too_long_to_hold_is_a_bad_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "_LONGEST_JSON", 64)
+    (tmp_path / "a").write_text('{"text": "one"}\n{"text": "' + "x" * 200 + '"}\n{"text": "two"}\n')
+    with pytest.raises(UserError) as error:
+        read(tmp_path / "a")
+    refuses(error, "a, line 2: a JSON line of more than")
+    found, lines, bad_rows = read(tmp_path / "a", skip=True)
+    assert (found, lines, bad_rows.count) == (["one", "two"], 3, 1)
 
 
 def test_bad_lines_are_skipped_on_demand(tmp_path):
@@ -433,7 +451,13 @@ def test_another_plan_is_refused(raw, capsys):
     assert "was begun with seed 42, now it is 43" in refused(capsys, raw, "--seed", "43")
     assert "was begun with max_seq_length 32, now it is 40" in refused(capsys, raw, "--max_seq_length", "40")
     (raw / "c").write_text("more")
-    assert 'was begun with inputs[2] null, now it is "c, 4 bytes"' in refused(capsys, raw)
+    assert 'was begun with inputs[2] null, now it is "c, 4 bytes, ' in refused(capsys, raw)
+    (raw / "c").unlink()
+    text = (raw / "a").read_text()
+    (raw / "a").write_text(text.swapcase())  # of the same length
+    assert "was begun with inputs[0]" in refused(capsys, raw)
+    (raw / "a").write_text(text)
+    assert "is complete" in (prepare(raw), capsys.readouterr().out)[1]
 
 
 @pytest.mark.parametrize("more, message", [

@@ -149,6 +149,21 @@ def test_results_table_has_a_row_a_model_and_percents():
         assert word in table
 
 
+def test_a_stage_too_short_for_a_profile_says_so(stage, tmp_path, capsys):
+    stage.go(Profile(3, "CPU", str(tmp_path / "profile")))
+    assert "profile_steps: nothing was profiled: the first 19 steps are left out, and phase2 had 6" in capsys.readouterr().out
+    assert not (tmp_path / "profile").exists()
+
+
+def test_outside_a_terminal_the_bar_never_stands_before_a_line(stage, capfd):
+    progress = Progress(2)
+    stage.go(progress)
+    progress.close()
+    out, err = capfd.readouterr()
+    assert [line.split(",")[0] for line in out.splitlines()] == ["epoch: 1"] * 4
+    assert "\r" not in err and err.endswith("\n") and "6/6" in err.splitlines()[-1]
+
+
 def test_profile_covers_the_steps_asked_for_and_writes_its_tables(stage, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Profile, "SETTLED", 2)
     batch = tensors(*random_batch(labels=2)[:3])
