@@ -145,7 +145,7 @@ def main(settings):
         raise UserError("quant_cfg.activation_quantizer: do_train is false, but only training calibrates the moving-average ranges of ema; "
                         "use --quant_cfg.activation_quantizer symmetric or dynamic, or train")
     latent, folder = output_folders(settings, session, task)
-    if teacher:
+    if teacher and (settings.do_train or settings.do_eval):
         models["teacher"] = check_teacher(session, *source, teacher)
     session.run.start(settings)
     text = description(student.config, session.data.task.name, session.data.labels, session.data.regression, session.data.num_labels,

@@ -89,9 +89,12 @@ def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits(task,
     assert all(np.array_equal(before[name], value) for name, value in after.items())
 
 
-def test_without_evaluation_no_rows_for_it_are_needed(task, tmp_path, capsys):
+@pytest.mark.parametrize("do_train", ["true", "false"])
+def test_without_evaluation_no_rows_for_it_are_needed(task, tmp_path, capsys, do_train):
     shutil.copytree(os.path.join(task[0], "sst-2"), tmp_path / "data", ignore=shutil.ignore_patterns("eval*"))
-    run_script(train, capsys, *arguments_for(task, tmp_path / "out", data_dir=tmp_path / "data", do_train="false", do_eval="false"))
+    run_script(train, capsys, *arguments_for(task, tmp_path / "out", data_dir=tmp_path / "data", do_train=do_train, do_eval="false",
+                                                  pred_distill="false", intermediate_distill="false", is_lgt_fit="true",
+                                                  teacher_model_dir=None if do_train == "true" else task[1]))
     assert (tmp_path / "out" / "sst-2" / PACKED_FILE).exists()
 
 
