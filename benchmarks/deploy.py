@@ -29,8 +29,8 @@ INT8 = "student, ONNX int8"
 SHAPES = {"latency": (1, 16), "throughput": (32, 64)}
 
 
-def save_random_student(folder):
-    """Save a 4-layer, 384-wide W2A8 network of random weights and static ranges."""
+def save_random_student(folder, activation_quantizer):
+    """Save a 4-layer, 384-wide W2A8 network of random weights."""
     import mindspore as ms
 
     from src import checkpoint as checkpoints
@@ -39,7 +39,8 @@ def save_random_student(folder):
     from src.model.loading import description
     config = BertConfig(hidden_size=384, num_hidden_layers=4, intermediate_size=1536, hidden_dropout_prob=0.0,
                         attention_probs_dropout_prob=0.0)
-    quantization = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, rest_bits=8, activation_quantizer="ema")
+    quantization = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, rest_bits=8,
+                               activation_quantizer=activation_quantizer, activation_clip_value=0.0)
     network = BertForSequence(config, 2, quantization=quantization)
     for name, parameter in network.parameters_and_names():
         if name.endswith(".threshold"):
@@ -104,7 +105,7 @@ class Deployments:
         trained = bool(options.student_dir)
         student_dir = options.student_dir or os.path.join(folder, "random")
         if not trained:
-            save_random_student(student_dir)
+            save_random_student(student_dir, options.activation_quantizer)
         student, description = load_network(student_dir)
         student.set_train(False)
         plain = self.add_onnx("student, ONNX float32", student, description, "float", trained, activations=False)
@@ -221,6 +222,8 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of every model")
     parser.add_argument("--rounds", type=int, default=10, help="turns of every model")
     parser.add_argument("--calls", type=int, default=20, help="calls a turn at batch 1")
+    parser.add_argument("--activation_quantizer", choices=("ema", "dynamic", "symmetric"), default="ema",
+                        help="how the student of random weights rounds its activations")
     parser.add_argument("--profile", action="store_true", help="print what the integer graphs' operators take, too")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
