@@ -162,8 +162,8 @@ def main(settings):
         models["quantized student"] = {**best, "parameters": parameter_count(student)}
     if settings.save_quantized_model:
         size = save_packed(folder, student, text, checkpoint.vocabulary, TERNARY_DENSITY[settings.packed_bits])
-        full = sum(4 * item.size for name, item in student.parameters_and_names() if not name.endswith(checkpoints.QUANTIZER_STATE))
-        say(f"packed model: {size:,} bytes in {os.path.join(folder, PACKED_FILE)}, {full / size:.1f} times smaller than in float32")
+        say(f"packed model: {size:,} bytes in {os.path.join(folder, PACKED_FILE)}, {4 * parameter_count(student) / size:.1f} times smaller "
+            f"than in float32")
         if settings.do_eval:
             network = task_network(load_packed(folder), without_dropout(student.config), kind)
             models["packed model"] = {**session.evaluator(network)(), "parameters": parameter_count(student)}

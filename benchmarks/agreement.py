@@ -15,6 +15,7 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
+from benchmarks.deploy import load_network  # noqa: E402
 from benchmarks.measure import cpu_name  # noqa: E402
 
 
@@ -40,14 +41,12 @@ def main():
     from src.evaluate import predict
     from src.model.heads import Logits
     from src.model.layers import computed_weights
-    from src.model.loading import bert_config, load_model, task_network, without_dropout
     from src.tasks import get_task
     ms.set_device("CPU")
     ms.set_context(mode=ms.GRAPH_MODE)
-    checkpoint = load_model(options.model_dir)
-    network = task_network(checkpoint, without_dropout(bert_config(checkpoint)))
+    network, description = load_network(options.model_dir)
     network.set_train(False)
-    regression = checkpoint.config["problem_type"] == "regression"
+    regression = description["problem_type"] == "regression"
     examples = read_records(*find_split(options.data_dir, "eval"))
     names = metrics.choose(get_task(options.task_name).metrics, "auto", network.num_labels, regression)
 
@@ -62,7 +61,7 @@ def main():
             path = os.path.join(folder, f"{kind}.onnx")
             try:
                 onnx.save(build_model(computed_weights(network), network.config, network.num_labels, network.quantization, kind,
-                                      {**checkpoint.config, "num_labels": network.num_labels}), path)
+                                      description), path)
             except UserError as error:
                 print(f"{kind}: {error}")
                 continue

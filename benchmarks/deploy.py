@@ -77,9 +77,8 @@ def optimized_by_onnxruntime(network, description, path):
 
     from src import checkpoint as checkpoints
     from src.model.layers import computed_weights
-    weights = {name: value for name, value in computed_weights(network).items() if ".quantize" not in name}  # no ranges, no second moments
     os.makedirs(path)
-    checkpoints.write_huggingface(path, checkpoints.Checkpoint(weights, description))
+    checkpoints.write_huggingface(path, checkpoints.Checkpoint(computed_weights(network), description))
     model = BertForSequenceClassification.from_pretrained(path, attn_implementation="eager").eval()
     names, sample = ["input_ids", "attention_mask", "token_type_ids"], torch.ones((2, 8), dtype=torch.int32)
     torch.onnx.export(model, (sample,) * 3, path + ".onnx", input_names=names, output_names=["logits"], opset_version=17, dynamo=False,

@@ -23,6 +23,8 @@ from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
 
 WEIGHTS_FILE = "eval_model.ckpt"
 PACKED_FILE = "quantized_model.safetensors"  # src/model/packed.py reads and writes it
+QUANTIZER_STATE = (".second_moment", ".threshold", ".steps")
+"""How the names of a quantized network's parameters end that only its quantizers know."""
 CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "vocab.txt"
 FORMATS = {"ours": "MindSpore (this project's)", "huggingface": "Hugging Face", "tensorflow": "TensorFlow BERT (Google's)",
@@ -70,9 +72,6 @@ def _labels(config, source):
     if not complete:
         raise UserError(f"id2label in {source} must number its labels 0 to {len(names) - 1} without a gap")
     return () if all(re.fullmatch(r"LABEL_\d+", name) for name in ordered) else ordered
-
-
-QUANTIZER_STATE = (".second_moment", ".threshold", ".steps")
 
 
 def digest(arrays, *texts):
@@ -911,6 +910,7 @@ _READERS = {"huggingface": _read_huggingface, "tensorflow": _read_tensorflow, "m
 
 _EXPORTED = _NEEDED[:_NEEDED.index("layer_norm_eps")]
 _KEPT_ELSEWHERE = _NEEDED + _NEEDED_HEAD + ("model_type", "do_lower_case", "vocab_sha256", "id2label", "label2id")
+_ALSO_KEPT = {"huggingface": ("task_name",)}
 
 
 def _exported_weights(checkpoint, to_format):
@@ -930,7 +930,7 @@ def _exported_weights(checkpoint, to_format):
     if len(plain) < len(checkpoint.weights):
         notices.append("what its quantizers had learnt (ranges, second moments) was left out: the weights are float32 ones")
     weights, _ = _translate(kept, "ours", to_format)
-    others = sorted(set(checkpoint.config) - set(_EXPORTED) - set(_KEPT_ELSEWHERE))
+    others = sorted(set(checkpoint.config) - set(_EXPORTED) - set(_KEPT_ELSEWHERE) - set(_ALSO_KEPT.get(to_format, ())))
     if others:
         notices.append(f"the format has no place for {', '.join(others)} of config.json")
     return weights, notices
@@ -949,8 +949,7 @@ def write_huggingface(folder, checkpoint):
         weights = {name.removeprefix("bert."): value for name, value in weights.items()}
     if checkpoint.vocabulary is not None:
         config["vocab_sha256"] = vocabulary_hash(checkpoint.vocabulary)
-    if checkpoint.config.get("task_name"):
-        config["task_name"] = checkpoint.config["task_name"]
+    config.update({name: checkpoint.config[name] for name in _ALSO_KEPT["huggingface"] if checkpoint.config.get(name)})
     write_safetensors(os.path.join(folder, "model.safetensors"), weights, {"format": "pt"})
     write_json(os.path.join(folder, CONFIG_FILE), config)
     if checkpoint.vocabulary is not None:

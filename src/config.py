@@ -29,7 +29,6 @@ MinusOneOrPositive = restricted_number_type("MinusOneOrPositive", int, [("==", -
 Probability = restricted_number_type("Probability", float, [(">=", 0), ("<", 1)])
 AboveOne = restricted_number_type("AboveOne", float, [(">", 1), ("<", math.inf)])
 
-
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the repository
 HIDDEN_ACTS = ("gelu", "gelu_new", "relu")
 HiddenAct = Literal["gelu", "gelu_new", "relu"]
@@ -844,17 +843,15 @@ def _unknown_key(key, config_class, where):
 
 def _nested(settings, types, where, prefix):
     """`settings` with its dotted keys inside their sections; the parser would drop either where a file has both."""
-    nested = {name: value for name, value in settings.items() if not is_dataclass(types.get(f"{prefix}{str(name).partition('.')[0]}"))
-              or "." not in str(name)}
-    for name, value in settings.items():
-        if name not in nested:
-            section, _, rest = name.partition(".")
-            inside = nested.get(section)
-            if inside is not None and not isinstance(inside, dict):
-                continue  # refused as no section
-            if rest in (inside or {}):
-                raise UserError(f"{where}: {prefix}{name} stands there twice, inside the section {prefix}{section} too")
-            nested[section] = {**(inside or {}), rest: value}
+    nested = dict(settings)
+    for name in settings:
+        section, dot, rest = str(name).partition(".")
+        inside = {} if nested.get(section) is None else nested[section]
+        if not dot or not is_dataclass(types.get(f"{prefix}{section}")) or not isinstance(inside, dict):
+            continue  # what is wrong with these is told later
+        if rest in inside:
+            raise UserError(f"{where}: {prefix}{name} stands there twice, inside the section {prefix}{section} too")
+        nested[section] = {**inside, rest: nested.pop(name)}
     return nested
 
 

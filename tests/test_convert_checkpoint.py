@@ -10,6 +10,7 @@ import pytest
 
 import convert_checkpoint
 from src import checkpoint as checkpoints
+from src.vocabulary import vocabulary_hash
 from tests.test_checkpoint import HEADS, HIDDEN, INNER, LAYERS, POSITIONS, TOKENS, TYPES, WORDS, assert_same, our_config, our_weights
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -171,6 +172,14 @@ def test_projection_is_left_out_with_a_notice(tmp_path, capsys):
     lines = convert(capsys, "--input", tmp_path / "ours", "--output", tmp_path / "out", "--to", "huggingface")
     assert any("fit_dense" in line and "left out" in line for line in lines)
     assert_same(checkpoints.read_any(tmp_path / "out").checkpoint.weights, our_weights())
+
+
+def test_a_hugging_face_folder_says_the_task_and_the_vocabularys_hash(tmp_path, capsys):
+    checkpoints.save(tmp_path / "ours", our_weights(), {**our_config(), "task_name": "SST-2"}, TOKENS)
+    lines = convert(capsys, "--input", tmp_path / "ours", "--output", tmp_path / "out", "--to", "huggingface")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (config["task_name"], config["vocab_sha256"]) == ("SST-2", vocabulary_hash(TOKENS))
+    assert not any("no place for" in line and "task_name" in line for line in lines)
 
 
 def test_quantized_training_goes_on_elsewhere_without_what_its_quantizers_learnt(tmp_path, capsys):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src import checkpoint as checkpoints
 from src.errors import UserError, command
 from src.files import replacing, write_safetensors
 
@@ -82,6 +83,17 @@ def test_a_temporary_name_is_told_as_the_file_it_would_become(tmp_path, capsys):
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     line = ended(main, capsys)
     assert line.startswith(f"{tmp_path}/a.safetensors cannot be written: ") and "File too large" in line and not os.listdir(tmp_path)
+
+
+def test_a_checkpoint_that_the_disk_does_not_take_leaves_nothing(tmp_path, capsys):
+    def main():
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        try:
+            checkpoints.save(str(tmp_path), {"x": np.zeros(9999, np.float32)}, {})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "eval_model" in ended(main, capsys) and os.listdir(tmp_path) == []
 
 
 def test_a_full_disk_is_told_where_nobody_knows_the_file(capsys):
