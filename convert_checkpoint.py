@@ -1,7 +1,10 @@
-"""Convert checkpoints: Hugging Face, TensorFlow or published MindSpore ones into ours, and any of them into the first two.
+"""Convert checkpoints: Hugging Face, TensorFlow or published MindSpore ones into ours, and any of them into
+the first two.
 
-    python convert_checkpoint.py --input bert-base-uncased/ --output teacher/ [--task_name SST-2] [--to huggingface]
+python convert_checkpoint.py --input bert-base-uncased/ --output teacher/ [--task_name SST-2] [--to
+huggingface]
 """
+
 import os
 import re
 
@@ -12,8 +15,16 @@ from src.files import check_replaceable, replacing_folder
 from src.tasks import REGRESSION, get_task
 
 _WRITERS = {"huggingface": checkpoints.write_huggingface, "tensorflow": checkpoints.write_tensorflow}
-_OUR_FILES = ("eval_model.ckpt", "config.json", "vocab.txt", "model.safetensors", "tokenizer_config.json", "bert_config.json",
-              "bert_model.ckpt.index", "bert_model.ckpt.data-00000-of-00001")
+_OUR_FILES = (
+    "eval_model.ckpt",
+    "config.json",
+    "vocab.txt",
+    "model.safetensors",
+    "tokenizer_config.json",
+    "bert_config.json",
+    "bert_model.ckpt.index",
+    "bert_model.ckpt.data-00000-of-00001",
+)
 
 
 @command
@@ -23,10 +34,14 @@ def main(arguments=None):
     _check_output(settings.input, settings.output)
     task = get_task(settings.task_name) if settings.task_name else None
 
-    read = checkpoints.read_any(settings.input, settings.bert_config, settings.vocab_file, settings.classifier_relu)
+    read = checkpoints.read_any(
+        settings.input, settings.bert_config, settings.vocab_file, settings.classifier_relu
+    )
     checkpoint, notices = read.checkpoint, notices + read.notices
     if task:
-        checkpoint, more = checkpoints.with_labels(checkpoint, task.name, task.labels, task.head == REGRESSION)
+        checkpoint, more = checkpoints.with_labels(
+            checkpoint, task.name, task.labels, task.head == REGRESSION
+        )
         notices += more
     with replacing_folder(settings.output) as folder:
         if settings.to == "mindspore":
@@ -47,9 +62,12 @@ def _check_output(source, output):
 
 def _report(read, checkpoint, notices):
     config, size = checkpoint.config, sum(value.size for value in checkpoint.weights.values())
-    print(f"recognised: {checkpoints.FORMATS[read.file_format]} BERT, {config['num_hidden_layers']} layers, "
-          f"{config['hidden_size']} wide, {config['num_attention_heads']} heads, {config['hidden_act']}, "
-          f"LayerNorm epsilon {config['layer_norm_eps']}, classifier_relu {str(config['classifier_relu']).lower()}")
+    print(
+        f"recognised: {checkpoints.FORMATS[read.file_format]} BERT, {config['num_hidden_layers']} layers, "
+        f"{config['hidden_size']} wide, {config['num_attention_heads']} heads, {config['hidden_act']}, "
+        f"LayerNorm epsilon {config['layer_norm_eps']}, classifier_relu "
+        f"{str(config['classifier_relu']).lower()}"
+    )
     print(f"weights: {len(checkpoint.weights)}, parameters: {size:,}")
     print(f"dropped: {', '.join(read.dropped) if read.dropped else 'nothing'}")
     if not checkpoint.num_labels:
@@ -68,7 +86,10 @@ def _next_step(settings, checkpoint):
         kind = "AutoModelForSequenceClassification" if checkpoint.num_labels else "AutoModel"
         return f'transformers.{kind}.from_pretrained("{settings.output}")'
     if settings.to == "tensorflow":
-        return f"init_checkpoint={os.path.join(settings.output, 'bert_model.ckpt')} in Google's run_classifier.py"
+        return (
+            f"init_checkpoint={os.path.join(settings.output, 'bert_model.ckpt')} in Google's "
+            "run_classifier.py"
+        )
     task = checkpoint.config.get("task_name", "TASK")
     if checkpoint.num_labels:
         return f"python run_task_distill.py --task_name {task} --load_teacher_ckpt_path {settings.output} ..."

@@ -2,8 +2,10 @@
 
     python eval.py --task_name SST-2 --model_dir MODEL_DIR --data_dir DATA_DIR
 
-MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold them under the task's lower-case name.
+MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold them under the task's lower-case
+name.
 """
+
 from src import metrics
 from src.config import EvaluateConfig, read_settings, required
 from src.data.task_data import load_task_data
@@ -29,9 +31,17 @@ def main():
     data.check_model(checkpoint, config, "model_dir")
     network = task_network(checkpoint, config, compute_type(settings.compute_type, device))
     names = metrics.choose(task.metrics, settings.assessment_method, data.num_labels, data.regression)
-    results = {"task": task.name, "model": checkpoint.source, "device": device, "parameters": parameter_count(network),
-               **evaluate(Logits(network), data.eval_batches(settings.batch_size, settings.bucket_boundaries, settings.enable_buckets),
-                          names)}
+    results = {
+        "task": task.name,
+        "model": checkpoint.source,
+        "device": device,
+        "parameters": parameter_count(network),
+        **evaluate(
+            Logits(network),
+            data.eval_batches(settings.batch_size, settings.bucket_boundaries, settings.enable_buckets),
+            names,
+        ),
+    }
     for name, value in results.items():
         print(f"{name}: {value}")
     if settings.output_file:

@@ -1,7 +1,9 @@
-"""Run a MINDIR over the .bin files of preprocess.py: in MindSpore Lite where it is installed (as on Ascend 310), else in MindSpore.
+"""Run a MINDIR over the .bin files of preprocess.py: in MindSpore Lite where it is installed (as on Ascend
+310), else in MindSpore.
 
-    python infer_mindir.py --model_file MODEL.mindir --input_dir preprocess_Result --output_dir result_Files
+python infer_mindir.py --model_file MODEL.mindir --input_dir preprocess_Result --output_dir result_Files
 """
+
 import time
 
 import numpy as np
@@ -33,8 +35,12 @@ def main():
             logits = model(*columns)
             seconds.append(time.perf_counter() - began)
             write_results(folder, start, logits)
-    print(f"done: logits of {rows} rows in {settings.output_dir}, {1000 * np.mean(seconds):.2f} ms a batch of {model.batch_size}; next: "
-          f"python postprocess.py --input_dir {settings.input_dir} --result_dir {settings.output_dir}", flush=True)
+    print(
+        f"done: logits of {rows} rows in {settings.output_dir}, {1000 * np.mean(seconds):.2f} ms a batch "
+        f"of {model.batch_size}; next: python postprocess.py --input_dir {settings.input_dir} "
+        f"--result_dir {settings.output_dir}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """The networks of this repository for MindSpore Hub."""
+
 from dataclasses import replace
 
 from src.config import BertConfig, QuantConfig, TernaryConfig
@@ -6,9 +7,14 @@ from src.model.heads import BertForSequence
 from src.model.loading import bert_config, load_model, task_network, without_dropout
 
 _NETWORKS = {
-    "tinybert": (BertConfig(hidden_size=312, num_hidden_layers=4, num_attention_heads=12, intermediate_size=1200), None),
-    "ternarybert": (BertConfig(hidden_size=768, num_hidden_layers=6, num_attention_heads=12, intermediate_size=3072),
-                    QuantConfig(**TernaryConfig.PRESETS["quantization"]["ternary"]["quant_cfg"])),
+    "tinybert": (
+        BertConfig(hidden_size=312, num_hidden_layers=4, num_attention_heads=12, intermediate_size=1200),
+        None,
+    ),
+    "ternarybert": (
+        BertConfig(hidden_size=768, num_hidden_layers=6, num_attention_heads=12, intermediate_size=3072),
+        QuantConfig(**TernaryConfig.PRESETS["quantization"]["ternary"]["quant_cfg"]),
+    ),
 }
 
 
@@ -16,22 +22,29 @@ def create_network(name, ckpt_file="", num_labels=2, is_training=False, **archit
     """A `BertForSequence`.
 
     Args:
-        name (str): "tinybert" (TinyBERT's 4 layers of 312) or "ternarybert" (6 layers of 768, 2-bit weights, 8-bit activations).
-        ckpt_file (str): a checkpoint of this project, whose own architecture, quantization and weights then count; "" for random
+        name (str): "tinybert" (TinyBERT's 4 layers of 312) or "ternarybert" (6 layers of 768, 2-bit weights,
+            8-bit activations).
+        ckpt_file (str): a checkpoint of this project, whose own architecture, quantization and weights then
+            count; "" for random
             weights. num_labels (int): outputs without a checkpoint. is_training (bool): keep dropout.
         **architecture: fields of `BertConfig` that differ, without a checkpoint.
 
     Raises:
-        NotImplementedError: another name. UserError: the checkpoint cannot be read. ValueError: architecture for a checkpoint.
+        NotImplementedError: another name. UserError: the checkpoint cannot be read. ValueError: architecture
+            for a checkpoint.
     """
     if name not in _NETWORKS:
         raise NotImplementedError(f"{name} is none of the networks here: {', '.join(_NETWORKS)}")
     if ckpt_file and architecture:
-        raise ValueError(f"{', '.join(architecture)}: a checkpoint has its own architecture; leave these out, or ckpt_file")
+        raise ValueError(
+            f"{', '.join(architecture)}: a checkpoint has its own architecture; leave these out, or ckpt_file"
+        )
     if ckpt_file:
         checkpoint = load_model(ckpt_file)
         config = bert_config(checkpoint)
         return task_network(checkpoint, config if is_training else without_dropout(config))
     config, quantization = _NETWORKS[name]
     config = replace(config, **architecture)
-    return BertForSequence(config if is_training else without_dropout(config), num_labels, quantization=quantization)
+    return BertForSequence(
+        config if is_training else without_dropout(config), num_labels, quantization=quantization
+    )

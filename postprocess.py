@@ -1,7 +1,8 @@
 """Turn inference's result files into the task's metric; every row counts.
 
-    python postprocess.py --task_name SST-2 --input_dir preprocess_Result --result_dir result_Files
+python postprocess.py --task_name SST-2 --input_dir preprocess_Result --result_dir result_Files
 """
+
 from src import metrics
 from src.config import PostprocessConfig, read_settings
 from src.deploy.bin_files import read_info, read_labels, read_results

@@ -7,6 +7,7 @@
 
 Prints one line a text: label, probability (for a regression task the value), text, with tabs between them.
 """
+
 import os
 import sys
 
@@ -24,13 +25,16 @@ from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
 
 
 def open_model(path):
-    """(network or session, description, length): what `predict` runs, the content of config.json, the longest row or None."""
+    """(network or session, description, length): what `predict` runs, the content of config.json, the longest
+    row or None.
+    """
     if path.endswith((".onnx", ".mindir")):
         model = open_exported(path)
         return model, checkpoints.Checkpoint({}, model.metadata, None, path), model.length
     from src.model.heads import Logits
     from src.model.loading import bert_config, load_model, task_network, without_dropout
     from src.runtime import use_device
+
     use_device("CPU")
     exported = os.path.isfile(os.path.join(path, "model.safetensors"))  # a Hugging Face folder
     checkpoint = checkpoints.read_any(path).checkpoint if exported else load_model(path)
@@ -44,13 +48,21 @@ def find_vocabulary(settings, checkpoint):
         return list(checkpoint.vocabulary)
     path = path or os.path.join(os.path.dirname(os.path.abspath(settings.model)), checkpoints.VOCABULARY_FILE)
     if not os.path.isfile(path):
-        raise UserError(f"vocab_file: {path} does not exist; give the vocabulary the model was trained with: --vocab_file VOCAB_FILE")
+        raise UserError(
+            f"vocab_file: {path} does not exist; give the vocabulary the model was trained with: "
+            "--vocab_file VOCAB_FILE"
+        )
     vocabulary = read_vocabulary(path)
     known = checkpoint.config.get("vocab_sha256")
     if known and known != vocabulary_hash(vocabulary):
-        raise UserError(f"vocab_file: {path} is not the vocabulary the model was trained with (their hashes differ)")
+        raise UserError(
+            f"vocab_file: {path} is not the vocabulary the model was trained with (their hashes differ)"
+        )
     if len(vocabulary) > checkpoint.config["vocab_size"]:
-        raise UserError(f"vocab_file: {path} has {len(vocabulary)} tokens, more than the {checkpoint.config['vocab_size']} the model knows")
+        raise UserError(
+            f"vocab_file: {path} has {len(vocabulary)} tokens, more than the "
+            f"{checkpoint.config['vocab_size']} the model knows"
+        )
     return vocabulary
 
 
@@ -77,8 +89,15 @@ def read_texts(settings):
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"file: {where} cannot be read as UTF-8 text: {error}") from error
     if not lines:
-        raise UserError(f"{where} holds no text" if settings.file else "text is needed: give --text, --file, or lines on standard input")
-    return [_checked(*(line.split("\t", 1) + [None])[:2], f"line {number} of {where}") for number, line in enumerate(lines, 1)]
+        raise UserError(
+            f"{where} holds no text"
+            if settings.file
+            else "text is needed: give --text, --file, or lines on standard input"
+        )
+    return [
+        _checked(*(line.split("\t", 1) + [None])[:2], f"line {number} of {where}")
+        for number, line in enumerate(lines, 1)
+    ]
 
 
 def _checked(text, pair, where):
@@ -97,8 +116,12 @@ def encode(tokenizer, texts, longest, segment_types):
         if not all(tokenizer.token_ids([part for part in text if part is not None])):
             raise UserError(f"text {number} holds no word, only characters that BERT's tokenizer leaves out")
     pairs = [pair for _, pair in texts]
-    ids, segments, lengths, cut = tokenizer.encode_flat([text for text, _ in texts], pairs if any(pairs) else None, longest)
-    return Examples(ids, segments if segment_types > 1 else np.zeros_like(segments), offsets_of(lengths), None), cut
+    ids, segments, lengths, cut = tokenizer.encode_flat(
+        [text for text, _ in texts], pairs if any(pairs) else None, longest
+    )
+    return Examples(
+        ids, segments if segment_types > 1 else np.zeros_like(segments), offsets_of(lengths), None
+    ), cut
 
 
 def answers(logits, checkpoint):
@@ -122,12 +145,25 @@ def main():
     vocabulary = find_vocabulary(settings, checkpoint)
     tokenizer = Tokenizer(vocabulary, checkpoint.config.get("do_lower_case", is_lower_case(vocabulary)))
     texts = read_texts(settings)
-    most = fixed_length or (512 if checkpoint.config["use_relative_positions"] else min(512, checkpoint.config["max_position_embeddings"]))
+    most = fixed_length or (
+        512
+        if checkpoint.config["use_relative_positions"]
+        else min(512, checkpoint.config["max_position_embeddings"])
+    )
     longest = min(settings.max_seq_length or most, most)
     examples, cut = encode(tokenizer, texts, longest, checkpoint.config["type_vocab_size"])
     logits = predict(model, Batches(examples, min(settings.batch_size, len(texts))), "predict").logits
     for (label, probability), (text, pair) in zip(answers(logits, checkpoint), texts):
-        print("\t".join([label, *([f"{probability:.4f}"] if probability is not None else []), text, *([pair] if pair else [])]))
+        print(
+            "\t".join(
+                [
+                    label,
+                    *([f"{probability:.4f}"] if probability is not None else []),
+                    text,
+                    *([pair] if pair else []),
+                ]
+            )
+        )
     if cut:
         print(f"{cut} of {len(texts)} texts were longer than {longest} tokens and were cut", file=sys.stderr)
 

@@ -1,7 +1,8 @@
 """Evaluate an exported model, ONNX or MINDIR, on a task's records: metrics, throughput, latency.
 
-    python run_eval_onnx.py --model_file output/export/sst-2.onnx --task_name SST-2 --data_dir DATA_DIR
+python run_eval_onnx.py --model_file output/export/sst-2.onnx --task_name SST-2 --data_dir DATA_DIR
 """
+
 from src import metrics
 from src.checkpoint import Checkpoint
 from src.config import EvaluateExportedConfig, read_settings, required
@@ -27,12 +28,22 @@ def main():
     names = metrics.choose(task.metrics, settings.assessment_method, data.num_labels, data.regression)
     batch_size = model.batch_size or settings.batch_size
     boundaries = (model.length,) if model.length else settings.bucket_boundaries
-    results = {"task": task.name, "model": settings.model_file, "batch_size": batch_size,
-               **evaluate(model, data.eval_batches(batch_size, boundaries, settings.enable_buckets or bool(model.length)), names)}
+    results = {
+        "task": task.name,
+        "model": settings.model_file,
+        "batch_size": batch_size,
+        **evaluate(
+            model,
+            data.eval_batches(batch_size, boundaries, settings.enable_buckets or bool(model.length)),
+            names,
+        ),
+    }
     for name, value in results.items():
         print(f"{name}: {value}")
-    print(f"throughput: {1000 / results['seconds_per_1000_rows']:.1f} sentences/s; latency of a batch of {batch_size}: p50 "
-          f"{results['p50_ms']:.2f} ms, p95 {results['p95_ms']:.2f} ms")
+    print(
+        f"throughput: {1000 / results['seconds_per_1000_rows']:.1f} sentences/s; latency of a batch of "
+        f"{batch_size}: p50 {results['p50_ms']:.2f} ms, p95 {results['p95_ms']:.2f} ms"
+    )
     if settings.output_file:
         write_json(settings.output_file, results)
     print(metrics.result_block(results, names), flush=True)

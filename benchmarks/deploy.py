@@ -1,13 +1,16 @@
-"""One table of what a user can deploy: bytes, latency, throughput and, where weights are trained, SST-2 accuracy.
+"""One table of what a user can deploy: bytes, latency, throughput and, where weights are trained, SST-2
+accuracy.
 
     python benchmarks/deploy.py --teacher_dir TEACHER_DIR --student_dir STUDENT_DIR --data_dir DATA_DIR/sst-2
 
-BERT-base in PyTorch (random weights); the teacher in our float32 ONNX and as onnxruntime.transformers.optimizer makes it from PyTorch's
-export; a quantized student (a folder of train.py, latent or packed; without one a 4-layer, 384-wide W2A8 network of random weights)
-in float32 ONNX, in int8 ONNX by export.py and by onnxruntime's quantize_dynamic (of that optimizer's file, and of our float32 file), in
-2-bit ONNX, and in MINDIR, a file of each measured shape, which are fixed there. All of them run in this process, in turns, with the
-same number of threads.
+BERT-base in PyTorch (random weights); the teacher in our float32 ONNX and as
+onnxruntime.transformers.optimizer makes it from PyTorch's export; a quantized student (a folder of train.py,
+latent or packed; without one a 4-layer, 384-wide W2A8 network of random weights) in float32 ONNX, in int8
+ONNX by export.py and by onnxruntime's quantize_dynamic (of that optimizer's file, and of our float32 file),
+in 2-bit ONNX, and in MINDIR, a file of each measured shape, which are fixed there. All of them run in this
+process, in turns, with the same number of threads.
 """
+
 import argparse
 import json
 import os
@@ -24,7 +27,10 @@ sys.path.insert(0, ROOT)
 
 from benchmarks.measure import cpu_name  # noqa: E402
 
-THEIRS, THEIRS_OF_OURS = "student, quantize_dynamic of the optimizer's file", "student, quantize_dynamic of our float32"
+THEIRS, THEIRS_OF_OURS = (
+    "student, quantize_dynamic of the optimizer's file",
+    "student, quantize_dynamic of our float32",
+)
 INT8 = "student, ONNX int8"
 SHAPES = {"latency": (1, 16), "throughput": (32, 64)}
 
@@ -37,78 +43,129 @@ def save_random_student(folder, activation_quantizer):
     from src.config import BertConfig, QuantConfig
     from src.model.heads import BertForSequence
     from src.model.loading import description
-    config = BertConfig(hidden_size=384, num_hidden_layers=4, intermediate_size=1536, hidden_dropout_prob=0.0,
-                        attention_probs_dropout_prob=0.0)
-    quantization = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, rest_bits=8,
-                               activation_quantizer=activation_quantizer, activation_clip_value=0.0)
+
+    config = BertConfig(
+        hidden_size=384,
+        num_hidden_layers=4,
+        intermediate_size=1536,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    quantization = QuantConfig(
+        embedding_bits=2,
+        weight_bits=2,
+        activation_bits=8,
+        rest_bits=8,
+        activation_quantizer=activation_quantizer,
+        activation_clip_value=0.0,
+    )
     network = BertForSequence(config, 2, quantization=quantization)
     for name, parameter in network.parameters_and_names():
         if name.endswith(".threshold"):
             parameter.set_data(ms.Tensor([1.0 if "probs" in name else 4.0], ms.float32))
-    checkpoints.save(folder, {name: item.asnumpy() for name, item in network.parameters_and_names()},
-                     description(config, "SST-2", ("negative", "positive"), False, 2, True, quantization))
+    checkpoints.save(
+        folder,
+        {name: item.asnumpy() for name, item in network.parameters_and_names()},
+        description(config, "SST-2", ("negative", "positive"), False, 2, True, quantization),
+    )
 
 
 def load_network(folder):
     """(network, description) of a model's folder."""
     from src.model.loading import bert_config, load_model, task_network, without_dropout
+
     checkpoint = load_model(folder)
-    return task_network(checkpoint, without_dropout(bert_config(checkpoint))), {**checkpoint.config, "num_labels": checkpoint.num_labels}
+    return task_network(checkpoint, without_dropout(bert_config(checkpoint))), {
+        **checkpoint.config,
+        "num_labels": checkpoint.num_labels,
+    }
 
 
 def torch_bert_base():
     """(function of NumPy columns, bytes) of BERT-base with random weights in PyTorch."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification
+
     model = BertForSequenceClassification(BertConfig()).eval()
 
     def run(ids, mask, segments):
         with torch.inference_mode():
-            return model(input_ids=torch.from_numpy(ids).long(), attention_mask=torch.from_numpy(mask).long(),
-                         token_type_ids=torch.from_numpy(segments).long()).logits.numpy()
+            return model(
+                input_ids=torch.from_numpy(ids).long(),
+                attention_mask=torch.from_numpy(mask).long(),
+                token_type_ids=torch.from_numpy(segments).long(),
+            ).logits.numpy()
+
     return run, 4 * sum(item.numel() for item in model.parameters())
 
 
 def optimized_by_onnxruntime(network, description, path):
-    """The path of what onnxruntime.transformers.optimizer makes of a float network as PyTorch and transformers export it."""
+    """The path of what onnxruntime.transformers.optimizer makes of a float network as PyTorch and
+    transformers export it.
+    """
     import torch
     from onnxruntime.transformers import optimizer
     from transformers import BertForSequenceClassification
 
     from src import checkpoint as checkpoints
     from src.model.layers import computed_weights
+
     os.makedirs(path)
     checkpoints.write_huggingface(path, checkpoints.Checkpoint(computed_weights(network), description))
     model = BertForSequenceClassification.from_pretrained(path, attn_implementation="eager").eval()
     names, sample = ["input_ids", "attention_mask", "token_type_ids"], torch.ones((2, 8), dtype=torch.int32)
-    torch.onnx.export(model, (sample,) * 3, path + ".onnx", input_names=names, output_names=["logits"], opset_version=17, dynamo=False,
-                      dynamic_axes={name: {0: "batch", 1: "sequence"} for name in names})
+    torch.onnx.export(
+        model,
+        (sample,) * 3,
+        path + ".onnx",
+        input_names=names,
+        output_names=["logits"],
+        opset_version=17,
+        dynamo=False,
+        dynamic_axes={name: {0: "batch", 1: "sequence"} for name in names},
+    )
     config = model.config
-    optimizer.optimize_model(path + ".onnx", model_type="bert", num_heads=config.num_attention_heads, hidden_size=config.hidden_size,
-                             opt_level=1).save_model_to_file(path + "-optimized.onnx")
+    optimizer.optimize_model(
+        path + ".onnx",
+        model_type="bert",
+        num_heads=config.num_attention_heads,
+        hidden_size=config.hidden_size,
+        opt_level=1,
+    ).save_model_to_file(path + "-optimized.onnx")
     return path + "-optimized.onnx"
 
 
 class Deployments:
-    """The models of the table: {title: (function of NumPy columns, bytes, whether its weights are trained)}."""
+    """The models of the table: {title: (function of NumPy columns, bytes, whether its weights are
+    trained)}.
+    """
 
     def __init__(self, options, folder):
         self.threads, self.folder, self.models, self.paths = options.threads, folder, {}, {}
         import torch
+
         torch.set_num_threads(options.threads)
         self.models["BERT-base, PyTorch"] = (*torch_bert_base(), False)
         if options.teacher_dir:
             teacher = load_network(options.teacher_dir)
             self.add_onnx("teacher, ONNX float32", *teacher, "float", True)
-            self.open_onnx("teacher, onnxruntime's optimizer", optimized_by_onnxruntime(*teacher, os.path.join(folder, "teacher")), True)
+            self.open_onnx(
+                "teacher, onnxruntime's optimizer",
+                optimized_by_onnxruntime(*teacher, os.path.join(folder, "teacher")),
+                True,
+            )
         trained = bool(options.student_dir)
         student_dir = options.student_dir or os.path.join(folder, "random")
         if not trained:
             save_random_student(student_dir, options.activation_quantizer)
         student, description = load_network(student_dir)
         student.set_train(False)
-        plain = self.add_onnx("student, ONNX float32", student, description, "float", trained, activations=False)
-        self.add_quantize_dynamic(THEIRS, optimized_by_onnxruntime(student, description, os.path.join(folder, "student")), trained)
+        plain = self.add_onnx(
+            "student, ONNX float32", student, description, "float", trained, activations=False
+        )
+        self.add_quantize_dynamic(
+            THEIRS, optimized_by_onnxruntime(student, description, os.path.join(folder, "student")), trained
+        )
         self.add_quantize_dynamic(THEIRS_OF_OURS, plain, trained)
         self.add_onnx(INT8, student, description, "int8", trained)
         self.add_onnx("student, ONNX 2bit", student, description, "2bit", trained)
@@ -117,20 +174,33 @@ class Deployments:
     def open_onnx(self, title, path, trained):
         """Add an ONNX file."""
         import onnxruntime as ort
+
         self.paths[title] = path
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # models that wait must not take a core
+        options.add_session_config_entry(
+            "session.intra_op.allow_spinning", "0"
+        )  # models that wait must not take a core
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         names = [item.name for item in session.get_inputs()]
-        self.models[title] = (lambda *columns: session.run(None, dict(zip(names, columns)))[0], os.path.getsize(path), trained)
+        self.models[title] = (
+            lambda *columns: session.run(None, dict(zip(names, columns)))[0],
+            os.path.getsize(path),
+            trained,
+        )
 
     def add_quantize_dynamic(self, title, path, trained):
         """Add what onnxruntime's quantize_dynamic makes of a float32 file."""
         from onnx import TensorProto
         from onnxruntime.quantization import QuantType, quantize_dynamic
+
         quantized = os.path.join(self.folder, f"{len(self.models)}-dynamic.onnx")
-        quantize_dynamic(path, quantized, weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": TensorProto.FLOAT})
+        quantize_dynamic(
+            path,
+            quantized,
+            weight_type=QuantType.QInt8,
+            extra_options={"DefaultTensorType": TensorProto.FLOAT},
+        )
         self.open_onnx(title, quantized, trained)
 
     def add_onnx(self, title, network, description, kind, trained, activations=True):
@@ -139,23 +209,48 @@ class Deployments:
 
         from src.deploy.onnx_graph import build_model
         from src.model.layers import computed_weights
+
         path = os.path.join(self.folder, f"{len(self.models)}.onnx")
         quantization = network.quantization if activations else None
-        onnx.save(build_model(computed_weights(network), network.config, network.num_labels, quantization, kind, description), path)
+        onnx.save(
+            build_model(
+                computed_weights(network), network.config, network.num_labels, quantization, kind, description
+            ),
+            path,
+        )
         self.open_onnx(title, path, trained)
         return path
 
     def add_mindir(self, title, model_dir, trained):
         """Add what export.py makes of a model's folder: a MINDIR of each measured shape as one model."""
         from src.deploy.sessions import MindirModel
+
         graphs = {}
         for batch, length in SHAPES.values():
             path = os.path.join(self.folder, f"{batch}x{length}.mindir")
-            subprocess.run([sys.executable, os.path.join(ROOT, "export.py"), "--ckpt_file", model_dir, "--file_name", path, "--file_format",
-                            "MINDIR", "--batch_size", str(batch), "--seq_length", str(length)], check=True)
+            subprocess.run(
+                [
+                    sys.executable,
+                    os.path.join(ROOT, "export.py"),
+                    "--ckpt_file",
+                    model_dir,
+                    "--file_name",
+                    path,
+                    "--file_format",
+                    "MINDIR",
+                    "--batch_size",
+                    str(batch),
+                    "--seq_length",
+                    str(length),
+                ],
+                check=True,
+            )
             graphs[batch, length] = MindirModel(path)
-        self.models[title] = (lambda *columns: graphs.get(columns[0].shape, graphs[SHAPES["throughput"]])(*columns),
-                              os.path.getsize(path), trained)
+        self.models[title] = (
+            lambda *columns: graphs.get(columns[0].shape, graphs[SHAPES["throughput"]])(*columns),
+            os.path.getsize(path),
+            trained,
+        )
 
 
 def accuracy(run, data_dir, batch_size=32):
@@ -163,15 +258,24 @@ def accuracy(run, data_dir, batch_size=32):
     from src.data.dataset import Batches
     from src.data.records import find_split, read_records
     from src.evaluate import predict
+
     examples = read_records(*find_split(data_dir, "eval"))
-    return float((predict(run, Batches(examples, batch_size)).logits.argmax(axis=1) == examples.labels).mean())
+    return float(
+        (predict(run, Batches(examples, batch_size)).logits.argmax(axis=1) == examples.labels).mean()
+    )
 
 
 def measure(models, options):
-    """{title: {shape's name: median seconds}}; the models take turns, so that a machine that drifts slows all of them."""
+    """{title: {shape's name: median seconds}}; the models take turns, so that a machine that drifts slows all
+    of them.
+    """
     generator, seconds = np.random.default_rng(0), {title: {name: [] for name in SHAPES} for title in models}
     for name, shape in SHAPES.items():
-        columns = (generator.integers(1000, 20000, shape).astype(np.int32), np.ones(shape, np.int32), np.zeros(shape, np.int32))
+        columns = (
+            generator.integers(1000, 20000, shape).astype(np.int32),
+            np.ones(shape, np.int32),
+            np.zeros(shape, np.int32),
+        )
         calls = options.calls if shape[0] == 1 else 1
         for run, _, _ in models.values():
             for _ in range(5):
@@ -183,23 +287,37 @@ def measure(models, options):
                     started = time.perf_counter()
                     run(*columns)
                     seconds[title][name].append(time.perf_counter() - started)
-    return {title: {name: float(np.median(values)) for name, values in both.items()} for title, both in seconds.items()}
+    return {
+        title: {name: float(np.median(values)) for name, values in both.items()}
+        for title, both in seconds.items()
+    }
 
 
 def profile(path, shape, threads, calls=30):
-    """(milliseconds of one call's operators, number of operators, {operator: milliseconds}) of an ONNX file, by ONNX Runtime's profiler."""
+    """(milliseconds of one call's operators, number of operators, {operator: milliseconds}) of an ONNX file,
+    by ONNX Runtime's profiler.
+    """
     import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.enable_profiling = threads, True
     options.profile_file_prefix = path + "-profile"
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    columns = (np.random.default_rng(0).integers(1000, 20000, shape).astype(np.int32), np.ones(shape, np.int32), np.zeros(shape, np.int32))
+    columns = (
+        np.random.default_rng(0).integers(1000, 20000, shape).astype(np.int32),
+        np.ones(shape, np.int32),
+        np.zeros(shape, np.int32),
+    )
     for _ in range(calls):
         session.run(None, dict(zip([item.name for item in session.get_inputs()], columns)))
     with open(session.end_profiling(), encoding="utf-8") as file:
-        kernels = [event for event in json.load(file) if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
+        kernels = [
+            event
+            for event in json.load(file)
+            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
+        ]
     times = Counter()
-    for event in kernels[len(kernels) // 2:]:  # the later half: the earlier calls warm up
+    for event in kernels[len(kernels) // 2 :]:  # the later half: the earlier calls warm up
         times[event["args"]["op_name"]] += event["dur"] / 1000 / (calls - calls // 2)
     return sum(times.values()), len(kernels) // calls, times
 
@@ -209,54 +327,107 @@ def print_profiles(paths, threads):
     for title in (THEIRS_OF_OURS, INT8):
         for batch, length in SHAPES.values():
             total, operators, times = profile(paths[title], (batch, length), threads)
-            print(f"{title} at {batch} x {length}: {operators} operators, {total:.2f} ms: " + ", ".join(
-                f"{name} {value:.2f} ms ({100 * value / total:.0f} %)" for name, value in times.most_common(8)))
+            print(
+                f"{title} at {batch} x {length}: {operators} operators, {total:.2f} ms: "
+                + ", ".join(
+                    f"{name} {value:.2f} ms ({100 * value / total:.0f} %)"
+                    for name, value in times.most_common(8)
+                )
+            )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--teacher_dir", default="", help="the teacher's folder; without it the table has no teacher")
-    parser.add_argument("--student_dir", default="", help="a quantized student's folder, as train.py writes it; without it, random weights")
-    parser.add_argument("--data_dir", default="", help="SST-2's records, for the accuracies of trained weights")
+    parser.add_argument(
+        "--teacher_dir", default="", help="the teacher's folder; without it the table has no teacher"
+    )
+    parser.add_argument(
+        "--student_dir",
+        default="",
+        help="a quantized student's folder, as train.py writes it; without it, random weights",
+    )
+    parser.add_argument(
+        "--data_dir", default="", help="SST-2's records, for the accuracies of trained weights"
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of every model")
     parser.add_argument("--rounds", type=int, default=10, help="turns of every model")
     parser.add_argument("--calls", type=int, default=20, help="calls a turn at batch 1")
-    parser.add_argument("--activation_quantizer", choices=("ema", "dynamic", "symmetric"), default="ema",
-                        help="how the student of random weights rounds its activations")
-    parser.add_argument("--profile", action="store_true", help="print what the integer graphs' operators take, too")
+    parser.add_argument(
+        "--activation_quantizer",
+        choices=("ema", "dynamic", "symmetric"),
+        default="ema",
+        help="how the student of random weights rounds its activations",
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="print what the integer graphs' operators take, too"
+    )
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
 
     import mindspore as ms
     from tabulate import tabulate
+
     ms.set_device("CPU")
     ms.set_context(mode=ms.GRAPH_MODE)
     with tempfile.TemporaryDirectory() as folder:
         deployments = Deployments(options, folder)
         models = deployments.models
         medians = measure(models, options)
-        scores = {title: accuracy(run, options.data_dir) for title, (run, _, trained) in models.items()
-                  if trained and options.data_dir}
+        scores = {
+            title: accuracy(run, options.data_dir)
+            for title, (run, _, trained) in models.items()
+            if trained and options.data_dir
+        }
         if options.profile:
             print_profiles(deployments.paths, options.threads)
     base, size = medians["BERT-base, PyTorch"], models["BERT-base, PyTorch"][1]
     (batch_1, length_1), (batch, length) = SHAPES.values()
-    rows = [[title, f"{models[title][1]:,}", f"{size / models[title][1]:.1f}", f"{1000 * both['latency']:.2f}",
-             f"{base['latency'] / both['latency']:.1f}", f"{batch / both['throughput']:.0f}",
-             f"{base['throughput'] / both['throughput']:.1f}", f"{100 * scores[title]:.2f}" if title in scores else "-"]
-            for title, both in medians.items()]
+    rows = [
+        [
+            title,
+            f"{models[title][1]:,}",
+            f"{size / models[title][1]:.1f}",
+            f"{1000 * both['latency']:.2f}",
+            f"{base['latency'] / both['latency']:.1f}",
+            f"{batch / both['throughput']:.0f}",
+            f"{base['throughput'] / both['throughput']:.1f}",
+            f"{100 * scores[title]:.2f}" if title in scores else "-",
+        ]
+        for title, both in medians.items()
+    ]
     print(f"{cpu_name()}, {options.threads} threads, medians of {options.rounds} turns")
-    print(tabulate(rows, ["model", "bytes", "times smaller", f"p50 ms at {batch_1} x {length_1}", "times faster",
-                          f"sentences/s at {batch} x {length}", "times faster", "accuracy"], tablefmt="github", stralign="right"))
+    print(
+        tabulate(
+            rows,
+            [
+                "model",
+                "bytes",
+                "times smaller",
+                f"p50 ms at {batch_1} x {length_1}",
+                "times faster",
+                f"sentences/s at {batch} x {length}",
+                "times faster",
+                "accuracy",
+            ],
+            tablefmt="github",
+            stralign="right",
+        )
+    )
     if options.teacher_dir:
         ours, theirs = medians["teacher, ONNX float32"], medians["teacher, onnxruntime's optimizer"]
-        print(f"float32 against onnxruntime's optimizer: {theirs['latency'] / ours['latency']:.2f} times as fast at {batch_1} x "
-              f"{length_1}, {theirs['throughput'] / ours['throughput']:.2f} times at {batch} x {length}")
+        print(
+            f"float32 against onnxruntime's optimizer: {theirs['latency'] / ours['latency']:.2f} times as "
+            f"fast at {batch_1} x {length_1}, {theirs['throughput'] / ours['throughput']:.2f} times at "
+            f"{batch} x {length}"
+        )
     ours = medians[INT8]
     for title in (THEIRS, THEIRS_OF_OURS):
         theirs = medians[title]
-        print(f"int8 against {title.removeprefix('student, ')}: {theirs['latency'] / ours['latency']:.2f} times as fast at {batch_1} x "
-              f"{length_1}, {theirs['throughput'] / ours['throughput']:.2f} times at {batch} x {length}")
+        print(
+            f"int8 against {title.removeprefix('student, ')}: {theirs['latency'] / ours['latency']:.2f} "
+            f"times as fast at {batch_1} x {length_1}, {theirs['throughput'] / ours['throughput']:.2f} "
+            f"times at {batch} x {length}"
+        )
 
 
 if __name__ == "__main__":

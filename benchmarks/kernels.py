@@ -2,10 +2,12 @@
 
     python benchmarks/kernels.py [--rows 512 --width 384 --intermediate 1536 --vocabulary 30522]
 
-Activations and LayerNorm are timed forward and with gradient, beside their largest difference from the same function in
-float64; the optimizer, the sum of squares and parts of the quantizers on a word embedding table. The candidates take turns; the
-figures are medians of the later half, after MindSpore has settled on a number of threads.
+Activations and LayerNorm are timed forward and with gradient, beside their largest difference from the same
+function in float64; the optimizer, the sum of squares and parts of the quantizers on a word embedding table.
+The candidates take turns; the figures are medians of the later half, after MindSpore has settled on a number
+of threads.
 """
+
 import argparse
 import math
 import os
@@ -160,7 +162,7 @@ def clock(networks, x, rounds):
             started = time.perf_counter()
             network(x).asnumpy()
             times[name].append(time.perf_counter() - started)
-    return {name: 1000 * float(np.median(values[rounds // 2:])) for name, values in times.items()}
+    return {name: 1000 * float(np.median(values[rounds // 2 :])) for name, values in times.items()}
 
 
 def main():
@@ -179,11 +181,21 @@ def main():
     h, w = hidden.astype(np.float64), wide.astype(np.float64)
     centred = h - h.mean(1, keepdims=True)
     cases = {
-        "LayerNorm": (hidden, {"MindSpore": OwnLayerNorm(options.width), "ours": LayerNorm(options.width, EPSILON)},
-                      centred / np.sqrt((centred ** 2).mean(1, keepdims=True))),
-        "gelu (erf)": (wide, {"MindSpore": OwnErfGelu(), "ours": Gelu()}, 0.5 * w * (1 + erf(w / math.sqrt(2)))),
-        "gelu_new (tanh)": (wide, {"MindSpore": Own(P.GeLU()), "ours": GeluNew()},
-                            0.5 * w * (1 + np.tanh(math.sqrt(2 / math.pi) * (w + 0.044715 * w ** 3)))),
+        "LayerNorm": (
+            hidden,
+            {"MindSpore": OwnLayerNorm(options.width), "ours": LayerNorm(options.width, EPSILON)},
+            centred / np.sqrt((centred**2).mean(1, keepdims=True)),
+        ),
+        "gelu (erf)": (
+            wide,
+            {"MindSpore": OwnErfGelu(), "ours": Gelu()},
+            0.5 * w * (1 + erf(w / math.sqrt(2))),
+        ),
+        "gelu_new (tanh)": (
+            wide,
+            {"MindSpore": Own(P.GeLU()), "ours": GeluNew()},
+            0.5 * w * (1 + np.tanh(math.sqrt(2 / math.pi) * (w + 0.044715 * w**3))),
+        ),
         "tanh": (hidden, {"MindSpore": Own(P.Tanh()), "ours": Tanh()}, np.tanh(h)),
     }
     for title, (array, networks, exact) in cases.items():
@@ -192,23 +204,38 @@ def main():
         both = clock({name: Gradient(network) for name, network in networks.items()}, x, options.rounds)
         for name, network in networks.items():
             error = np.abs(network(x).asnumpy() - exact).max()
-            print(f"{title:16} {name:10} forward {forward[name]:6.2f} ms, gradient {both[name]:6.2f} ms, largest error {error:.1e}")
-        print(f"{title:16} ours is {forward['MindSpore'] / forward['ours']:.1f} times as fast forward, "
-              f"{both['MindSpore'] / both['ours']:.1f} times in the gradient", flush=True)
+            print(
+                f"{title:16} {name:10} forward {forward[name]:6.2f} ms, gradient {both[name]:6.2f} ms, "
+                f"largest error {error:.1e}"
+            )
+        print(
+            f"{title:16} ours is {forward['MindSpore'] / forward['ours']:.1f} times as fast forward, "
+            f"{both['MindSpore'] / both['ours']:.1f} times in the gradient",
+            flush=True,
+        )
     shape = (options.vocabulary, options.width)
     table = ms.Tensor(generator.standard_normal(shape, dtype=np.float32))
     rate = AdamWeightDecayConfig(learning_rate=1e-4, end_learning_rate=1e-4, warmup_ratio=0.0)
-    cases = {"sum of squares": {"MindSpore": OwnSquares(), "ours": SquareSum()},
-             "AdamW": {"MindSpore": Update(lambda items: nn.AdamWeightDecay(items, 1e-4, weight_decay=rate.weight_decay), shape),
-                       "ours": Update(lambda items: AdamW(items, rate, 1000), shape)},
-             "row maximum": {"MindSpore": OwnLargest(), "ours": Largest()},
-             "rounding": {"MindSpore": Own(P.Round()), "ours": _Round()},
-             "ternary codes": {"MindSpore": OwnTernary(), "ours": Ternary()},
-             "clip's gradient": {"MindSpore": OwnClipGradient(), "ours": ClipGradient()}}
+    cases = {
+        "sum of squares": {"MindSpore": OwnSquares(), "ours": SquareSum()},
+        "AdamW": {
+            "MindSpore": Update(
+                lambda items: nn.AdamWeightDecay(items, 1e-4, weight_decay=rate.weight_decay), shape
+            ),
+            "ours": Update(lambda items: AdamW(items, rate, 1000), shape),
+        },
+        "row maximum": {"MindSpore": OwnLargest(), "ours": Largest()},
+        "rounding": {"MindSpore": Own(P.Round()), "ours": _Round()},
+        "ternary codes": {"MindSpore": OwnTernary(), "ours": Ternary()},
+        "clip's gradient": {"MindSpore": OwnClipGradient(), "ours": ClipGradient()},
+    }
     for title, networks in cases.items():
         times = clock(networks, table, options.rounds)
-        print(f"{title:16} MindSpore {times['MindSpore']:6.2f} ms, ours {times['ours']:6.2f} ms: "
-              f"{times['MindSpore'] / times['ours']:.1f} times as fast", flush=True)
+        print(
+            f"{title:16} MindSpore {times['MindSpore']:6.2f} ms, ours {times['ours']:6.2f} ms: "
+            f"{times['MindSpore'] / times['ours']:.1f} times as fast",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """What the benchmark scripts share: the processor's name, and where MindSpore's kernels spend their time."""
+
 import csv
 import glob
 import platform
@@ -15,9 +16,12 @@ def cpu_name():
 def kernel_times(run):
     """{operator type: milliseconds of kernel time} of one call of `run`, by MindSpore's profiler."""
     from mindspore import profiler
+
     with tempfile.TemporaryDirectory() as folder:
-        with profiler.profile(activities=[profiler.ProfilerActivity.CPU],
-                              on_trace_ready=profiler.tensorboard_trace_handler(dir_name=folder)) as profile:
+        with profiler.profile(
+            activities=[profiler.ProfilerActivity.CPU],
+            on_trace_ready=profiler.tensorboard_trace_handler(dir_name=folder),
+        ) as profile:
             run()
             profile.step()
         (path,) = glob.glob(f"{folder}/*/FRAMEWORK/cpu_op_type_info_0.csv")
@@ -31,7 +35,9 @@ def matrix_time(times):
 
 
 def matrix_share(run):
-    """(share of the kernels' time that matrix products take, ["operator share %"] of the largest six) of one call of `run`."""
+    """(share of the kernels' time that matrix products take, ["operator share %"] of the largest six) of one
+    call of `run`.
+    """
     times = kernel_times(run)
     total = sum(times.values())
     largest = sorted(times.items(), key=lambda item: -item[1])[:6]

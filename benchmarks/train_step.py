@@ -1,12 +1,15 @@
-"""Times the two task-distillation train steps against the same steps in PyTorch and transformers, side by side in one run.
+"""Times the two task-distillation train steps against the same steps in PyTorch and transformers, side by
+side in one run.
 
     python benchmarks/train_step.py --teacher_dir TEACHER_DIR --data_dir DATA_DIR/sst-2
 
-Both sides get the same padded batches of one shuffled epoch, the same teacher and student (started from the teacher's layers),
-the same losses, clipping and AdamW, and as many threads as the machine has cores. They run in turns in two processes; the
-one that waits is stopped, so that its threads take no time. Dropout is 0 on both sides, so the losses must agree, which the
-script checks. TEACHER_DIR is a folder from convert_checkpoint.py, DATA_DIR/sst-2 one from prepare_data.py.
+Both sides get the same padded batches of one shuffled epoch, the same teacher and student (started from the
+teacher's layers), the same losses, clipping and AdamW, and as many threads as the machine has cores. They run
+in turns in two processes; the one that waits is stopped, so that its threads take no time. Dropout is 0 on
+both sides, so the losses must agree, which the script checks. TEACHER_DIR is a folder from
+convert_checkpoint.py, DATA_DIR/sst-2 one from prepare_data.py.
 """
+
 import argparse
 import json
 import os
@@ -27,13 +30,16 @@ LEARNING_RATE, CLIP = 5e-5, 1.0
 
 
 def first_projection(student_width, teacher_width):
-    """The projection's weight (teacher_width, student_width) that both sides start from: the identity for equal widths."""
+    """The projection's weight (teacher_width, student_width) that both sides start from: the identity for
+    equal widths.
+    """
     if student_width == teacher_width:
         return np.eye(student_width, dtype=np.float32)
     return np.random.default_rng(0).normal(0, 0.02, (teacher_width, student_width)).astype(np.float32)
 
 
-# --- this project's side ----------------------------------------------------------------------------------------------
+# --- this project's side ------------------------------------------------------------------------------------
+
 
 class OurSide:
     """The steps as `run_task_distill.py` builds them."""
@@ -50,6 +56,7 @@ class OurSide:
         from src.model.loading import bert_config, layer_weights, task_network, without_dropout
         from src.train.optim import AdamW
         from src.train.step import LossScale, TrainStep
+
         ms.set_device("CPU")
         ms.set_context(mode=ms.GRAPH_MODE)
         self.ms = ms
@@ -59,21 +66,35 @@ class OurSide:
         teacher = task_network(checkpoint, config)
         if options.student_dir:
             start = checkpoints.load(options.student_dir)
-            student = task_network(start, without_dropout(replace(bert_config(start), hidden_act=options.hidden_act)))
+            student = task_network(
+                start, without_dropout(replace(bert_config(start), hidden_act=options.hidden_act))
+            )
         else:
-            student = BertForSequence(replace(config, num_hidden_layers=options.student_layers), checkpoint.num_labels)
+            student = BertForSequence(
+                replace(config, num_hidden_layers=options.student_layers), checkpoint.num_labels
+            )
             stride = depth // options.student_layers
-            checkpoints.assign(student, layer_weights(checkpoint.weights, range(stride - 1, depth, stride)), "teacher layers")
+            checkpoints.assign(
+                student, layer_weights(checkpoint.weights, range(stride - 1, depth, stride)), "teacher layers"
+            )
         projection = Projection(student.config.hidden_size, config.hidden_size, 0.02)
-        projection.fit_dense.weight.set_data(ms.Tensor(first_projection(student.config.hidden_size, config.hidden_size)))
-        networks = {"phase1": Distiller(student, LossTerms(attention_loss=1.0, hidden_loss=1.0), teacher, projection),
-                    "phase2": Distiller(student, LossTerms(soft_loss=1.0), teacher),
-                    "phase2 cached": Distiller(student, LossTerms(soft_loss=1.0), cached_logits=True)}
-        schedule = AdamWeightDecayConfig(learning_rate=LEARNING_RATE, end_learning_rate=LEARNING_RATE, warmup_ratio=0.0)
+        projection.fit_dense.weight.set_data(
+            ms.Tensor(first_projection(student.config.hidden_size, config.hidden_size))
+        )
+        networks = {
+            "phase1": Distiller(student, LossTerms(attention_loss=1.0, hidden_loss=1.0), teacher, projection),
+            "phase2": Distiller(student, LossTerms(soft_loss=1.0), teacher),
+            "phase2 cached": Distiller(student, LossTerms(soft_loss=1.0), cached_logits=True),
+        }
+        schedule = AdamWeightDecayConfig(
+            learning_rate=LEARNING_RATE, end_learning_rate=LEARNING_RATE, warmup_ratio=0.0
+        )
         self.start = {parameter.name: parameter.asnumpy().copy() for parameter in student.get_parameters()}
         self.student = student
-        self.steps = {name: TrainStep(network, AdamW(network.trained_parameters(), schedule, 10 ** 9), LossScale(), CLIP)
-                      for name, network in networks.items()}
+        self.steps = {
+            name: TrainStep(network, AdamW(network.trained_parameters(), schedule, 10**9), LossScale(), CLIP)
+            for name, network in networks.items()
+        }
         for step in self.steps.values():
             step.set_train(True)
         self.logits = np.zeros((10000, checkpoint.num_labels), np.float32)
@@ -84,7 +105,7 @@ class OurSide:
         for batch in batches:
             tensors = [self.ms.Tensor(column) for column in batch]
             if phase == "phase2 cached":
-                tensors.append(self.ms.Tensor(self.logits[:len(batch[0])]))
+                tensors.append(self.ms.Tensor(self.logits[: len(batch[0])]))
             terms, norm, _, _ = step(True, *tensors)
             norm.asnumpy()  # wait for the step
             first = float(terms[0].asnumpy()) if first is None else first
@@ -95,7 +116,8 @@ class OurSide:
         return matrix_share(lambda: self.run(phase, batches))
 
 
-# --- PyTorch's side ---------------------------------------------------------------------------------------------------
+# --- PyTorch's side -----------------------------------------------------------------------------------------
+
 
 class TorchSide:
     """The same steps as an experienced user of PyTorch and transformers writes them."""
@@ -108,7 +130,9 @@ class TorchSide:
         from src import checkpoint as checkpoints
 
         def scores_attention(module, query, key, value, mask, scaling=None, dropout=0.0, **_):
-            """Attention that returns its scores before softmax, as TinyBERT distils them, in place of probabilities."""
+            """Attention that returns its scores before softmax, as TinyBERT distils them, in place of
+            probabilities.
+            """
             scores = torch.matmul(query, key.transpose(-1, -2)) * query.shape[-1] ** -0.5 + mask
             context = torch.matmul(torch.softmax(scores, -1), value)
             return context.transpose(1, 2).contiguous(), scores
@@ -121,24 +145,35 @@ class TorchSide:
         def load(checkpoint):
             with tempfile.TemporaryDirectory() as folder:
                 checkpoints.write_huggingface(folder, checkpoint)
-                config = BertConfig.from_pretrained(folder, hidden_act=options.hidden_act, hidden_dropout_prob=0.0,
-                                                    attention_probs_dropout_prob=0.0, attn_implementation="scores")
+                config = BertConfig.from_pretrained(
+                    folder,
+                    hidden_act=options.hidden_act,
+                    hidden_dropout_prob=0.0,
+                    attention_probs_dropout_prob=0.0,
+                    attn_implementation="scores",
+                )
                 return BertForSequenceClassification.from_pretrained(folder, config=config)
 
         self.teacher = load(checkpoint).eval()
-        self.student = load(checkpoints.load(options.student_dir) if options.student_dir else checkpoint).train()
+        self.student = load(
+            checkpoints.load(options.student_dir) if options.student_dir else checkpoint
+        ).train()
         if not options.student_dir:
             stride = len(self.student.bert.encoder.layer) // options.student_layers
-            self.student.bert.encoder.layer = self.student.bert.encoder.layer[stride - 1::stride]
+            self.student.bert.encoder.layer = self.student.bert.encoder.layer[stride - 1 :: stride]
         self.stride = len(self.teacher.bert.encoder.layer) // len(self.student.bert.encoder.layer)
         widths = self.student.config.hidden_size, self.teacher.config.hidden_size
         self.projection = torch.nn.Linear(*widths)
         self.projection.weight.data = torch.from_numpy(first_projection(*widths))
         torch.nn.init.zeros_(self.projection.bias)
-        self.parameters = {"phase1": [*self.student.parameters(), *self.projection.parameters()],
-                           "phase2": list(self.student.parameters())}
-        self.optimizers = {phase: torch.optim.AdamW(values, lr=LEARNING_RATE, eps=1e-6, weight_decay=0.01)
-                           for phase, values in self.parameters.items()}
+        self.parameters = {
+            "phase1": [*self.student.parameters(), *self.projection.parameters()],
+            "phase2": list(self.student.parameters()),
+        }
+        self.optimizers = {
+            phase: torch.optim.AdamW(values, lr=LEARNING_RATE, eps=1e-6, weight_decay=0.01)
+            for phase, values in self.parameters.items()
+        }
 
     def _mask(self, input_mask):
         return (1.0 - input_mask[:, None, None, :].float()) * -10000.0
@@ -166,9 +201,9 @@ class TorchSide:
             return -(torch.softmax(logits_t, -1) * torch.log_softmax(logits, -1)).mean()
         keys = batch[1][:, None, None, :].float()
         mse, loss = torch.nn.functional.mse_loss, 0.0
-        for student, teacher in zip(scores, scores_t[self.stride - 1::self.stride]):
+        for student, teacher in zip(scores, scores_t[self.stride - 1 :: self.stride]):
             loss = loss + mse(student * keys, teacher * keys)
-        for student, teacher in zip(states, states_t[::self.stride]):
+        for student, teacher in zip(states, states_t[:: self.stride]):
             loss = loss + mse(self.projection(student), teacher)
         return loss
 
@@ -185,7 +220,8 @@ class TorchSide:
         return time.perf_counter() - started, first
 
 
-# --- the two in turns -------------------------------------------------------------------------------------------------
+# --- the two in turns ---------------------------------------------------------------------------------------
+
 
 def work(side, options):
     """A worker: reads one request a line, answers one JSON line."""
@@ -203,7 +239,14 @@ class Worker:
     """One side in a process of its own, stopped while it waits."""
 
     def __init__(self, side, options):
-        arguments = [sys.executable, os.path.abspath(__file__), "--worker", side, "--batches", options.batches]
+        arguments = [
+            sys.executable,
+            os.path.abspath(__file__),
+            "--worker",
+            side,
+            "--batches",
+            options.batches,
+        ]
         for name in ("teacher_dir", "student_dir", "data_dir", "hidden_act", "student_layers"):
             arguments += [f"--{name}", str(getattr(options, name))]
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -230,30 +273,54 @@ def save_batches(options):
     """Write the first batches of one shuffled epoch to options.batches; returns their padded lengths."""
     from src.data.dataset import Batches
     from src.data.records import find_split, read_records
+
     examples = read_records(*find_split(options.data_dir, "train"))
     chosen = []
-    for batch in Batches(examples, options.batch_size, (16, 32, 64, 128), shuffle=True, drop_remainder=True, seed=1):
+    for batch in Batches(
+        examples, options.batch_size, (16, 32, 64, 128), shuffle=True, drop_remainder=True, seed=1
+    ):
         chosen.append(batch)
         if len(chosen) == options.steps:
             break
-    np.savez(options.batches, **{f"{index}_{column}": value for index, batch in enumerate(chosen)
-                                 for column, value in enumerate(batch)})
+    np.savez(
+        options.batches,
+        **{
+            f"{index}_{column}": value
+            for index, batch in enumerate(chosen)
+            for column, value in enumerate(batch)
+        },
+    )
     return [batch[0].shape[1] for batch in chosen]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--teacher_dir", required=True, help="the teacher, a folder from convert_checkpoint.py")
-    parser.add_argument("--student_dir", default="", help="the student, likewise; unset: some of the teacher's layers")
+    parser.add_argument(
+        "--teacher_dir", required=True, help="the teacher, a folder from convert_checkpoint.py"
+    )
+    parser.add_argument(
+        "--student_dir", default="", help="the student, likewise; unset: some of the teacher's layers"
+    )
     parser.add_argument("--data_dir", required=True, help="the task's records, a folder from prepare_data.py")
     parser.add_argument("--batch_size", type=int, default=32, help="rows of a batch")
     parser.add_argument("--steps", type=int, default=20, help="batches of a round")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each side that count")
-    parser.add_argument("--warm_up", type=int, default=3, help="rounds of each side before them: graphs compile, and kernels try out "
-                        "how many threads they want")
-    parser.add_argument("--student_layers", type=int, default=3, help="layers of the student; must divide the teacher's")
-    parser.add_argument("--hidden_act", default="gelu", choices=("gelu", "gelu_new"),
-                        help="activation of both networks on both sides")
+    parser.add_argument(
+        "--warm_up",
+        type=int,
+        default=3,
+        help="rounds of each side before them: graphs compile, and kernels try out "
+        "how many threads they want",
+    )
+    parser.add_argument(
+        "--student_layers", type=int, default=3, help="layers of the student; must divide the teacher's"
+    )
+    parser.add_argument(
+        "--hidden_act",
+        default="gelu",
+        choices=("gelu", "gelu_new"),
+        help="activation of both networks on both sides",
+    )
     parser.add_argument("--worker", choices=("ours", "torch"), help=argparse.SUPPRESS)
     parser.add_argument("--batches", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -268,8 +335,10 @@ def main():
 def compare(options, lengths, phases=("phase1", "phase2")):
     """Run both sides in turns and print the table."""
     tokens = ", ".join(f"{lengths.count(length)} x {length}" for length in sorted(set(lengths)))
-    print(f"{cpu_name()}, {os.cpu_count()} cores; batch {options.batch_size}, {options.steps} batches (count x padded length: "
-          f"{tokens}), {options.hidden_act}, {options.rounds} rounds in turns")
+    print(
+        f"{cpu_name()}, {os.cpu_count()} cores; batch {options.batch_size}, {options.steps} batches "
+        f"(count x padded length: {tokens}), {options.hidden_act}, {options.rounds} rounds in turns"
+    )
     workers = {side: Worker(side, options) for side in ("ours", "torch")}
     try:
         for phase in phases:
@@ -285,15 +354,25 @@ def compare(options, lengths, phases=("phase1", "phase2")):
                     times[side].append(worker.ask("run", phase)[0] / options.steps)
             ours, other = (float(np.median(times[side])) for side in ("ours", "torch"))
             share, largest = workers["ours"].ask("matrix_share", phase)
-            print(f"{phase}: ours {1000 * ours:.0f} ms a step, PyTorch {1000 * other:.0f} ms, {other / ours:.2f} times faster; "
-                  f"matrix products are {100 * share:.0f} % of our kernels' time ({', '.join(largest)})", flush=True)
+            print(
+                f"{phase}: ours {1000 * ours:.0f} ms a step, PyTorch {1000 * other:.0f} ms, "
+                f"{other / ours:.2f} times faster; matrix products are {100 * share:.0f} % of our "
+                f"kernels' time ({', '.join(largest)})",
+                flush=True,
+            )
             if phase == "phase2":
                 for _ in range(options.warm_up):
                     workers["ours"].ask("run", "phase2 cached")
-                cached = [workers["ours"].ask("run", "phase2 cached")[0] / options.steps for _ in range(options.rounds)]
+                cached = [
+                    workers["ours"].ask("run", "phase2 cached")[0] / options.steps
+                    for _ in range(options.rounds)
+                ]
                 cached = float(np.median(cached))
-                print(f"phase2 with the teacher's logits cached (the default): ours {1000 * cached:.0f} ms a step, "
-                      f"{other / cached:.2f} times faster than PyTorch with its teacher in the step", flush=True)
+                print(
+                    f"phase2 with the teacher's logits cached (the default): ours {1000 * cached:.0f} ms "
+                    f"a step, {other / cached:.2f} times faster than PyTorch with its teacher in the step",
+                    flush=True,
+                )
     finally:
         for worker in workers.values():
             worker.close()

@@ -1,8 +1,10 @@
 """Looks at the packages of the Python that runs it; standard library only.
 
-    python packages.py missing REQUIREMENTS_FILE   prints what is not installed; exit status 1 if anything is
-    python packages.py remove_damaged              removes the metadata of packages that lack files: pip installs them again
+python packages.py missing REQUIREMENTS_FILE   prints what is not installed; exit status 1 if anything is
+python packages.py remove_damaged              removes the metadata of packages that lack files: pip installs
+them again
 """
+
 import glob
 import os
 import re
@@ -31,14 +33,18 @@ def is_installed(name):
 
 
 def missing(path):
-    """Print the packages of a requirement file that are absent. Other versions than it asks for are the user's choice."""
+    """Print the packages of a requirement file that are absent. Other versions than it asks for are the
+    user's choice.
+    """
     absent = [name for name in names(path) if not is_installed(name)]
     print(", ".join(absent))
     return 1 if absent else 0
 
 
 def is_whole(distribution):
-    """Whether every file of an installed package is there in its recorded size (byte code, which Python rewrites, aside)."""
+    """Whether every file of an installed package is there in its recorded size (byte code, which Python
+    rewrites, aside).
+    """
     if distribution.files is None:  # pip writes the list of files last
         return False
     files = [(file.locate(), file.size) for file in distribution.files if file.suffix != ".pyc"]

@@ -2,13 +2,15 @@
 
     python run_with_log.py LOG_FILE COMMAND [ARGUMENT ...]
 
-On a terminal the command writes to a pseudo-terminal, so that its progress bars move as if it had been started directly; in
-the log every redraw of a bar is a line. Ctrl-C reaches the command, SIGTERM is passed on to it.
+On a terminal the command writes to a pseudo-terminal, so that its progress bars move as if it had been
+started directly; in the log every redraw of a bar is a line. Ctrl-C reaches the command, SIGTERM is passed on
+to it.
 
-A log that cannot be opened is an error of one line and exit status 2, before the command starts. If its disk fills up later, one
-line says so and the command goes on: hours of training are worth more than their log. It goes on too, with its log, when whoever
-reads the output has gone (`| head`).
+A log that cannot be opened is an error of one line and exit status 2, before the command starts. If its disk
+fills up later, one line says so and the command goes on: hours of training are worth more than their log. It
+goes on too, with its log, when whoever reads the output has gone (`| head`).
 """
+
 import fcntl
 import os
 import pty
@@ -59,7 +61,11 @@ class Log:
             self._file.write(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
         except OSError as error:
             self._file = None
-            print(f"warning: {self._path}: {error.strerror}; the log ends here, the command goes on", file=sys.stderr, flush=True)
+            print(
+                f"warning: {self._path}: {error.strerror}; the log ends here, the command goes on",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def run(log_path, command):
@@ -67,12 +73,17 @@ def run(log_path, command):
     try:
         log = Log(log_path)
     except OSError as error:
-        print(f"error: cannot write {log_path}: {error.strerror}; start it in a folder you can write to", file=sys.stderr)
+        print(
+            f"error: cannot write {log_path}: {error.strerror}; start it in a folder you can write to",
+            file=sys.stderr,
+        )
         return 2
     reading, writing = open_channel(sys.stdout.isatty())
     child = subprocess.Popen(command, stdout=writing, stderr=writing)
     os.close(writing)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the command too, which then ends as it likes
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # the terminal sends it to the command too, which then ends as it likes
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     for data in chunks(reading):
         try:

@@ -1,4 +1,5 @@
 """Distillation of BERT on MindSpore."""
+
 import os
 
 # MindSpore warns about every device it does not find; GLOG_v=1 shows all it has to say.

@@ -1,9 +1,11 @@
 """Every setting of every entry script: frozen dataclasses filled from YAML and the command line.
 
-A field's docstring is its help text: what it is, its unit, and why the default is what it is. A YAML file lists only what
-differs from the defaults; the command line overrides any key, nested ones with dots (`--phase1_cfg.batch_size 16`).
+A field's docstring is its help text: what it is, its unit, and why the default is what it is. A YAML file
+lists only what differs from the defaults; the command line overrides any key, nested ones with dots
+(`--phase1_cfg.batch_size 16`).
 Precedence: command line, then the YAML of `--config_path`, then the defaults here. Unknown keys raise.
 """
+
 import difflib
 import json
 import math
@@ -36,15 +38,18 @@ ComputeType = Literal["auto", "float32", "float16"]
 DeviceTarget = Literal["auto", "Ascend", "GPU", "CPU"]
 
 
-# --- networks ---------------------------------------------------------------------------------------------------------
+# --- networks -----------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class BertConfig:
     """One BERT: the architecture part of a checkpoint's `config.json`, under Hugging Face's field names.
 
-    `hidden_act` has Hugging Face's meaning: `gelu` is the exact (erf) form, `gelu_new` the tanh form. `classifier_relu`
-    puts a ReLU between the pooled output and the classifier, as TinyBERT's published checkpoints have it.
+    `hidden_act` has Hugging Face's meaning: `gelu` is the exact (erf) form, `gelu_new` the tanh form.
+    `classifier_relu` puts a ReLU between the pooled output and the classifier, as TinyBERT's published
+    checkpoints have it.
     """
+
     vocab_size: int = 30522
     hidden_size: int = 768
     num_hidden_layers: int = 12
@@ -62,32 +67,48 @@ class BertConfig:
     classifier_relu: bool = False
 
     def __post_init__(self):
-        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-                     "max_position_embeddings", "type_vocab_size"):
+        for name in (
+            "vocab_size",
+            "hidden_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "intermediate_size",
+            "max_position_embeddings",
+            "type_vocab_size",
+        ):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be 1 or more, not {getattr(self, name)}")
         if self.hidden_size % self.num_attention_heads:
-            raise UserError(f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
-                            f"{self.num_attention_heads}")
+            raise UserError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
+                f"{self.num_attention_heads}"
+            )
         if self.hidden_act not in HIDDEN_ACTS:
             raise UserError(f"hidden_act must be one of {', '.join(HIDDEN_ACTS)}, not '{self.hidden_act}'")
 
 
 @dataclass(frozen=True)
 class QuantConfig:
-    """What of a BERT is quantized while it computes; the weights themselves stay in float32 until they are packed.
+    """What of a BERT is quantized while it computes; the weights themselves stay in float32 until they are
+    packed.
 
-    Weights are the encoder's linear layers and the pooler; activations are those layers' inputs and both operands of the two
-    attention products. Position and token-type embeddings and the classifier are the rest; LayerNorm stays in float32.
+    Weights are the encoder's linear layers and the pooler; activations are those layers' inputs and both
+    operands of the two attention products. Position and token-type embeddings and the classifier are the
+    rest; LayerNorm stays in float32.
     """
+
     embedding_bits: int = 32
     """Bits of the word embedding table: 2 to 8, or 32 for none."""
     embedding_quantizer: Literal["twn", "lat", "symmetric", "minmax"] = "twn"
-    """twn (ternary weight network) and lat (loss-aware ternary) are 2 bits; symmetric and minmax are 2 to 8."""
+    """twn (ternary weight network) and lat (loss-aware ternary) are 2 bits; symmetric and minmax are 2 to
+    8.
+    """
     embedding_granularity: Literal["tensor", "row"] = "row"
     """What shares one scale; by row only the looked-up rows need be quantized."""
     embedding_clip_value: NonNegativeFloat = 2.5
-    """Values are clipped to plus and minus this first; beyond it there is no gradient. 0: no clip. 2.5 as in TernaryBERT."""
+    """Values are clipped to plus and minus this first; beyond it there is no gradient. 0: no clip. 2.5 as in
+    TernaryBERT.
+    """
     weight_bits: int = 32
     """Bits of the linear layers' weights: 2 to 8, or 32 for none."""
     weight_quantizer: Literal["twn", "lat", "symmetric", "minmax"] = "twn"
@@ -99,11 +120,11 @@ class QuantConfig:
     activation_bits: int = 32
     """Bits of the activations: 2 to 8, or 32 for none."""
     activation_quantizer: Literal["symmetric", "minmax", "dynamic", "ema"] = "symmetric"
-    """symmetric and minmax take each batch's range; dynamic is ONNX's DynamicQuantizeLinear (8 bits); ema is a moving average
-    of the range, fixed after training (Q8BERT)."""
+    """symmetric and minmax take each batch's range; dynamic is ONNX's DynamicQuantizeLinear (8 bits); ema is
+    a moving average of the range, fixed after training (Q8BERT)."""
     activation_granularity: Literal["tensor", "row", "head"] = "tensor"
-    """What shares one scale (symmetric and minmax): a whole tensor, each token's row, or, of attention's operands, each head of each
-    text (then the other activations have one scale a tensor)."""
+    """What shares one scale (symmetric and minmax): a whole tensor, each token's row, or, of attention's
+    operands, each head of each text (then the other activations have one scale a tensor)."""
     activation_clip_value: NonNegativeFloat = 2.5
     """As embedding_clip_value; ema has no clip."""
     ema_decay: Probability = 0.9999
@@ -111,7 +132,9 @@ class QuantConfig:
     ema_start_step: NonNegativeInt = 0
     """Training batches before ema's quantization starts."""
     rest_bits: int = 32
-    """Bits of position and token-type embeddings and the classifier's weight: 8 (symmetric, one scale a row), or 32 for none."""
+    """Bits of position and token-type embeddings and the classifier's weight: 8 (symmetric, one scale a row),
+    or 32 for none.
+    """
 
     def __post_init__(self):
         if self.rest_bits not in (8, 32):
@@ -122,19 +145,32 @@ class QuantConfig:
                 raise UserError(f"{part}_bits must be 2 to 8, or 32 for no quantization, not {bits}")
             fixed = {"twn": 2, "lat": 2, "dynamic": 8}.get(kind, bits)
             if bits not in (32, fixed):
-                raise UserError(f"{part}_bits is {bits}, but {part}_quantizer {kind} has {fixed}; use symmetric or minmax for other bits")
-        if self.activation_bits != 32 and self.activation_quantizer in ("dynamic", "ema") and self.activation_granularity != "tensor":
-            raise UserError(f"activation_granularity is {self.activation_granularity}, but activation_quantizer "
-                            f"{self.activation_quantizer} has one scale a tensor; use symmetric or minmax for other granularities")
+                raise UserError(
+                    f"{part}_bits is {bits}, but {part}_quantizer {kind} has {fixed}; use symmetric or "
+                    "minmax for other bits"
+                )
+        if (
+            self.activation_bits != 32
+            and self.activation_quantizer in ("dynamic", "ema")
+            and self.activation_granularity != "tensor"
+        ):
+            raise UserError(
+                f"activation_granularity is {self.activation_granularity}, but activation_quantizer "
+                f"{self.activation_quantizer} has one scale a tensor; use symmetric or minmax for other "
+                "granularities"
+            )
 
 
 @dataclass(frozen=True)
 class NetConfig:
-    """A network in a YAML file. A key left out takes its value from the network's checkpoint or, for a new student, from
-    the teacher's; a key that contradicts a checkpoint is an error, except the ones marked as the run's choice."""
+    """A network in a YAML file. A key left out takes its value from the network's checkpoint or, for a new
+    student, from the teacher's; a key that contradicts a checkpoint is an error, except the ones marked as
+    the run's choice.
+    """
+
     seq_length: Optional[PositiveInt] = None
-    """Longest row this run accepts, in tokens (run's choice). Unset: as long as the network has positions. The network itself
-    takes any length."""
+    """Longest row this run accepts, in tokens (run's choice). Unset: as long as the network has positions.
+    The network itself takes any length."""
     vocab_size: Optional[PositiveInt] = None
     """Rows of the word embedding table."""
     hidden_size: Optional[PositiveInt] = None
@@ -146,8 +182,10 @@ class NetConfig:
     intermediate_size: Optional[PositiveInt] = None
     """Width of the feed-forward layer."""
     hidden_act: Optional[HiddenAct] = None
-    """Activation: gelu (exact, erf), gelu_new (tanh form, faster to compute) or relu. Run's choice for a teacher: gelu_new there
-    trades a difference of about 1e-3 in its hidden states for speed, and the log says so."""
+    """Activation: gelu (exact, erf), gelu_new (tanh form, faster to compute) or relu. Run's choice for a
+    teacher: gelu_new there trades a difference of about 1e-3 in its hidden states for speed, and the log says
+        so.
+    """
     hidden_dropout_prob: Optional[Probability] = None
     """Dropout on embeddings and layer outputs while training (run's choice)."""
     attention_probs_dropout_prob: Optional[Probability] = None
@@ -169,7 +207,9 @@ class NetConfig:
     dtype: Literal["float32"] = "float32"
     """Type of the weights; float32 is the only one."""
     compute_type: ComputeType = "auto"
-    """Type the matrix products compute in (run's choice): auto is float16 on Ascend and GPU, float32 on CPU."""
+    """Type the matrix products compute in (run's choice): auto is float16 on Ascend and GPU, float32 on
+    CPU.
+    """
 
     _RUN_CHOICES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
 
@@ -183,11 +223,14 @@ class NetConfig:
         return replace(base, **self.given())
 
     def filled(self, bert):
-        """These settings with every architecture key taken from `bert` (a `BertConfig`): what the run really used."""
+        """These settings with every architecture key taken from `bert` (a `BertConfig`): what the run really
+        used.
+        """
         return replace(self, **vars(bert))
 
     def check(self, bert, section, source, free=()):
-        """`bert` (read from `source`) with the run's choices set here; any other difference is a `UserError` naming it.
+        """`bert` (read from `source`) with the run's choices set here; any other difference is a `UserError`
+        naming it.
 
         Args:
             bert (BertConfig): what the checkpoint says.
@@ -200,16 +243,22 @@ class NetConfig:
             if name in self._RUN_CHOICES or name in free:
                 choices[name] = value
             elif value != getattr(bert, name):
-                raise UserError(f"{section}.{name} is {value} but the checkpoint {source} has {getattr(bert, name)}; "
-                                f"remove the key or name the matching checkpoint")
+                raise UserError(
+                    f"{section}.{name} is {value} but the checkpoint {source} has {getattr(bert, name)}; "
+                    f"remove the key or name the matching checkpoint"
+                )
         return replace(bert, **choices)
 
 
-# --- training ---------------------------------------------------------------------------------------------------------
+# --- training -----------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class AdamWeightDecayConfig:
-    """AdamW as BERT uses it (no bias correction), with a warm-up and polynomial decay of the learning rate."""
+    """AdamW as BERT uses it (no bias correction), with a warm-up and polynomial decay of the learning
+    rate.
+    """
+
     learning_rate: PositiveFloat = 5e-5
     """Peak learning rate, reached at the end of the warm-up."""
     end_learning_rate: NonNegativeFloat = 0.0
@@ -219,7 +268,9 @@ class AdamWeightDecayConfig:
     warmup_ratio: ClosedUnitInterval = 0.1
     """Share of all steps over which the learning rate rises linearly from 0."""
     weight_decay: NonNegativeFloat = 0.01
-    """Decoupled weight decay, applied as learning rate x weight decay x weight; 0.01 as in the BERT and TinyBERT papers."""
+    """Decoupled weight decay, applied as learning rate x weight decay x weight; 0.01 as in the BERT and
+    TinyBERT papers.
+    """
     decay_filter: Tuple[str, ...] = ("layernorm", "bias")
     """Parameters whose name holds one of these words are not decayed; case and underscores do not count."""
     beta1: Probability = 0.9
@@ -233,6 +284,7 @@ class AdamWeightDecayConfig:
 @dataclass(frozen=True)
 class OptimizerConfig:
     """The optimizer, under the name the published YAML files give it."""
+
     AdamWeightDecay: AdamWeightDecayConfig = field(default_factory=AdamWeightDecayConfig)
     """AdamW and its learning-rate schedule."""
 
@@ -240,6 +292,7 @@ class OptimizerConfig:
 @dataclass(frozen=True)
 class PhaseConfig:
     """One training stage."""
+
     batch_size: PositiveInt = 32
     """Rows of a batch on one device."""
     gradient_accumulation_steps: PositiveInt = 1
@@ -251,7 +304,9 @@ class PhaseConfig:
     loss_scale_value: PositiveFloat = 65536.0
     """The static loss scale, or the first dynamic one."""
     scale_factor: AboveOne = 2.0
-    """A dynamic loss scale is divided by this on overflow and multiplied by it after scale_window clean steps."""
+    """A dynamic loss scale is divided by this on overflow and multiplied by it after scale_window clean
+    steps.
+    """
     scale_window: PositiveInt = 1000
     """Clean steps before a dynamic loss scale grows."""
     optimizer_cfg: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -261,40 +316,52 @@ class PhaseConfig:
 @dataclass(frozen=True)
 class Phase1Config(PhaseConfig):
     """Phase 1, intermediate-layer distillation: which loss terms."""
+
     attention_loss: bool = True
     """Fit the teacher's attention scores (TinyBERT, equation 7)."""
     hidden_loss: bool = True
-    """Fit the teacher's hidden states, embedding output included, through the learnt projection (equations 8 and 9)."""
+    """Fit the teacher's hidden states, embedding output included, through the learnt projection (equations 8
+    and 9).
+    """
 
 
 @dataclass(frozen=True)
 class Phase2Config(PhaseConfig):
     """Phase 2, prediction-layer distillation."""
+
     temperature: PositiveFloat = 1.0
-    """Softmax temperature of the soft cross-entropy (TinyBERT, equation 10; the paper found 1 to work well)."""
+    """Softmax temperature of the soft cross-entropy (TinyBERT, equation 10; the paper found 1 to work
+    well).
+    """
     label_loss_weight: NonNegativeFloat = 0.0
     """Weight of the ground-truth label loss added to the soft loss; 0 as in the paper."""
     cache_teacher: bool = True
-    """Compute the teacher's logits once and reuse them every epoch (same loss, less time) instead of running it each step."""
+    """Compute the teacher's logits once and reuse them every epoch (same loss, less time) instead of running
+    it each step.
+    """
     optimizer_cfg: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(AdamWeightDecayConfig(learning_rate=2e-5)))
+        default_factory=lambda: OptimizerConfig(AdamWeightDecayConfig(learning_rate=2e-5))
+    )
     """Optimizer and learning-rate schedule."""
 
 
 @dataclass(frozen=True)
 class EvalConfig:
     """Evaluation."""
+
     batch_size: PositiveInt = 32
     """Rows of a batch; the last, smaller one is evaluated too."""
     eval_step: NonNegativeInt = 0
     """Evaluate every N steps; 0: at the end of every epoch."""
 
 
-# --- what the entry scripts take --------------------------------------------------------------------------------------
+# --- what the entry scripts take ----------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class DeviceConfig:
     """Where to run."""
+
     device_target: DeviceTarget = "auto"
     """Ascend, GPU or CPU; auto takes the first of these that this MindSpore can use."""
     device_id: NonNegativeInt = 0
@@ -306,8 +373,11 @@ class DeviceConfig:
 @dataclass(frozen=True)
 class GroupConfig(DeviceConfig):
     """One device, or a group of them that train together."""
+
     distribute: bool = False
-    """Data-parallel training with the other processes of a job that scripts/run_distributed_gd_*.sh started."""
+    """Data-parallel training with the other processes of a job that scripts/run_distributed_gd_*.sh
+    started.
+    """
     device_num: PositiveInt = 1
     """Processes of that job; 1: as many as it has. Each takes its own batch_size rows of every step."""
 
@@ -315,14 +385,21 @@ class GroupConfig(DeviceConfig):
 @dataclass(frozen=True)
 class ModelArtsConfig:
     """A job on ModelArts; src/modelarts.py says how its paths are read."""
+
     enable_modelarts: bool = False
-    """Copy data_url and checkpoint_url to this machine first, and the results to train_url at the end; false ignores all these keys."""
+    """Copy data_url and checkpoint_url to this machine first, and the results to train_url at the end; false
+    ignores all these keys.
+    """
     data_url: str = ""
     """Folder of the data in the cloud, obs://BUCKET/...; the data settings are then relative to its copy."""
     train_url: str = ""
-    """Folder in the cloud that takes the results, after a failure too; the output settings are relative to what is copied there."""
+    """Folder in the cloud that takes the results, after a failure too; the output settings are relative to
+    what is copied there.
+    """
     checkpoint_url: str = ""
-    """Folder of checkpoints in the cloud; the checkpoint settings are relative to its copy, or to that of data_url, or to the program."""
+    """Folder of checkpoints in the cloud; the checkpoint settings are relative to its copy, or to that of
+    data_url, or to the program.
+    """
     data_path: str = "/cache/data"
     """Folder on the machine for the copy of data_url; /cache is where ModelArts has room."""
     output_path: str = "/cache/train"
@@ -337,9 +414,14 @@ class ModelArtsConfig:
 
 @dataclass(frozen=True)
 class PaddingConfig:
-    """How long batches are. The scores of a network whose activations' ranges are a batch's own depend a little on it."""
+    """How long batches are. The scores of a network whose activations' ranges are a batch's own depend a
+    little on it.
+    """
+
     bucket_boundaries: Tuple[PositiveInt, ...] = (16, 32, 64, 128)
-    """Padded lengths in tokens: each batch is padded to the smallest one that holds it. Longer rows use the longest row."""
+    """Padded lengths in tokens: each batch is padded to the smallest one that holds it. Longer rows use the
+    longest row.
+    """
     enable_buckets: bool = True
     """Group rows of similar length; false pads every row to the longest row of the data."""
 
@@ -347,10 +429,13 @@ class PaddingConfig:
 @dataclass(frozen=True)
 class BatchesConfig(PaddingConfig):
     """How rows are read and put into batches."""
+
     dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
     """Format of the record files; auto looks at the folder's file endings."""
     schema_dir: str = ""
-    """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is one."""
+    """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is
+    one.
+    """
     do_shuffle: bool = True
     """Shuffle the training rows anew every epoch."""
     seed: NonNegativeInt = 42
@@ -360,21 +445,33 @@ class BatchesConfig(PaddingConfig):
 @dataclass(frozen=True)
 class DataConfig(BatchesConfig):
     """Which task and how its rows are read."""
+
     task_name: str = ""
-    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own data."""
+    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own
+    data.
+    """
     task_type: Literal["auto", "classification", "regression"] = "auto"
-    """Kind of the task's head; auto takes it from the task. Naming another kind than the task's is an error."""
-    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = "auto"
-    """Metric that decides which checkpoint is best; auto takes the task's own. bf1 is f1 of class 1, mf1 is macro F1."""
+    """Kind of the task's head; auto takes it from the task. Naming another kind than the task's is an
+    error.
+    """
+    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = (
+        "auto"
+    )
+    """Metric that decides which checkpoint is best; auto takes the task's own. bf1 is f1 of class 1, mf1 is
+    macro F1.
+    """
 
 
 @dataclass(frozen=True)
 class TrainingConfig(GroupConfig, ModelArtsConfig):
     """Settings that every training command shares."""
+
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     enable_data_sink: bool = False
-    """Let the device pull batches from a queue of its own (Ascend, GPU); on CPU a notice says it does not apply."""
+    """Let the device pull batches from a queue of its own (Ascend, GPU); on CPU a notice says it does not
+    apply.
+    """
     data_sink_steps: MinusOneOrPositive = 1
     """Steps between two returns from the device's queue; -1: a whole epoch."""
     save_ckpt_step: NonNegativeInt = 0
@@ -384,7 +481,9 @@ class TrainingConfig(GroupConfig, ModelArtsConfig):
     log_step: PositiveInt = 50
     """Write losses to metrics.jsonl every N steps."""
     profile_steps: NonNegativeInt = 0
-    """Write MindSpore's profile of N steps, after the first 20 of a stage, to profile/ in the run folder; 0: none."""
+    """Write MindSpore's profile of N steps, after the first 20 of a stage, to profile/ in the run folder; 0:
+    none.
+    """
     output_dir: str = ""
     """Run folder; unset: output/ with the command's and the task's name."""
 
@@ -392,6 +491,7 @@ class TrainingConfig(GroupConfig, ModelArtsConfig):
 @dataclass(frozen=True)
 class RunConfig(TrainingConfig, DataConfig):
     """Settings of the commands that train on a task."""
+
     do_train: bool = True
     """Train; false with do_eval true only evaluates."""
     do_eval: bool = True
@@ -406,26 +506,37 @@ class RunConfig(TrainingConfig, DataConfig):
 
 @dataclass(frozen=True)
 class GeneralDistillConfig(TrainingConfig, BatchesConfig):
-    """Distil a pre-trained BERT into a small general one on a text corpus (TinyBERT, arXiv 1909.10351, section 3.2)."""
+    """Distil a pre-trained BERT into a small general one on a text corpus (TinyBERT, arXiv 1909.10351,
+    section 3.2).
+    """
+
     epoch_size: PositiveInt = 3
     """Passes over the corpus."""
     train_steps: MinusOneOrPositive = -1
     """Optimizer steps in all, in as many passes as that takes; -1: as many as epoch_size passes have."""
     data_dir: str = ""
-    """Folder of the corpus's records: OUTPUT_DIR/gd of prepare_data.py --task_name gd, or files of the published shape."""
+    """Folder of the corpus's records: OUTPUT_DIR/gd of prepare_data.py --task_name gd, or files of the
+    published shape.
+    """
     load_teacher_ckpt_path: str = ""
     """Pre-trained teacher, fine-tuned or not: a folder from convert_checkpoint.py, or its .ckpt file."""
     load_gd_ckpt_path: str = ""
-    """Student of an earlier general distillation to go on from, its projection included. Unset: student_init decides."""
+    """Student of an earlier general distillation to go on from, its projection included. Unset: student_init
+    decides.
+    """
     student_init: Literal["random", "teacher_layers"] = "random"
-    """How a student without a checkpoint starts: random weights or the teacher's own layers (equal widths)."""
+    """How a student without a checkpoint starts: random weights or the teacher's own layers (equal
+    widths).
+    """
     save_ckpt_path: str = ""
     """Folder of the student's checkpoints; unset: gd/ in the run folder."""
     resume: bool = False
-    """Go on where a stopped run with the same settings last saved its state (every save_ckpt_step steps); without one, begin. Dropout,
-    if the student has any, draws other numbers than it would have."""
+    """Go on where a stopped run with the same settings last saved its state (every save_ckpt_step steps);
+    without one, begin. Dropout, if the student has any, draws other numbers than it would have."""
     save_ckpt_step: NonNegativeInt = 100
-    """Save a checkpoint and the state to resume from every N steps; 0: only the student, after the last step."""
+    """Save a checkpoint and the state to resume from every N steps; 0: only the student, after the last
+    step.
+    """
     gd_cfg: Phase1Config = field(default_factory=Phase1Config)
     """The training stage; batch_size is a device's own."""
     gd_teacher_net_cfg: NetConfig = field(default_factory=NetConfig)
@@ -437,12 +548,15 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
 @dataclass(frozen=True)
 class TaskDistillConfig(RunConfig):
     """Distil a task's teacher into a student in two phases and evaluate it (TinyBERT, arXiv 1909.10351)."""
+
     td_phase1_epoch_size: NonNegativeInt = 10
     """Epochs of phase 1; 0 skips it."""
     td_phase2_epoch_size: NonNegativeInt = 3
     """Epochs of phase 2; 0 skips it."""
     load_teacher_ckpt_path: str = ""
-    """Teacher fine-tuned on the task: a folder from convert_checkpoint.py or run_finetune.py, or its .ckpt file."""
+    """Teacher fine-tuned on the task: a folder from convert_checkpoint.py or run_finetune.py, or its .ckpt
+    file.
+    """
     load_gd_ckpt_path: str = ""
     """Student after general distillation, to start phase 1 from."""
     load_td1_ckpt_path: str = ""
@@ -451,10 +565,12 @@ class TaskDistillConfig(RunConfig):
     """How a student without a checkpoint starts: random weights or the teacher's own layers (equal widths).
     auto: load_gd_ckpt_path or load_td1_ckpt_path if given, else random."""
     student_layers: Tuple[NonNegativeInt, ...] = ()
-    """Teacher layers, counted from 0, copied by student_init teacher_layers, one a student layer. Unset: the last of each
-    group of teacher layers that the uniform layer map pairs with a student layer."""
+    """Teacher layers, counted from 0, copied by student_init teacher_layers, one a student layer. Unset: the
+    last of each group of teacher layers that the uniform layer map pairs with a student layer."""
     min_teacher_gain: NonNegativeFloat = 2.0
-    """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else it is refused."""
+    """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else
+    it is refused.
+    """
     phase1_cfg: Phase1Config = field(default_factory=Phase1Config)
     """Phase 1: attention scores and hidden states."""
     phase2_cfg: Phase2Config = field(default_factory=Phase2Config)
@@ -468,10 +584,13 @@ class TaskDistillConfig(RunConfig):
 @dataclass(frozen=True)
 class FinetuneConfig(RunConfig):
     """Fine-tune a BERT checkpoint on a task: makes teachers, and is the baseline without distillation."""
+
     epoch_size: PositiveInt = 3
     """Epochs."""
     load_ckpt_path: str = ""
-    """Encoder (or task) checkpoint to start from: a folder from convert_checkpoint.py or its .ckpt file. Unset: random weights."""
+    """Encoder (or task) checkpoint to start from: a folder from convert_checkpoint.py or its .ckpt file.
+    Unset: random weights.
+    """
     init_layers: Tuple[NonNegativeInt, ...] = ()
     """Use only these encoder layers of the checkpoint, counted from 0. Unset: all of them."""
     vocab_file: str = ""
@@ -484,7 +603,10 @@ class FinetuneConfig(RunConfig):
 
 @dataclass(frozen=True)
 class TernaryConfig(RunConfig):
-    """Train a quantized BERT with distillation from its full-precision teacher (TernaryBERT, arXiv 2009.12812; Q8BERT, 1910.06188)."""
+    """Train a quantized BERT with distillation from its full-precision teacher (TernaryBERT, arXiv
+    2009.12812; Q8BERT, 1910.06188).
+    """
+
     do_train: bool = True
     """Train; false quantizes the student as it is."""
     epoch_size: PositiveInt = 3
@@ -510,8 +632,8 @@ class TernaryConfig(RunConfig):
     temperature: PositiveFloat = 1.0
     """Softmax temperature of the soft cross-entropy."""
     quantization: Literal["ternary", "q8bert", "none"] = "ternary"
-    """What quant_cfg starts from: ternary is 2-bit weights and embeddings with 8-bit activations, q8bert 8 bits everywhere with
-    moving-average activation ranges, none is float32."""
+    """What quant_cfg starts from: ternary is 2-bit weights and embeddings with 8-bit activations, q8bert 8
+    bits everywhere with moving-average activation ranges, none is float32."""
     do_quant: bool = True
     """false trains in float32, whatever quant_cfg says."""
     quant_cfg: QuantConfig = field(default_factory=QuantConfig)
@@ -525,12 +647,14 @@ class TernaryConfig(RunConfig):
     compute_type: ComputeType = "auto"
     """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
     min_teacher_gain: NonNegativeFloat = 2.0
-    """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else it is refused."""
+    """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else
+    it is refused.
+    """
     save_quantized_model: bool = True
     """Write the best model packed to OUTPUT_DIR/TASK/."""
     save_fp_model: bool = False
-    """Keep the best model's float32 weights for further training, in OUTPUT_DIR/latent/TASK/, where save_ckpt_step's files are too; these
-    keep it as well."""
+    """Keep the best model's float32 weights for further training, in OUTPUT_DIR/latent/TASK/, where
+    save_ckpt_step's files are too; these keep it as well."""
     packed_bits: Literal["1.6", "2"] = "1.6"
     """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
 
@@ -539,18 +663,34 @@ class TernaryConfig(RunConfig):
         """Whether float32 weights stay beside the packed model."""
         return self.save_fp_model or self.save_ckpt_step > 0
 
-    PRESETS = {"quantization": {
-        "none": {},
-        "ternary": {"quant_cfg": {"embedding_bits": 2, "weight_bits": 2, "activation_bits": 8, "rest_bits": 8}},
-        "q8bert": {"quant_cfg": {
-            "embedding_bits": 8, "embedding_quantizer": "symmetric", "embedding_granularity": "tensor", "embedding_clip_value": 0.0,
-            "weight_bits": 8, "weight_quantizer": "symmetric", "weight_clip_value": 0.0, "activation_bits": 8,
-            "activation_quantizer": "ema", "rest_bits": 8}}}}
+    PRESETS = {
+        "quantization": {
+            "none": {},
+            "ternary": {
+                "quant_cfg": {"embedding_bits": 2, "weight_bits": 2, "activation_bits": 8, "rest_bits": 8}
+            },
+            "q8bert": {
+                "quant_cfg": {
+                    "embedding_bits": 8,
+                    "embedding_quantizer": "symmetric",
+                    "embedding_granularity": "tensor",
+                    "embedding_clip_value": 0.0,
+                    "weight_bits": 8,
+                    "weight_quantizer": "symmetric",
+                    "weight_clip_value": 0.0,
+                    "activation_bits": 8,
+                    "activation_quantizer": "ema",
+                    "rest_bits": 8,
+                }
+            },
+        }
+    }
 
 
 @dataclass(frozen=True)
 class RecordsConfig:
     """Which of a task's records a program reads."""
+
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     task_name: str = ""
@@ -560,15 +700,20 @@ class RecordsConfig:
     dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
     """Format of the record files; auto looks at the folder's file endings."""
     schema_dir: str = ""
-    """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is one."""
+    """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is
+    one.
+    """
 
 
 @dataclass(frozen=True)
 class EvaluateConfig(DeviceConfig, RecordsConfig, PaddingConfig):
     """Evaluate a checkpoint on a task's dev set; every row counts."""
+
     model_dir: str = ""
     """The model's folder, or a folder that holds it under the task's lower-case name."""
-    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = "auto"
+    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = (
+        "auto"
+    )
     """Metric of the last line; auto takes the task's own."""
     batch_size: PositiveInt = 32
     """Rows of a batch; the last, smaller one is evaluated too."""
@@ -581,6 +726,7 @@ class EvaluateConfig(DeviceConfig, RecordsConfig, PaddingConfig):
 @dataclass(frozen=True)
 class ExportConfig(DeviceConfig, ModelArtsConfig):
     """Turn a checkpoint into the file a user deploys."""
+
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     ckpt_file: str = ""
@@ -590,10 +736,12 @@ class ExportConfig(DeviceConfig, ModelArtsConfig):
     file_name: str = ""
     """File to write; its ending is added where it lacks. Unset: output/export/TASK/model."""
     file_format: Literal["ONNX", "MINDIR", "AIR", "SAFETENSORS"] = "ONNX"
-    """Format: MINDIR for Ascend 310 and MindSpore Lite, AIR on Ascend only, SAFETENSORS a Hugging Face folder (float models)."""
+    """Format: MINDIR for Ascend 310 and MindSpore Lite, AIR on Ascend only, SAFETENSORS a Hugging Face folder
+    (float models).
+    """
     onnx_weights: Literal["auto", "float", "int8", "2bit"] = "auto"
-    """How an ONNX file holds the weights of a quantized model: int8 with integer matrix products, 2bit packed; auto is int8 where
-    weights and activations are quantized, and float for any other model."""
+    """How an ONNX file holds the weights of a quantized model: int8 with integer matrix products, 2bit
+    packed; auto is int8 where weights and activations are quantized, and float for any other model."""
     batch_size: PositiveInt = 1
     """Rows a call takes; ONNX files take any number."""
     seq_length: NonNegativeInt = 0
@@ -605,9 +753,12 @@ class ExportConfig(DeviceConfig, ModelArtsConfig):
 @dataclass(frozen=True)
 class EvaluateExportedConfig(RecordsConfig, PaddingConfig):
     """Evaluate an exported model on a task's records; every row counts."""
+
     model_file: str = ""
     """The .onnx or .mindir file."""
-    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = "auto"
+    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = (
+        "auto"
+    )
     """Metric that counts; auto takes the task's own."""
     device_target: Literal["CPU", "GPU", "Ascend"] = "CPU"
     """Where it runs: ONNX on CPU or GPU (CUDA), MINDIR on CPU or Ascend."""
@@ -624,6 +775,7 @@ class EvaluateExportedConfig(RecordsConfig, PaddingConfig):
 @dataclass(frozen=True)
 class PreprocessConfig(RecordsConfig):
     """Turn a task's records into the .bin files that inference on Ascend 310 reads."""
+
     seq_length: NonNegativeInt = 0
     """Tokens every row is filled up to: the exported model's. 0: the task's longest."""
     output_dir: str = "preprocess_Result"
@@ -633,6 +785,7 @@ class PreprocessConfig(RecordsConfig):
 @dataclass(frozen=True)
 class InferConfig:
     """Run a MINDIR over the .bin files of preprocess.py."""
+
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     model_file: str = ""
@@ -650,11 +803,14 @@ class InferConfig:
 @dataclass(frozen=True)
 class PostprocessConfig:
     """Turn inference's result files into the task's metric; every row counts."""
+
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     task_name: str = ""
     """Task, in any case."""
-    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = "auto"
+    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = (
+        "auto"
+    )
     """Metric that counts; auto takes the task's own."""
     input_dir: str = "preprocess_Result"
     """What preprocess.py wrote."""
@@ -665,6 +821,7 @@ class PostprocessConfig:
 @dataclass(frozen=True)
 class PredictConfig:
     """Label texts with any model of this project."""
+
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     model: str = ""
@@ -678,22 +835,27 @@ class PredictConfig:
     vocab_file: str = ""
     """The vocabulary, where no vocab.txt lies beside the model."""
     max_seq_length: NonNegativeInt = 0
-    """Longest row in tokens; longer texts are cut with a notice. 0: as many as the model takes, at most 512."""
+    """Longest row in tokens; longer texts are cut with a notice. 0: as many as the model takes, at most
+    512.
+    """
     batch_size: PositiveInt = 32
     """Rows of a batch."""
 
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """Turn a task's raw files, or a text corpus for general distillation, into record files with the tokens BERT reads."""
+    """Turn a task's raw files, or a text corpus for general distillation, into record files with the tokens
+    BERT reads.
+    """
+
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     task_name: str = ""
-    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own JSON lines; gd for a text
-    corpus (general distillation)."""
+    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own JSON
+    lines; gd for a text corpus (general distillation)."""
     data_dir: str = ""
-    """Folder with the raw files: train.tsv, dev.tsv (and test.tsv) as GLUE ships them, Hugging Face's parquet files, or
-    train.jsonl, dev.jsonl (and test.jsonl)."""
+    """Folder with the raw files: train.tsv, dev.tsv (and test.tsv) as GLUE ships them, Hugging Face's parquet
+    files, or train.jsonl, dev.jsonl (and test.jsonl)."""
     vocab_file: str = ""
     """WordPiece vocabulary, one token a line."""
     output_dir: str = ""
@@ -701,42 +863,55 @@ class PrepareConfig:
     dataset_type: Literal["mindrecord", "tfrecord"] = "mindrecord"
     """Format to write; tfrecord needs requirements-convert.txt."""
     max_seq_length: NonNegativeInt = 0
-    """Longest row in tokens, [CLS] and [SEP] included; longer texts are cut. 0: the task's own, 64 or 128; gd: 128."""
+    """Longest row in tokens, [CLS] and [SEP] included; longer texts are cut. 0: the task's own, 64 or 128;
+    gd: 128.
+    """
     do_lower_case: Union[bool, Literal["auto"]] = "auto"
     """Lower-case the text and strip accents; auto: yes unless the vocabulary has cased words."""
     labels: Tuple[str, ...] = ()
-    """Class names of a custom task in index order, as `--labels bad,good`. Unset: the names in its training file, sorted."""
+    """Class names of a custom task in index order, as `--labels bad,good`. Unset: the names in its training
+    file, sorted.
+    """
     skip_bad_rows: bool = False
     """Skip malformed rows and count them, instead of stopping at the first one."""
     num_workers: NonNegativeInt = 0
-    """Processes that tokenize; 0: one for every core that may be used. For a corpus each holds up to 100 MB."""
+    """Processes that tokenize; 0: one for every core that may be used. For a corpus each holds up to 100
+    MB.
+    """
     input: Tuple[str, ...] = ()
-    """General distillation only: the corpus, files and folders as `--input a,b`: plain text with blank lines between documents, or
-    WikiExtractor's output (also as JSON lines); gz, bz2, xz or uncompressed."""
+    """General distillation only: the corpus, files and folders as `--input a,b`: plain text with blank lines
+    between documents, or WikiExtractor's output (also as JSON lines); gz, bz2, xz or uncompressed."""
     short_seq_prob: ClosedUnitInterval = 0.1
-    """General distillation only: share of the documents that are packed into rows of a random shorter length; 0.1 as in BERT."""
+    """General distillation only: share of the documents that are packed into rows of a random shorter length;
+    0.1 as in BERT.
+    """
     next_sentence: bool = True
-    """General distillation only: rows are pairs of texts, in half of them the second one from a random document (label 1, else 0), as
-    in BERT; false: one text a row, every token of the corpus exactly once."""
+    """General distillation only: rows are pairs of texts, in half of them the second one from a random
+    document (label 1, else 0), as in BERT; false: one text a row, every token of the corpus exactly once."""
     dupe_factor: PositiveInt = 1
-    """General distillation only: times the corpus is packed, each time with other random choices; BERT took 10 for its masks to differ."""
+    """General distillation only: times the corpus is packed, each time with other random choices; BERT took
+    10 for its masks to differ.
+    """
     masked_lm_prob: Probability = 0.0
-    """General distillation only: share of the tokens masked in the rows (80 % [MASK], 10 % a random token, 10 % kept); BERT had 0.15,
-    but distillation needs none."""
+    """General distillation only: share of the tokens masked in the rows (80 % [MASK], 10 % a random token, 10
+    % kept); BERT had 0.15, but distillation needs none."""
     seed: NonNegativeInt = 42
     """General distillation only: seed of every random choice; same seed, same files."""
     shard_mb: PositiveInt = 32
-    """General distillation only: MiB of text a record file is made from, duplicates (dupe_factor) counted; a run that was stopped
-    continues with the files it lacks."""
+    """General distillation only: MiB of text a record file is made from, duplicates (dupe_factor) counted; a
+    run that was stopped continues with the files it lacks."""
 
 
 @dataclass(frozen=True)
 class ConvertConfig:
     """Convert a checkpoint from or to other frameworks' formats."""
+
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     input: str = ""
-    """A Hugging Face folder, a TensorFlow BERT checkpoint (folder or prefix), a published MindSpore .ckpt, or one of ours."""
+    """A Hugging Face folder, a TensorFlow BERT checkpoint (folder or prefix), a published MindSpore .ckpt, or
+    one of ours.
+    """
     output: str = ""
     """Folder to write."""
     to: Literal["mindspore", "huggingface", "tensorflow"] = "mindspore"
@@ -748,18 +923,25 @@ class ConvertConfig:
     task_name: str = ""
     """Give the checkpoint this task's label names; its head must have as many outputs."""
     classifier_relu: Union[bool, Literal["auto"]] = "auto"
-    """Whether the network has TinyBERT's ReLU before the classifier; auto: as config.json says, else only for published
-    MindSpore TinyBERT checkpoints."""
+    """Whether the network has TinyBERT's ReLU before the classifier; auto: as config.json says, else only for
+    published MindSpore TinyBERT checkpoints."""
 
 
-# --- parsing ----------------------------------------------------------------------------------------------------------
+# --- parsing ------------------------------------------------------------------------------------------------
 
 _OLD_NAMES = {
-    "save_checkpoint_step": "save_ckpt_step", "save_checkpoint_steps": "save_ckpt_step", "save_ckpt_steps": "save_ckpt_step",
-    "load_student_ckpt_path": "load_gd_ckpt_path", "max_checkpoint_num": "max_ckpt_num",
-    "td_phase1_epoch": "td_phase1_epoch_size", "td_phase2_epoch": "td_phase2_epoch_size",
-    "common_cfg": "gd_cfg", "bert_teacher_net_cfg": "gd_teacher_net_cfg", "bert_student_net_cfg": "gd_student_net_cfg",
-    "input_bits": "quant_cfg.activation_bits", "activation_init": "quant_cfg.activation_clip_value",
+    "save_checkpoint_step": "save_ckpt_step",
+    "save_checkpoint_steps": "save_ckpt_step",
+    "save_ckpt_steps": "save_ckpt_step",
+    "load_student_ckpt_path": "load_gd_ckpt_path",
+    "max_checkpoint_num": "max_ckpt_num",
+    "td_phase1_epoch": "td_phase1_epoch_size",
+    "td_phase2_epoch": "td_phase2_epoch_size",
+    "common_cfg": "gd_cfg",
+    "bert_teacher_net_cfg": "gd_teacher_net_cfg",
+    "bert_student_net_cfg": "gd_student_net_cfg",
+    "input_bits": "quant_cfg.activation_bits",
+    "activation_init": "quant_cfg.activation_clip_value",
 }
 _BOOLEANS = {"true": "true", "false": "false"}
 
@@ -777,14 +959,18 @@ def _new_name(key, notices, given, where):
     head, dot, rest = key.partition(".")
     name = _OLD_NAMES.get(head, head) + dot + rest
     if given.setdefault(name, key) != key:
-        raise UserError(f"{where}: {given[name]} and {key} are two spellings of one setting; give only {name}")
+        raise UserError(
+            f"{where}: {given[name]} and {key} are two spellings of one setting; give only {name}"
+        )
     if head in _OLD_NAMES:
         notices.append(f"{head} is an old spelling of {_OLD_NAMES[head]}")
     return name
 
 
 def _tidy_value(value, kind):
-    """A setting's value as its type reads it: booleans in any case, `mstype.float16` as `float16`; texts stay as they are."""
+    """A setting's value as its type reads it: booleans in any case, `mstype.float16` as `float16`; texts stay
+    as they are.
+    """
     if isinstance(value, str) and (kind is bool or bool in get_args(kind)):
         return _BOOLEANS.get(value.lower(), value)
     if isinstance(value, str) and get_origin(kind) is Literal:
@@ -793,17 +979,23 @@ def _tidy_value(value, kind):
 
 
 def _tidy_arguments(arguments, notices, config_class):
-    """The command line in the form the parser takes: `--flag` alone means true, `--names a,b` and `--numbers 1,2` are lists."""
+    """The command line in the form the parser takes: `--flag` alone means true, `--names a,b` and `--numbers
+    1,2` are lists.
+    """
     types, given, tidy, key = _types(config_class), {}, [], ""
     for position, argument in enumerate(arguments):
         if argument.startswith("--"):
             key, equals, value = argument[2:].partition("=")
             key = _new_name(key, notices, given, "command line")
             kind = types.get(key)
-            alone = not equals and (position + 1 == len(arguments) or arguments[position + 1].startswith("--"))
+            alone = not equals and (
+                position + 1 == len(arguments) or arguments[position + 1].startswith("--")
+            )
             if alone and (kind is bool or bool in get_args(kind)):
                 equals, value = "=", "true"
-            tidy.append("--" + key + equals + (_tidy_argument(value, key, kind, config_class) if equals else ""))
+            tidy.append(
+                "--" + key + equals + (_tidy_argument(value, key, kind, config_class) if equals else "")
+            )
         else:
             tidy.append(_tidy_argument(argument, key, types.get(key), config_class))
             key = ""  # it has its value; what follows without a key is for the parser to refuse as it is
@@ -818,7 +1010,9 @@ def _tidy_argument(value, key, kind, config_class):
             raise UserError(f"command line: {key} is not valid JSON: {one_line(error)}") from error
         return value
     if get_origin(kind) is tuple and not value.lstrip().startswith("["):
-        return json.dumps([item.strip() for item in value.split(",")])  # quoted: a bare no would be YAML's false
+        return json.dumps(
+            [item.strip() for item in value.split(",")]
+        )  # quoted: a bare no would be YAML's false
     return _tidy_value(value, kind)
 
 
@@ -835,14 +1029,19 @@ def _types(config_class, prefix=""):
 def _unknown_key(key, config_class, where):
     known = list(_types(config_class))
     last_parts = {name.rpartition(".")[2]: name for name in reversed(known)}
-    close = (difflib.get_close_matches(key, known, n=1) or [name for name in known if name.endswith("." + key)][:1]
-             or [last_parts[part] for part in difflib.get_close_matches(key.rpartition(".")[2], last_parts, n=1)])
+    close = (
+        difflib.get_close_matches(key, known, n=1)
+        or [name for name in known if name.endswith("." + key)][:1]
+        or [last_parts[part] for part in difflib.get_close_matches(key.rpartition(".")[2], last_parts, n=1)]
+    )
     hint = f"; did you mean {close[0]}?" if close else "; --help lists the known ones"
     return UserError(f"{where}: unknown setting '{key}'{hint}")
 
 
 def _nested(settings, types, where, prefix):
-    """`settings` with its dotted keys inside their sections; the parser would drop either where a file has both."""
+    """`settings` with its dotted keys inside their sections; the parser would drop either where a file has
+    both.
+    """
     nested = dict(settings)
     for name in settings:
         section, dot, rest = str(name).partition(".")
@@ -850,7 +1049,9 @@ def _nested(settings, types, where, prefix):
         if not dot or not is_dataclass(types.get(f"{prefix}{section}")) or not isinstance(inside, dict):
             continue  # what is wrong with these is told later
         if rest in inside:
-            raise UserError(f"{where}: {prefix}{name} stands there twice, inside the section {prefix}{section} too")
+            raise UserError(
+                f"{where}: {prefix}{name} stands there twice, inside the section {prefix}{section} too"
+            )
         nested[section] = {**inside, rest: nested.pop(name)}
     return nested
 
@@ -872,7 +1073,9 @@ def _checked(settings, config_class, where, prefix=""):
                 raise UserError(f"{where}: {key} is a section: it must hold keys and values, not {value!r}")
             value = _checked(value, config_class, where, key + ".")
         elif isinstance(value, dict):
-            raise UserError(f"{where}: {key} is one setting, not a section: it must hold a value, not keys and values")
+            raise UserError(
+                f"{where}: {key} is one setting, not a section: it must hold a value, not keys and values"
+            )
         elif value is None and type(None) not in get_args(types[key]):
             raise UserError(f"{where}: {key} has no value; give it one, or remove the key to use its default")
         checked[name] = _tidy_value(value, types[key])
@@ -880,10 +1083,12 @@ def _checked(settings, config_class, where, prefix=""):
 
 
 def _found_config(path, notices):
-    """The file that `config_path` names: `path` itself or, where that does not exist, the one below this repository's root.
+    """The file that `config_path` names: `path` itself or, where that does not exist, the one below this
+    repository's root.
 
-    A job on ModelArts starts in another folder, and the published job pages count from src/model_utils (`../../gd_config.yaml`), so
-    leading `..` are dropped: whatever folder of the repository a path counted from, that leads to its root.
+    A job on ModelArts starts in another folder, and the published job pages count from src/model_utils
+    (`../../gd_config.yaml`), so leading `..` are dropped: whatever folder of the repository a path counted
+    from, that leads to its root.
     """
     below = re.sub(r"^(\.\./)+", "", os.path.normpath(path))
     found = os.path.join(ROOT, below)  # of an absolute path: the path itself
@@ -900,7 +1105,9 @@ class _UniqueKeys(yaml.SafeLoader):
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} stands there twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} stands there twice", key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -908,7 +1115,8 @@ class _UniqueKeys(yaml.SafeLoader):
 def read_yaml(path, config_class, notices):
     """The settings in a YAML file, keys checked against `config_class`.
 
-    The published files hold three documents (settings, help, choices): the first one counts, and `notices` says so.
+    The published files hold three documents (settings, help, choices): the first one counts, and `notices`
+        says so.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -930,24 +1138,34 @@ def read_yaml(path, config_class, notices):
 
 
 def _parser(config_class, script):
-    parser = ArgumentParser(prog=script, exit_on_error=False, allow_abbrev=False,
-                            description=config_class.__doc__.strip())
+    parser = ArgumentParser(
+        prog=script, exit_on_error=False, allow_abbrev=False, description=config_class.__doc__.strip()
+    )
     parser.add_class_arguments(config_class, nested_key=None, instantiate=False)
     return parser
 
 
 # What jsonargparse says, in plain words; in order. The first is its message for an Optional type.
-_PLAIN_WORDS = tuple((re.compile(pattern), plain) for pattern, plain in (
-    (r"Does not validate against any of the Union subtypes .*? Errors: - (.*?)(?:: '[^']*')? - Expected a <class 'NoneType'>.* "
-     r"Given value: (.*)", r"\1, not \2"),
-    (r"Not of type \w+: (\S+) does not conform to restriction ([^;:]*)", r"must be \2, not \1"),
-    (r"Not of type \w+: does not conform to restriction ", "must be "),
-    (r"Not of type \w+: (?:invalid literal for int\(\) with base 10|not an integer)(?:: |, not )", "must be a whole number, not "),
-    (r"Not of type \w+: could not convert string to float(?:: |, not )", "must be a number, not "),
-    (r"\bv([<>]=?)", r"\1 "),
-    (r"\bv==", ""),
-    (r"Expected a <class 'tuple'>\. Got value: ", "must be a list, as [a, b], not "),
-))
+_PLAIN_WORDS = tuple(
+    (re.compile(pattern), plain)
+    for pattern, plain in (
+        (
+            r"Does not validate against any of the Union subtypes .*? Errors: - (.*?)(?:: '[^']*')? - "
+            r"Expected a <class 'NoneType'>.* Given value: (.*)",
+            r"\1, not \2",
+        ),
+        (r"Not of type \w+: (\S+) does not conform to restriction ([^;:]*)", r"must be \2, not \1"),
+        (r"Not of type \w+: does not conform to restriction ", "must be "),
+        (
+            r"Not of type \w+: (?:invalid literal for int\(\) with base 10|not an integer)(?:: |, not )",
+            "must be a whole number, not ",
+        ),
+        (r"Not of type \w+: could not convert string to float(?:: |, not )", "must be a number, not "),
+        (r"\bv([<>]=?)", r"\1 "),
+        (r"\bv==", ""),
+        (r"Expected a <class 'tuple'>\. Got value: ", "must be a list, as [a, b], not "),
+    )
+)
 
 
 def _readable(error, config_class):
@@ -975,7 +1193,8 @@ def from_json(config_class, values, where, complete=False):
     """A `config_class` from the keys and values of a JSON file.
 
     Args:
-        values (dict): checked as a YAML file's. where (str): the file, for messages. complete (bool): whether every key must be there.
+        values (dict): checked as a YAML file's. where (str): the file, for messages. complete (bool): whether
+            every key must be there.
 
     Raises:
         UserError: no dict, an unknown or missing key, a value of the wrong type or outside its range.
@@ -987,7 +1206,13 @@ def from_json(config_class, values, where, complete=False):
         raise UserError(f"{where} lacks {', '.join(absent)}")
     parser = _parser(config_class, "")
     try:
-        return config_class(**vars(parser.instantiate(_parse_file(parser, _checked(values, config_class, where), where, config_class))))
+        return config_class(
+            **vars(
+                parser.instantiate(
+                    _parse_file(parser, _checked(values, config_class, where), where, config_class)
+                )
+            )
+        )
     except UserError as error:
         raise UserError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
 
@@ -995,8 +1220,12 @@ def from_json(config_class, values, where, complete=False):
 def _merged(below, above):
     """Two nested dicts as one; `above` wins."""
     both = {**below, **above}
-    return {key: _merged(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict) else value
-            for key, value in both.items()}
+    return {
+        key: _merged(below[key], value)
+        if isinstance(value, dict) and isinstance(below.get(key), dict)
+        else value
+        for key, value in both.items()
+    }
 
 
 def parse(config_class, arguments=None, script=None):
@@ -1023,10 +1252,15 @@ def parse(config_class, arguments=None, script=None):
             path = _found_config(path, notices)
             file = read_yaml(path, config_class, notices)
             chosen = parser.parse_args(arguments, namespace=_parse_file(parser, file, path, config_class))
-        for key, presets in getattr(config_class, "PRESETS", {}).items():  # a preset's values count less than the file's own
+        for key, presets in getattr(
+            config_class, "PRESETS", {}
+        ).items():  # a preset's values count less than the file's own
             if chosen[key] != file.get(key, chosen[key]):  # what the file adds was meant for its own preset
                 left_out = [name for name in presets[file[key]] if file.pop(name, None)]
-                notices.extend(f"{name} of {path} is left out: it is for {key} {file[key]}, not {chosen[key]}" for name in left_out)
+                notices.extend(
+                    f"{name} of {path} is left out: it is for {key} {file[key]}, not {chosen[key]}"
+                    for name in left_out
+                )
                 chosen = parser.parse_args(arguments, namespace=_parse_file(parser, file, path, config_class))
             file = _merged(presets[chosen[key]], file)
             chosen = parser.parse_args(arguments, namespace=_parse_file(parser, file, path, config_class))
@@ -1035,11 +1269,15 @@ def parse(config_class, arguments=None, script=None):
         raise
     except Exception as error:  # jsonargparse raises several kinds, all about the user's input
         raise _readable(error, config_class) from error
-    return config_class(**vars(settings) if isinstance(settings, Namespace) else settings), list(dict.fromkeys(notices))
+    return config_class(**vars(settings) if isinstance(settings, Namespace) else settings), list(
+        dict.fromkeys(notices)
+    )
 
 
 def read_settings(config_class):
-    """The settings of a program's run, from its command line; prints what there is to note about them. Raises as `parse` does."""
+    """The settings of a program's run, from its command line; prints what there is to note about them. Raises
+    as `parse` does.
+    """
     settings, notices = parse(config_class)
     for notice in notices:
         print(notice, flush=True)
@@ -1055,15 +1293,21 @@ def required(settings, *names):
 
 def to_yaml(settings):
     """The settings as YAML that `parse` reads back."""
+
     def plain(value):
         if isinstance(value, dict):
             return {key: plain(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [plain(item) for item in value]
-        for kind in (bool, int, float):  # jsonargparse's range-checked numbers are subclasses that YAML does not know
+        for kind in (
+            bool,
+            int,
+            float,
+        ):  # jsonargparse's range-checked numbers are subclasses that YAML does not know
             if isinstance(value, kind):
                 return kind(value)
         return value
+
     return yaml.safe_dump(plain(asdict(settings)), sort_keys=False, allow_unicode=True)
 
 

@@ -1,4 +1,5 @@
 """Files appear whole or not at all: they are written under a temporary name beside the target and renamed."""
+
 import contextlib
 import hashlib
 import json
@@ -12,7 +13,8 @@ from src.errors import UserError
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yield a temporary path in `path`'s folder; on success it becomes `path` (mode 0644), on failure it is removed.
+    """Yield a temporary path in `path`'s folder; on success it becomes `path` (mode 0644), on failure it is
+    removed.
 
     The temporary name keeps `path`'s ending, which some writers (MindSpore's `save_checkpoint`) insist on.
     """
@@ -29,7 +31,10 @@ def replacing(path):
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:
-        for left in (temporary, os.path.splitext(temporary)[0] + ".tmp"):  # save_checkpoint's own name for it while it writes
+        for left in (
+            temporary,
+            os.path.splitext(temporary)[0] + ".tmp",
+        ):  # save_checkpoint's own name for it while it writes
             if os.path.exists(left):
                 os.chmod(left, 0o644)  # save_checkpoint leaves 0400
                 os.remove(left)
@@ -37,7 +42,9 @@ def replacing(path):
 
 @contextlib.contextmanager
 def replacing_folder(path):
-    """Yield a new temporary folder beside `path`; on success it takes `path`'s place, on failure it is removed."""
+    """Yield a new temporary folder beside `path`; on success it takes `path`'s place, on failure it is
+    removed.
+    """
     path = os.path.abspath(path)
     parent, name = os.path.split(path)
     make_folder(parent)
@@ -57,9 +64,12 @@ def replacing_folder(path):
 
 
 def write_safetensors(path, arrays, metadata):
-    """Write {name: array} and {name: text} to the file `path`; a `UserError` where the disk does not take it."""
+    """Write {name: array} and {name: text} to the file `path`; a `UserError` where the disk does not take
+    it.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
+
     try:
         save_file(arrays, path, metadata)
     except SafetensorError as error:
@@ -67,22 +77,27 @@ def write_safetensors(path, arrays, metadata):
 
 
 def check_replaceable(path, key, own):
-    """Raise a `UserError` where the folder `path` holds anything but files whose names match the pattern `own`.
+    """Raise a `UserError` where the folder `path` holds anything but files whose names match the pattern
+    `own`.
 
     Args:
-        path (str): a folder about to be replaced. key (str): the setting that named it. own (str): regular expression.
+        path (str): a folder about to be replaced. key (str): the setting that named it. own (str): regular
+            expression.
     """
     if os.path.isdir(path):
         foreign = sorted(name for name in os.listdir(path) if not re.fullmatch(own, name))
         if foreign:
-            raise UserError(f"{key}: {path} holds {foreign[0]}, which this program does not write, and would be replaced; name another "
-                            f"folder")
+            raise UserError(
+                f"{key}: {path} holds {foreign[0]}, which this program does not write, and would be "
+                "replaced; name another folder"
+            )
     elif os.path.exists(path):
         raise UserError(f"{key}: {path} is a file, not a folder")
 
 
 def check_apart(folder, key, inputs):
-    """Raise a `UserError` where `folder`, which a program will write because of the setting `key`, is where one of its inputs lies.
+    """Raise a `UserError` where `folder`, which a program will write because of the setting `key`, is where
+    one of its inputs lies.
 
     Args:
         inputs (dict): {setting: path of a file or folder, or ""}.
@@ -90,7 +105,10 @@ def check_apart(folder, key, inputs):
     for name, path in inputs.items():
         own = os.path.dirname(os.path.abspath(path)) if os.path.isfile(path) else path
         if path and os.path.realpath(folder) == os.path.realpath(own):
-            raise UserError(f"{key}: {folder} is where {name} lies, which the results would replace or mix with; name another folder")
+            raise UserError(
+                f"{key}: {folder} is where {name} lies, which the results would replace or mix with; name "
+                "another folder"
+            )
 
 
 def make_folder(path):
@@ -111,7 +129,9 @@ def checksum(path):
 
 
 def sample_checksum(path, size=1 << 16):
-    """SHA-256 (hexadecimal) of a file's length and its first and last `size` bytes: tells large files apart without reading them."""
+    """SHA-256 (hexadecimal) of a file's length and its first and last `size` bytes: tells large files apart
+    without reading them.
+    """
     length = os.path.getsize(path)
     digest = hashlib.sha256(f"{length}\n".encode())
     with open(path, "rb") as file:
@@ -130,7 +150,9 @@ def write_json(path, value):
 
 
 def read_json(path, what):
-    """The JSON object in `path`; a `UserError` that calls the file `what` when it is missing or not a JSON object."""
+    """The JSON object in `path`; a `UserError` that calls the file `what` when it is missing or not a JSON
+    object.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             value = json.load(file)

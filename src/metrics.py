@@ -2,6 +2,7 @@
 
 `f1` is the F1 of class 1 (MRPC, QQP), `macro_f1` the unweighted mean over classes.
 """
+
 import warnings
 
 import numpy as np
@@ -14,25 +15,45 @@ from src.errors import UserError
 def _correlation(function):
     def compute(predictions, labels):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a constant prediction: SciPy warns and returns nan, which means 0 here
+            warnings.simplefilter(
+                "ignore"
+            )  # a constant prediction: SciPy warns and returns nan, which means 0 here
             value = float(function(predictions, labels)[0])
         return 0.0 if np.isnan(value) else value
+
     return compute
 
 
 _METRICS = {
     "accuracy": lambda predictions, labels: float(sk.accuracy_score(labels, predictions)),
-    "f1": lambda predictions, labels: float(sk.f1_score(labels, predictions, average="binary", pos_label=1, zero_division=0.0)),
-    "macro_f1": lambda predictions, labels: float(sk.f1_score(labels, predictions, average="macro", zero_division=0.0)),
+    "f1": lambda predictions, labels: float(
+        sk.f1_score(labels, predictions, average="binary", pos_label=1, zero_division=0.0)
+    ),
+    "macro_f1": lambda predictions, labels: float(
+        sk.f1_score(labels, predictions, average="macro", zero_division=0.0)
+    ),
     "matthews": lambda predictions, labels: float(sk.matthews_corrcoef(labels, predictions)),
     "pearson": _correlation(stats.pearsonr),
     "spearman": _correlation(stats.spearmanr),
 }
 REGRESSION_METRICS = ("pearson", "spearman")
 
-_PRINTED = {"accuracy": "Accuracy", "f1": "F1", "macro_f1": "Macro F1", "matthews": "Matthews", "pearson": "Pearsonr",
-            "spearman": "Spearmanr"}
-_SHORT = {"accuracy": "acc", "f1": "f1", "macro_f1": "mf1", "matthews": "mcc", "pearson": "pearsonr", "spearman": "spearmanr"}
+_PRINTED = {
+    "accuracy": "Accuracy",
+    "f1": "F1",
+    "macro_f1": "Macro F1",
+    "matthews": "Matthews",
+    "pearson": "Pearsonr",
+    "spearman": "Spearmanr",
+}
+_SHORT = {
+    "accuracy": "acc",
+    "f1": "f1",
+    "macro_f1": "mf1",
+    "matthews": "mcc",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+}
 _METHODS = {"bf1": "f1", "mf1": "macro_f1"}  # assessment_method's own spellings
 
 
@@ -50,14 +71,19 @@ def choose(task_metrics, assessment_method, outputs, regression):
     """The metrics to report, the deciding one first.
 
     Args:
-        task_metrics (tuple of str): the task's own. Own data may be of either kind: those of the other kind are left out.
+        task_metrics (tuple of str): the task's own. Own data may be of either kind: those of the other kind
+            are left out.
         assessment_method (str): `auto`, or the method the user wants to decide.
         outputs (int): classes, or 1 for regression. regression (bool): whether the task is a regression.
 
     Raises:
         UserError: a metric that this kind of task, or this number of classes, does not have.
     """
-    fitting = [name for name in _METRICS if (name in REGRESSION_METRICS) == regression and (name != "f1" or outputs == 2)]
+    fitting = [
+        name
+        for name in _METRICS
+        if (name in REGRESSION_METRICS) == regression and (name != "f1" or outputs == 2)
+    ]
     own = tuple(name for name in task_metrics if name in fitting) or REGRESSION_METRICS
     if assessment_method == "auto":
         return own
@@ -65,8 +91,10 @@ def choose(task_metrics, assessment_method, outputs, regression):
     if name not in fitting:
         spelled = {value: key for key, value in _METHODS.items() if key != "bf1"}
         kind = "regression task" if regression else f"classification task of {outputs} classes"
-        raise UserError(f"assessment_method: {assessment_method} does not fit a {kind}; use one of "
-                        f"{', '.join(spelled.get(item, item) for item in fitting)}")
+        raise UserError(
+            f"assessment_method: {assessment_method} does not fit a {kind}; use one of "
+            f"{', '.join(spelled.get(item, item) for item in fitting)}"
+        )
     return (name,) + tuple(item for item in own if item != name)
 
 
@@ -83,8 +111,11 @@ def compute(metric_names, logits, labels):
     """
     wrong = np.flatnonzero(~np.isfinite(logits).all(axis=1))
     if len(wrong):
-        raise UserError(f"the logits of {len(wrong)} of {len(logits)} rows are not finite numbers, row {wrong[0] + 1} the first of them: "
-                        f"the network overflows (compute_type float32 has a wider range than float16) or its weights are damaged")
+        raise UserError(
+            f"the logits of {len(wrong)} of {len(logits)} rows are not finite numbers, row {wrong[0] + 1} "
+            "the first of them: the network overflows (compute_type float32 has a wider range than "
+            "float16) or its weights are damaged"
+        )
     predictions = logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)
     return {name: _METRICS[name](predictions, labels) for name in metric_names}
 
@@ -96,7 +127,9 @@ def result_block(results, metric_names):
 
 
 def chance_level(metric, labels):
-    """What the metric gives to the best constant answer: the share of the commonest class, or 0 for a correlation."""
+    """What the metric gives to the best constant answer: the share of the commonest class, or 0 for a
+    correlation.
+    """
     if metric in ("matthews",) + REGRESSION_METRICS:
         return 0.0
     return max(_METRICS[metric](np.full_like(labels, label), labels) for label in np.unique(labels))

@@ -1,11 +1,15 @@
-"""Jobs on ModelArts: the cloud's folders are copied to the machine, the program runs on the copies, its results are copied back.
+"""Jobs on ModelArts: the cloud's folders are copied to the machine, the program runs on the copies, its
+results are copied back.
 
-While `enable_modelarts` is true, a setting's relative path is taken from these folders; absolute paths stay as they are:
+While `enable_modelarts` is true, a setting's relative path is taken from these folders; absolute paths stay
+as they are:
 
     DATA         data_path, the copy of data_url with its zips unpacked
-    CHECKPOINTS  load_path, the copy of checkpoint_url; else data_path or this repository, where the published job pages have them
-    OUTPUTS      output_path, which is copied to train_url at the end, and from there first where a run is resumed
+    CHECKPOINTS  load_path, the copy of checkpoint_url; else data_path or this repository, where the published
+    job pages have them OUTPUTS      output_path, which is copied to train_url at the end, and from there
+    first where a run is resumed
 """
+
 import contextlib
 import functools
 import lzma
@@ -29,8 +33,16 @@ from src.files import make_folder, read_json, write_json
 from src.runtime import environment_number
 
 DATA = ("data_dir", "train_data_dir", "eval_data_dir", "schema_dir")
-CHECKPOINTS = ("load_teacher_ckpt_path", "load_gd_ckpt_path", "load_td1_ckpt_path", "load_ckpt_path", "teacher_model_dir",
-               "student_model_dir", "ckpt_file", "vocab_file")
+CHECKPOINTS = (
+    "load_teacher_ckpt_path",
+    "load_gd_ckpt_path",
+    "load_td1_ckpt_path",
+    "load_ckpt_path",
+    "teacher_model_dir",
+    "student_model_dir",
+    "ckpt_file",
+    "vocab_file",
+)
 OUTPUTS = ("output_dir", "save_ckpt_path", "file_name")
 
 _DEVICES_OF_A_MACHINE = 8
@@ -40,28 +52,35 @@ _FLAG_AGE_SECONDS = 5 * 60  # an older flag is an earlier job's: the processes o
 
 
 def with_settings(config_class):
-    """Decorator of an entry script's `main(settings)`: it is called with the command line's settings, inside `on_platform`."""
+    """Decorator of an entry script's `main(settings)`: it is called with the command line's settings, inside
+    `on_platform`.
+    """
+
     def decorate(main):
         @functools.wraps(main)
         def run():
             with on_platform(read_settings(config_class)) as settings:
                 return main(settings)
+
         return run
+
     return decorate
 
 
 @contextlib.contextmanager
 def on_platform(settings):
-    """Yield `settings`; with `enable_modelarts` true, download first, yield them with local paths, and upload the results at the end.
+    """Yield `settings`; with `enable_modelarts` true, download first, yield them with local paths, and upload
+    the results at the end.
 
-    The upload also follows an error, Ctrl-C and the platform's stop signal; if it then fails too, that is printed and the first error
-    stays.
+    The upload also follows an error, Ctrl-C and the platform's stop signal; if it then fails too, that is
+    printed and the first error stays.
 
     Args:
         settings (ModelArtsConfig): the run's settings.
 
     Raises:
-        UserError: moxing is missing, a folder cannot be copied, or a zip is damaged, leads out of its folder or has no room.
+        UserError: moxing is missing, a folder cannot be copied, or a zip is damaged, leads out of its folder
+            or has no room.
     """
     if not settings.enable_modelarts:
         yield settings
@@ -70,11 +89,13 @@ def on_platform(settings):
     _download_once(settings, moxing)
     settings = _local(settings)
     make_folder(settings.output_path)
+
     def rescue():
         try:
             _upload(settings, moxing)
         except (UserError, OSError) as error:
             print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+
     try:
         with _stop_as_exception(rescue):
             yield settings
@@ -88,17 +109,21 @@ def _moxing():
     try:
         import moxing
     except ImportError as error:
-        raise UserError(f"enable_modelarts: the package moxing exists only on ModelArts and cannot be imported here ({one_line(error)}); "
-                        f"run with --enable_modelarts false") from error
+        raise UserError(
+            "enable_modelarts: the package moxing exists only on ModelArts and cannot be imported here "
+            f"({one_line(error)}); run with --enable_modelarts false"
+        ) from error
     return moxing
 
 
 @contextlib.contextmanager
 def _stop_as_exception(rescue):
-    """Turn SIGTERM, with which the platform and launchers stop a process, into `SystemExit`: the results are still copied.
+    """Turn SIGTERM, with which the platform and launchers stop a process, into `SystemExit`: the results are
+    still copied.
 
-    A process that waits inside MindSpore for another one, which has died, cannot raise it for half a minute, longer than it is given.
-    So a thread hears the signal too and, where nothing was raised within _RESCUE_SECONDS, calls `rescue` and ends the process.
+    A process that waits inside MindSpore for another one, which has died, cannot raise it for half a minute,
+    longer than it is given. So a thread hears the signal too and, where nothing was raised within
+    _RESCUE_SECONDS, calls `rescue` and ends the process.
     """
     raised = threading.Event()
 
@@ -112,25 +137,37 @@ def _stop_as_exception(rescue):
                 if number[0] == signal.SIGTERM and not raised.wait(_RESCUE_SECONDS):
                     rescue()
                     os._exit(128 + signal.SIGTERM)
+
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     threading.Thread(target=listen, daemon=True).start()
-    before, before_writing = signal.signal(signal.SIGTERM, stop), signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    before, before_writing = (
+        signal.signal(signal.SIGTERM, stop),
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False),
+    )
     try:
         yield
     finally:
         signal.set_wakeup_fd(before_writing)
         os.close(writing)  # ends the thread
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: set by a library in C, and not to be had back
+        signal.signal(
+            signal.SIGTERM, before or signal.SIG_DFL
+        )  # None: set by a library in C, and not to be had back
 
 
-# --- settings ---------------------------------------------------------------------------------------------------------
+# --- settings -----------------------------------------------------------------------------------------------
+
 
 def _local(settings):
-    """`settings` with their relative paths inside the machine's copies, and the number of the device that the platform chose."""
+    """`settings` with their relative paths inside the machine's copies, and the number of the device that the
+    platform chose.
+    """
     names = {item.name for item in fields(settings)}
     data, checkpoints, output = settings.data_path, settings.load_path, settings.output_path
-    given = {name: getattr(settings, name) or _unset(settings, name) for name in names.intersection(DATA + CHECKPOINTS + OUTPUTS)}
+    given = {
+        name: getattr(settings, name) or _unset(settings, name)
+        for name in names.intersection(DATA + CHECKPOINTS + OUTPUTS)
+    }
     changes = {"device_id": environment_number("DEVICE_ID", default=settings.device_id)}
     for name, path in given.items():
         if not path:
@@ -138,8 +175,13 @@ def _local(settings):
         folders = (data,) if name in DATA else (output,) if name in OUTPUTS else (checkpoints, data, ROOT)
         places = [os.path.normpath(os.path.join(folder, path)) for folder in folders]
         changes[name] = next(filter(os.path.exists, places), places[0])
-        if name in OUTPUTS and not os.path.join(changes[name], "").startswith(os.path.join(os.path.normpath(output), "")):
-            print(f"{name}: {path} is outside output_path ({output}) and will not be copied to train_url", flush=True)
+        if name in OUTPUTS and not os.path.join(changes[name], "").startswith(
+            os.path.join(os.path.normpath(output), "")
+        ):
+            print(
+                f"{name}: {path} is outside output_path ({output}) and will not be copied to train_url",
+                flush=True,
+            )
     return replace(settings, **changes)
 
 
@@ -147,11 +189,16 @@ def _unset(settings, name):
     """What the setting `name` means while it is unset: its whole folder, where that is of use."""
     if name in OUTPUTS:  # save_ckpt_path is in output_dir
         return {"output_dir": ".", "file_name": "model"}.get(name, "")
-    asked = {"data_dir": True, "train_data_dir": getattr(settings, "do_train", True), "eval_data_dir": getattr(settings, "do_eval", True)}
+    asked = {
+        "data_dir": True,
+        "train_data_dir": getattr(settings, "do_train", True),
+        "eval_data_dir": getattr(settings, "do_eval", True),
+    }
     return "." if settings.data_url and asked.get(name) else ""
 
 
-# --- copying ----------------------------------------------------------------------------------------------------------
+# --- copying ------------------------------------------------------------------------------------------------
+
 
 def _rank():
     """Number of this process among all of the job; the launchers have names of their own for it."""
@@ -159,7 +206,9 @@ def _rank():
 
 
 def _is_scheduler():
-    """Whether this is msrun's extra process, which runs the same program with rank 0's environment but only connects the others."""
+    """Whether this is msrun's extra process, which runs the same program with rank 0's environment but only
+    connects the others.
+    """
     return os.environ.get("MS_ROLE") == "MS_SCHED"
 
 
@@ -170,7 +219,9 @@ def _first_of_machine():
 
 
 def _download_once(settings, moxing):
-    """Download in the machine's first process; the others wait for the flag that it leaves beside the data."""
+    """Download in the machine's first process; the others wait for the flag that it leaves beside the
+    data.
+    """
     if _is_scheduler() or not (settings.data_url or settings.checkpoint_url or _is_resumed(settings)):
         return
     flag = os.path.normpath(settings.data_path) + ".downloaded"
@@ -201,8 +252,10 @@ def _wait_for(flag):
     started = time.time()
     while not _written_since(flag, started - _FLAG_AGE_SECONDS):
         if time.time() - started > _WAIT_SECONDS:
-            raise UserError(f"the job's first process on this machine has not finished downloading after {_WAIT_SECONDS} s "
-                            f"(no new {flag})")
+            raise UserError(
+                "the job's first process on this machine has not finished downloading after "
+                f"{_WAIT_SECONDS} s (no new {flag})"
+            )
         time.sleep(0.5)
     error = read_json(flag, "the download's flag")["error"]
     if error:
@@ -217,7 +270,9 @@ def _written_since(path, moment):
 
 
 def _download(settings, moxing):
-    """Copy the data, the checkpoints and the results of a run to be resumed to the machine, and unpack the data's zips."""
+    """Copy the data, the checkpoints and the results of a run to be resumed to the machine, and unpack the
+    data's zips.
+    """
     for key, folder in (("data_url", settings.data_path), ("checkpoint_url", settings.load_path)):
         url = getattr(settings, key)
         if url:
@@ -241,8 +296,10 @@ def _zips(settings):
     if name:
         chosen = [item for item in found if item in (name, name + ".zip")]
         if not chosen:
-            raise UserError(f"modelarts_dataset_unzip_name: {settings.data_url} has no {name}.zip; it has "
-                            f"{', '.join(found) or 'no zip at all'}")
+            raise UserError(
+                f"modelarts_dataset_unzip_name: {settings.data_url} has no {name}.zip; it has "
+                f"{', '.join(found) or 'no zip at all'}"
+            )
         found = chosen
     return [os.path.join(settings.data_path, item) for item in found]
 
@@ -258,7 +315,9 @@ def _upload(settings, moxing):
 
 
 def _copy(moxing, key, source, target):
-    """Copy the folder `source` into the folder `target`; either is the machine's or the cloud's. `key` is the setting, for the message."""
+    """Copy the folder `source` into the folder `target`; either is the machine's or the cloud's. `key` is the
+    setting, for the message.
+    """
     try:
         moxing.file.copy_parallel(source, target)
     except Exception as error:  # moxing raises many kinds, all about the cloud, the network or the disk
@@ -266,27 +325,41 @@ def _copy(moxing, key, source, target):
     print(f"copied {source} to {target}", flush=True)
 
 
-# --- unpacking --------------------------------------------------------------------------------------------------------
+# --- unpacking ----------------------------------------------------------------------------------------------
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError,
-            OSError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
 
 
 def unpack(path, folder):
-    """Unpack a zip into `folder`, over files of the same names; nothing appears there unless all of it could be unpacked.
+    """Unpack a zip into `folder`, over files of the same names; nothing appears there unless all of it could
+    be unpacked.
 
     Args:
         path (str): the zip. folder (str): an existing folder.
 
     Raises:
-        UserError: the zip is damaged or needs a password, a member would leave the folder or is no ordinary file, or the disk is too small.
+        UserError: the zip is damaged or needs a password, a member would leave the folder or is no ordinary
+            file, or the disk is too small.
     """
     temporary = tempfile.mkdtemp(dir=folder, prefix=".unpacking-")
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 _check_member(member, path)
-            size, free = sum(member.file_size for member in archive.infolist()), shutil.disk_usage(folder).free
+            size, free = (
+                sum(member.file_size for member in archive.infolist()),
+                shutil.disk_usage(folder).free,
+            )
             if size > free:
                 raise UserError(f"{path} unpacks to {size:,} bytes, but {folder} has room for {free:,}")
             archive.extractall(temporary)  # reads no more of a member than the size checked above
@@ -304,24 +377,34 @@ def _check_member(member, path):
     """Refuse a member that would not be an ordinary file or folder below where it is unpacked."""
     name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in re.split(r"[\\/]", name):
-        raise UserError(f"{path}: its member {name!r} would be unpacked outside the folder; nothing was unpacked")
+        raise UserError(
+            f"{path}: its member {name!r} would be unpacked outside the folder; nothing was unpacked"
+        )
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):  # 0: packed on a system that does not record it
-        raise UserError(f"{path}: its member {name!r} is a link or a device, not a file; nothing was unpacked")
+        raise UserError(
+            f"{path}: its member {name!r} is a link or a device, not a file; nothing was unpacked"
+        )
 
 
 def _check_places(path, source, target):
-    """Refuse files below `source` where `target` has a folder of that name, and folders where it has a file."""
+    """Refuse files below `source` where `target` has a folder of that name, and folders where it has a
+    file.
+    """
     for parent, folders, files in os.walk(source):
         for name in folders + files:
             member = os.path.relpath(os.path.join(parent, name), source)
             place = os.path.join(target, member)
             if os.path.exists(place) and os.path.isdir(place) != (name in folders):
-                raise UserError(f"{path}: its member '{member}' is a {'folder' if name in folders else 'file'}, but {place} is not; "
-                                f"nothing was unpacked")
+                raise UserError(
+                    f"{path}: its member '{member}' is a {'folder' if name in folders else 'file'}, but "
+                    f"{place} is not; nothing was unpacked"
+                )
 
 
 def _move(source, target):
-    """Move the files below the folder `source` to the same places below `target`, which is on the same disk."""
+    """Move the files below the folder `source` to the same places below `target`, which is on the same
+    disk.
+    """
     for parent, _, names in os.walk(source):
         folder = os.path.join(target, os.path.relpath(parent, source))
         make_folder(folder)

@@ -1,4 +1,5 @@
 """The one place that knows about devices, ranks, seeds and the run folder."""
+
 import contextlib
 import json
 import os
@@ -30,13 +31,17 @@ def choose_device(target):
     if target == "auto":
         return next(name for name in _DEVICES if _usable(name))
     if not _usable(target):
-        raise UserError(f"device_target: this machine has no {target} that MindSpore {ms.__version__} can use; "
-                        f"use --device_target {choose_device('auto')}")
+        raise UserError(
+            f"device_target: this machine has no {target} that MindSpore {ms.__version__} can use; "
+            f"use --device_target {choose_device('auto')}"
+        )
     return target
 
 
 def use_device(target, device_id=0):
-    """Graph mode on the device `target` ("auto": see `choose_device`), number `device_id`; returns the device's name."""
+    """Graph mode on the device `target` ("auto": see `choose_device`), number `device_id`; returns the
+    device's name.
+    """
     device = choose_device(target)
     if device == "CPU" and device_id:
         print(f"device_id: CPU has only 0, {device_id} is ignored", flush=True)
@@ -48,6 +53,7 @@ def use_device(target, device_id=0):
 @dataclass(frozen=True)
 class Group:
     """The processes that train together, and this one's place among them."""
+
     rank: int = 0
     """Number of this process, from 0."""
     size: int = 1
@@ -59,11 +65,16 @@ class Group:
         return self.rank == 0
 
 
-_LAUNCHED = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_SIZE")  # what msrun, the Ascend launcher and mpirun set
+_LAUNCHED = (
+    "MS_ROLE",
+    "RANK_TABLE_FILE",
+    "OMPI_COMM_WORLD_SIZE",
+)  # what msrun, the Ascend launcher and mpirun set
 
 
 def join_group(settings, device):
-    """The `Group` of this process; with `distribute` true, MindSpore's communication is started first (HCCL, NCCL or, on CPU, its own).
+    """The `Group` of this process; with `distribute` true, MindSpore's communication is started first (HCCL,
+    NCCL or, on CPU, its own).
 
     Args:
         settings (GroupConfig): distribute, device_num. device (str): its name, as `set_up` returned it.
@@ -73,21 +84,33 @@ def join_group(settings, device):
     """
     if not settings.distribute:
         if settings.device_num > 1:
-            raise UserError(f"device_num is {settings.device_num} but distribute is false: start the job with "
-                            f"scripts/run_distributed_gd_cpu.sh (or _gpu, _ascend)")
+            raise UserError(
+                f"device_num is {settings.device_num} but distribute is false: start the job with "
+                f"scripts/run_distributed_gd_cpu.sh (or _gpu, _ascend)"
+            )
         return Group()
     if not any(name in os.environ for name in _LAUNCHED):
-        raise UserError("distribute: no launcher started this process, so it has no others to train with; use "
-                        "scripts/run_distributed_gd_cpu.sh (or _gpu, _ascend), or --distribute false")
+        raise UserError(
+            "distribute: no launcher started this process, so it has no others to train with; use "
+            "scripts/run_distributed_gd_cpu.sh (or _gpu, _ascend), or --distribute false"
+        )
     from mindspore import communication
+
     try:
         communication.init()
     except RuntimeError as error:
-        raise UserError(f"distribute: the processes of the job cannot reach each other on {device}: {one_line(error)[:300]}") from error
+        raise UserError(
+            f"distribute: the processes of the job cannot reach each other on {device}: "
+            f"{one_line(error)[:300]}"
+        ) from error
     group = Group(communication.get_rank(), communication.get_group_size())
     if settings.device_num not in (1, group.size):
-        raise UserError(f"device_num is {settings.device_num} but the launcher started {group.size} process(es)")
-    ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True, device_num=group.size)
+        raise UserError(
+            f"device_num is {settings.device_num} but the launcher started {group.size} process(es)"
+        )
+    ms.set_auto_parallel_context(
+        parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True, device_num=group.size
+    )
     return group
 
 
@@ -106,15 +129,23 @@ def environment_number(*names, default):
             try:
                 return int(os.environ[name])
             except ValueError as error:
-                raise UserError(f"the environment variable {name} must be a whole number, not '{os.environ[name]}'") from error
+                raise UserError(
+                    f"the environment variable {name} must be a whole number, not '{os.environ[name]}'"
+                ) from error
     return default
 
 
 def _device_number(settings, device):
-    """The device's number: in a group each process has its own, which its launcher says; CPU has only one for all."""
+    """The device's number: in a group each process has its own, which its launcher says; CPU has only one for
+    all.
+    """
     if not getattr(settings, "distribute", False):
         return settings.device_id
-    return 0 if device == "CPU" else environment_number("DEVICE_ID", "OMPI_COMM_WORLD_LOCAL_RANK", default=settings.device_id)
+    return (
+        0
+        if device == "CPU"
+        else environment_number("DEVICE_ID", "OMPI_COMM_WORLD_LOCAL_RANK", default=settings.device_id)
+    )
 
 
 def set_up(settings, seed):
@@ -158,7 +189,8 @@ class RunFolder:
     Nothing is written before `start`: a run that is refused leaves an older run's records alone.
 
     Args:
-        path (str): the folder. writes (bool): false for all but the first process of a group, whose files these are.
+        path (str): the folder. writes (bool): false for all but the first process of a group, whose files
+            these are.
     """
 
     def __init__(self, path, writes=True):
@@ -167,8 +199,8 @@ class RunFolder:
         self._metrics = os.path.join(path, "metrics.jsonl")
 
     def start(self, settings, until_step=0):
-        """Make the folder if it is missing, write config.yaml, begin metrics.jsonl: empty, or for a run that is resumed with its lines
-        up to step `until_step`.
+        """Make the folder if it is missing, write config.yaml, begin metrics.jsonl: empty, or for a run that
+        is resumed with its lines up to step `until_step`.
 
         `config.parse` reads config.yaml back: the same command with it repeats the run.
         """
@@ -198,7 +230,9 @@ class RunFolder:
 
 
 def _step_of(line):
-    """The step of a line of metrics.jsonl; a line that a killed process left unfinished counts as later than all."""
+    """The step of a line of metrics.jsonl; a line that a killed process left unfinished counts as later than
+    all.
+    """
     try:
         return json.loads(line)["step"]
     except (ValueError, KeyError):
@@ -208,5 +242,6 @@ def _step_of(line):
 def say(line):
     """Print a line at once, past any progress bar."""
     from tqdm import tqdm
+
     tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()

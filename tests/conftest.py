@@ -1,4 +1,5 @@
 """CPU, graph mode, quiet logs: before MindSpore is imported anywhere."""
+
 import os
 import sys
 

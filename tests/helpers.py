@@ -1,4 +1,5 @@
 """What several test files share: tiny networks, batches, the golden files, a tiny task on disk."""
+
 import os
 import sys
 
@@ -15,22 +16,39 @@ from src.vocabulary import vocabulary_hash
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 GOLDEN = os.path.join(os.path.dirname(ROOT), "shared", "golden")
-needs_golden = pytest.mark.skipif(not os.path.exists(os.path.join(GOLDEN, "tinybert.npz")), reason="no ../shared/golden")
+needs_golden = pytest.mark.skipif(
+    not os.path.exists(os.path.join(GOLDEN, "tinybert.npz")), reason="no ../shared/golden"
+)
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") + tuple(f"word{index}" for index in range(35))
 
 
 def tiny_config(**changes):
     """A `BertConfig` that compiles in a moment; its weights are large enough for differences to show."""
-    return BertConfig(**{"vocab_size": len(VOCABULARY), "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-                         "intermediate_size": 24, "max_position_embeddings": 32, "hidden_dropout_prob": 0.0,
-                         "attention_probs_dropout_prob": 0.0, "initializer_range": 0.2, **changes})
+    return BertConfig(
+        **{
+            "vocab_size": len(VOCABULARY),
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 24,
+            "max_position_embeddings": 32,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+            "initializer_range": 0.2,
+            **changes,
+        }
+    )
 
 
 def fill(network, seed, spread=0.3):
     """Every weight, biases and LayerNorm included, from a seeded NumPy generator; returns the network."""
     random = np.random.default_rng(seed)
     for name, parameter in network.parameters_dict().items():
-        if name.rsplit(".", 1)[-1] in ("second_moment", "threshold", "steps"):  # a quantizer's state, not a weight
+        if name.rsplit(".", 1)[-1] in (
+            "second_moment",
+            "threshold",
+            "steps",
+        ):  # a quantizer's state, not a weight
             continue
         value = random.normal(size=parameter.shape) * spread
         parameter.set_data(ms.Tensor(value + (1.0 if name.endswith("norm.weight") else 0.0), ms.float32))
@@ -42,18 +60,27 @@ def tiny_network(seed=0, labels=3, compute_type=ms.float32, **changes):
 
 
 def weights_of(cell):
-    """{name in the cell: array}, copied. (Compiling a graph with two networks renames the second one's parameters.)"""
+    """{name in the cell: array}, copied. (Compiling a graph with two networks renames the second one's
+    parameters.)
+    """
     return {name: parameter.asnumpy().copy() for name, parameter in cell.parameters_and_names()}
 
 
 def random_batch(seed=0, rows=4, length=10, labels=3):
-    """(input_ids, input_mask, segment_ids, labels) as int32 arrays; rows of different lengths, the first one full."""
+    """(input_ids, input_mask, segment_ids, labels) as int32 arrays; rows of different lengths, the first one
+    full.
+    """
     random = np.random.default_rng(seed)
     sizes = np.concatenate([[length], random.integers(3, length, rows - 1)])
     mask = (np.arange(length) < sizes[:, None]).astype(np.int32)
     ids = random.integers(5, len(VOCABULARY), (rows, length)) * mask
     segments = (np.arange(length) >= sizes[:, None] // 2) * mask
-    return ids.astype(np.int32), mask, segments.astype(np.int32), random.integers(0, labels, rows).astype(np.int32)
+    return (
+        ids.astype(np.int32),
+        mask,
+        segments.astype(np.int32),
+        random.integers(0, labels, rows).astype(np.int32),
+    )
 
 
 def tensors(*arrays):
@@ -67,12 +94,18 @@ def relative_error(found, expected):
 
 def hugging_face_name(name):
     """transformers' name of one of our parameters."""
-    for ours, theirs in ((".layers.", ".layer."), ("embeddings.layer_norm", "embeddings.LayerNorm"),
-                         ("attention.query", "attention.self.query"), ("attention.key", "attention.self.key"),
-                         ("attention.value", "attention.self.value"), ("attention.output", "attention.output.dense"),
-                         ("attention.layer_norm", "attention.output.LayerNorm"),
-                         ("feed_forward.intermediate", "intermediate.dense"), ("feed_forward.output", "output.dense"),
-                         ("feed_forward.layer_norm", "output.LayerNorm")):
+    for ours, theirs in (
+        (".layers.", ".layer."),
+        ("embeddings.layer_norm", "embeddings.LayerNorm"),
+        ("attention.query", "attention.self.query"),
+        ("attention.key", "attention.self.key"),
+        ("attention.value", "attention.self.value"),
+        ("attention.output", "attention.output.dense"),
+        ("attention.layer_norm", "attention.output.LayerNorm"),
+        ("feed_forward.intermediate", "intermediate.dense"),
+        ("feed_forward.output", "output.dense"),
+        ("feed_forward.layer_norm", "output.LayerNorm"),
+    ):
         name = name.replace(ours, theirs)
     return name
 
@@ -81,13 +114,36 @@ def torch_twin(network):
     """transformers' network with the same weights, in float64 and evaluation mode."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     config = network.config
-    twin = transformers.BertForSequenceClassification(transformers.BertConfig(
-        num_labels=network.num_labels, attn_implementation="eager",
-        **{name: getattr(config, name) for name in (
-            "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
-            "max_position_embeddings", "type_vocab_size", "layer_norm_eps")},
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)).double().eval()
-    state = {hugging_face_name(name): torch.tensor(value, dtype=torch.float64) for name, value in weights_of(network).items()}
+    twin = (
+        transformers.BertForSequenceClassification(
+            transformers.BertConfig(
+                num_labels=network.num_labels,
+                attn_implementation="eager",
+                **{
+                    name: getattr(config, name)
+                    for name in (
+                        "vocab_size",
+                        "hidden_size",
+                        "num_hidden_layers",
+                        "num_attention_heads",
+                        "intermediate_size",
+                        "hidden_act",
+                        "max_position_embeddings",
+                        "type_vocab_size",
+                        "layer_norm_eps",
+                    )
+                },
+                hidden_dropout_prob=0.0,
+                attention_probs_dropout_prob=0.0,
+            )
+        )
+        .double()
+        .eval()
+    )
+    state = {
+        hugging_face_name(name): torch.tensor(value, dtype=torch.float64)
+        for name, value in weights_of(network).items()
+    }
     missing, unexpected = twin.load_state_dict(state, strict=False)
     assert not unexpected and all("position_ids" in name for name in missing)
     return twin
@@ -112,12 +168,18 @@ def make_examples(rows=50, longest=30, seed=0, regression=False, shortest=4):
     ids = random.integers(5, len(VOCABULARY), offsets[-1]).astype(np.int32)
     ids[offsets[:-1]] = 2
     segments = np.concatenate([np.arange(size) >= size // 2 for size in lengths]).astype(np.int32)
-    labels = random.uniform(0, 5, rows).astype(np.float32) if regression else random.integers(0, 2, rows).astype(np.int32)
+    labels = (
+        random.uniform(0, 5, rows).astype(np.float32)
+        if regression
+        else random.integers(0, 2, rows).astype(np.int32)
+    )
     return Examples(ids, segments, offsets, labels)
 
 
 def teachable(rows, seed, regression=False):
-    """`Examples` whose label can be read off one token: word 10 and above against below, or the token's number."""
+    """`Examples` whose label can be read off one token: word 10 and above against below, or the token's
+    number.
+    """
     examples = make_examples(rows, 12, seed)
     keys = np.random.default_rng(seed + 1).integers(5, 40, rows)
     examples.input_ids[examples.offsets[:-1] + 1] = keys
@@ -132,16 +194,35 @@ def write_split(folder, split, examples, dataset_type="mindrecord", regression=F
     writer.close()
 
 
-def write_info(folder, task="SST-2", head="classification", labels=("negative", "positive"), vocabulary=VOCABULARY, splits=None):
+def write_info(
+    folder,
+    task="SST-2",
+    head="classification",
+    labels=("negative", "positive"),
+    vocabulary=VOCABULARY,
+    splits=None,
+):
     """A `dataset.json` as prepare_data.py writes it."""
-    DatasetInfo(task, head, tuple(labels), vocabulary_hash(vocabulary), len(vocabulary), True, 32, splits or {}).save(str(folder))
+    DatasetInfo(
+        task, head, tuple(labels), vocabulary_hash(vocabulary), len(vocabulary), True, 32, splits or {}
+    ).save(str(folder))
 
 
-def save_network(folder, network, task="SST-2", labels=("negative", "positive"), regression=False, vocabulary=VOCABULARY,
-                 extra_weights=None, **config):
+def save_network(
+    folder,
+    network,
+    task="SST-2",
+    labels=("negative", "positive"),
+    regression=False,
+    vocabulary=VOCABULARY,
+    extra_weights=None,
+    **config,
+):
     """A checkpoint folder of `network`."""
     described = description(network.config, task, labels, regression, network.num_labels, True)
-    checkpoints.save(str(folder), {**weights_of(network), **(extra_weights or {})}, {**described, **config}, vocabulary)
+    checkpoints.save(
+        str(folder), {**weights_of(network), **(extra_weights or {})}, {**described, **config}, vocabulary
+    )
     return str(folder)
 
 

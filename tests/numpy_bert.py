@@ -2,6 +2,7 @@
 
 Takes weights under this project's parameter names and computes in float64 throughout.
 """
+
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 _erf = np.vectorize(math.erf)
 ACTIVATIONS = {
     "gelu": lambda x: x * 0.5 * (1 + _erf(x / math.sqrt(2))),
-    "gelu_new": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3))),
+    "gelu_new": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     "relu": lambda x: np.maximum(x, 0),
 }
 
@@ -31,7 +32,7 @@ class NumpyBert:
 
     def layer_norm(self, x, name):
         centred = x - x.mean(-1, keepdims=True)
-        scaled = centred / np.sqrt((centred ** 2).mean(-1, keepdims=True) + self.config.layer_norm_eps)
+        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + self.config.layer_norm_eps)
         return scaled * self.weights[name + ".weight"] + self.weights[name + ".bias"]
 
     def attention(self, x, mask, name):
@@ -49,7 +50,9 @@ class NumpyBert:
                 limit, table = config.max_relative_position, self.weights[f"{name}.relative_positions.weight"]
                 for i in range(length):
                     for j in range(length):
-                        scores[head, i, j] += q[i] @ table[np.clip(j - i, -limit, limit) + limit] / math.sqrt(width)
+                        scores[head, i, j] += (
+                            q[i] @ table[np.clip(j - i, -limit, limit) + limit] / math.sqrt(width)
+                        )
             scores[head] += (1.0 - mask) * -10000.0
             probs = softmax(scores[head])
             context[:, part] = probs @ v
@@ -64,14 +67,16 @@ class NumpyBert:
         table = "bert.embeddings.{}_embeddings.weight"
         x = self.weights[table.format("word")][ids] + self.weights[table.format("token_type")][segments]
         if not self.config.use_relative_positions:
-            x = x + self.weights[table.format("position")][:len(ids)]
+            x = x + self.weights[table.format("position")][: len(ids)]
         x = self.layer_norm(x, "bert.embeddings.layer_norm")
         states, all_scores = [x], []
         for index in range(self.config.num_hidden_layers):
             layer = f"bert.encoder.layers.{index}."
             x, scores = self.attention(x, mask, layer + "attention")
             inner = ACTIVATIONS[self.config.hidden_act](self.dense(x, layer + "feed_forward.intermediate"))
-            x = self.layer_norm(self.dense(inner, layer + "feed_forward.output") + x, layer + "feed_forward.layer_norm")
+            x = self.layer_norm(
+                self.dense(inner, layer + "feed_forward.output") + x, layer + "feed_forward.layer_norm"
+            )
             states.append(x)
             all_scores.append(scores)
         pooled = np.tanh(self.dense(x[0], "bert.pooler.dense"))
@@ -82,5 +87,8 @@ class NumpyBert:
     def __call__(self, ids, mask, segments):
         """(logits (B, C), [hidden states (B, S, H)], [scores (B, heads, S, S)]) of a batch."""
         rows = [self.row(*row) for row in zip(ids, mask, segments)]
-        return (np.stack([row[0] for row in rows]), [np.stack(layer) for layer in zip(*(row[1] for row in rows))],
-                [np.stack(layer) for layer in zip(*(row[2] for row in rows))])
+        return (
+            np.stack([row[0] for row in rows]),
+            [np.stack(layer) for layer in zip(*(row[1] for row in rows))],
+            [np.stack(layer) for layer in zip(*(row[2] for row in rows))],
+        )

@@ -1,4 +1,5 @@
 """Who may import whom (the table of the layout): parsed from the source, so that nothing need be imported."""
+
 import ast
 from pathlib import Path
 
@@ -22,7 +23,8 @@ ALLOWED = {
     "evaluate": BASE | {"metrics"},
     "distill": BASE | {"model", "checkpoint", "data", "evaluate"},
     "runtime": BASE | {"config"},
-    "train": BASE | {"config", "metrics", "checkpoint", "quant", "data", "model", "evaluate", "distill", "runtime"},
+    "train": BASE
+    | {"config", "metrics", "checkpoint", "quant", "data", "model", "evaluate", "distill", "runtime"},
     "deploy": BASE | {"quant", "config", "checkpoint", "runtime"},
     "modelarts": BASE | {"config", "runtime"},
 }
@@ -37,7 +39,9 @@ def title(path):
 
 
 def imported(nodes):
-    """Dotted names of the modules that AST nodes import; `from src import x` and `from src.a import x` give src.x and src.a.x."""
+    """Dotted names of the modules that AST nodes import; `from src import x` and `from src.a import x` give
+    src.x and src.a.x.
+    """
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -62,7 +66,9 @@ def part_of(path):
     return path.relative_to(ROOT / "src").with_suffix("").parts[0]
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path != ROOT / "src" / "__init__.py"], ids=title)
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if path != ROOT / "src" / "__init__.py"], ids=title
+)
 def test_imports_go_one_way(path):
     part = part_of(path)
     assert part in ALLOWED, f"{part} is not in the table: give it a row"
@@ -80,9 +86,13 @@ def test_the_table_itself_has_no_cycle():
 @pytest.mark.parametrize("path", SOURCES + ENTRY_SCRIPTS + sorted((ROOT / "scripts").glob("*.py")), ids=title)
 def test_nothing_imports_an_entry_script(path):
     scripts = {script.stem for script in ENTRY_SCRIPTS}
-    assert not {name.split(".")[0] for name in imported(ast.walk(parse(path)))} & (scripts | {"scripts", "tests", "benchmarks"})
+    assert not {name.split(".")[0] for name in imported(ast.walk(parse(path)))} & (
+        scripts | {"scripts", "tests", "benchmarks"}
+    )
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES + ENTRY_SCRIPTS if path.name != "onnx_graph.py"], ids=title)
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES + ENTRY_SCRIPTS if path.name != "onnx_graph.py"], ids=title
+)
 def test_heavy_packages_are_imported_only_where_they_are_used(path):
     assert not {name.split(".")[0] for name in imported(run_on_import(parse(path)))} & HEAVY

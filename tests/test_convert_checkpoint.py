@@ -1,4 +1,5 @@
 """convert_checkpoint.py end to end, against transformers, PyTorch and TensorFlow on tiny random networks."""
+
 import json
 import os
 import subprocess
@@ -11,7 +12,19 @@ import pytest
 import convert_checkpoint
 from src import checkpoint as checkpoints
 from src.vocabulary import vocabulary_hash
-from tests.test_checkpoint import HEADS, HIDDEN, INNER, LAYERS, POSITIONS, TOKENS, TYPES, WORDS, assert_same, our_config, our_weights
+from tests.test_checkpoint import (
+    HEADS,
+    HIDDEN,
+    INNER,
+    LAYERS,
+    POSITIONS,
+    TOKENS,
+    TYPES,
+    WORDS,
+    assert_same,
+    our_config,
+    our_weights,
+)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SHARED = os.path.join(os.path.dirname(ROOT), "shared")
@@ -40,9 +53,18 @@ def hugging_face(tmp_path):
     """(folder, network, logits) of a random transformers classifier, saved by transformers."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     torch.manual_seed(3)
-    config = transformers.BertConfig(vocab_size=WORDS, hidden_size=HIDDEN, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-                                     intermediate_size=INNER, max_position_embeddings=POSITIONS, type_vocab_size=TYPES,
-                                     initializer_range=0.5, num_labels=3, id2label={0: "no", 1: "maybe", 2: "yes"})
+    config = transformers.BertConfig(
+        vocab_size=WORDS,
+        hidden_size=HIDDEN,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=INNER,
+        max_position_embeddings=POSITIONS,
+        type_vocab_size=TYPES,
+        initializer_range=0.5,
+        num_labels=3,
+        id2label={0: "no", 1: "maybe", 2: "yes"},
+    )
     network = transformers.BertForSequenceClassification(config).eval()
     for parameter in network.parameters():  # biases and LayerNorm too
         torch.nn.init.normal_(parameter, std=0.5)
@@ -55,33 +77,61 @@ def hugging_face(tmp_path):
 
 def logits_of(network):
     import torch
+
     with torch.no_grad():
-        return network(input_ids=torch.tensor(IDS), token_type_ids=torch.tensor(TYPES_OF),
-                       attention_mask=torch.tensor(MASK)).logits.numpy()
+        return network(
+            input_ids=torch.tensor(IDS),
+            token_type_ids=torch.tensor(TYPES_OF),
+            attention_mask=torch.tensor(MASK),
+        ).logits.numpy()
 
 
-# --- Hugging Face -----------------------------------------------------------------------------------------------------
+# --- Hugging Face -------------------------------------------------------------------------------------------
+
 
 def test_hugging_face_there_and_back_gives_the_same_logits(hugging_face, tmp_path, capsys):
     import transformers
+
     folder, network, logits = hugging_face
     lines = convert(capsys, "--input", folder, "--output", tmp_path / "ours")
     ours = checkpoints.load(tmp_path / "ours")
-    state = {name: value.numpy() for name, value in network.state_dict().items() if "position_ids" not in name}
+    state = {
+        name: value.numpy() for name, value in network.state_dict().items() if "position_ids" not in name
+    }
     for our_name, their_name in (
-            ("bert.encoder.layers.1.attention.query.weight", "bert.encoder.layer.1.attention.self.query.weight"),
-            ("bert.encoder.layers.1.attention.output.weight", "bert.encoder.layer.1.attention.output.dense.weight"),
-            ("bert.encoder.layers.0.attention.layer_norm.bias", "bert.encoder.layer.0.attention.output.LayerNorm.bias"),
-            ("bert.encoder.layers.0.feed_forward.intermediate.weight", "bert.encoder.layer.0.intermediate.dense.weight"),
-            ("bert.encoder.layers.1.feed_forward.output.weight", "bert.encoder.layer.1.output.dense.weight"),
-            ("bert.encoder.layers.1.feed_forward.layer_norm.weight", "bert.encoder.layer.1.output.LayerNorm.weight"),
-            ("bert.embeddings.layer_norm.weight", "bert.embeddings.LayerNorm.weight"),
-            ("classifier.weight", "classifier.weight")):
+        ("bert.encoder.layers.1.attention.query.weight", "bert.encoder.layer.1.attention.self.query.weight"),
+        (
+            "bert.encoder.layers.1.attention.output.weight",
+            "bert.encoder.layer.1.attention.output.dense.weight",
+        ),
+        (
+            "bert.encoder.layers.0.attention.layer_norm.bias",
+            "bert.encoder.layer.0.attention.output.LayerNorm.bias",
+        ),
+        (
+            "bert.encoder.layers.0.feed_forward.intermediate.weight",
+            "bert.encoder.layer.0.intermediate.dense.weight",
+        ),
+        ("bert.encoder.layers.1.feed_forward.output.weight", "bert.encoder.layer.1.output.dense.weight"),
+        (
+            "bert.encoder.layers.1.feed_forward.layer_norm.weight",
+            "bert.encoder.layer.1.output.LayerNorm.weight",
+        ),
+        ("bert.embeddings.layer_norm.weight", "bert.embeddings.LayerNorm.weight"),
+        ("classifier.weight", "classifier.weight"),
+    ):
         np.testing.assert_array_equal(ours.weights[our_name], state[their_name])
-    assert len(ours.weights) == len(state) and ours.labels == ("no", "maybe", "yes") and ours.vocabulary == tuple(TOKENS)
+    assert (
+        len(ours.weights) == len(state)
+        and ours.labels == ("no", "maybe", "yes")
+        and ours.vocabulary == tuple(TOKENS)
+    )
     size = sum(value.size for value in state.values())
     assert lines[0].startswith("recognised: Hugging Face BERT, 2 layers, 8 wide, 2 heads, gelu")
-    assert lines[1] == f"weights: {len(state)}, parameters: {size:,}" and "head: 3 labels: no, maybe, yes" in lines
+    assert (
+        lines[1] == f"weights: {len(state)}, parameters: {size:,}"
+        and "head: 3 labels: no, maybe, yes" in lines
+    )
     assert lines[-1].startswith("wrote mindspore checkpoint ") and "run_task_distill.py" in lines[-1]
 
     convert(capsys, "--input", tmp_path / "ours", "--output", tmp_path / "back", "--to", "huggingface")
@@ -94,16 +144,19 @@ def test_hugging_face_there_and_back_gives_the_same_logits(hugging_face, tmp_pat
 
 def test_pytorch_file_gives_the_same_as_safetensors(hugging_face, tmp_path, capsys):
     import torch
+
     folder, network, _ = hugging_face
     expected = checkpoints.read_any(folder).checkpoint.weights
     os.remove(os.path.join(folder, "model.safetensors"))
-    old_names = {name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
-                 for name, value in network.state_dict().items()}
+    old_names = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+        for name, value in network.state_dict().items()
+    }
     path = os.path.join(folder, "pytorch_model.bin")
     torch.save(old_names, path)
     assert_same(checkpoints.read_any(folder).checkpoint.weights, expected)
     content = Path(path).read_bytes()
-    Path(path).write_bytes(content[:len(content) // 2])
+    Path(path).write_bytes(content[: len(content) // 2])
     assert path in refused(capsys, "--input", folder, "--output", tmp_path / "ours")
 
 
@@ -119,6 +172,7 @@ class Trap:
 
 def test_pickled_code_is_not_run(hugging_face, tmp_path, capsys):
     import torch
+
     folder, _, _ = hugging_face
     os.remove(os.path.join(folder, "model.safetensors"))
     torch.save({"weight": Trap(str(tmp_path / "created"))}, os.path.join(folder, "pytorch_model.bin"))
@@ -137,7 +191,10 @@ def test_sharded_safetensors(hugging_face, tmp_path):
     folder, network, _ = hugging_face
     network.save_pretrained(tmp_path / "shards", max_shard_size="3KB")
     assert os.path.exists(tmp_path / "shards" / "model.safetensors.index.json")
-    assert_same(checkpoints.read_any(tmp_path / "shards").checkpoint.weights, checkpoints.read_any(folder).checkpoint.weights)
+    assert_same(
+        checkpoints.read_any(tmp_path / "shards").checkpoint.weights,
+        checkpoints.read_any(folder).checkpoint.weights,
+    )
     shard = next(name for name in sorted(os.listdir(tmp_path / "shards")) if name.endswith(".safetensors"))
     os.remove(tmp_path / "shards" / shard)
     with pytest.raises(checkpoints.UserError, match="is missing"):
@@ -147,6 +204,7 @@ def test_sharded_safetensors(hugging_face, tmp_path):
 def test_encoder_there_and_back(hugging_face, tmp_path, capsys):
     import torch
     import transformers
+
     _, network, _ = hugging_face
     network.bert.save_pretrained(tmp_path / "encoder")
     lines = convert(capsys, "--input", tmp_path / "encoder", "--output", tmp_path / "ours")
@@ -183,32 +241,58 @@ def test_a_hugging_face_folder_says_the_task_and_the_vocabularys_hash(tmp_path, 
 
 
 def test_quantized_training_goes_on_elsewhere_without_what_its_quantizers_learnt(tmp_path, capsys):
-    state = {"bert.pooler.dense.quantize.second_moment": np.ones((HIDDEN, HIDDEN), np.float32), "bert.x.threshold": np.ones(1, np.float32)}
+    state = {
+        "bert.pooler.dense.quantize.second_moment": np.ones((HIDDEN, HIDDEN), np.float32),
+        "bert.x.threshold": np.ones(1, np.float32),
+    }
     checkpoints.save(tmp_path / "ours", {**our_weights(), **state}, our_config(), TOKENS)
     lines = convert(capsys, "--input", tmp_path / "ours", "--output", tmp_path / "out", "--to", "huggingface")
     assert any("quantizers had learnt" in line and "left out" in line for line in lines)
     assert_same(checkpoints.read_any(tmp_path / "out").checkpoint.weights, our_weights())
 
 
-# --- TensorFlow -------------------------------------------------------------------------------------------------------
+# --- TensorFlow ---------------------------------------------------------------------------------------------
 
-GOOGLE = {"bert/embeddings/word_embeddings": (WORDS, HIDDEN), "bert/embeddings/position_embeddings": (POSITIONS, HIDDEN),
-          "bert/embeddings/token_type_embeddings": (TYPES, HIDDEN), "bert/embeddings/LayerNorm/gamma": (HIDDEN,),
-          "bert/embeddings/LayerNorm/beta": (HIDDEN,), "bert/pooler/dense/kernel": (HIDDEN, HIDDEN),
-          "bert/pooler/dense/bias": (HIDDEN,), "output_weights": (3, HIDDEN), "output_bias": (3,)}
-GOOGLE_LAYER = {"attention/self/query/kernel": (HIDDEN, HIDDEN), "attention/self/query/bias": (HIDDEN,),
-                "attention/self/key/kernel": (HIDDEN, HIDDEN), "attention/self/key/bias": (HIDDEN,),
-                "attention/self/value/kernel": (HIDDEN, HIDDEN), "attention/self/value/bias": (HIDDEN,),
-                "attention/output/dense/kernel": (HIDDEN, HIDDEN), "attention/output/dense/bias": (HIDDEN,),
-                "attention/output/LayerNorm/gamma": (HIDDEN,), "attention/output/LayerNorm/beta": (HIDDEN,),
-                "intermediate/dense/kernel": (HIDDEN, INNER), "intermediate/dense/bias": (INNER,),
-                "output/dense/kernel": (INNER, HIDDEN), "output/dense/bias": (HIDDEN,),
-                "output/LayerNorm/gamma": (HIDDEN,), "output/LayerNorm/beta": (HIDDEN,)}
+GOOGLE = {
+    "bert/embeddings/word_embeddings": (WORDS, HIDDEN),
+    "bert/embeddings/position_embeddings": (POSITIONS, HIDDEN),
+    "bert/embeddings/token_type_embeddings": (TYPES, HIDDEN),
+    "bert/embeddings/LayerNorm/gamma": (HIDDEN,),
+    "bert/embeddings/LayerNorm/beta": (HIDDEN,),
+    "bert/pooler/dense/kernel": (HIDDEN, HIDDEN),
+    "bert/pooler/dense/bias": (HIDDEN,),
+    "output_weights": (3, HIDDEN),
+    "output_bias": (3,),
+}
+GOOGLE_LAYER = {
+    "attention/self/query/kernel": (HIDDEN, HIDDEN),
+    "attention/self/query/bias": (HIDDEN,),
+    "attention/self/key/kernel": (HIDDEN, HIDDEN),
+    "attention/self/key/bias": (HIDDEN,),
+    "attention/self/value/kernel": (HIDDEN, HIDDEN),
+    "attention/self/value/bias": (HIDDEN,),
+    "attention/output/dense/kernel": (HIDDEN, HIDDEN),
+    "attention/output/dense/bias": (HIDDEN,),
+    "attention/output/LayerNorm/gamma": (HIDDEN,),
+    "attention/output/LayerNorm/beta": (HIDDEN,),
+    "intermediate/dense/kernel": (HIDDEN, INNER),
+    "intermediate/dense/bias": (INNER,),
+    "output/dense/kernel": (INNER, HIDDEN),
+    "output/dense/bias": (HIDDEN,),
+    "output/LayerNorm/gamma": (HIDDEN,),
+    "output/LayerNorm/beta": (HIDDEN,),
+}
 
 
 def google_weights():
-    shapes = {**GOOGLE, **{f"bert/encoder/layer_{layer}/{name}": shape
-                           for layer in range(LAYERS) for name, shape in GOOGLE_LAYER.items()}}
+    shapes = {
+        **GOOGLE,
+        **{
+            f"bert/encoder/layer_{layer}/{name}": shape
+            for layer in range(LAYERS)
+            for name, shape in GOOGLE_LAYER.items()
+        },
+    }
     random = np.random.default_rng(11)
     return {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
@@ -216,13 +300,22 @@ def google_weights():
 def test_tensorflow_there_and_back(tmp_path, capsys):
     tensorflow = pytest.importorskip("tensorflow")
     weights = google_weights()
-    training = {"bert/pooler/dense/kernel/adam_m": np.ones((HIDDEN, HIDDEN), np.float32),
-                "cls/seq_relationship/output_bias": np.ones(2, np.float32), "global_step": np.array(7)}
+    training = {
+        "bert/pooler/dense/kernel/adam_m": np.ones((HIDDEN, HIDDEN), np.float32),
+        "cls/seq_relationship/output_bias": np.ones(2, np.float32),
+        "global_step": np.array(7),
+    }
     (tmp_path / "google").mkdir()
     saved = {**weights, **training}
-    tensorflow.raw_ops.SaveV2(prefix=str(tmp_path / "google" / "bert_model.ckpt"), tensor_names=list(saved),
-                              shape_and_slices=[""] * len(saved), tensors=[tensorflow.constant(v) for v in saved.values()])
-    (tmp_path / "google" / "bert_config.json").write_text(json.dumps({"num_attention_heads": HEADS, "hidden_act": "gelu"}))
+    tensorflow.raw_ops.SaveV2(
+        prefix=str(tmp_path / "google" / "bert_model.ckpt"),
+        tensor_names=list(saved),
+        shape_and_slices=[""] * len(saved),
+        tensors=[tensorflow.constant(v) for v in saved.values()],
+    )
+    (tmp_path / "google" / "bert_config.json").write_text(
+        json.dumps({"num_attention_heads": HEADS, "hidden_act": "gelu"})
+    )
     (tmp_path / "google" / "vocab.txt").write_text("\n".join(TOKENS))
     lines = convert(capsys, "--input", tmp_path / "google", "--output", tmp_path / "ours")
     assert any(line.startswith("dropped: ") and all(name in line for name in training) for line in lines)
@@ -230,14 +323,38 @@ def test_tensorflow_there_and_back(tmp_path, capsys):
     assert ours.config["hidden_act"] == "gelu_new" and ours.config["layer_norm_eps"] == 1e-12
     assert len(ours.weights) == len(weights)
     for name, theirs, transposed in (
-            ("bert.encoder.layers.1.attention.value.weight", "bert/encoder/layer_1/attention/self/value/kernel", True),
-            ("bert.encoder.layers.0.feed_forward.intermediate.weight", "bert/encoder/layer_0/intermediate/dense/kernel", True),
-            ("bert.encoder.layers.1.feed_forward.output.weight", "bert/encoder/layer_1/output/dense/kernel", True),
-            ("bert.encoder.layers.1.attention.output.bias", "bert/encoder/layer_1/attention/output/dense/bias", False),
-            ("bert.encoder.layers.1.feed_forward.layer_norm.bias", "bert/encoder/layer_1/output/LayerNorm/beta", False),
-            ("bert.pooler.dense.weight", "bert/pooler/dense/kernel", True), ("classifier.weight", "output_weights", False),
-            ("bert.embeddings.word_embeddings.weight", "bert/embeddings/word_embeddings", False)):
-        np.testing.assert_array_equal(ours.weights[name], weights[theirs].T if transposed else weights[theirs])
+        (
+            "bert.encoder.layers.1.attention.value.weight",
+            "bert/encoder/layer_1/attention/self/value/kernel",
+            True,
+        ),
+        (
+            "bert.encoder.layers.0.feed_forward.intermediate.weight",
+            "bert/encoder/layer_0/intermediate/dense/kernel",
+            True,
+        ),
+        (
+            "bert.encoder.layers.1.feed_forward.output.weight",
+            "bert/encoder/layer_1/output/dense/kernel",
+            True,
+        ),
+        (
+            "bert.encoder.layers.1.attention.output.bias",
+            "bert/encoder/layer_1/attention/output/dense/bias",
+            False,
+        ),
+        (
+            "bert.encoder.layers.1.feed_forward.layer_norm.bias",
+            "bert/encoder/layer_1/output/LayerNorm/beta",
+            False,
+        ),
+        ("bert.pooler.dense.weight", "bert/pooler/dense/kernel", True),
+        ("classifier.weight", "output_weights", False),
+        ("bert.embeddings.word_embeddings.weight", "bert/embeddings/word_embeddings", False),
+    ):
+        np.testing.assert_array_equal(
+            ours.weights[name], weights[theirs].T if transposed else weights[theirs]
+        )
 
     convert(capsys, "--input", tmp_path / "ours", "--output", tmp_path / "back", "--to", "tensorflow")
     reader = tensorflow.train.load_checkpoint(str(tmp_path / "back" / "bert_model.ckpt"))
@@ -258,11 +375,14 @@ def test_without_tensorflow_the_message_says_so(tmp_path, capsys, monkeypatch):
     assert "requirements-convert.txt" in refused(capsys, "--input", tmp_path, "--output", tmp_path / "ours")
 
 
-# --- the script -------------------------------------------------------------------------------------------------------
+# --- the script ---------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def ours(tmp_path):
-    checkpoints.save(tmp_path / "ours", our_weights(labels=2), our_config(num_labels=2, id2label={}, label2id={}), TOKENS)
+    checkpoints.save(
+        tmp_path / "ours", our_weights(labels=2), our_config(num_labels=2, id2label={}, label2id={}), TOKENS
+    )
     return tmp_path / "ours"
 
 
@@ -272,7 +392,9 @@ def test_task_names_the_labels(ours, tmp_path, capsys):
     found = checkpoints.load(tmp_path / "out")
     assert found.labels == ("negative", "positive") and found.config["task_name"] == "SST-2"
     assert "3 outputs" in refused(capsys, "--input", ours, "--output", tmp_path / "x", "--task_name", "mnli")
-    assert "unknown task" in refused(capsys, "--input", ours, "--output", tmp_path / "x", "--task_name", "nothing")
+    assert "unknown task" in refused(
+        capsys, "--input", ours, "--output", tmp_path / "x", "--task_name", "nothing"
+    )
     assert not (tmp_path / "x").exists()
 
 
@@ -281,13 +403,18 @@ def test_output_is_written_whole_or_not_at_all(ours, tmp_path, capsys, monkeypat
 
     def fail(*_):
         raise OSError("disk full")
+
     monkeypatch.setattr(checkpoints, "write_vocabulary", fail)
     with pytest.raises(OSError, match="disk full"):
-        convert_checkpoint.main(["--input", str(ours), "--output", str(tmp_path / "out"), "--task_name", "sst2"])
+        convert_checkpoint.main(
+            ["--input", str(ours), "--output", str(tmp_path / "out"), "--task_name", "sst2"]
+        )
     assert sorted(os.listdir(tmp_path)) == ["ours", "out"]
     assert checkpoints.load(tmp_path / "out").labels == ()
     monkeypatch.undo()
-    convert(capsys, "--input", ours, "--output", tmp_path / "out", "--task_name", "sst2")  # replaces a checkpoint
+    convert(
+        capsys, "--input", ours, "--output", tmp_path / "out", "--task_name", "sst2"
+    )  # replaces a checkpoint
     assert checkpoints.load(tmp_path / "out").labels == ("negative", "positive")
 
 
@@ -302,26 +429,48 @@ def test_output_that_would_delete_something_is_refused(ours, tmp_path, capsys):
 
 def test_settings_that_cannot_apply_are_refused(ours, tmp_path, capsys):
     (tmp_path / "vocab.txt").write_text("\n".join(TOKENS))
-    assert "leave --vocab_file out" in refused(capsys, "--input", ours, "--output", tmp_path / "x",
-                                               "--vocab_file", tmp_path / "vocab.txt")
+    assert "leave --vocab_file out" in refused(
+        capsys, "--input", ours, "--output", tmp_path / "x", "--vocab_file", tmp_path / "vocab.txt"
+    )
     assert "output is needed" in refused(capsys, "--input", ours)
     assert "does not exist" in refused(capsys, "--input", tmp_path / "nowhere", "--output", tmp_path / "x")
     (tmp_path / "empty").mkdir()
-    assert "no checkpoint was found" in refused(capsys, "--input", tmp_path / "empty", "--output", tmp_path / "x")
+    assert "no checkpoint was found" in refused(
+        capsys, "--input", tmp_path / "empty", "--output", tmp_path / "x"
+    )
 
 
 def test_vocabulary_can_be_added(tmp_path, capsys):
     checkpoints.save(tmp_path / "bare", our_weights(), our_config())
     (tmp_path / "vocab.txt").write_text("\n".join(TOKENS))
-    convert(capsys, "--input", tmp_path / "bare", "--output", tmp_path / "out", "--vocab_file", tmp_path / "vocab.txt")
+    convert(
+        capsys,
+        "--input",
+        tmp_path / "bare",
+        "--output",
+        tmp_path / "out",
+        "--vocab_file",
+        tmp_path / "vocab.txt",
+    )
     found = checkpoints.load(tmp_path / "out")
-    assert found.vocabulary == tuple(TOKENS) and found.config["vocab_sha256"] and found.config["do_lower_case"] is True
+    assert (
+        found.vocabulary == tuple(TOKENS)
+        and found.config["vocab_sha256"]
+        and found.config["do_lower_case"] is True
+    )
 
 
 def test_from_the_command_line(ours, tmp_path):
-    run = subprocess.run([sys.executable, "convert_checkpoint.py", "--input", str(tmp_path / "nowhere"), "--output", "x"],
-                         cwd=ROOT, capture_output=True, text=True, check=False)
-    assert run.returncode == 2 and run.stderr.strip() == f"error: input: {tmp_path / 'nowhere'} does not exist"
+    run = subprocess.run(
+        [sys.executable, "convert_checkpoint.py", "--input", str(tmp_path / "nowhere"), "--output", "x"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (
+        run.returncode == 2 and run.stderr.strip() == f"error: input: {tmp_path / 'nowhere'} does not exist"
+    )
 
 
 @pytest.mark.parametrize("name, labels", [("sst2-teacher", ("negative", "positive")), ("stsb-teacher", ())])
@@ -337,6 +486,10 @@ def test_real_teachers(tmp_path, capsys, name, labels):
     convert(capsys, "--input", tmp_path / "ours", "--output", tmp_path / "back", "--to", "huggingface")
     ids = torch.tensor([[101, 2009, 2003, 2204, 102]])
     with torch.no_grad():
-        before, after = (transformers.AutoModelForSequenceClassification.from_pretrained(
-            path, dtype=torch.float32).eval()(ids).logits.numpy() for path in (source, tmp_path / "back"))
+        before, after = (
+            transformers.AutoModelForSequenceClassification.from_pretrained(path, dtype=torch.float32)
+            .eval()(ids)
+            .logits.numpy()
+            for path in (source, tmp_path / "back")
+        )
     np.testing.assert_allclose(after, before, atol=1e-4)

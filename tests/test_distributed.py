@@ -1,4 +1,7 @@
-"""Data-parallel training with two real workers on CPU, started by MindSpore's msrun, against one worker with their batch together."""
+"""Data-parallel training with two real workers on CPU, started by MindSpore's msrun, against one worker with
+their batch together.
+"""
+
 import json
 import os
 import signal
@@ -33,11 +36,30 @@ def results(tmp_path_factory):
     """(of one worker at batch 8, of worker 0 and of worker 1 at batch 4, the workers' folder)."""
     alone, pair = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("pair")
     two_workers.run(str(alone), 8, distribute=False)
-    msrun = [sys.executable, "-m", "mindspore.parallel.cluster.run", "--worker_num=2", "--local_worker_num=2",
-             f"--master_port={free_port()}", f"--log_dir={pair / 'logs'}", "--join=True",
-             os.path.join(ROOT, "tests", "two_workers.py"), str(pair), "4"]
-    path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]  # msrun starts the first python there
-    done = subprocess.run(msrun, cwd=pair, capture_output=True, text=True, timeout=200, env={**os.environ, "GLOG_v": "3", "PATH": path})
+    msrun = [
+        sys.executable,
+        "-m",
+        "mindspore.parallel.cluster.run",
+        "--worker_num=2",
+        "--local_worker_num=2",
+        f"--master_port={free_port()}",
+        f"--log_dir={pair / 'logs'}",
+        "--join=True",
+        os.path.join(ROOT, "tests", "two_workers.py"),
+        str(pair),
+        "4",
+    ]
+    path = (
+        os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+    )  # msrun starts the first python there
+    done = subprocess.run(
+        msrun,
+        cwd=pair,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env={**os.environ, "GLOG_v": "3", "PATH": path},
+    )
     logs = "".join(path.read_text(errors="replace")[-2000:] for path in (pair / "logs").glob("worker_*.log"))
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-1000:] + logs
     return load(alone, 0), load(pair, 0), load(pair, 1), pair
@@ -57,7 +79,9 @@ def test_two_workers_are_one_worker_with_their_batches_together(results):
     np.testing.assert_array_equal(first["losses"], second["losses"])
     for name in (name for name in alone if name.startswith("weight/")):
         np.testing.assert_allclose(first[name], alone[name], atol=2e-5, err_msg=name)
-    assert alone["moved"] > 0.02 and len(alone["losses"]) == 8 and alone["losses"][-1, 0] < alone["losses"][0, 0]
+    assert (
+        alone["moved"] > 0.02 and len(alone["losses"]) == 8 and alone["losses"][-1, 0] < alone["losses"][0, 0]
+    )
 
 
 def test_moving_average_ranges_are_of_all_workers_values(results):
@@ -86,13 +110,39 @@ def test_only_the_first_worker_writes_the_student(results):
 
 def launch(folder, *arguments):
     """The CPU launcher's process for two workers on the corpus and teacher in `folder`."""
-    command = ["bash", os.path.join(ROOT, "scripts", "run_distributed_gd_cpu.sh"), "2", "20", "gd", "none", "teacher",
-               "--output_dir", "out", "--save_ckpt_step", "10", "--log_step", "10", "--bucket_boundaries", "[16]"]
-    for name, value in {"cfg.batch_size": 2, "student_net_cfg.num_hidden_layers": 1, "student_net_cfg.num_attention_heads": 2,
-                        "student_net_cfg.hidden_size": 16, "student_net_cfg.intermediate_size": 24}.items():
+    command = [
+        "bash",
+        os.path.join(ROOT, "scripts", "run_distributed_gd_cpu.sh"),
+        "2",
+        "20",
+        "gd",
+        "none",
+        "teacher",
+        "--output_dir",
+        "out",
+        "--save_ckpt_step",
+        "10",
+        "--log_step",
+        "10",
+        "--bucket_boundaries",
+        "[16]",
+    ]
+    for name, value in {
+        "cfg.batch_size": 2,
+        "student_net_cfg.num_hidden_layers": 1,
+        "student_net_cfg.num_attention_heads": 2,
+        "student_net_cfg.hidden_size": 16,
+        "student_net_cfg.intermediate_size": 24,
+    }.items():
         command += [f"--gd_{name}", str(value)]
-    return subprocess.Popen([*command, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env={**os.environ, "PYTHON": sys.executable, "GLOG_v": "3"})
+    return subprocess.Popen(
+        [*command, *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHON": sys.executable, "GLOG_v": "3"},
+    )
 
 
 def worker(folder, rank):
@@ -127,8 +177,12 @@ def test_a_killed_worker_ends_the_job_which_then_resumes(tmp_path):
     out, err = job.communicate(timeout=200)
     assert job.returncode == 0, out + err
     assert "resumed after step" in out and "of 200" in out and "step: 200, outputs are" in out
-    assert "eval_model.ckpt" in os.listdir(tmp_path / "out" / "gd") and "state.safetensors" not in os.listdir(tmp_path / "out")
-    steps = [json.loads(line)["step"] for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert "eval_model.ckpt" in os.listdir(tmp_path / "out" / "gd") and "state.safetensors" not in os.listdir(
+        tmp_path / "out"
+    )
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert steps == sorted(set(steps)) and steps[0] == 1 and steps[-1] == 200
 
 

@@ -1,4 +1,7 @@
-"""How a command ends: one line and exit status 2 for what the user can mend, a traceback for a fault in the program."""
+"""How a command ends: one line and exit status 2 for what the user can mend, a traceback for a fault in the
+program.
+"""
+
 import errno
 import os
 import resource
@@ -23,12 +26,13 @@ def ended(main, capsys):
         command(main)()
     text = capsys.readouterr().err
     assert caught.value.code == 2 and text.startswith("error: ") and text.count("\n") == 1
-    return text[len("error: "):-1]
+    return text[len("error: ") : -1]
 
 
 def raising(error):
     def main():
         raise error
+
     return main
 
 
@@ -39,7 +43,10 @@ def test_the_result_and_a_user_error(capsys):
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.ENOENT])
 def test_an_error_with_a_path_is_one_line_with_the_systems_reason(capsys, number):
-    assert ended(raising(OSError(number, os.strerror(number), "/some/file")), capsys) == f"/some/file: {os.strerror(number)}"
+    assert (
+        ended(raising(OSError(number, os.strerror(number), "/some/file")), capsys)
+        == f"/some/file: {os.strerror(number)}"
+    )
 
 
 def test_a_file_that_cannot_be_opened_is_named(capsys, tmp_path):
@@ -49,7 +56,10 @@ def test_a_file_that_cannot_be_opened_is_named(capsys, tmp_path):
 def test_a_failed_renaming_names_the_target(capsys, tmp_path):
     (tmp_path / "temporary").write_text("x")
     (tmp_path / "target").mkdir()
-    assert ended(lambda: os.replace(tmp_path / "temporary", tmp_path / "target"), capsys) == f"{tmp_path / 'target'}: Is a directory"
+    assert (
+        ended(lambda: os.replace(tmp_path / "temporary", tmp_path / "target"), capsys)
+        == f"{tmp_path / 'target'}: Is a directory"
+    )
 
 
 @needs_full_disk
@@ -58,6 +68,7 @@ def test_a_disk_that_fills_up_while_writing_names_the_file(capsys, mode):
     def main():
         with open("/dev/full", mode) as file:
             file.write("x" if mode == "w" else b"x")
+
     assert ended(main, capsys) == "/dev/full: No space left on device"
 
 
@@ -69,6 +80,7 @@ def test_a_disk_that_fills_up_names_the_file_that_an_object_holds(capsys):
 
         def write(self):
             self._file.write(b"x")
+
     assert ended(lambda: Writer().write(), capsys) == "/dev/full: No space left on device"
 
 
@@ -81,8 +93,13 @@ def test_a_temporary_name_is_told_as_the_file_it_would_become(tmp_path, capsys):
                 write_safetensors(temporary, {"x": np.zeros(9999, np.float32)}, {})
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
     line = ended(main, capsys)
-    assert line.startswith(f"{tmp_path}/a.safetensors cannot be written: ") and "File too large" in line and not os.listdir(tmp_path)
+    assert (
+        line.startswith(f"{tmp_path}/a.safetensors cannot be written: ")
+        and "File too large" in line
+        and not os.listdir(tmp_path)
+    )
 
 
 def test_a_checkpoint_that_the_disk_does_not_take_leaves_nothing(tmp_path, capsys):
@@ -93,15 +110,29 @@ def test_a_checkpoint_that_the_disk_does_not_take_leaves_nothing(tmp_path, capsy
             checkpoints.save(str(tmp_path), {"x": np.zeros(9999, np.float32)}, {})
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
     assert "eval_model" in ended(main, capsys) and os.listdir(tmp_path) == []
 
 
 def test_a_full_disk_is_told_where_nobody_knows_the_file(capsys):
-    assert ended(raising(OSError(errno.ENOSPC, "No space left on device")), capsys) == "cannot write: No space left on device"
+    assert (
+        ended(raising(OSError(errno.ENOSPC, "No space left on device")), capsys)
+        == "cannot write: No space left on device"
+    )
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), TypeError("x"), ValueError("x"), OSError("x"), OSError(errno.EBADF, "Bad descriptor"),
-                                   BrokenPipeError(errno.EPIPE, "Broken pipe")], ids=repr)
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("x"),
+        TypeError("x"),
+        ValueError("x"),
+        OSError("x"),
+        OSError(errno.EBADF, "Bad descriptor"),
+        BrokenPipeError(errno.EPIPE, "Broken pipe"),
+    ],
+    ids=repr,
+)
 def test_faults_in_the_program_keep_their_traceback(error):
     with pytest.raises(type(error)) as caught:
         command(raising(error))()
@@ -109,10 +140,19 @@ def test_faults_in_the_program_keep_their_traceback(error):
 
 
 def printing_command(stdout, lines, *options):
-    text = f"from src.errors import command\n@command\ndef main():\n    for _ in range({lines}):\n        print('x' * 99)\nmain()\n"
+    text = (
+        f"from src.errors import command\n@command\ndef main():\n    for _ in range({lines}):\n        "
+        "print('x' * 99)\nmain()\n"
+    )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    return subprocess.Popen([sys.executable, *options, "-c", text], cwd=ROOT, env=environment, stdout=stdout, stderr=subprocess.PIPE,
-                            text=True)
+    return subprocess.Popen(
+        [sys.executable, *options, "-c", text],
+        cwd=ROOT,
+        env=environment,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @needs_full_disk

@@ -1,4 +1,5 @@
 """Evaluation counts every row, in order."""
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -25,12 +26,18 @@ class Echo(nn.Cell):
         self.modes.append(self.training)
         ids, mask, segments = (item.asnumpy() for item in (ids, mask, segments))
         values = (ids * mask).sum(1) + 0.25 * segments.sum(1)
-        return ms.Tensor(np.stack([values] + [np.full(len(ids), 300.0)] * (self.outputs - 1), 1).astype(np.float32))
+        return ms.Tensor(
+            np.stack([values] + [np.full(len(ids), 300.0)] * (self.outputs - 1), 1).astype(np.float32)
+        )
 
 
 def expected_values(examples):
-    return np.array([examples.input_ids[start:end].sum() + 0.25 * examples.segment_ids[start:end].sum()
-                     for start, end in zip(examples.offsets[:-1], examples.offsets[1:])])
+    return np.array(
+        [
+            examples.input_ids[start:end].sum() + 0.25 * examples.segment_ids[start:end].sum()
+            for start, end in zip(examples.offsets[:-1], examples.offsets[1:])
+        ]
+    )
 
 
 def test_rows_come_back_in_their_own_order_with_the_last_smaller_batch():
@@ -62,13 +69,21 @@ def test_accuracy_is_scikit_learns_over_every_row():
 def test_regression_correlations_are_scipys_over_every_row():
     examples = make_examples(11, 20, regression=True)
     results = evaluate(Echo(1), {"eval": Batches(examples, 4, (8,))}, ("pearson", "spearman"))
-    assert results["pearson"] == pytest.approx(stats.pearsonr(expected_values(examples), examples.labels)[0], rel=1e-4)
-    assert results["spearman"] == pytest.approx(stats.spearmanr(expected_values(examples), examples.labels)[0], rel=1e-4)
+    assert results["pearson"] == pytest.approx(
+        stats.pearsonr(expected_values(examples), examples.labels)[0], rel=1e-4
+    )
+    assert results["spearman"] == pytest.approx(
+        stats.spearmanr(expected_values(examples), examples.labels)[0], rel=1e-4
+    )
 
 
 def test_further_sets_are_reported_under_their_own_names():
     first, second = make_examples(9, 20), make_examples(6, 20, seed=1)
     flipped = Examples(second.input_ids, second.segment_ids, second.offsets, 1 - second.labels)
-    results = evaluate(Echo(), {"eval": Batches(first, 4), "eval_mm": Batches(second, 4), "x": Batches(flipped, 4)}, ("accuracy",))
+    results = evaluate(
+        Echo(),
+        {"eval": Batches(first, 4), "eval_mm": Batches(second, 4), "x": Batches(flipped, 4)},
+        ("accuracy",),
+    )
     assert results["rows"] == 9 and results["accuracy/eval_mm"] == pytest.approx(1 - results["accuracy/x"])
     assert results["accuracy"] == pytest.approx(sk.accuracy_score(first.labels, expected_values(first) < 300))

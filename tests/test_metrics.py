@@ -1,4 +1,5 @@
 """Metrics by hand-computed numbers and scikit-learn."""
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -29,23 +30,44 @@ def test_f1_counts_only_class_one_as_a_hit():
 
 def test_correlations_are_scipys_and_a_constant_prediction_has_none():
     random = np.random.default_rng(0)
-    predictions, targets = random.normal(size=(20, 1)).astype(np.float32), random.normal(size=20).astype(np.float32)
+    predictions, targets = (
+        random.normal(size=(20, 1)).astype(np.float32),
+        random.normal(size=20).astype(np.float32),
+    )
     values = metrics.compute(("pearson", "spearman"), predictions, targets)
     assert values["pearson"] == pytest.approx(stats.pearsonr(predictions[:, 0], targets)[0])
     assert values["spearman"] == pytest.approx(stats.spearmanr(predictions[:, 0], targets)[0])
-    assert metrics.compute(("pearson", "spearman"), np.ones((20, 1)), targets) == {"pearson": 0.0, "spearman": 0.0}
+    assert metrics.compute(("pearson", "spearman"), np.ones((20, 1)), targets) == {
+        "pearson": 0.0,
+        "spearman": 0.0,
+    }
 
 
-@pytest.mark.parametrize("metric,labels,expected", [
-    ("accuracy", [0, 0, 1], 2 / 3), ("accuracy", [2, 2, 0, 2], 0.75), ("f1", [1, 0, 0, 1], 2 / 3), ("matthews", [0, 1, 1], 0.0),
-    ("pearson", [0.5, 1.5], 0.0), ("macro_f1", [0, 1], 1 / 3)])
+@pytest.mark.parametrize(
+    "metric,labels,expected",
+    [
+        ("accuracy", [0, 0, 1], 2 / 3),
+        ("accuracy", [2, 2, 0, 2], 0.75),
+        ("f1", [1, 0, 0, 1], 2 / 3),
+        ("matthews", [0, 1, 1], 0.0),
+        ("pearson", [0.5, 1.5], 0.0),
+        ("macro_f1", [0, 1], 1 / 3),
+    ],
+)
 def test_chance_level_is_the_best_constant_answers(metric, labels, expected):
     assert metrics.chance_level(metric, np.array(labels)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("method,regression,expected", [
-    ("auto", False, ("f1", "accuracy")), ("accuracy", False, ("accuracy", "f1")), ("bf1", False, ("f1", "accuracy")),
-    ("mf1", False, ("macro_f1", "f1", "accuracy")), ("matthews", False, ("matthews", "f1", "accuracy"))])
+@pytest.mark.parametrize(
+    "method,regression,expected",
+    [
+        ("auto", False, ("f1", "accuracy")),
+        ("accuracy", False, ("accuracy", "f1")),
+        ("bf1", False, ("f1", "accuracy")),
+        ("mf1", False, ("macro_f1", "f1", "accuracy")),
+        ("matthews", False, ("matthews", "f1", "accuracy")),
+    ],
+)
 def test_assessment_method_decides_and_the_tasks_metrics_are_still_reported(method, regression, expected):
     assert metrics.choose(("f1", "accuracy"), method, 2, regression) == expected
 
@@ -81,5 +103,13 @@ def test_answers_that_are_no_numbers_are_refused(wrong):
 
 
 def test_printed_names():
-    assert [metrics.printed_name(name) for name in ("accuracy", "f1", "pearson")] == ["Accuracy", "F1", "Pearsonr"]
-    assert [metrics.short_name(name) for name in ("accuracy", "macro_f1", "matthews")] == ["acc", "mf1", "mcc"]
+    assert [metrics.printed_name(name) for name in ("accuracy", "f1", "pearson")] == [
+        "Accuracy",
+        "F1",
+        "Pearsonr",
+    ]
+    assert [metrics.short_name(name) for name in ("accuracy", "macro_f1", "matthews")] == [
+        "acc",
+        "mf1",
+        "mcc",
+    ]

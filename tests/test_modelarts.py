@@ -1,4 +1,5 @@
 """Jobs on ModelArts, with a stand-in for moxing that takes obs://bucket/ as a folder of this machine."""
+
 import dataclasses
 import os
 import shutil
@@ -19,15 +20,32 @@ import train
 from src import checkpoint as checkpoints
 from src import config as settings_module
 from src import modelarts
-from src.config import ROOT, ExportConfig, FinetuneConfig, GeneralDistillConfig, ModelArtsConfig, TaskDistillConfig, TernaryConfig, parse
+from src.config import (
+    ROOT,
+    ExportConfig,
+    FinetuneConfig,
+    GeneralDistillConfig,
+    ModelArtsConfig,
+    TaskDistillConfig,
+    TernaryConfig,
+    parse,
+)
 from src.errors import UserError
 from src.model.packed import PACKED_FILE
 from src.modelarts import CHECKPOINTS, DATA, OUTPUTS, on_platform, unpack
 from tests.helpers import refuses, run_script, save_network, teachable, tiny_network, write_info, write_split
 from tests.test_run_task_distill import SMALL, good_teacher, refused_by, says
 
-RANK_VARIABLES = ("RANK_ID", "RANK_SIZE", "DEVICE_ID", "MS_WORKER_NUM", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
-                  "OMPI_COMM_WORLD_LOCAL_RANK", "MS_ROLE")
+RANK_VARIABLES = (
+    "RANK_ID",
+    "RANK_SIZE",
+    "DEVICE_ID",
+    "MS_WORKER_NUM",
+    "OMPI_COMM_WORLD_RANK",
+    "OMPI_COMM_WORLD_SIZE",
+    "OMPI_COMM_WORLD_LOCAL_RANK",
+    "MS_ROLE",
+)
 CLASSES = (GeneralDistillConfig, TaskDistillConfig, TernaryConfig, FinetuneConfig, ExportConfig)
 
 
@@ -54,9 +72,16 @@ class Cloud:
         return os.path.exists(self.local(url))
 
     def keys(self, **changes):
-        return {"enable_modelarts": True, "data_url": "obs://bucket/data/", "train_url": "obs://bucket/out/",
-                "checkpoint_url": "obs://bucket/ckpt/", "data_path": str(self.cache / "data"), "output_path": str(self.cache / "train"),
-                "load_path": str(self.cache / "checkpoint_path"), **changes}
+        return {
+            "enable_modelarts": True,
+            "data_url": "obs://bucket/data/",
+            "train_url": "obs://bucket/out/",
+            "checkpoint_url": "obs://bucket/ckpt/",
+            "data_path": str(self.cache / "data"),
+            "output_path": str(self.cache / "train"),
+            "load_path": str(self.cache / "checkpoint_path"),
+            **changes,
+        }
 
     def settings(self, config_class=TaskDistillConfig, **changes):
         return config_class(**self.keys(**changes))
@@ -86,7 +111,8 @@ def refused(settings):
     return error
 
 
-# --- settings ---------------------------------------------------------------------------------------------------------
+# --- settings -----------------------------------------------------------------------------------------------
+
 
 def test_away_from_modelarts_nothing_happens(cloud, monkeypatch):
     monkeypatch.setitem(sys.modules, "moxing", None)  # importing it fails
@@ -104,12 +130,29 @@ def test_without_moxing_one_line_says_where_it_exists(cloud, monkeypatch):
 
 def test_relative_paths_are_taken_inside_the_copies(cloud):
     data, checkpoint, output = (str(cloud.cache / name) for name in ("data", "checkpoint_path", "train"))
-    with on_platform(cloud.settings(train_data_dir="sst-2", eval_data_dir="sst-2/", schema_dir="sst-2/schema.json", output_dir="run1",
-                                    load_teacher_ckpt_path="teacher/eval_model.ckpt", load_gd_ckpt_path="nowhere")) as local:
+    with on_platform(
+        cloud.settings(
+            train_data_dir="sst-2",
+            eval_data_dir="sst-2/",
+            schema_dir="sst-2/schema.json",
+            output_dir="run1",
+            load_teacher_ckpt_path="teacher/eval_model.ckpt",
+            load_gd_ckpt_path="nowhere",
+        )
+    ) as local:
         assert (local.train_data_dir, local.eval_data_dir, local.schema_dir) == (
-            data + "/sst-2", data + "/sst-2", data + "/sst-2/schema.json")
-        assert local.load_teacher_ckpt_path == checkpoint + "/teacher/eval_model.ckpt" and os.path.exists(local.load_teacher_ckpt_path)
-        assert (local.load_gd_ckpt_path, local.load_td1_ckpt_path, local.output_dir) == (checkpoint + "/nowhere", "", output + "/run1")
+            data + "/sst-2",
+            data + "/sst-2",
+            data + "/sst-2/schema.json",
+        )
+        assert local.load_teacher_ckpt_path == checkpoint + "/teacher/eval_model.ckpt" and os.path.exists(
+            local.load_teacher_ckpt_path
+        )
+        assert (local.load_gd_ckpt_path, local.load_td1_ckpt_path, local.output_dir) == (
+            checkpoint + "/nowhere",
+            "",
+            output + "/run1",
+        )
         assert os.path.exists(data + "/sst-2/rows")
 
 
@@ -122,12 +165,16 @@ def test_every_path_of_every_command_has_its_place(cloud, config_class):
     given = {name: "x" for name in names & {*DATA, *CHECKPOINTS, *OUTPUTS}}
     with on_platform(cloud.settings(config_class, **given)) as local:
         for folder, group in (("data", DATA), ("checkpoint_path", CHECKPOINTS), ("train", OUTPUTS)):
-            assert {getattr(local, name) for name in names.intersection(group)} <= {str(cloud.cache / folder / "x")}
+            assert {getattr(local, name) for name in names.intersection(group)} <= {
+                str(cloud.cache / folder / "x")
+            }
 
 
 def test_absolute_paths_stay_and_lost_results_are_announced(cloud, tmp_path, capsys):
     outside = str(tmp_path / "elsewhere")
-    with on_platform(cloud.settings(train_data_dir=outside, load_gd_ckpt_path=outside, output_dir=outside)) as local:
+    with on_platform(
+        cloud.settings(train_data_dir=outside, load_gd_ckpt_path=outside, output_dir=outside)
+    ) as local:
         assert local.train_data_dir == local.load_gd_ckpt_path == local.output_dir == outside
     says(capsys.readouterr().out, "output_dir: ", "will not be copied to train_url")
     inside = str(cloud.cache / "train" / "x")
@@ -141,7 +188,9 @@ def test_absolute_paths_stay_and_lost_results_are_announced(cloud, tmp_path, cap
 def test_checkpoints_may_lie_with_the_data_or_the_program(cloud):
     (cloud.bucket / "data" / "student").mkdir()
     (cloud.bucket / "data" / "student" / "eval_model.ckpt").write_text("weights")
-    with on_platform(cloud.settings(load_teacher_ckpt_path="student", load_gd_ckpt_path="tests/data", checkpoint_url="")) as local:
+    with on_platform(
+        cloud.settings(load_teacher_ckpt_path="student", load_gd_ckpt_path="tests/data", checkpoint_url="")
+    ) as local:
         assert local.load_teacher_ckpt_path == str(cloud.cache / "data" / "student")
         assert local.load_gd_ckpt_path == os.path.join(ROOT, "tests", "data")
 
@@ -149,9 +198,19 @@ def test_checkpoints_may_lie_with_the_data_or_the_program(cloud):
 def test_unset_folders_are_the_whole_copies(cloud):
     data, output = str(cloud.cache / "data"), str(cloud.cache / "train")
     with on_platform(cloud.settings(do_eval=False)) as local:
-        assert (local.train_data_dir, local.eval_data_dir, local.schema_dir, local.output_dir) == (data, "", "", output)
+        assert (local.train_data_dir, local.eval_data_dir, local.schema_dir, local.output_dir) == (
+            data,
+            "",
+            "",
+            output,
+        )
     with on_platform(cloud.settings(TernaryConfig, do_train=False)) as local:
-        assert (local.data_dir, local.train_data_dir, local.eval_data_dir, local.teacher_model_dir) == (data, "", data, "")
+        assert (local.data_dir, local.train_data_dir, local.eval_data_dir, local.teacher_model_dir) == (
+            data,
+            "",
+            data,
+            "",
+        )
     with on_platform(cloud.settings(ExportConfig, data_url="")) as local:
         assert (local.ckpt_file, local.file_name) == ("", output + "/model")
     with on_platform(cloud.settings(data_url="")) as local:
@@ -166,7 +225,9 @@ def test_the_platform_chooses_the_device(cloud, monkeypatch):
     refuses(refused(cloud.settings()), "DEVICE_ID", "'three'")
 
 
-@pytest.mark.parametrize("given", ["{}", "./{}", "src/../{}", "../{}", "../../{}", "../../../{}", "../src/../../{}"])
+@pytest.mark.parametrize(
+    "given", ["{}", "./{}", "src/../{}", "../{}", "../../{}", "../../../{}", "../src/../../{}"]
+)
 @pytest.mark.parametrize("name", ["ternary_config.yaml", "gd_config.yaml", "td_config/td_config_sst2.yaml"])
 def test_config_path_may_count_from_the_root_or_below(tmp_path, monkeypatch, given, name):
     monkeypatch.chdir(tmp_path)
@@ -179,7 +240,11 @@ def test_the_config_of_a_published_job_page_is_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     expected, _ = parse(TernaryConfig, ["--config_path", os.path.join(ROOT, "ternary_config.yaml")])
     settings, notices = parse(TernaryConfig, ["--config_path", "../../ternary_config.yaml"])
-    assert dataclasses.replace(settings, config_path="") == dataclasses.replace(expected, config_path="") != TernaryConfig()
+    assert (
+        dataclasses.replace(settings, config_path="")
+        == dataclasses.replace(expected, config_path="")
+        != TernaryConfig()
+    )
     assert len(notices) == 1
 
 
@@ -195,14 +260,18 @@ def test_config_path_from_the_working_directory_wins_and_an_unknown_one_is_named
         refuses(error, "config_path", missing)
 
 
-# --- downloading ------------------------------------------------------------------------------------------------------
+# --- downloading --------------------------------------------------------------------------------------------
+
 
 def test_zips_of_the_data_are_unpacked(cloud):
     cloud.zip("a.zip", **{"mnli/train": "one", "sst-2/rows": "newer"})
     cloud.zip("B.ZIP", **{"mnli/eval": "two"})
     with on_platform(cloud.settings()):
-        found = {str(path.relative_to(cloud.cache / "data")): path.read_text() for path in (cloud.cache / "data").rglob("[!.]*")
-                 if path.is_file() and path.suffix.lower() != ".zip"}
+        found = {
+            str(path.relative_to(cloud.cache / "data")): path.read_text()
+            for path in (cloud.cache / "data").rglob("[!.]*")
+            if path.is_file() and path.suffix.lower() != ".zip"
+        }
     assert found == {"mnli/train": "one", "mnli/eval": "two", "sst-2/rows": "newer"}
     assert sorted(os.listdir(cloud.cache / "data")) == ["B.ZIP", "a.zip", "mnli", "sst-2"]
 
@@ -215,13 +284,25 @@ def test_one_zip_or_none_can_be_chosen(cloud):
     for name in ("b", "b.zip"):
         with on_platform(cloud.settings(modelarts_dataset_unzip_name=name)):
             assert set(os.listdir(cloud.cache / "data")) == {"a.zip", "b.zip", "sst-2", "second"}
-    refuses(refused(cloud.settings(modelarts_dataset_unzip_name="c")), "modelarts_dataset_unzip_name", "no c.zip", "a.zip, b.zip")
+    refuses(
+        refused(cloud.settings(modelarts_dataset_unzip_name="c")),
+        "modelarts_dataset_unzip_name",
+        "no c.zip",
+        "a.zip, b.zip",
+    )
 
 
 def test_what_cannot_be_downloaded_is_one_line(cloud):
-    refuses(refused(cloud.settings(data_url="obs://bucket/nothing/")), "data_url: cannot copy obs://bucket/nothing/", "nothing")
+    refuses(
+        refused(cloud.settings(data_url="obs://bucket/nothing/")),
+        "data_url: cannot copy obs://bucket/nothing/",
+        "nothing",
+    )
     (cloud.bucket / "empty").mkdir()
-    refuses(refused(cloud.settings(checkpoint_url="obs://bucket/empty/")), "checkpoint_url: obs://bucket/empty/ holds nothing")
+    refuses(
+        refused(cloud.settings(checkpoint_url="obs://bucket/empty/")),
+        "checkpoint_url: obs://bucket/empty/ holds nothing",
+    )
     refuses(refused(cloud.settings(data_path="/dev/null/data")), "cannot create the folder /dev/null")
     assert not (cloud.bucket / "out").exists()
 
@@ -271,17 +352,28 @@ def test_the_other_processes_do_not_wait_for_ever(cloud, monkeypatch):
     monkeypatch.setenv("RANK_SIZE", "2")
     monkeypatch.setenv("DEVICE_ID", "1")
     now = [1e9]
-    monkeypatch.setattr(modelarts, "time", types.SimpleNamespace(
-        time=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + 600 * seconds)))
+    monkeypatch.setattr(
+        modelarts,
+        "time",
+        types.SimpleNamespace(
+            time=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + 600 * seconds)
+        ),
+    )
     refuses(refused(cloud.settings()), "has not finished downloading after 7200 s")
     assert not cloud.copies
 
 
-# --- uploading --------------------------------------------------------------------------------------------------------
+# --- uploading ----------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("fault", [None, UserError("refused"), ZeroDivisionError("bug"), KeyboardInterrupt(), SystemExit(3)])
+
+@pytest.mark.parametrize(
+    "fault", [None, UserError("refused"), ZeroDivisionError("bug"), KeyboardInterrupt(), SystemExit(3)]
+)
 def test_results_are_copied_back_after_success_and_failure(cloud, fault):
-    with pytest.raises(type(fault)) if fault else pytest.MonkeyPatch.context() as caught, on_platform(cloud.settings()) as local:
+    with (
+        pytest.raises(type(fault)) if fault else pytest.MonkeyPatch.context() as caught,
+        on_platform(cloud.settings()) as local,
+    ):
         with open(os.path.join(local.output_dir, "metrics.jsonl"), "w", encoding="utf-8") as file:
             file.write("line")
         if fault:
@@ -318,7 +410,9 @@ with modelarts.on_platform(cloud.settings()) as local:
 
 
 def test_results_are_copied_back_although_the_process_waits_for_another_one(tmp_path):
-    """Nothing can be raised inside a call of C, as MindSpore's are; system() goes on waiting after a signal."""
+    """Nothing can be raised inside a call of C, as MindSpore's are; system() goes on waiting after a
+    signal.
+    """
     command = [sys.executable, "-c", WAITING.format(paths=[ROOT]), str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
@@ -341,6 +435,7 @@ def test_a_failing_upload_is_told_but_does_not_hide_the_first_error(cloud, capsy
                 pass
             if fault:
                 raise fault
+
     with pytest.raises(UserError) as error:
         job(None)
     refuses(error, "train_url: cannot copy", "obs://bucket/out/")
@@ -373,21 +468,40 @@ def test_nothing_is_uploaded_by_later_ranks_or_without_results_or_train_url(clou
     assert os.listdir(cloud.bucket / "out") == ["x"]
 
 
-# --- unpacking --------------------------------------------------------------------------------------------------------
+# --- unpacking ----------------------------------------------------------------------------------------------
+
 
 def zip_of(path, *members):
     """A zip of (name, mode, text) members, names as they are given."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, mode, text in members:
             member = zipfile.ZipInfo("x")
-            member.filename, member.external_attr, member.compress_type = name, mode << 16, zipfile.ZIP_DEFLATED
+            member.filename, member.external_attr, member.compress_type = (
+                name,
+                mode << 16,
+                zipfile.ZIP_DEFLATED,
+            )
             archive.writestr(member, text)
     return str(path)
 
 
-@pytest.mark.parametrize("name,mode", [
-    ("../out", 0), ("in/../../out", 0), ("..", 0), ("/etc/out", 0), ("\\out", 0), ("..\\out", 0), ("C:\\out", 0), ("c:out", 0),
-    ("in/..\\..\\out", 0), ("link", stat.S_IFLNK | 0o777), ("pipe", stat.S_IFIFO | 0o644), ("device", stat.S_IFCHR | 0o644)])
+@pytest.mark.parametrize(
+    "name,mode",
+    [
+        ("../out", 0),
+        ("in/../../out", 0),
+        ("..", 0),
+        ("/etc/out", 0),
+        ("\\out", 0),
+        ("..\\out", 0),
+        ("C:\\out", 0),
+        ("c:out", 0),
+        ("in/..\\..\\out", 0),
+        ("link", stat.S_IFLNK | 0o777),
+        ("pipe", stat.S_IFIFO | 0o644),
+        ("device", stat.S_IFCHR | 0o644),
+    ],
+)
 def test_members_that_lead_out_of_the_folder_are_refused_before_anything_is_written(tmp_path, name, mode):
     folder = tmp_path / "data" / "folder"
     folder.mkdir(parents=True)
@@ -401,7 +515,10 @@ def test_members_that_lead_out_of_the_folder_are_refused_before_anything_is_writ
 def test_files_where_the_folder_has_folders_are_refused_before_anything_is_written(tmp_path):
     (tmp_path / "folder" / "rows").mkdir(parents=True)
     (tmp_path / "folder" / "names").write_text("old")
-    for member, words in (("rows", "its member 'rows' is a file, but"), ("names/a", "its member 'names' is a folder, but")):
+    for member, words in (
+        ("rows", "its member 'rows' is a file, but"),
+        ("names/a", "its member 'names' is a folder, but"),
+    ):
         path = zip_of(tmp_path / "mixed.zip", ("first", 0, "new"), (member, 0, "new"))
         with pytest.raises(UserError) as error:
             unpack(path, str(tmp_path / "folder"))
@@ -410,7 +527,12 @@ def test_files_where_the_folder_has_folders_are_refused_before_anything_is_writt
 
 
 def test_dots_in_names_are_no_reason_to_refuse(tmp_path):
-    path = zip_of(tmp_path / "good.zip", ("..a", 0, "1"), ("b../c..d", stat.S_IFREG | 0o644, "2"), ("e/", stat.S_IFDIR | 0o755, ""))
+    path = zip_of(
+        tmp_path / "good.zip",
+        ("..a", 0, "1"),
+        ("b../c..d", stat.S_IFREG | 0o644, "2"),
+        ("e/", stat.S_IFDIR | 0o755, ""),
+    )
     (tmp_path / "folder").mkdir()
     unpack(path, str(tmp_path / "folder"))
     assert sorted(os.listdir(tmp_path / "folder")) == ["..a", "b..", "e"]
@@ -421,13 +543,24 @@ def test_damaged_zips_are_one_line_and_leave_nothing(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     text = "".join(map(str, range(5000)))
-    whole = bytearray(open(zip_of(tmp_path / "whole.zip", ("first", 0, "text"), ("second", 0, text)), "rb").read())
+    whole = bytearray(
+        open(zip_of(tmp_path / "whole.zip", ("first", 0, "text"), ("second", 0, text)), "rb").read()
+    )
     middle = bytearray(whole)
     middle[300:330] = bytes(30)
     secret = bytearray(whole)
-    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flag of a password, in both of the first member's headers
+    for mark, flags in (
+        (b"PK\x03\x04", 6),
+        (b"PK\x01\x02", 8),
+    ):  # the flag of a password, in both of the first member's headers
         secret[secret.index(mark) + flags] |= 1
-    for name, content in (("half", whole[:len(whole) // 2]), ("middle", middle), ("text", b"no zip"), ("empty", b""), ("secret", secret)):
+    for name, content in (
+        ("half", whole[: len(whole) // 2]),
+        ("middle", middle),
+        ("text", b"no zip"),
+        ("empty", b""),
+        ("secret", secret),
+    ):
         (tmp_path / f"{name}.zip").write_bytes(content)
         with pytest.raises(UserError) as error:
             unpack(str(tmp_path / f"{name}.zip"), str(folder))
@@ -456,8 +589,8 @@ def test_a_member_longer_than_its_header_says_is_not_unpacked_past_it(tmp_path):
     content = bytearray(open(path, "rb").read())
     for mark, place in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):  # uncompressed size, in both headers
         start = content.index(mark) + place
-        assert content[start:start + 4] == (100_000).to_bytes(4, "little")
-        content[start:start + 4] = (10).to_bytes(4, "little")
+        assert content[start : start + 4] == (100_000).to_bytes(4, "little")
+        content[start : start + 4] = (10).to_bytes(4, "little")
     open(path, "wb").write(content)
     with pytest.raises(UserError) as error:
         unpack(path, str(tmp_path / "folder"))
@@ -465,7 +598,8 @@ def test_a_member_longer_than_its_header_says_is_not_unpacked_past_it(tmp_path):
     assert not os.listdir(tmp_path / "folder")
 
 
-# --- the commands -----------------------------------------------------------------------------------------------------
+# --- the commands -------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def task(cloud, tmp_path):
@@ -482,12 +616,32 @@ def task(cloud, tmp_path):
 
 def test_task_distillation_as_a_job(task, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the platform starts the program from a folder of its own
-    out = run_script(run_task_distill, capsys, *task.arguments(), "--config_path=../../td_config/td_config_rte.yaml", "--task_name=SST-2",
-                     "--train_data_dir=sst-2", "--load_teacher_ckpt_path=teacher/eval_model.ckpt", "--do_eval=False", *SMALL,
-                     "--td_phase1_epoch_size=0", "--td_phase2_epoch_size=1", "--td_student_net_cfg.num_hidden_layers=1",
-                     "--td_student_net_cfg.hidden_size=16", "--td_student_net_cfg.num_attention_heads=2",
-                     "--td_student_net_cfg.intermediate_size=24", "--output_dir=run1")
-    says(out, "config_path: ", "copied obs://bucket/data/", "unpacked ", "done: the student is in", "to obs://bucket/out/")
+    out = run_script(
+        run_task_distill,
+        capsys,
+        *task.arguments(),
+        "--config_path=../../td_config/td_config_rte.yaml",
+        "--task_name=SST-2",
+        "--train_data_dir=sst-2",
+        "--load_teacher_ckpt_path=teacher/eval_model.ckpt",
+        "--do_eval=False",
+        *SMALL,
+        "--td_phase1_epoch_size=0",
+        "--td_phase2_epoch_size=1",
+        "--td_student_net_cfg.num_hidden_layers=1",
+        "--td_student_net_cfg.hidden_size=16",
+        "--td_student_net_cfg.num_attention_heads=2",
+        "--td_student_net_cfg.intermediate_size=24",
+        "--output_dir=run1",
+    )
+    says(
+        out,
+        "config_path: ",
+        "copied obs://bucket/data/",
+        "unpacked ",
+        "done: the student is in",
+        "to obs://bucket/out/",
+    )
     run1 = task.bucket / "out" / "run1"
     assert {"config.yaml", "metrics.jsonl", "results.json", "sst-2"} <= set(os.listdir(run1))
     assert checkpoints.load(str(run1 / "sst-2")).config["num_hidden_layers"] == 1
@@ -497,10 +651,21 @@ def test_task_distillation_as_a_job(task, tmp_path, capsys, monkeypatch):
 
 def test_general_distillation_as_a_job(task, capsys):
     write_split(task.bucket / "data" / "gd", "train", teachable(16, 1))
-    out = run_script(run_general_distill, capsys, *task.arguments(), "--config_path=../../gd_config.yaml", "--data_dir=gd",
-                     "--load_teacher_ckpt_path=teacher", "--train_steps=1", "--gd_cfg.batch_size=8", "--bucket_boundaries=16",
-                     "--gd_student_net_cfg.num_hidden_layers=1", "--gd_student_net_cfg.hidden_size=16",
-                     "--gd_student_net_cfg.num_attention_heads=2", "--gd_student_net_cfg.intermediate_size=24")
+    out = run_script(
+        run_general_distill,
+        capsys,
+        *task.arguments(),
+        "--config_path=../../gd_config.yaml",
+        "--data_dir=gd",
+        "--load_teacher_ckpt_path=teacher",
+        "--train_steps=1",
+        "--gd_cfg.batch_size=8",
+        "--bucket_boundaries=16",
+        "--gd_student_net_cfg.num_hidden_layers=1",
+        "--gd_student_net_cfg.hidden_size=16",
+        "--gd_student_net_cfg.num_attention_heads=2",
+        "--gd_student_net_cfg.intermediate_size=24",
+    )
     says(out, "done: the student is in", "to obs://bucket/out/")
     assert {"config.yaml", "gd", "metrics.jsonl", "results.json"} <= set(os.listdir(task.bucket / "out"))
     assert checkpoints.load(str(task.bucket / "out" / "gd")).config["num_hidden_layers"] == 1
@@ -508,25 +673,55 @@ def test_general_distillation_as_a_job(task, capsys):
 
 def test_a_resumed_job_begins_with_what_the_one_before_left_in_the_cloud(task, capsys):
     write_split(task.bucket / "data" / "gd", "train", teachable(16, 1))
-    arguments = [*task.arguments(), "--data_dir=gd", "--load_teacher_ckpt_path=teacher", "--train_steps=1", "--gd_cfg.batch_size=8",
-                 "--bucket_boundaries=16", "--gd_student_net_cfg.num_hidden_layers=1", "--gd_student_net_cfg.hidden_size=16",
-                 "--gd_student_net_cfg.num_attention_heads=2", "--gd_student_net_cfg.intermediate_size=24", "--resume=true"]
+    arguments = [
+        *task.arguments(),
+        "--data_dir=gd",
+        "--load_teacher_ckpt_path=teacher",
+        "--train_steps=1",
+        "--gd_cfg.batch_size=8",
+        "--bucket_boundaries=16",
+        "--gd_student_net_cfg.num_hidden_layers=1",
+        "--gd_student_net_cfg.hidden_size=16",
+        "--gd_student_net_cfg.num_attention_heads=2",
+        "--gd_student_net_cfg.intermediate_size=24",
+        "--resume=true",
+    ]
     says(run_script(run_general_distill, capsys, *arguments), "training begins anew", "to obs://bucket/out/")
     shutil.rmtree(task.cache)  # another machine
-    says(run_script(run_general_distill, capsys, *arguments), "copied obs://bucket/out/ to", "resume: this run is finished")
+    says(
+        run_script(run_general_distill, capsys, *arguments),
+        "copied obs://bucket/out/ to",
+        "resume: this run is finished",
+    )
 
 
 def test_a_job_that_is_refused_is_one_line_and_its_results_are_kept(task, capsys):
     (task.cache / "train").mkdir(parents=True)
     (task.cache / "train" / "metrics.jsonl").write_text("line")
-    line = refused_by(run_task_distill, capsys, *task.arguments(), "--task_name=SST-2", "--train_data_dir=mnli", "--eval_data_dir=sst-2",
-                      "--load_teacher_ckpt_path=teacher", *SMALL)
+    line = refused_by(
+        run_task_distill,
+        capsys,
+        *task.arguments(),
+        "--task_name=SST-2",
+        "--train_data_dir=mnli",
+        "--eval_data_dir=sst-2",
+        "--load_teacher_ckpt_path=teacher",
+        *SMALL,
+    )
     says(line, str(task.cache / "data" / "mnli"), "does not exist")
     assert (task.bucket / "out" / "metrics.jsonl").read_text() == "line"
 
 
 def test_ternary_training_as_a_job(task, capsys):
-    run_script(train, capsys, *task.arguments(), "--task_name=SST-2", "--do_train=False", "--do_eval=False", "--student_model_dir=teacher")
+    run_script(
+        train,
+        capsys,
+        *task.arguments(),
+        "--task_name=SST-2",
+        "--do_train=False",
+        "--do_eval=False",
+        "--student_model_dir=teacher",
+    )
     assert {"config.yaml", "sst-2"} <= set(os.listdir(task.bucket / "out"))
     assert PACKED_FILE in os.listdir(task.bucket / "out" / "sst-2")
 
@@ -537,5 +732,12 @@ def test_export_as_a_job(cloud, capsys):
     out = run_script(export, capsys, *cloud.arguments(data_url=""), "--ckpt_file=model")
     says(out, "checked:", "done:")
     assert sorted(os.listdir(cloud.bucket / "out")) == ["model.onnx", "vocab.txt"]
-    run_script(export, capsys, *cloud.arguments(data_url=""), "--ckpt_file=model", "--file_format=SAFETENSORS", "--file_name=hf/tiny")
+    run_script(
+        export,
+        capsys,
+        *cloud.arguments(data_url=""),
+        "--ckpt_file=model",
+        "--file_format=SAFETENSORS",
+        "--file_name=hf/tiny",
+    )
     assert "model.safetensors" in os.listdir(cloud.bucket / "out" / "hf" / "tiny")

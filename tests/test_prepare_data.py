@@ -1,4 +1,5 @@
 """prepare_data.py from raw files to readable records, and what it refuses."""
+
 import json
 import os
 from pathlib import Path
@@ -27,8 +28,21 @@ def raw(tmp_path):
 
 
 def prepare(raw, *more, task_name="SST-2"):
-    prepare_data.main(["--task_name", task_name, "--data_dir", str(raw), "--vocab_file", str(raw.parent / "vocab.txt"),
-                       "--output_dir", str(raw.parent / "out"), "--num_workers", "1", *more])
+    prepare_data.main(
+        [
+            "--task_name",
+            task_name,
+            "--data_dir",
+            str(raw),
+            "--vocab_file",
+            str(raw.parent / "vocab.txt"),
+            "--output_dir",
+            str(raw.parent / "out"),
+            "--num_workers",
+            "1",
+            *more,
+        ]
+    )
     return str(raw.parent / "out" / task_name.lower())
 
 
@@ -44,7 +58,9 @@ def refuse(capsys, raw, *more, task_name="SST-2"):
 
 def rows_of(folder, split):
     data = read_records(*find_split(folder, split))
-    return [data.input_ids[start:end].tolist() for start, end in zip(data.offsets[:-1], data.offsets[1:])], data
+    return [
+        data.input_ids[start:end].tolist() for start, end in zip(data.offsets[:-1], data.offsets[1:])
+    ], data
 
 
 def contents_of(folder):
@@ -57,7 +73,11 @@ def test_sst2(raw, capsys, dataset_type, ending):
         pytest.importorskip("tensorflow")
     folder = prepare(raw, "--dataset_type", dataset_type)
     rows, data = rows_of(folder, "train")
-    assert rows == [[2, THE, GOOD, FOX, RUN, S, DOT, 3], [2, BAD, 3], [2, THE, FOX, 3]] and data.labels.tolist() == [1, 0, 1]
+    assert rows == [
+        [2, THE, GOOD, FOX, RUN, S, DOT, 3],
+        [2, BAD, 3],
+        [2, THE, FOX, 3],
+    ] and data.labels.tolist() == [1, 0, 1]
     assert rows_of(folder, "eval")[0] == [[2, BAD, FOX, 3]]
     rows, data = rows_of(folder, "test")
     assert rows == [[2, GOOD, GOOD, 3], [2, FOX, 3]] and data.labels.tolist() == [-1, -1]
@@ -65,12 +85,19 @@ def test_sst2(raw, capsys, dataset_type, ending):
     assert (info.task_name, info.head, info.labels) == ("SST-2", "classification", ("negative", "positive"))
     assert (info.vocab_sha256, info.vocab_size, info.do_lower_case) == (vocabulary_hash(VOCABULARY), 12, True)
     assert info.max_seq_length == 64
-    assert info.splits["train"] == {"rows": 3, "labelled": True, "length_histogram": {"8": 3}, "files": [f"train.{ending}"]}
+    assert info.splits["train"] == {
+        "rows": 3,
+        "labelled": True,
+        "length_histogram": {"8": 3},
+        "files": [f"train.{ending}"],
+    }
     assert [info.splits[name]["labelled"] for name in ("train", "eval", "test")] == [True, True, False]
     assert os.path.exists(os.path.join(folder, "schema.json")) == (dataset_type == "tfrecord")
     out = capsys.readouterr().out
     assert "train: 3 rows, 0 skipped, 0 cut" in out and "test: 2 rows without labels" in out
-    assert out.splitlines()[-1].startswith(f"wrote train, eval, test as {dataset_type} to {folder}; next: python run_task_distill")
+    assert out.splitlines()[-1].startswith(
+        f"wrote train, eval, test as {dataset_type} to {folder}; next: python run_task_distill"
+    )
 
 
 def test_rows_are_cut_and_counted(raw, capsys):
@@ -104,8 +131,14 @@ def test_mnli_has_matched_and_mismatched_sets(raw):
         (raw / f"{name}.tsv").write_text(f"sentence1\tsentence2\nthe\t{word}\n")
     folder = prepare(raw, task_name="MNLI")
     rows, data = rows_of(folder, "eval_mm")
-    assert rows == [[2, THE, FOX, 3, RUN, 3]] and data.segment_ids.tolist() == [0, 0, 0, 0, 1, 1] and data.labels.tolist() == [1]
-    assert rows_of(folder, "eval")[0] == [[2, THE, FOX, 3, GOOD, 3]] and rows_of(folder, "test_mm")[0] == [[2, THE, 3, FOX, 3]]
+    assert (
+        rows == [[2, THE, FOX, 3, RUN, 3]]
+        and data.segment_ids.tolist() == [0, 0, 0, 0, 1, 1]
+        and data.labels.tolist() == [1]
+    )
+    assert rows_of(folder, "eval")[0] == [[2, THE, FOX, 3, GOOD, 3]] and rows_of(folder, "test_mm")[0] == [
+        [2, THE, 3, FOX, 3]
+    ]
     assert list(DatasetInfo.load(folder).splits) == ["train", "eval", "eval_mm", "test", "test_mm"]
 
 
@@ -116,7 +149,10 @@ def test_stsb_is_a_regression(raw):
         (raw / f"{name}.tsv").write_text(f"sentence1\tsentence2\tscore\nthe\tfox\t{score}\n")
     (raw / "test.tsv").write_text("sentence1\tsentence2\nthe\tfox\n")
     folder = prepare(raw, task_name="STS-B")
-    assert rows_of(folder, "train")[1].labels.tolist() == [2.5] and rows_of(folder, "test")[1].labels.dtype == np.float32
+    assert (
+        rows_of(folder, "train")[1].labels.tolist() == [2.5]
+        and rows_of(folder, "test")[1].labels.dtype == np.float32
+    )
     assert DatasetInfo.load(folder).regression and DatasetInfo.load(folder).labels == ()
 
 
@@ -127,7 +163,9 @@ def json_lines(path, *rows):
 def test_own_json_lines(raw):
     for path in raw.iterdir():
         path.unlink()
-    json_lines(raw / "train.jsonl", {"text": "fox", "label": "z"}, {"text": "run", "text_pair": "bad", "label": "no"})
+    json_lines(
+        raw / "train.jsonl", {"text": "fox", "label": "z"}, {"text": "run", "text_pair": "bad", "label": "no"}
+    )
     json_lines(raw / "eval.jsonl", {"text": "fox", "label": "no"})
     folder = prepare(raw, task_name="custom")
     rows, data = rows_of(folder, "train")
@@ -154,12 +192,23 @@ def test_malformed_rows_are_skipped_only_on_request(raw, capsys):
     assert "train: 3 rows, 1 skipped" in out and "first skipped row: " in out and "line 5" in out
 
 
-@pytest.mark.parametrize("name, content, message", [
-    ("train.tsv", None, "no train set; looked for train.tsv"), ("dev.tsv", None, "no dev set; looked for dev.tsv"),
-    ("train.tsv", "", "train.tsv is empty"), ("dev.tsv", "sentence\tlabel\n", "dev.tsv holds no rows"),
-    ("dev.tsv", "sentence\tlabel\nfox\t7\n", "dev.tsv, line 2: the label '7' is none of negative, positive"),
-    ("test.tsv", "index\ttext\n0\tfox\n", "test.tsv has no column sentence"), ("../vocab.txt", None, "vocab_file: cannot read"),
-    ("../vocab.txt", "fox\n", "vocab_file")])
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("train.tsv", None, "no train set; looked for train.tsv"),
+        ("dev.tsv", None, "no dev set; looked for dev.tsv"),
+        ("train.tsv", "", "train.tsv is empty"),
+        ("dev.tsv", "sentence\tlabel\n", "dev.tsv holds no rows"),
+        (
+            "dev.tsv",
+            "sentence\tlabel\nfox\t7\n",
+            "dev.tsv, line 2: the label '7' is none of negative, positive",
+        ),
+        ("test.tsv", "index\ttext\n0\tfox\n", "test.tsv has no column sentence"),
+        ("../vocab.txt", None, "vocab_file: cannot read"),
+        ("../vocab.txt", "fox\n", "vocab_file"),
+    ],
+)
 def test_bad_files_leave_nothing_behind(raw, capsys, name, content, message):
     (raw / name).unlink()
     if content is not None:
@@ -190,7 +239,10 @@ def test_folders_that_are_no_earlier_result_are_not_replaced(raw, capsys):
     (precious / "notes.txt").write_text("keep me")
     with pytest.raises(SystemExit):
         prepare(raw)
-    assert "is no earlier result of prepare_data.py" in capsys.readouterr().err and (precious / "notes.txt").exists()
+    assert (
+        "is no earlier result of prepare_data.py" in capsys.readouterr().err
+        and (precious / "notes.txt").exists()
+    )
     inside = raw.rename(raw.parent / "sst-2")
     (inside / "dataset.json").write_text("{}")
     with pytest.raises(SystemExit):

@@ -1,4 +1,7 @@
-"""run_general_distill.py end to end on a tiny corpus: the student it leaves, resuming, the way into task distillation, refusals."""
+"""run_general_distill.py end to end on a tiny corpus: the student it leaves, resuming, the way into task
+distillation, refusals.
+"""
+
 import errno
 import json
 import os
@@ -14,12 +17,33 @@ from src import checkpoint as checkpoints
 from src.data.dataset import Batches
 from src.model.loading import bert_config
 from src.train.callbacks import TrainingState
-from tests.helpers import VOCABULARY, make_examples, run_script, save_network, teachable, tiny_network, write_info, write_split
+from tests.helpers import (
+    VOCABULARY,
+    make_examples,
+    run_script,
+    save_network,
+    teachable,
+    tiny_network,
+    write_info,
+    write_split,
+)
 from tests.numpy_bert import NumpyBert
 from tests.test_run_task_distill import refused_by, says
 
-STUDENT = ["--gd_student_net_cfg.num_hidden_layers", "1", "--gd_student_net_cfg.hidden_size", "12", "--bucket_boundaries", "[16]",
-           "--gd_cfg.batch_size", "8", "--log_step", "1", "--gd_cfg.optimizer_cfg.AdamWeightDecay.learning_rate", "1e-3"]
+STUDENT = [
+    "--gd_student_net_cfg.num_hidden_layers",
+    "1",
+    "--gd_student_net_cfg.hidden_size",
+    "12",
+    "--bucket_boundaries",
+    "[16]",
+    "--gd_cfg.batch_size",
+    "8",
+    "--log_step",
+    "1",
+    "--gd_cfg.optimizer_cfg.AdamWeightDecay.learning_rate",
+    "1e-3",
+]
 
 
 def run(capsys, *arguments):
@@ -41,55 +65,130 @@ def distilled(corpus, tmp_path_factory):
     """The run folder of two epochs, five steps each."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["run_general_distill.py", "--data_dir", corpus[0], "--load_teacher_ckpt_path", corpus[1],
-                                    "--epoch_size", "2", "--save_ckpt_step", "4", "--output_dir", str(folder), *STUDENT])
+        patch.setattr(
+            sys,
+            "argv",
+            [
+                "run_general_distill.py",
+                "--data_dir",
+                corpus[0],
+                "--load_teacher_ckpt_path",
+                corpus[1],
+                "--epoch_size",
+                "2",
+                "--save_ckpt_step",
+                "4",
+                "--output_dir",
+                str(folder),
+                *STUDENT,
+            ],
+        )
         run_general_distill.main()
     return folder
 
 
 def test_the_student_is_an_encoder_with_its_projection_and_the_losses_fall(distilled, corpus):
     student = checkpoints.load(str(distilled / "gd"))
-    assert student.num_labels == 0 and student.config["hidden_size"] == 12 and student.config["num_hidden_layers"] == 1
+    assert (
+        student.num_labels == 0
+        and student.config["hidden_size"] == 12
+        and student.config["num_hidden_layers"] == 1
+    )
     assert student.weights["fit_dense.weight"].shape == (16, 12) and student.vocabulary == VOCABULARY
     rows = [json.loads(line) for line in (distilled / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(1, 11)) and [row["epoch"] for row in rows] == [1] * 5 + [2] * 5
+    assert [row["step"] for row in rows] == list(range(1, 11)) and [row["epoch"] for row in rows] == [
+        1
+    ] * 5 + [2] * 5
     assert rows[-1]["loss"] < rows[0]["loss"] and rows[0]["attention_loss"] > 0 < rows[0]["hidden_loss"]
-    assert {"curves.png", "results.json", "config.yaml"} < set(os.listdir(distilled)) and "state.safetensors" not in os.listdir(distilled)
-    assert sorted(os.listdir(distilled / "gd")) == ["config.json", "eval_model.ckpt", "step_8.ckpt", "vocab.txt"]
+    assert {"curves.png", "results.json", "config.yaml"} < set(
+        os.listdir(distilled)
+    ) and "state.safetensors" not in os.listdir(distilled)
+    assert sorted(os.listdir(distilled / "gd")) == [
+        "config.json",
+        "eval_model.ckpt",
+        "step_8.ckpt",
+        "vocab.txt",
+    ]
 
 
 def test_the_losses_are_those_of_the_student_and_the_teacher(corpus, tmp_path, capsys):
-    """Of a first step that moves nothing, against NumPy's forward passes with the saved weights (TinyBERT, equations 7 to 9)."""
-    out = run(capsys, "--data_dir", corpus[0], "--load_teacher_ckpt_path", corpus[1], "--train_steps", "1", "--output_dir", tmp_path,
-              "--do_shuffle", "false", *STUDENT[:-1], "1e-12")
-    says(out, "epoch: 1, step: 1, outputs are ", "attention_loss: ", "hidden_loss: ", "done: the student is in", "--load_gd_ckpt_path")
+    """Of a first step that moves nothing, against NumPy's forward passes with the saved weights (TinyBERT,
+    equations 7 to 9).
+    """
+    out = run(
+        capsys,
+        "--data_dir",
+        corpus[0],
+        "--load_teacher_ckpt_path",
+        corpus[1],
+        "--train_steps",
+        "1",
+        "--output_dir",
+        tmp_path,
+        "--do_shuffle",
+        "false",
+        *STUDENT[:-1],
+        "1e-12",
+    )
+    says(
+        out,
+        "epoch: 1, step: 1, outputs are ",
+        "attention_loss: ",
+        "hidden_loss: ",
+        "done: the student is in",
+        "--load_gd_ckpt_path",
+    )
     logged = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
     ids, mask, segments = Batches(make_examples(20, 12, seed=0), 8).pad(range(8), 12)
     passes = []
     for folder in (str(tmp_path / "gd"), corpus[1]):
         checkpoint = checkpoints.load(folder)
-        headless = {"classifier.weight": np.zeros((1, checkpoint.config["hidden_size"])), "classifier.bias": np.zeros(1)}
-        passes.append(NumpyBert({**checkpoint.weights, **headless}, bert_config(checkpoint))(ids, mask, segments)[1:])
+        headless = {
+            "classifier.weight": np.zeros((1, checkpoint.config["hidden_size"])),
+            "classifier.bias": np.zeros(1),
+        }
+        passes.append(
+            NumpyBert({**checkpoint.weights, **headless}, bert_config(checkpoint))(ids, mask, segments)[1:]
+        )
     (states, scores), (teacher_states, teacher_scores) = passes
     weights = checkpoints.load(str(tmp_path / "gd")).weights
     projected = [state @ weights["fit_dense.weight"].T + weights["fit_dense.bias"] for state in states]
     attention = (((scores[0] - teacher_scores[1]) * mask[:, None, None, :]) ** 2).mean()
-    hidden = sum(((ours - theirs) ** 2).mean() for ours, theirs in zip(projected, (teacher_states[0], teacher_states[2])))
-    assert logged["attention_loss"] == pytest.approx(attention, rel=1e-4) and logged["hidden_loss"] == pytest.approx(hidden, rel=1e-4)
+    hidden = sum(
+        ((ours - theirs) ** 2).mean()
+        for ours, theirs in zip(projected, (teacher_states[0], teacher_states[2]))
+    )
+    assert logged["attention_loss"] == pytest.approx(attention, rel=1e-4) and logged[
+        "hidden_loss"
+    ] == pytest.approx(hidden, rel=1e-4)
     assert logged["loss"] == pytest.approx(attention + hidden, rel=1e-4)
 
 
 def interrupted(corpus, folder, *arguments):
     """Stop a run right after its first saved state, as Ctrl-C would."""
+
     class Stopping(TrainingState):
         def on_step(self, stage, step):
             super().on_step(stage, step)
             if step == self.every + 2:
                 raise KeyboardInterrupt
+
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
         patch.setattr(run_general_distill, "TrainingState", Stopping)
-        patch.setattr(sys, "argv", ["run_general_distill.py", "--data_dir", corpus[0], "--load_teacher_ckpt_path", corpus[1],
-                                    "--output_dir", str(folder), *arguments])
+        patch.setattr(
+            sys,
+            "argv",
+            [
+                "run_general_distill.py",
+                "--data_dir",
+                corpus[0],
+                "--load_teacher_ckpt_path",
+                corpus[1],
+                "--output_dir",
+                str(folder),
+                *arguments,
+            ],
+        )
         run_general_distill.main()
     assert caught.value.code == 130
 
@@ -98,22 +197,50 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(corpus, distilled, t
     settings = ["--epoch_size", "2", "--save_ckpt_step", "4", *STUDENT]
     interrupted(corpus, tmp_path, *settings)
     assert "gd" in os.listdir(tmp_path) and "eval_model.ckpt" not in os.listdir(tmp_path / "gd")
-    out = run(capsys, "--data_dir", corpus[0], "--load_teacher_ckpt_path", corpus[1], "--output_dir", tmp_path, "--resume", *settings)
+    out = run(
+        capsys,
+        "--data_dir",
+        corpus[0],
+        "--load_teacher_ckpt_path",
+        corpus[1],
+        "--output_dir",
+        tmp_path,
+        "--resume",
+        *settings,
+    )
     says(out, "resumed after step 4 of 10", "epoch: 1, step: 5, outputs")
     ours, theirs = (checkpoints.load(str(folder / "gd")).weights for folder in (tmp_path, distilled))
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         np.testing.assert_array_equal(value, theirs[name], name)
-    assert sorted(os.listdir(tmp_path / "gd")) == sorted(os.listdir(distilled / "gd"))  # the stopped run's step_4.ckpt is gone too
-    rows = [[{**json.loads(line), "time": 0} for line in (folder / "metrics.jsonl").read_text().splitlines()]
-            for folder in (tmp_path, distilled)]
+    assert sorted(os.listdir(tmp_path / "gd")) == sorted(
+        os.listdir(distilled / "gd")
+    )  # the stopped run's step_4.ckpt is gone too
+    rows = [
+        [{**json.loads(line), "time": 0} for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (tmp_path, distilled)
+    ]
     assert rows[0] == rows[1]
 
 
-def test_a_finished_run_is_left_alone_and_a_fresh_one_forgets_an_older_state(corpus, distilled, tmp_path, capsys):
+def test_a_finished_run_is_left_alone_and_a_fresh_one_forgets_an_older_state(
+    corpus, distilled, tmp_path, capsys
+):
     given = ["--data_dir", corpus[0], "--load_teacher_ckpt_path", corpus[1]]
     before = {path: path.read_bytes() for path in distilled.rglob("*") if path.is_file()}
-    out = run(capsys, *given, "--epoch_size", "2", "--save_ckpt_step", "4", "--output_dir", distilled, "--resume", "true", *STUDENT)
+    out = run(
+        capsys,
+        *given,
+        "--epoch_size",
+        "2",
+        "--save_ckpt_step",
+        "4",
+        "--output_dir",
+        distilled,
+        "--resume",
+        "true",
+        *STUDENT,
+    )
     says(out, "this run is finished")
     assert before == {path: path.read_bytes() for path in distilled.rglob("*") if path.is_file()}
     interrupted(corpus, tmp_path, "--save_ckpt_step", "4", *STUDENT)
@@ -131,21 +258,53 @@ def test_another_teacher_or_corpus_is_another_run(corpus, distilled, tmp_path, c
     write_info(tmp_path / "data", task="gd", labels=())
     shutil.copytree(distilled, tmp_path / "finished")
     interrupted(corpus, tmp_path / "stopped", "--epoch_size", "2", "--save_ckpt_step", "4", *STUDENT)
-    for data, teacher, words in ((corpus[0], other, "the teacher's weights"), (tmp_path / "data", corpus[1], "the corpus")):
-        given = ["--data_dir", data, "--load_teacher_ckpt_path", teacher, "--epoch_size", "2", "--save_ckpt_step", "4", "--resume", "true",
-                 *STUDENT]
-        says(refused_by(run_general_distill, capsys, *given, "--output_dir", tmp_path / "stopped"), "was written with " + words)
+    for data, teacher, words in (
+        (corpus[0], other, "the teacher's weights"),
+        (tmp_path / "data", corpus[1], "the corpus"),
+    ):
+        given = [
+            "--data_dir",
+            data,
+            "--load_teacher_ckpt_path",
+            teacher,
+            "--epoch_size",
+            "2",
+            "--save_ckpt_step",
+            "4",
+            "--resume",
+            "true",
+            *STUDENT,
+        ]
+        says(
+            refused_by(run_general_distill, capsys, *given, "--output_dir", tmp_path / "stopped"),
+            "was written with " + words,
+        )
         with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
-            patch.setattr(run_general_distill.Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(
+                run_general_distill.Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+            )
             run(capsys, *given, "--output_dir", tmp_path / "finished")
         says(capsys.readouterr().out, "training begins anew")
         assert not (tmp_path / "finished" / "results.json").exists()
 
 
 def test_a_run_can_be_resumed_until_its_results_are_written(corpus, tmp_path, capsys):
-    given = ["--data_dir", corpus[0], "--load_teacher_ckpt_path", corpus[1], "--output_dir", tmp_path, "--save_ckpt_step", "4", *STUDENT]
+    given = [
+        "--data_dir",
+        corpus[0],
+        "--load_teacher_ckpt_path",
+        corpus[1],
+        "--output_dir",
+        tmp_path,
+        "--save_ckpt_step",
+        "4",
+        *STUDENT,
+    ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("src.train.session.draw", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left", "curves.png")))
+        patch.setattr(
+            "src.train.session.draw",
+            lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left", "curves.png")),
+        )
         says(refused_by(run_general_distill, capsys, *given), "curves.png: No space left")
     assert (tmp_path / "state.safetensors").exists()
     (tmp_path / "results.json").unlink()
@@ -153,61 +312,138 @@ def test_a_run_can_be_resumed_until_its_results_are_written(corpus, tmp_path, ca
     assert (tmp_path / "results.json").exists() and not (tmp_path / "state.safetensors").exists()
 
 
-def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to_begin(corpus, tmp_path, capsys):
-    settings = ["--data_dir", corpus[0], "--load_teacher_ckpt_path", corpus[1], "--output_dir", tmp_path, "--save_ckpt_step", "2"]
+def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to_begin(
+    corpus, tmp_path, capsys
+):
+    settings = [
+        "--data_dir",
+        corpus[0],
+        "--load_teacher_ckpt_path",
+        corpus[1],
+        "--output_dir",
+        tmp_path,
+        "--save_ckpt_step",
+        "2",
+    ]
     interrupted(corpus, tmp_path, "--save_ckpt_step", "2", *STUDENT)
     before = (tmp_path / "metrics.jsonl").read_bytes()
-    for changes, words in ((["--epoch_size", "5"], ("total_steps 15, now it is 25",)), (["--seed", "1"], ("seed 42, now it is 1",)),
-                           (["--gd_student_net_cfg.intermediate_size", "20"], ("intermediate_size 24, now it is 20",)),
-                           (["--gd_cfg.optimizer_cfg.AdamWeightDecay.learning_rate", "0.5"], ("learning_rate 0.001, now it is 0.5",))):
-        says(refused_by(run_general_distill, capsys, *settings, *STUDENT, *changes, "--resume", "true"), "resume:", *words)
+    for changes, words in (
+        (["--epoch_size", "5"], ("total_steps 15, now it is 25",)),
+        (["--seed", "1"], ("seed 42, now it is 1",)),
+        (["--gd_student_net_cfg.intermediate_size", "20"], ("intermediate_size 24, now it is 20",)),
+        (
+            ["--gd_cfg.optimizer_cfg.AdamWeightDecay.learning_rate", "0.5"],
+            ("learning_rate 0.001, now it is 0.5",),
+        ),
+    ):
+        says(
+            refused_by(run_general_distill, capsys, *settings, *STUDENT, *changes, "--resume", "true"),
+            "resume:",
+            *words,
+        )
     state = tmp_path / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-100])
-    says(refused_by(run_general_distill, capsys, *settings, *STUDENT, "--resume", "true"), "state.safetensors is damaged")
+    says(
+        refused_by(run_general_distill, capsys, *settings, *STUDENT, "--resume", "true"),
+        "state.safetensors is damaged",
+    )
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
     state.unlink()
-    says(run(capsys, *settings, *STUDENT, "--resume", "true", "--train_steps", "1"), "there is no", "training begins anew", "step: 1,")
+    says(
+        run(capsys, *settings, *STUDENT, "--resume", "true", "--train_steps", "1"),
+        "there is no",
+        "training begins anew",
+        "step: 1,",
+    )
 
 
 def test_task_distillation_starts_from_the_student_and_its_projection(corpus, distilled, tmp_path, capsys):
     write_split(tmp_path / "sst-2", "train", teachable(16, 1))
     write_info(tmp_path / "sst-2")
-    run_script(run_task_distill, capsys, "--task_name", "SST-2", "--train_data_dir", tmp_path / "sst-2", "--do_eval", "false",
-               "--load_teacher_ckpt_path", corpus[1], "--load_gd_ckpt_path", distilled / "gd", "--td_phase1_epoch_size", "1",
-               "--td_phase2_epoch_size", "0", "--phase1_cfg.batch_size", "8",
-               "--phase1_cfg.optimizer_cfg.AdamWeightDecay.learning_rate", "1e-12", "--output_dir", tmp_path / "td",
-               "--min_teacher_gain", "0")
-    before, after = (checkpoints.load(str(folder)).weights for folder in (distilled / "gd", tmp_path / "td" / "phase1"))
-    assert {"fit_dense.weight", "fit_dense.bias"} < before.keys() and len(after) == len(before) + 2  # and a classifier
+    run_script(
+        run_task_distill,
+        capsys,
+        "--task_name",
+        "SST-2",
+        "--train_data_dir",
+        tmp_path / "sst-2",
+        "--do_eval",
+        "false",
+        "--load_teacher_ckpt_path",
+        corpus[1],
+        "--load_gd_ckpt_path",
+        distilled / "gd",
+        "--td_phase1_epoch_size",
+        "1",
+        "--td_phase2_epoch_size",
+        "0",
+        "--phase1_cfg.batch_size",
+        "8",
+        "--phase1_cfg.optimizer_cfg.AdamWeightDecay.learning_rate",
+        "1e-12",
+        "--output_dir",
+        tmp_path / "td",
+        "--min_teacher_gain",
+        "0",
+    )
+    before, after = (
+        checkpoints.load(str(folder)).weights for folder in (distilled / "gd", tmp_path / "td" / "phase1")
+    )
+    assert {"fit_dense.weight", "fit_dense.bias"} < before.keys() and len(after) == len(
+        before
+    ) + 2  # and a classifier
     for name, value in before.items():
         np.testing.assert_allclose(after[name], value, atol=1e-9, err_msg=name)
 
 
 def test_what_does_not_fit_is_refused(corpus, tmp_path, capsys):
     data, teacher = corpus
-    given = ["--data_dir", data, "--load_teacher_ckpt_path", teacher, "--output_dir", tmp_path / "out", "--gd_cfg.batch_size", "8"]
+    given = [
+        "--data_dir",
+        data,
+        "--load_teacher_ckpt_path",
+        teacher,
+        "--output_dir",
+        tmp_path / "out",
+        "--gd_cfg.batch_size",
+        "8",
+    ]
     write_split(tmp_path / "long", "train", make_examples(20, 40, seed=1))
     write_info(tmp_path / "other", task="gd", labels=(), vocabulary=VOCABULARY[:-1] + ("odd",))
     write_split(tmp_path / "other", "train", make_examples(20, 12, seed=1))
     for name in ("unfinished", "gap"):
         write_split(tmp_path / name, "train-00000", make_examples(20, 12, seed=1))
     (tmp_path / "unfinished" / "gd_plan.json").write_text("{}")
-    write_info(tmp_path / "gap", task="gd", labels=(), splits={"train": {"files": ["train-00000.mindrecord", "train-00001.mindrecord"]}})
-    for changes, words in ((["--gd_student_net_cfg.num_attention_heads", "4"], ("gd_student_net_cfg.num_attention_heads is 4", "has 2")),
-                           (["--gd_student_net_cfg.num_hidden_layers", "3"], ("gd_student_net_cfg.num_hidden_layers", "not 3")),
-                           (["--gd_student_net_cfg.vocab_size", "20"], ("token id", "the student", "vocabulary of 20")),
-                           (["--data_dir", tmp_path / "long"], ("a row of 40 tokens", "positions for 32")),
-                           (["--data_dir", tmp_path / "other"], ("load_teacher_ckpt_path", "another vocabulary")),
-                           (["--gd_cfg.attention_loss", "false", "--gd_cfg.hidden_loss", "false"], ("nothing to learn",)),
-                           (["--load_gd_ckpt_path", teacher, "--student_init", "teacher_layers"], ("student_init", "contradicts")),
-                           (["--gd_cfg.batch_size", "100"], ("batch_size 100", "40 training rows")),
-                           (["--gd_student_net_cfg.type_vocab_size", "1"], ("pairs of texts", "type_vocab_size of 1")),
-                           (["--save_ckpt_path", teacher], ("save_ckpt_path", "load_teacher_ckpt_path lies")),
-                           (["--save_ckpt_path", data], ("save_ckpt_path", "data_dir lies")),
-                           (["--output_dir", data, "--save_ckpt_path", tmp_path / "out"], ("output_dir", "data_dir lies")),
-                           (["--data_dir", tmp_path / "unfinished"], ("unfinished", "run the same prepare_data.py again")),
-                           (["--data_dir", tmp_path / "gap"], ("lacks train-00001.mindrecord",)),
-                           (["--distribute", "true"], ("no launcher",)), (["--device_num", "2"], ("distribute is false",))):
+    write_info(
+        tmp_path / "gap",
+        task="gd",
+        labels=(),
+        splits={"train": {"files": ["train-00000.mindrecord", "train-00001.mindrecord"]}},
+    )
+    for changes, words in (
+        (
+            ["--gd_student_net_cfg.num_attention_heads", "4"],
+            ("gd_student_net_cfg.num_attention_heads is 4", "has 2"),
+        ),
+        (["--gd_student_net_cfg.num_hidden_layers", "3"], ("gd_student_net_cfg.num_hidden_layers", "not 3")),
+        (["--gd_student_net_cfg.vocab_size", "20"], ("token id", "the student", "vocabulary of 20")),
+        (["--data_dir", tmp_path / "long"], ("a row of 40 tokens", "positions for 32")),
+        (["--data_dir", tmp_path / "other"], ("load_teacher_ckpt_path", "another vocabulary")),
+        (["--gd_cfg.attention_loss", "false", "--gd_cfg.hidden_loss", "false"], ("nothing to learn",)),
+        (
+            ["--load_gd_ckpt_path", teacher, "--student_init", "teacher_layers"],
+            ("student_init", "contradicts"),
+        ),
+        (["--gd_cfg.batch_size", "100"], ("batch_size 100", "40 training rows")),
+        (["--gd_student_net_cfg.type_vocab_size", "1"], ("pairs of texts", "type_vocab_size of 1")),
+        (["--save_ckpt_path", teacher], ("save_ckpt_path", "load_teacher_ckpt_path lies")),
+        (["--save_ckpt_path", data], ("save_ckpt_path", "data_dir lies")),
+        (["--output_dir", data, "--save_ckpt_path", tmp_path / "out"], ("output_dir", "data_dir lies")),
+        (["--data_dir", tmp_path / "unfinished"], ("unfinished", "run the same prepare_data.py again")),
+        (["--data_dir", tmp_path / "gap"], ("lacks train-00001.mindrecord",)),
+        (["--distribute", "true"], ("no launcher",)),
+        (["--device_num", "2"], ("distribute is false",)),
+    ):
         says(refused_by(run_general_distill, capsys, *given, *changes), *words)
     says(refused_by(run_general_distill, capsys, "--data_dir", data), "load_teacher_ckpt_path is needed")
     assert not os.path.exists(tmp_path / "out")

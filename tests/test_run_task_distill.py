@@ -1,4 +1,5 @@
 """run_task_distill.py end to end on tiny generated tasks."""
+
 import json
 import os
 import subprocess
@@ -12,12 +13,39 @@ import run_task_distill
 from src import checkpoint as checkpoints
 from src.data.records import read_records
 from src.model.loading import bert_config
-from tests.helpers import ROOT, VOCABULARY, run_script, save_network, teachable, tiny_network, weights_of, write_info, write_split
+from tests.helpers import (
+    ROOT,
+    VOCABULARY,
+    run_script,
+    save_network,
+    teachable,
+    tiny_network,
+    weights_of,
+    write_info,
+    write_split,
+)
 from tests.numpy_bert import NumpyBert
 
-SMALL = ["--phase1_cfg.batch_size", "8", "--phase2_cfg.batch_size", "8", "--eval_cfg.batch_size", "8", "--bucket_boundaries", "[16]",
-         "--td_phase1_epoch_size", "1", "--td_phase2_epoch_size", "2", "--log_step", "2", "--min_teacher_gain", "0",
-         "--phase2_cfg.optimizer_cfg.AdamWeightDecay.learning_rate", "1e-3"]
+SMALL = [
+    "--phase1_cfg.batch_size",
+    "8",
+    "--phase2_cfg.batch_size",
+    "8",
+    "--eval_cfg.batch_size",
+    "8",
+    "--bucket_boundaries",
+    "[16]",
+    "--td_phase1_epoch_size",
+    "1",
+    "--td_phase2_epoch_size",
+    "2",
+    "--log_step",
+    "2",
+    "--min_teacher_gain",
+    "0",
+    "--phase2_cfg.optimizer_cfg.AdamWeightDecay.learning_rate",
+    "1e-3",
+]
 
 
 def run(capsys, *arguments):
@@ -36,7 +64,11 @@ def refused_by(script, capsys, *arguments):
     with pytest.raises(SystemExit) as caught, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [script.__name__, *map(str, arguments)])
         script.main()
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.strip() and "it/s" not in line and "%|" not in line]
+    lines = [
+        line
+        for line in capsys.readouterr().err.splitlines()
+        if line.strip() and "it/s" not in line and "%|" not in line
+    ]
     assert caught.value.code == 2 and len(lines) == 1 and lines[0].startswith("error: "), lines
     return lines[0]
 
@@ -50,8 +82,14 @@ def reference_logits(folder, examples):
     """NumPy's logits of every row with a saved checkpoint's weights."""
     checkpoint = checkpoints.load(folder)
     reference = NumpyBert(checkpoint.weights, bert_config(checkpoint))
-    return np.stack([reference.row(examples.input_ids[start:end], np.ones(end - start), examples.segment_ids[start:end])[0]
-                     for start, end in zip(examples.offsets[:-1], examples.offsets[1:])])
+    return np.stack(
+        [
+            reference.row(
+                examples.input_ids[start:end], np.ones(end - start), examples.segment_ids[start:end]
+            )[0]
+            for start, end in zip(examples.offsets[:-1], examples.offsets[1:])
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -66,18 +104,32 @@ def task(tmp_path_factory):
 
 
 def good_teacher(folder, examples, outputs=2, layers=2, **saved):
-    """A random teacher whose classifier is fitted to the rows by least squares: better than chance without training."""
+    """A random teacher whose classifier is fitted to the rows by least squares: better than chance without
+    training.
+    """
     network = tiny_network(4, labels=outputs, num_hidden_layers=layers)
     reference = NumpyBert(weights_of(network), network.config)
-    reference.weights["classifier.weight"], reference.weights["classifier.bias"] = np.eye(16), np.zeros(16)  # its logits: pooled
-    pooled = np.stack([reference.row(examples.input_ids[start:end], np.ones(end - start), examples.segment_ids[start:end])[0]
-                       for start, end in zip(examples.offsets[:-1], examples.offsets[1:])])
+    reference.weights["classifier.weight"], reference.weights["classifier.bias"] = (
+        np.eye(16),
+        np.zeros(16),
+    )  # its logits: pooled
+    pooled = np.stack(
+        [
+            reference.row(
+                examples.input_ids[start:end], np.ones(end - start), examples.segment_ids[start:end]
+            )[0]
+            for start, end in zip(examples.offsets[:-1], examples.offsets[1:])
+        ]
+    )
     target = examples.labels[:, None] if outputs == 1 else 6.0 * np.eye(outputs)[examples.labels] - 3.0
     solution = np.linalg.lstsq(np.c_[pooled, np.ones(len(pooled))], target, rcond=None)[0]  # (17, C)
     path = save_network(folder, network, **saved)
     checkpoint = checkpoints.load(path)
-    weights = {**checkpoint.weights, "classifier.weight": solution[:16].T.astype(np.float32),
-               "classifier.bias": solution[16].astype(np.float32)}
+    weights = {
+        **checkpoint.weights,
+        "classifier.weight": solution[:16].T.astype(np.float32),
+        "classifier.bias": solution[16].astype(np.float32),
+    }
     checkpoints.save(path, weights, checkpoint.config, checkpoint.vocabulary)
     return path
 
@@ -88,10 +140,32 @@ def finished(task, tmp_path_factory):
     data, teacher = task
     output = tmp_path_factory.mktemp("run") / "out"
     config = output.parent / "td.yaml"
-    config.write_text(f"task_name: SST-2\nload_teacher_ckpt_path: {teacher}\ntd_student_net_cfg:\n  num_hidden_layers: 1\n")
-    done = subprocess.run([sys.executable, "run_task_distill.py", "--config_path", config, "--train_data_dir", data,
-                           "--eval_data_dir", data, "--output_dir", output, *SMALL, "--save_ckpt_step", "3", "--max_ckpt_num", "1"],
-                          cwd=ROOT, capture_output=True, text=True, env={**os.environ, "GLOG_v": "3"})
+    config.write_text(
+        f"task_name: SST-2\nload_teacher_ckpt_path: {teacher}\ntd_student_net_cfg:\n  num_hidden_layers: 1\n"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "run_task_distill.py",
+            "--config_path",
+            config,
+            "--train_data_dir",
+            data,
+            "--eval_data_dir",
+            data,
+            "--output_dir",
+            output,
+            *SMALL,
+            "--save_ckpt_step",
+            "3",
+            "--max_ckpt_num",
+            "1",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "GLOG_v": "3"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
     return str(output), done.stdout
@@ -104,10 +178,16 @@ def results_of(folder):
 
 def test_run_leaves_a_complete_student_and_its_records(finished):
     output, _ = finished
-    assert {"config.yaml", "metrics.jsonl", "results.json", "curves.png", "phase1", "sst-2"} <= set(os.listdir(output))
+    assert {"config.yaml", "metrics.jsonl", "results.json", "curves.png", "phase1", "sst-2"} <= set(
+        os.listdir(output)
+    )
     assert {"eval_model.ckpt", "config.json", "vocab.txt"} <= set(os.listdir(os.path.join(output, "sst-2")))
     student = checkpoints.load(os.path.join(output, "sst-2"))
-    assert student.config["num_hidden_layers"] == 1 and student.labels == ("negative", "positive") and student.vocabulary == VOCABULARY
+    assert (
+        student.config["num_hidden_layers"] == 1
+        and student.labels == ("negative", "positive")
+        and student.vocabulary == VOCABULARY
+    )
     with open(os.path.join(output, "curves.png"), "rb") as file:
         assert file.read(8) == b"\x89PNG\r\n\x1a\n"
 
@@ -116,46 +196,101 @@ def test_metrics_are_json_lines_of_both_phases(finished):
     with open(os.path.join(finished[0], "metrics.jsonl"), encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     steps = [(row["stage"], row["step"]) for row in rows if "loss" in row]
-    assert steps == [("phase1", 1), ("phase1", 2), ("phase1", 4)] + [("phase2", step) for step in (1, 2, 4, 6, 8)]
+    assert steps == [("phase1", 1), ("phase1", 2), ("phase1", 4)] + [
+        ("phase2", step) for step in (1, 2, 4, 6, 8)
+    ]
     assert {"attention_loss", "hidden_loss"} <= set(rows[0]) and "soft_loss" in rows[-2]
-    assert [(row["stage"], row["step"]) for row in rows if "accuracy" in row] == [("phase2", 4), ("phase2", 8)]
+    assert [(row["stage"], row["step"]) for row in rows if "accuracy" in row] == [
+        ("phase2", 4),
+        ("phase2", 8),
+    ]
     assert all(np.isfinite(row["loss"]) for row in rows if "loss" in row)
 
 
 def test_step_checkpoints_are_rotated(finished):
-    assert [name for name in os.listdir(os.path.join(finished[0], "sst-2")) if name.startswith("step_")] == ["step_6.ckpt"]
-    assert [name for name in os.listdir(os.path.join(finished[0], "phase1")) if name.startswith("step_")] == ["step_3.ckpt"]
+    assert [name for name in os.listdir(os.path.join(finished[0], "sst-2")) if name.startswith("step_")] == [
+        "step_6.ckpt"
+    ]
+    assert [name for name in os.listdir(os.path.join(finished[0], "phase1")) if name.startswith("step_")] == [
+        "step_3.ckpt"
+    ]
 
 
 def test_results_are_those_of_numpy_on_the_saved_weights(finished, task):
     examples = read_records([os.path.join(task[0], "eval.mindrecord")], "mindrecord")
     models = results_of(finished[0])["models"]
     assert list(models) == ["teacher", "student after phase 1", "distilled student"]
-    for title, folder in (("teacher", task[1]), ("student after phase 1", os.path.join(finished[0], "phase1")),
-                          ("distilled student", os.path.join(finished[0], "sst-2"))):
+    for title, folder in (
+        ("teacher", task[1]),
+        ("student after phase 1", os.path.join(finished[0], "phase1")),
+        ("distilled student", os.path.join(finished[0], "sst-2")),
+    ):
         accuracy = (reference_logits(folder, examples).argmax(1) == examples.labels).mean()
         assert models[title]["accuracy"] == pytest.approx(accuracy) and models[title]["rows"] == 21, title
-    assert models["teacher"]["parameters"] == sum(item.size for item in checkpoints.load(task[1]).weights.values())
+    assert models["teacher"]["parameters"] == sum(
+        item.size for item in checkpoints.load(task[1]).weights.values()
+    )
 
 
 def test_familiar_lines_are_printed(finished):
-    says(finished[1], "task SST-2 on CPU: train 34 rows, eval 21 rows", "The best acc is ", "best_Accuracy", "done: the student is in",
-         "student: ", "phase 1: 4 steps", "phase 2: 8 steps")
+    says(
+        finished[1],
+        "task SST-2 on CPU: train 34 rows, eval 21 rows",
+        "The best acc is ",
+        "best_Accuracy",
+        "done: the student is in",
+        "student: ",
+        "phase 1: 4 steps",
+        "phase 2: 8 steps",
+    )
 
 
 def test_evaluating_the_saved_student_gives_the_same_metric(finished, task, tmp_path, capsys):
     student = os.path.join(finished[0], "sst-2")
-    out = run(capsys, "--task_name", "sst2", "--do_train", "False", "--eval_data_dir", task[0], "--load_td1_ckpt_path", student,
-              "--output_dir", tmp_path, *SMALL)
+    out = run(
+        capsys,
+        "--task_name",
+        "sst2",
+        "--do_train",
+        "False",
+        "--eval_data_dir",
+        task[0],
+        "--load_td1_ckpt_path",
+        student,
+        "--output_dir",
+        tmp_path,
+        *SMALL,
+    )
     expected = results_of(finished[0])["models"]["distilled student"]["accuracy"]
     assert results_of(tmp_path)["models"]["student"]["accuracy"] == pytest.approx(expected)
-    assert f"============== acc is {expected}" in out and out.strip().endswith(f"The best Accuracy: {100 * expected:.2f}")
+    assert f"============== acc is {expected}" in out and out.strip().endswith(
+        f"The best Accuracy: {100 * expected:.2f}"
+    )
 
 
-def test_phase_2_continues_from_a_phase_1_checkpoint_without_running_phase_1(finished, task, tmp_path, capsys):
-    out = run(capsys, "--task_name", "sst2", "--train_data_dir", task[0], "--load_teacher_ckpt_path", task[1], "--output_dir", tmp_path,
-              "--load_td1_ckpt_path", os.path.join(finished[0], "phase1"), "--do_eval", "false", *SMALL, "--td_phase2_epoch_size", "1",
-              "--phase2_cfg.cache_teacher", "false")
+def test_phase_2_continues_from_a_phase_1_checkpoint_without_running_phase_1(
+    finished, task, tmp_path, capsys
+):
+    out = run(
+        capsys,
+        "--task_name",
+        "sst2",
+        "--train_data_dir",
+        task[0],
+        "--load_teacher_ckpt_path",
+        task[1],
+        "--output_dir",
+        tmp_path,
+        "--load_td1_ckpt_path",
+        os.path.join(finished[0], "phase1"),
+        "--do_eval",
+        "false",
+        *SMALL,
+        "--td_phase2_epoch_size",
+        "1",
+        "--phase2_cfg.cache_teacher",
+        "false",
+    )
     assert "phase 1:" not in out and "phase 2: 4 steps" in out
     assert "eval_model.ckpt" in os.listdir(tmp_path / "sst-2")
 
@@ -167,16 +302,36 @@ def test_regression_task_works(tmp_path, capsys):
     write_split(data, "eval", dev, regression=True)
     write_info(data, "STS-B", "regression", ())
     teacher = good_teacher(tmp_path / "teacher", dev, outputs=1, task="STS-B", labels=(), regression=True)
-    out = run(capsys, "--task_name", "STS-B", "--train_data_dir", data, "--eval_data_dir", data, "--load_teacher_ckpt_path", teacher,
-              "--output_dir", tmp_path / "out", "--td_student_net_cfg.num_hidden_layers", "1", *SMALL, "--td_phase1_epoch_size", "0",
-              "--phase2_cfg.label_loss_weight", "1")
+    out = run(
+        capsys,
+        "--task_name",
+        "STS-B",
+        "--train_data_dir",
+        data,
+        "--eval_data_dir",
+        data,
+        "--load_teacher_ckpt_path",
+        teacher,
+        "--output_dir",
+        tmp_path / "out",
+        "--td_student_net_cfg.num_hidden_layers",
+        "1",
+        *SMALL,
+        "--td_phase1_epoch_size",
+        "0",
+        "--phase2_cfg.label_loss_weight",
+        "1",
+    )
     models = results_of(tmp_path / "out")["models"]
     logits = reference_logits(tmp_path / "out" / "sts-b", dev)
-    assert models["distilled student"]["pearson"] == pytest.approx(np.corrcoef(logits[:, 0], dev.labels)[0, 1], abs=1e-4)
+    assert models["distilled student"]["pearson"] == pytest.approx(
+        np.corrcoef(logits[:, 0], dev.labels)[0, 1], abs=1e-4
+    )
     assert {"pearson", "spearman"} <= set(models["teacher"]) and "The best pearsonr is" in out
 
 
-# --- what the user gets wrong: exit status 2, one line ----------------------------------------------------------------
+# --- what the user gets wrong: exit status 2, one line ------------------------------------------------------
+
 
 def test_refused_run_leaves_an_older_runs_records_alone_and_phase_2_is_checked_first(task, tmp_path, capsys):
     (tmp_path / "metrics.jsonl").write_text("old\n")
@@ -185,26 +340,59 @@ def test_refused_run_leaves_an_older_runs_records_alone_and_phase_2_is_checked_f
     assert os.listdir(tmp_path) == ["metrics.jsonl"] and (tmp_path / "metrics.jsonl").read_text() == "old\n"
 
 
-@pytest.mark.parametrize("script,name", [(run_task_distill, "load_teacher_ckpt_path"), (run_finetune, "load_ckpt_path")])
+@pytest.mark.parametrize(
+    "script,name", [(run_task_distill, "load_teacher_ckpt_path"), (run_finetune, "load_ckpt_path")]
+)
 def test_the_checkpoint_a_run_reads_is_never_replaced(task, tmp_path, capsys, script, name):
     teacher = save_network(tmp_path / "sst-2", tiny_network(1, labels=2))
-    line = refused_by(script, capsys, "--task_name", "sst-2", "--train_data_dir", task[0], "--eval_data_dir", task[0], f"--{name}", teacher,
-                      "--output_dir", tmp_path)
+    line = refused_by(
+        script,
+        capsys,
+        "--task_name",
+        "sst-2",
+        "--train_data_dir",
+        task[0],
+        "--eval_data_dir",
+        task[0],
+        f"--{name}",
+        teacher,
+        "--output_dir",
+        tmp_path,
+    )
     says(line, f"output_dir: {teacher} is where {name} lies")
     assert os.listdir(tmp_path) == ["sst-2"]
 
 
 def test_evaluating_alone_has_a_run_folder_of_its_own(finished, task, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run(capsys, "--task_name", "sst2", "--do_train", "False", "--eval_data_dir", task[0], "--load_td1_ckpt_path",
-        os.path.join(finished[0], "sst-2"), *SMALL)
+    run(
+        capsys,
+        "--task_name",
+        "sst2",
+        "--do_train",
+        "False",
+        "--eval_data_dir",
+        task[0],
+        "--load_td1_ckpt_path",
+        os.path.join(finished[0], "sst-2"),
+        *SMALL,
+    )
     assert os.listdir("output") == ["td-eval-sst-2"]
 
 
 def arguments_for(task, output, **changes):
-    given = {"task_name": "sst-2", "train_data_dir": task[0], "eval_data_dir": task[0], "load_teacher_ckpt_path": task[1],
-             "output_dir": output, "td_student_net_cfg.num_hidden_layers": 1, **changes}
-    return [item for name, value in given.items() if value is not None for item in (f"--{name}", value)] + SMALL
+    given = {
+        "task_name": "sst-2",
+        "train_data_dir": task[0],
+        "eval_data_dir": task[0],
+        "load_teacher_ckpt_path": task[1],
+        "output_dir": output,
+        "td_student_net_cfg.num_hidden_layers": 1,
+        **changes,
+    }
+    return [
+        item for name, value in given.items() if value is not None for item in (f"--{name}", value)
+    ] + SMALL
 
 
 def test_teacher_at_chance_level_is_refused(task, tmp_path, capsys):
@@ -212,54 +400,100 @@ def test_teacher_at_chance_level_is_refused(task, tmp_path, capsys):
     for parameter in network.classifier.get_parameters():  # always says the first class
         parameter.set_data(parameter * 0)
     teacher = save_network(tmp_path / "teacher", network)
-    line = refused(capsys, *arguments_for(task, tmp_path / "out", load_teacher_ckpt_path=teacher), "--min_teacher_gain", "2")
+    line = refused(
+        capsys,
+        *arguments_for(task, tmp_path / "out", load_teacher_ckpt_path=teacher),
+        "--min_teacher_gain",
+        "2",
+    )
     says(line, "load_teacher_ckpt_path", "best constant answer", "run_finetune.py")
 
 
-@pytest.mark.parametrize("changes,words", [
-    ({"task_name": "glue"}, ("unknown task 'glue'", "SST-2")),
-    ({"task_name": None}, ("task_name is needed",)),
-    ({"train_data_dir": None}, ("train_data_dir is needed",)),
-    ({"load_teacher_ckpt_path": None}, ("load_teacher_ckpt_path is needed",)),
-    ({"load_teacher_ckpt_path": "/nowhere"}, ("/nowhere does not exist",)),
-    ({"train_data_dir": "/nowhere"}, ("/nowhere does not exist",)),
-    ({"tsk_name": "x"}, ("unknown setting 'tsk_name'", "did you mean task_name")),
-    ({"phase1_cfg.batch_size": "0"}, ("phase1_cfg.batch_size",)),
-    ({"td_teacher_net_cfg.num_hidden_layers": "7"}, ("td_teacher_net_cfg.num_hidden_layers is 7", "has 2")),
-    ({"td_student_net_cfg.hidden_size": "15"}, ("hidden_size 15 is not a multiple",)),
-    ({"do_train": "false", "do_eval": "false"}, ("nothing to do",)),
-    ({"do_train": "false"}, ("load_td1_ckpt_path is needed",)),
-    ({"device_target": "Ascend"}, ("device_target", "CPU")),
-    ({"assessment_method": "pearson"}, ("assessment_method", "accuracy"))])
+@pytest.mark.parametrize(
+    "changes,words",
+    [
+        ({"task_name": "glue"}, ("unknown task 'glue'", "SST-2")),
+        ({"task_name": None}, ("task_name is needed",)),
+        ({"train_data_dir": None}, ("train_data_dir is needed",)),
+        ({"load_teacher_ckpt_path": None}, ("load_teacher_ckpt_path is needed",)),
+        ({"load_teacher_ckpt_path": "/nowhere"}, ("/nowhere does not exist",)),
+        ({"train_data_dir": "/nowhere"}, ("/nowhere does not exist",)),
+        ({"tsk_name": "x"}, ("unknown setting 'tsk_name'", "did you mean task_name")),
+        ({"phase1_cfg.batch_size": "0"}, ("phase1_cfg.batch_size",)),
+        (
+            {"td_teacher_net_cfg.num_hidden_layers": "7"},
+            ("td_teacher_net_cfg.num_hidden_layers is 7", "has 2"),
+        ),
+        ({"td_student_net_cfg.hidden_size": "15"}, ("hidden_size 15 is not a multiple",)),
+        ({"do_train": "false", "do_eval": "false"}, ("nothing to do",)),
+        ({"do_train": "false"}, ("load_td1_ckpt_path is needed",)),
+        ({"device_target": "Ascend"}, ("device_target", "CPU")),
+        ({"assessment_method": "pearson"}, ("assessment_method", "accuracy")),
+    ],
+)
 def test_bad_input_is_one_line_and_status_2(task, tmp_path, capsys, changes, words):
     says(refused(capsys, *arguments_for(task, tmp_path / "out", **changes)), *words)
 
 
-@pytest.mark.parametrize("changes,words", [
-    ({"td_student_net_cfg.num_hidden_layers": "3"}, ("num_hidden_layers", "divides", "2 layers")),
-    ({"td_teacher_net_cfg.hidden_act": "relu"}, ("td_teacher_net_cfg.hidden_act", "gelu", "relu")),
-    ({"phase2_cfg.gradient_accumulation_steps": "9"}, ("gradient_accumulation_steps 9", "4 batches")),
-    ({"phase1_cfg.attention_loss": "false", "phase1_cfg.hidden_loss": "false"}, ("attention_loss and hidden_loss are both false",)),
-    ({"td_student_net_cfg.vocab_size": "20"}, ("token id", "20")),
-    ({"td_student_net_cfg.max_position_embeddings": "8"}, ("12 tokens", "8"))])
+@pytest.mark.parametrize(
+    "changes,words",
+    [
+        ({"td_student_net_cfg.num_hidden_layers": "3"}, ("num_hidden_layers", "divides", "2 layers")),
+        ({"td_teacher_net_cfg.hidden_act": "relu"}, ("td_teacher_net_cfg.hidden_act", "gelu", "relu")),
+        ({"phase2_cfg.gradient_accumulation_steps": "9"}, ("gradient_accumulation_steps 9", "4 batches")),
+        (
+            {"phase1_cfg.attention_loss": "false", "phase1_cfg.hidden_loss": "false"},
+            ("attention_loss and hidden_loss are both false",),
+        ),
+        ({"td_student_net_cfg.vocab_size": "20"}, ("token id", "20")),
+        ({"td_student_net_cfg.max_position_embeddings": "8"}, ("12 tokens", "8")),
+    ],
+)
 def test_impossible_students_are_one_line_and_status_2(task, tmp_path, capsys, changes, words):
     says(refused(capsys, *arguments_for(task, tmp_path / "out", **changes)), *words)
 
 
 def test_student_checkpoint_of_another_vocabulary_is_refused(task, tmp_path, capsys):
-    other = save_network(tmp_path / "gd", tiny_network(1, labels=2, num_hidden_layers=1), vocabulary=VOCABULARY[:-1] + ("other",))
-    says(refused(capsys, *arguments_for(task, tmp_path / "out", load_gd_ckpt_path=other)), "load_gd_ckpt_path", "different vocabularies")
+    other = save_network(
+        tmp_path / "gd",
+        tiny_network(1, labels=2, num_hidden_layers=1),
+        vocabulary=VOCABULARY[:-1] + ("other",),
+    )
+    says(
+        refused(capsys, *arguments_for(task, tmp_path / "out", load_gd_ckpt_path=other)),
+        "load_gd_ckpt_path",
+        "different vocabularies",
+    )
 
 
 def test_teacher_saved_without_a_vocabulary_can_be_distilled(task, tmp_path, capsys):
     checkpoint = checkpoints.load(task[1])
-    config = {name: value for name, value in checkpoint.config.items() if name not in ("vocab_sha256", "do_lower_case")}
+    config = {
+        name: value
+        for name, value in checkpoint.config.items()
+        if name not in ("vocab_sha256", "do_lower_case")
+    }
     checkpoints.save(tmp_path / "teacher", checkpoint.weights, config)
-    run(capsys, *arguments_for(task, tmp_path / "out", load_teacher_ckpt_path=tmp_path / "teacher"), "--td_phase1_epoch_size", "0",
-        "--td_phase2_epoch_size", "1", "--do_eval", "false")
+    run(
+        capsys,
+        *arguments_for(task, tmp_path / "out", load_teacher_ckpt_path=tmp_path / "teacher"),
+        "--td_phase1_epoch_size",
+        "0",
+        "--td_phase2_epoch_size",
+        "1",
+        "--do_eval",
+        "false",
+    )
     assert "eval_model.ckpt" in os.listdir(tmp_path / "out" / "sst-2")
 
 
 def test_student_after_phase_1_with_nothing_left_to_train_is_refused(finished, task, tmp_path, capsys):
-    says(refused(capsys, *arguments_for(task, tmp_path, load_td1_ckpt_path=os.path.join(finished[0], "phase1")),
-                 "--td_phase2_epoch_size", "0"), "nothing to train")
+    says(
+        refused(
+            capsys,
+            *arguments_for(task, tmp_path, load_td1_ckpt_path=os.path.join(finished[0], "phase1")),
+            "--td_phase2_epoch_size",
+            "0",
+        ),
+        "nothing to train",
+    )

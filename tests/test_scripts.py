@@ -1,4 +1,5 @@
 """The launchers, with stand-ins for Python and pip: no network, nothing installed."""
+
 import fcntl
 import os
 import re
@@ -15,7 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SHELL_SCRIPTS = sorted((ROOT / "scripts").glob("*.sh")) + [ROOT / ".ci" / "run"]
 
-# Answers as a Python that has everything; what a launcher starts prints its arguments, a progress bar, and ends with status 7.
+# Answers as a Python that has everything; what a launcher starts prints its arguments, a progress bar, and
+# ends with status 7.
 STAND_IN = f"""#!/bin/bash
 case "$*" in
     *packages.py*) exit 0 ;;
@@ -38,9 +40,20 @@ def write_program(path, text):
 
 
 def run(command, cwd, **environment):
-    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHON", "CI", "DRY_RUN", "BACKGROUND", "GLOG_v")}
-    return subprocess.run(["bash", *map(str, command)], cwd=cwd, env={**clean, **environment}, capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL, timeout=60)
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHON", "CI", "DRY_RUN", "BACKGROUND", "GLOG_v")
+    }
+    return subprocess.run(
+        ["bash", *map(str, command)],
+        cwd=cwd,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
 
 
 @pytest.fixture
@@ -69,21 +82,77 @@ def test_distillation_without_a_config_shows_the_usage(elsewhere, arguments, sta
     assert done.stdout.startswith("usage: bash scripts/run_standalone_td.sh CONFIG")
 
 
-@pytest.mark.parametrize("script, arguments, expected", [
-    ("run_standalone_td.sh", ("my config.yaml", "--task_name", "SST-2"),
-     ("run_task_distill.py", "--config_path", "my config.yaml", "--task_name", "SST-2")),
-    ("run_finetune.sh", ("--output_dir", "a  b", "--x", "$y"), ("run_finetune.py", "--output_dir", "a  b", "--x", "$y")),
-    ("run_train.sh", ("sts-b", "T", "S", "my data", "--seed", "1"),
-     ("train.py", "--config_path", str(ROOT / "ternary_config.yaml"), "--task_name", "sts-b", "--teacher_model_dir", "T",
-      "--student_model_dir", "S", "--data_dir", "my data", "--seed", "1")),
-    ("run_train.sh", ("sts-b", "T", "S", "D", "--config_path", "own.yaml"),
-     ("train.py", "--task_name", "sts-b", "--teacher_model_dir", "T", "--student_model_dir", "S", "--data_dir", "D", "--config_path",
-      "own.yaml")),
-    ("run_eval_onnx.sh", ("sts-b", "M.onnx", "D", "--batch_size", "8"),
-     ("run_eval_onnx.py", "--task_name", "sts-b", "--model_file", "M.onnx", "--data_dir", "D", "--batch_size", "8")),
-    ("run_eval.sh", ("sts-b", "M", "D", "--batch_size", "8"),
-     ("eval.py", "--task_name", "sts-b", "--model_dir", "M", "--data_dir", "D", "--batch_size", "8")),
-])
+@pytest.mark.parametrize(
+    "script, arguments, expected",
+    [
+        (
+            "run_standalone_td.sh",
+            ("my config.yaml", "--task_name", "SST-2"),
+            ("run_task_distill.py", "--config_path", "my config.yaml", "--task_name", "SST-2"),
+        ),
+        (
+            "run_finetune.sh",
+            ("--output_dir", "a  b", "--x", "$y"),
+            ("run_finetune.py", "--output_dir", "a  b", "--x", "$y"),
+        ),
+        (
+            "run_train.sh",
+            ("sts-b", "T", "S", "my data", "--seed", "1"),
+            (
+                "train.py",
+                "--config_path",
+                str(ROOT / "ternary_config.yaml"),
+                "--task_name",
+                "sts-b",
+                "--teacher_model_dir",
+                "T",
+                "--student_model_dir",
+                "S",
+                "--data_dir",
+                "my data",
+                "--seed",
+                "1",
+            ),
+        ),
+        (
+            "run_train.sh",
+            ("sts-b", "T", "S", "D", "--config_path", "own.yaml"),
+            (
+                "train.py",
+                "--task_name",
+                "sts-b",
+                "--teacher_model_dir",
+                "T",
+                "--student_model_dir",
+                "S",
+                "--data_dir",
+                "D",
+                "--config_path",
+                "own.yaml",
+            ),
+        ),
+        (
+            "run_eval_onnx.sh",
+            ("sts-b", "M.onnx", "D", "--batch_size", "8"),
+            (
+                "run_eval_onnx.py",
+                "--task_name",
+                "sts-b",
+                "--model_file",
+                "M.onnx",
+                "--data_dir",
+                "D",
+                "--batch_size",
+                "8",
+            ),
+        ),
+        (
+            "run_eval.sh",
+            ("sts-b", "M", "D", "--batch_size", "8"),
+            ("eval.py", "--task_name", "sts-b", "--model_dir", "M", "--data_dir", "D", "--batch_size", "8"),
+        ),
+    ],
+)
 def test_dry_run_prints_the_command_and_does_nothing(elsewhere, stand_in, script, arguments, expected):
     done = run([ROOT / "scripts" / script, *arguments], elsewhere, PYTHON=stand_in, DRY_RUN="1")
     assert done.returncode == 0, done.stderr
@@ -104,7 +173,9 @@ def test_a_log_that_cannot_be_opened_is_one_line_and_nothing_is_started(elsewher
     for environment, why in (({}, ": Is a directory"), ({"BACKGROUND": "1"}, "")):
         done = run([ROOT / "scripts/run_finetune.sh"], elsewhere, PYTHON=stand_in, **environment)
         assert (done.returncode, done.stdout) == (2, "")
-        assert re.fullmatch(rf"error: cannot write {re.escape(str(elsewhere))}/log.txt{why}; .*\n", done.stderr)
+        assert re.fullmatch(
+            rf"error: cannot write {re.escape(str(elsewhere))}/log.txt{why}; .*\n", done.stderr
+        )
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
@@ -116,27 +187,46 @@ def test_a_log_whose_disk_is_full_does_not_end_the_run(elsewhere, stand_in):
 
 
 def test_a_reader_that_has_gone_does_not_end_the_run(elsewhere, stand_in):
-    command = f"bash {ROOT / 'scripts/run_finetune.sh'} | head -c 3; echo \"${{PIPESTATUS[0]}}\""
-    slow = write_program(elsewhere / "slow", STAND_IN.replace("echo problem >&2", "sleep 1; echo one; sleep 1; echo two"))
-    done = subprocess.run(["bash", "-c", command], cwd=elsewhere, env={**os.environ, "PYTHON": str(slow)}, capture_output=True, text=True)
+    command = f'bash {ROOT / "scripts/run_finetune.sh"} | head -c 3; echo "${{PIPESTATUS[0]}}"'
+    slow = write_program(
+        elsewhere / "slow", STAND_IN.replace("echo problem >&2", "sleep 1; echo one; sleep 1; echo two")
+    )
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHON": str(slow)},
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.strip().endswith("7") and done.stderr == ""
     assert (elsewhere / "log.txt").read_text().endswith("one\ntwo\n")
 
 
 @pytest.mark.parametrize("script", ["run_standalone_gd.sh", "run_standalone_td.sh"])
 def test_the_settings_file_is_named_once(elsewhere, stand_in, script):
-    for arguments, words in ((["", "--seed", "1"], "CONFIG is empty"),
-                             (["a.yaml", "--config_path", "b.yaml"], "given twice, as CONFIG (a.yaml) and with --config_path"),
-                             (["a.yaml", "--config_path=b.yaml"], "given twice")):
+    for arguments, words in (
+        (["", "--seed", "1"], "CONFIG is empty"),
+        (["a.yaml", "--config_path", "b.yaml"], "given twice, as CONFIG (a.yaml) and with --config_path"),
+        (["a.yaml", "--config_path=b.yaml"], "given twice"),
+    ):
         done = run([ROOT / "scripts" / script, *arguments], elsewhere, PYTHON=stand_in, DRY_RUN="1")
         assert (done.returncode, done.stdout) == (2, "") and words in done.stderr
 
 
 def test_on_a_terminal_the_command_sees_a_terminal(elsewhere, stand_in):
-    write_program(Path(stand_in), STAND_IN.replace("echo problem >&2", "[ -t 1 ] && [ -t 2 ] && echo both are terminals"))
+    write_program(
+        Path(stand_in),
+        STAND_IN.replace("echo problem >&2", "[ -t 1 ] && [ -t 2 ] && echo both are terminals"),
+    )
     reading, writing = os.openpty()
-    with subprocess.Popen(["bash", ROOT / "scripts/run_finetune.sh"], cwd=elsewhere, env={**os.environ, "PYTHON": stand_in},
-                          stdin=subprocess.DEVNULL, stdout=writing, stderr=writing) as launcher:
+    with subprocess.Popen(
+        ["bash", ROOT / "scripts/run_finetune.sh"],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHON": stand_in},
+        stdin=subprocess.DEVNULL,
+        stdout=writing,
+        stderr=writing,
+    ) as launcher:
         os.close(writing)
         assert launcher.wait(timeout=60) == 7
     os.close(reading)
@@ -145,7 +235,9 @@ def test_on_a_terminal_the_command_sees_a_terminal(elsewhere, stand_in):
 
 
 def test_the_users_own_log_level_wins(elsewhere, stand_in):
-    assert "GLOG_v=1" in run([ROOT / "scripts/run_finetune.sh"], elsewhere, PYTHON=stand_in, GLOG_v="1").stdout
+    assert (
+        "GLOG_v=1" in run([ROOT / "scripts/run_finetune.sh"], elsewhere, PYTHON=stand_in, GLOG_v="1").stdout
+    )
 
 
 def test_in_the_background_the_launcher_returns_and_a_termination_ends_the_run(elsewhere, stand_in):
@@ -158,15 +250,20 @@ def test_in_the_background_the_launcher_returns_and_a_termination_ends_the_run(e
         assert time.monotonic() - started < 50
         time.sleep(0.05)
     os.kill(process, signal.SIGTERM)
-    while Path(f"/proc/{process}/stat").exists() and Path(f"/proc/{process}/stat").read_text().split()[2] != "Z":
+    while (
+        Path(f"/proc/{process}/stat").exists() and Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
+    ):
         assert time.monotonic() - started < 50
         time.sleep(0.05)
     assert b"problem" not in log.read_bytes()
 
 
 def test_an_environment_of_the_users_own_is_not_changed_but_told_what_it_lacks(elsewhere, tmp_path):
-    python = write_program(tmp_path / "python", '#!/bin/bash\ncase "$*" in *packages.py*) echo pytest; exit 1 ;; -c*) exit 0 ;; '
-                                                'esac\ntouch installed\n')
+    python = write_program(
+        tmp_path / "python",
+        '#!/bin/bash\ncase "$*" in *packages.py*) echo pytest; exit 1 ;; -c*) exit 0 ;; '
+        "esac\ntouch installed\n",
+    )
     done = run([ROOT / "scripts/run_tests.sh"], elsewhere, PYTHON=str(python))
     assert done.returncode == 2
     assert done.stderr == f"error: {python} lacks pytest: pip install -r requirements-dev.txt\n"
@@ -204,8 +301,11 @@ def old_python(folder, version):
     """A folder whose every python is of one unsupported version."""
     folder.mkdir()
     for name in ("python", "python3", "python3.10", "python3.11", "python3.12"):
-        write_program(folder / name, f'#!/bin/bash\ncase "$*" in --version) echo Python {version}.5 ;; *find_spec*) exit 1 ;; '
-                                     f'*) echo {version} ;; esac\n')
+        write_program(
+            folder / name,
+            f'#!/bin/bash\ncase "$*" in --version) echo Python {version}.5 ;; *find_spec*) exit 1 ;; '
+            f"*) echo {version} ;; esac\n",
+        )
     return folder
 
 
@@ -214,11 +314,14 @@ def test_an_unsupported_python_gets_one_line_with_the_versions_that_work(checkou
     path = f"{old_python(tmp_path / 'bin', version)}:{os.environ['PATH']}"
     done = run([checkout / "scripts/run_finetune.sh"], tmp_path, PATH=path)
     assert done.returncode == 2
-    assert re.fullmatch(rf"error: MindSpore needs Python 3\.10/3\.11/3\.12, found only Python {version}\.5; .*\n", done.stderr)
+    assert re.fullmatch(
+        rf"error: MindSpore needs Python 3\.10/3\.11/3\.12, found only Python {version}\.5; .*\n", done.stderr
+    )
     assert not (checkout / ".venv").exists()
 
 
-# A Python 3.11 whose `-m venv` copies itself and whose `-m pip install` notes its arguments, failing where $PIP_FAILS is set.
+# A Python 3.11 whose `-m venv` copies itself and whose `-m pip install` notes its arguments, failing where
+# $PIP_FAILS is set.
 INSTALLER = """#!/bin/bash
 case "$*" in
     --version) echo Python 3.11.0 ;;
@@ -243,6 +346,7 @@ def installer(checkout, tmp_path):
         notes.write_text("")
         done = run([checkout / script], tmp_path, PYTHON=str(python), NOTES=str(notes), **environment)
         return done, notes.read_text().replace(str(checkout), "ROOT").splitlines()
+
     return call
 
 
@@ -255,7 +359,9 @@ def test_requirements_are_installed_once_and_again_when_they_change(installer, c
     assert done.returncode == 0, done.stderr
     assert notes == ["made", PIP_DEV, PYTEST]
     assert installer("scripts/run_tests.sh")[1] == [PYTEST]
-    with open(checkout / "requirements.txt", "a", encoding="utf-8") as file:  # included by requirements-dev.txt
+    with open(
+        checkout / "requirements.txt", "a", encoding="utf-8"
+    ) as file:  # included by requirements-dev.txt
         file.write("some-package\n")
     assert installer("scripts/run_tests.sh")[1] == [PIP_DEV, PYTEST]
     # The tests' requirements include those of the quick start.
@@ -273,12 +379,23 @@ def test_a_failed_installation_is_reported_and_repaired_by_the_next_run(installe
 def test_launchers_started_together_install_once(checkout, tmp_path):
     """They wait for whoever has the lock, here the test; what a launcher starts does not keep it."""
     ended = '*) ! [[ "$(readlink /proc/$$/fd/*)" = *venv.lock* ]] || echo locked >>"$NOTES"; echo "ran $*"'
-    python, notes = write_program(tmp_path / "python", INSTALLER.replace('*) echo "ran $*"', ended)), tmp_path / "notes"
+    python, notes = (
+        write_program(tmp_path / "python", INSTALLER.replace('*) echo "ran $*"', ended)),
+        tmp_path / "notes",
+    )
     with open(checkout / ".venv.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        launchers = [subprocess.Popen(["bash", checkout / "scripts/run_tests.sh"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                      stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHON": str(python), "NOTES": str(notes)})
-                     for _ in range(2)]
+        launchers = [
+            subprocess.Popen(
+                ["bash", checkout / "scripts/run_tests.sh"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHON": str(python), "NOTES": str(notes)},
+            )
+            for _ in range(2)
+        ]
         for launcher in launchers:
             assert launcher.stdout.readline().startswith("waiting for another launcher")
         assert not notes.exists() and not (checkout / ".venv").exists()
@@ -306,8 +423,10 @@ def test_ci_runs_the_one_test_command(installer):
 
 
 def test_ci_makes_its_own_environment_where_the_machines_lacks_packages(installer, tmp_path):
-    write_program(tmp_path / "python", INSTALLER.replace("*find_spec*) exit 1",
-                                                         "*'packages.py missing'*) exit 1 ;;\n *find_spec*) exit 0"))
+    write_program(
+        tmp_path / "python",
+        INSTALLER.replace("*find_spec*) exit 1", "*'packages.py missing'*) exit 1 ;;\n *find_spec*) exit 0"),
+    )
     assert installer(".ci/run")[1] == ["made", PIP_DEV, PYTEST]
 
 
@@ -324,6 +443,7 @@ def package(site, name, body=b"x = 1\n", record=True):
 def test_repair_removes_only_what_is_damaged(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import packages
+
     package(tmp_path, "whole")
     package(tmp_path, "truncated", body=b"x")
     package(tmp_path, "unlisted", record=False)
@@ -337,6 +457,9 @@ def test_repair_removes_only_what_is_damaged(tmp_path, monkeypatch, capsys):
 def test_missing_packages_are_named_through_included_files(tmp_path):
     (tmp_path / "base.txt").write_text("# a comment\nno-such-package-a>=1,<2   # why\npytest>=8\n")
     (tmp_path / "dev.txt").write_text("-r base.txt\nno-such-package-b[extra]==2.0\n")
-    done = subprocess.run([sys.executable, ROOT / "scripts/packages.py", "missing", tmp_path / "dev.txt"], capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts/packages.py", "missing", tmp_path / "dev.txt"],
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stdout) == (1, "no-such-package-a, no-such-package-b\n")

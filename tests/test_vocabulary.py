@@ -1,4 +1,5 @@
 """Vocabularies: reading, hash, and whether text is lower-cased."""
+
 import hashlib
 
 import pytest
@@ -14,7 +15,10 @@ def test_line_ends_change_neither_tokens_nor_hash(tmp_path, text):
     path = tmp_path / "vocab.txt"
     path.write_bytes(text.encode())
     assert read_vocabulary(path) == TOKENS
-    assert vocabulary_hash(read_vocabulary(path)) == hashlib.sha256(b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nfox\n##es").hexdigest()
+    assert (
+        vocabulary_hash(read_vocabulary(path))
+        == hashlib.sha256(b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nfox\n##es").hexdigest()
+    )
 
 
 def test_a_file_without_special_tokens_is_refused_by_name(tmp_path):

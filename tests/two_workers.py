@@ -1,7 +1,9 @@
-"""What each worker of tests/test_distributed.py runs: a stage on its share of the rows, its weights and losses into a file.
+"""What each worker of tests/test_distributed.py runs: a stage on its share of the rows, its weights and
+losses into a file.
 
-    msrun --worker_num=2 --local_worker_num=2 ... tests/two_workers.py FOLDER BATCH_SIZE
+msrun --worker_num=2 --local_worker_num=2 ... tests/two_workers.py FOLDER BATCH_SIZE
 """
+
 import json
 import os
 import sys
@@ -28,17 +30,35 @@ def run(folder, batch_size, distribute):
     settings = TaskDistillConfig(device_target="CPU", distribute=distribute)
     group = join_group(settings, set_up(settings, seed=1))
     set_seed(1)
-    student, teacher = tiny_network(1, labels=2, num_hidden_layers=1), tiny_network(2, labels=2, hidden_size=24)
+    student, teacher = (
+        tiny_network(1, labels=2, num_hidden_layers=1),
+        tiny_network(2, labels=2, hidden_size=24),
+    )
     loss = Distiller(student, LossTerms(1.0, 1.0, 1.0, 0.5), teacher, Projection(16, 24, 0.2))
     examples = make_examples(ROWS, 12)
-    batches = Batches(examples, batch_size, (16,), shuffle=True, drop_remainder=True, seed=3, rank=group.rank, device_num=group.size)
+    batches = Batches(
+        examples,
+        batch_size,
+        (16,),
+        shuffle=True,
+        drop_remainder=True,
+        seed=3,
+        rank=group.rank,
+        device_num=group.size,
+    )
     before = {name: value.copy() for name, value in weights_of(student).items()}
     rows = [numbers.tolist() for numbers, _ in batches.with_rows()]
-    config = PhaseConfig(batch_size=batch_size, max_grad_norm=0.5, optimizer_cfg=OptimizerConfig(AdamWeightDecayConfig(learning_rate=1e-2)))
+    config = PhaseConfig(
+        batch_size=batch_size,
+        max_grad_norm=0.5,
+        optimizer_cfg=OptimizerConfig(AdamWeightDecayConfig(learning_rate=1e-2)),
+    )
     history = RunFolder(os.path.join(folder, "run"), group.first)
     history.start(settings)
     losses = []
-    history.record = lambda **values: losses.append([values[name] for name in ("loss", *loss.names, "grad_norm")])
+    history.record = lambda **values: losses.append(
+        [values[name] for name in ("loss", *loss.names, "grad_norm")]
+    )
     text = description(student.config, "SST-2", ("negative", "positive"), False, 2, True)
     stage = Stage("phase2", loss, batches, config, 2, history, text, VOCABULARY, group=group)
     stage.fit([LastCheckpoint(os.path.join(folder, "student"))], log_step=1)
@@ -47,9 +67,19 @@ def run(folder, batch_size, distribute):
     for step in range(2):  # worker 1 sees the larger values first, worker 0 afterwards
         ranges(ms.Tensor(np.float32([[0.5, -1.0 - (group.rank == 1 - step)]])))
     moved = max(np.abs(value - before[name]).max() for name, value in weights_of(student).items())
-    np.savez(os.path.join(folder, f"rank_{group.rank}.npz"), moved=moved, losses=np.array(losses), rows=json.dumps(rows), size=group.size,
-             threshold=ranges.threshold.asnumpy(), dropout_seed=student.dropout.dropout.Seed0,
-             **{f"weight/{name}": value for name, value in {**weights_of(student), **weights_of(loss.projection)}.items()})
+    np.savez(
+        os.path.join(folder, f"rank_{group.rank}.npz"),
+        moved=moved,
+        losses=np.array(losses),
+        rows=json.dumps(rows),
+        size=group.size,
+        threshold=ranges.threshold.asnumpy(),
+        dropout_seed=student.dropout.dropout.Seed0,
+        **{
+            f"weight/{name}": value
+            for name, value in {**weights_of(student), **weights_of(loss.projection)}.items()
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""A text corpus to the rows of general distillation (GD): files -> documents -> blocks -> tokens -> packed rows, in order.
+"""A text corpus to the rows of general distillation (GD): files -> documents -> blocks -> tokens -> packed
+rows, in order.
 
-Everything streams. The calling process reads documents and groups them into blocks of a few MiB; `BlockPool` turns each block into
-rows in its processes and hands them back in order. A block's rows depend on its text, its number and the `Recipe` alone, so neither
-the number of processes nor an interruption changes a byte. `ShardFolder` keeps what is finished.
+Everything streams. The calling process reads documents and groups them into blocks of a few MiB; `BlockPool`
+turns each block into rows in its processes and hands them back in order. A block's rows depend on its text,
+its number and the `Recipe` alone, so neither the number of processes nor an interruption changes a byte.
+`ShardFolder` keeps what is finished.
 
 Legend: D documents, M sentences, T tokens of a block (special ones not included), R rows, W words.
 """
+
 import bz2
 import codecs
 import contextlib
@@ -28,7 +31,16 @@ from typing import NamedTuple
 import numpy as np
 
 from src.data.pool import OrderedPool
-from src.data.records import INFO_FILE, SCHEMA_FILE, DatasetInfo, Examples, RecordWriter, check_mindrecord, check_tfrecord, offsets_of
+from src.data.records import (
+    INFO_FILE,
+    SCHEMA_FILE,
+    DatasetInfo,
+    Examples,
+    RecordWriter,
+    check_mindrecord,
+    check_tfrecord,
+    offsets_of,
+)
 from src.data.tokenization import Tokenizer, truncate_pair
 from src.errors import UserError
 from src.files import make_folder, read_json, replacing, sample_checksum, write_json
@@ -36,9 +48,10 @@ from src.files import make_folder, read_json, replacing, sample_checksum, write_
 FOLDER = "gd"
 """Where the records go inside output_dir, and the data set's task name."""
 _MIB = 1 << 20
-_LARGEST_BLOCK = 4 * _MIB  # of text packed at a time: bounds the memory; rows are shuffled, and random next texts drawn, within a block
+# Text packed at a time: bounds the memory; rows are shuffled, and random next texts drawn, within a block.
+_LARGEST_BLOCK = 4 * _MIB
 _SMALLEST_BLOCK = 256 << 10
-_PIECES = 4  # a document is cut at a block's fourth part, so that other documents are left to draw random next texts from
+_PIECES = 4  # a document is cut at a block's fourth part: others are left to draw random next texts from
 _DOCUMENT_BYTES = 128  # memory a document takes besides its text, which counts where it has two words
 _LONGEST_JSON = 16 * _MIB  # bytes of a JSON line, which must be held whole
 
@@ -51,6 +64,7 @@ def is_corpus_task(name):
 @dataclass(frozen=True)
 class Recipe:
     """What decides the rows of a text, besides the tokenizer."""
+
     max_seq_length: int
     """Longest row in tokens, special ones included."""
     short_seq_prob: float
@@ -70,7 +84,7 @@ class Recipe:
         return self.max_seq_length - (3 if self.next_sentence else 2)
 
 
-# --- which files ------------------------------------------------------------------------------------------------------
+# --- which files --------------------------------------------------------------------------------------------
 
 _OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
@@ -78,6 +92,7 @@ _ZSTANDARD = b"\x28\xb5\x2f\xfd"
 
 class CorpusFile(NamedTuple):
     """One file of the corpus."""
+
     path: str
     name: str
     """Relative to the input that was given: the same after the corpus has moved."""
@@ -86,7 +101,8 @@ class CorpusFile(NamedTuple):
 
 
 def find_files(inputs):
-    """The files of a corpus: files as they are, folders walked in sorted order without hidden and empty files.
+    """The files of a corpus: files as they are, folders walked in sorted order without hidden and empty
+    files.
 
     Args:
         inputs (sequence of str): paths of files and folders.
@@ -104,10 +120,18 @@ def find_files(inputs):
         elif os.path.isdir(given):
             found = [path for path in _walk(given) if os.path.getsize(path)]
         else:
-            raise UserError(f"input: {given or 'an empty path'} " + ("is neither a file nor a folder; pipes cannot be read, as files are "
-                            "read twice" if os.path.exists(given) else "does not exist"))
+            raise UserError(
+                f"input: {given or 'an empty path'} "
+                + (
+                    "is neither a file nor a folder; pipes cannot be read, as files are read twice"
+                    if os.path.exists(given)
+                    else "does not exist"
+                )
+            )
         parent = given if os.path.isdir(given) else os.path.dirname(given)
-        here = [CorpusFile(path, os.path.relpath(path, parent or "."), os.path.getsize(path)) for path in found]
+        here = [
+            CorpusFile(path, os.path.relpath(path, parent or "."), os.path.getsize(path)) for path in found
+        ]
         if not any(file.size for file in here):
             raise UserError(f"input: {given} is empty")
         files += here
@@ -125,14 +149,20 @@ def _refuse_foreign(path, start):
     """
     text = start.removeprefix(codecs.BOM_UTF8).lstrip()
     if start.startswith(_ZSTANDARD):
-        raise UserError(f"input: {path} is compressed with zstd, which is not supported; unpack it (zstd -d), or pack it with gzip, "
-                        f"bzip2 or xz")
+        raise UserError(
+            f"input: {path} is compressed with zstd, which is not supported; unpack it (zstd -d), or pack "
+            "it with gzip, bzip2 or xz"
+        )
     if start[257:262] == b"ustar":
         raise UserError(f"input: {path} is a tar archive; unpack it, and name the folder")
     if text.startswith((b"<mediawiki", b"<?xml")):
-        raise UserError(f"input: {path} is XML, as a Wikipedia dump is; extract its text first, with WikiExtractor")
+        raise UserError(
+            f"input: {path} is XML, as a Wikipedia dump is; extract its text first, with WikiExtractor"
+        )
     if re.match(rb"\[\s*\{", text):
-        raise UserError(f"input: {path} is one JSON array; JSON lines are needed, an object with \"text\" a line")
+        raise UserError(
+            f'input: {path} is one JSON array; JSON lines are needed, an object with "text" a line'
+        )
 
 
 def _walk(folder):
@@ -142,17 +172,22 @@ def _walk(folder):
             continue
         if os.path.isdir(path):
             if os.path.islink(path):  # it may lead back up
-                print(f"input: {path} is a link to a folder and is left out; name it as an input of its own if it belongs to the corpus")
+                print(
+                    f"input: {path} is a link to a folder and is left out; name it as an input of its own "
+                    "if it belongs to the corpus"
+                )
             else:
                 yield from _walk(path)
         elif os.path.isfile(path):
             yield path
 
 
-# --- documents --------------------------------------------------------------------------------------------------------
+# --- documents ----------------------------------------------------------------------------------------------
+
 
 class Document(NamedTuple):
     """A document or, where it is long, one piece of it."""
+
     text: str
     continues: bool
     """It is not the first piece of its document."""
@@ -161,14 +196,15 @@ class Document(NamedTuple):
 class CorpusReader:
     """The documents of a corpus, in the order of its files; compressed files are known by their first bytes.
 
-    A file is one of: plain text with blank lines between documents; WikiExtractor's `<doc ...>` blocks; JSON lines with a "text" (and
-    a "title"), which is WikiExtractor's other form. In the latter two, HTML entities become characters and a first line that repeats
-    the title is dropped.
+    A file is one of: plain text with blank lines between documents; WikiExtractor's `<doc ...>` blocks; JSON
+    lines with a "text" (and a "title"), which is WikiExtractor's other form. In the latter two, HTML entities
+    become characters and a first line that repeats the title is dropped.
 
     Args:
         files (list of CorpusFile): as `find_files` gives them.
         bad_rows (BadRows): what happens at a line that is not UTF-8, not JSON or outside the `<doc>` blocks.
-        piece_bytes (int): longer documents are cut into pieces of about this size, at line ends where there are any.
+        piece_bytes (int): longer documents are cut into pieces of about this size, at line ends where there
+            are any.
     """
 
     def __init__(self, files, bad_rows, piece_bytes):
@@ -196,7 +232,9 @@ class CorpusReader:
             self._path, self._line = file.path, 0
             try:
                 with open(file.path, "rb") as self._raw:
-                    yield from (document for document in self._read(_decompressed(self._raw)) if document.text.strip())
+                    yield from (
+                        document for document in self._read(_decompressed(self._raw)) if document.text.strip()
+                    )
             except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
                 if getattr(error, "errno", None):  # the system's fault, not the content's
                     raise
@@ -236,7 +274,10 @@ class CorpusReader:
                     yield Document(_article(self._decode(parts), "" if continues else title), continues)
                 self._line += 1
             elif not line.isspace():
-                self._bad_rows.add(f"{self._path}, line {self._line}: text outside the <doc> blocks that the file starts with")
+                self._bad_rows.add(
+                    f"{self._path}, line {self._line}: text outside the <doc> blocks that the file starts "
+                    "with"
+                )
 
     def _body(self, lines, start):
         """The lines up to </doc> of the <doc ...> in line `start`."""
@@ -254,7 +295,9 @@ class CorpusReader:
         while line := file.readline(_LONGEST_JSON):
             self._line += 1
             if len(line) == _LONGEST_JSON and not line.endswith(b"\n"):
-                self._bad_rows.add(f"{self._path}, line {self._line}: a JSON line of more than {_LONGEST_JSON // _MIB} MiB")
+                self._bad_rows.add(
+                    f"{self._path}, line {self._line}: a JSON line of more than {_LONGEST_JSON // _MIB} MiB"
+                )
                 while line and not line.endswith(b"\n"):
                     line = file.readline(_LONGEST_JSON)
                 continue
@@ -263,11 +306,19 @@ class CorpusReader:
             try:
                 value = json.loads(line)
                 text, title = value["text"].encode("utf-8"), str(value.get("title", ""))
-            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # ValueError: half a surrogate pair too
+            except (
+                ValueError,
+                LookupError,
+                TypeError,
+                AttributeError,
+                RecursionError,
+            ):  # ValueError: half a surrogate pair too
                 self._bad_rows.add(f'{self._path}, line {self._line}: not a JSON object with a string "text"')
                 continue
             for parts, continues in self._pieces(_lines(io.BytesIO(text), self._piece_bytes)):
-                yield Document(_article(b"".join(parts).decode("utf-8"), "" if continues else title), continues)
+                yield Document(
+                    _article(b"".join(parts).decode("utf-8"), "" if continues else title), continues
+                )
 
     def _pieces(self, lines):
         """(lines of one piece, whether it continues the one before) of one document's lines."""
@@ -307,7 +358,9 @@ def _decompressed(raw):
 
 
 def _lines(file, longest):
-    """The lines of a binary file, ends included; one of more than `longest` bytes comes in parts, cut at a space if it has one."""
+    """The lines of a binary file, ends included; one of more than `longest` bytes comes in parts, cut at a
+    space if it has one.
+    """
     rest = b""
     while line := file.readline(longest - len(rest)):
         if rest:
@@ -335,10 +388,12 @@ def _article(text, title):
     return rest if title and first.strip() == title.strip() else text
 
 
-# --- blocks -----------------------------------------------------------------------------------------------------------
+# --- blocks -------------------------------------------------------------------------------------------------
+
 
 class Block(NamedTuple):
     """Consecutive documents that are packed together."""
+
     number: int
     documents: list
     """list of Document"""
@@ -361,7 +416,9 @@ def read_blocks(files, bad_rows, size):
     number, documents, held, position, lines = 0, [], 0, 0, 0
     for document in reader.documents():
         documents.append(document)
-        held += _DOCUMENT_BYTES + (len(document.text) if document.text.isascii() else len(document.text.encode("utf-8")))
+        held += _DOCUMENT_BYTES + (
+            len(document.text) if document.text.isascii() else len(document.text.encode("utf-8"))
+        )
         if held >= size:
             yield Block(number, documents, reader.position - position, reader.lines - lines)
             number, documents, held, position, lines = number + 1, [], 0, reader.position, reader.lines
@@ -369,14 +426,20 @@ def read_blocks(files, bad_rows, size):
         yield Block(number, documents, reader.position - position, reader.lines - lines)
 
 
-# --- sentences and tokens ---------------------------------------------------------------------------------------------
+# --- sentences and tokens -----------------------------------------------------------------------------------
 
 # A full stop after one of these, or after a single letter (an initial, e.g., U.S.), ends no sentence.
-_ABBREVIATIONS = ("Mr Mrs Ms Dr Prof Rev Hon Gen Col Maj Capt Cpt Cmdr Lt Sgt Gov Sen Rep Pres St Mt Ft Jr Sr vs cf al ca no No Nos Vol "
-                  "vol Fig fig pp Op op Ed ed Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec").split()
-_NOT_ABBREVIATED = "".join(rf"(?<!\b(?:{'|'.join(sorted(words))})\.)"  # one a length: what a look-behind matches has a fixed width
-                           for _, words in groupby(sorted(_ABBREVIATIONS, key=len), len))
-_END = re.compile(rf"[.!?](?<!\b[A-Za-z]\.){_NOT_ABBREVIATED}[.!?]*[\"')\]”’»]*[ \t]+(?=[\"'(\[“‘«]*[A-Z0-9À-ÖØ-ÞΑ-ΩА-Я])")
+_ABBREVIATIONS = (
+    "Mr Mrs Ms Dr Prof Rev Hon Gen Col Maj Capt Cpt Cmdr Lt Sgt Gov Sen Rep Pres St Mt Ft Jr Sr vs cf al "
+    "ca no No Nos Vol vol Fig fig pp Op op Ed ed Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec"
+).split()
+_NOT_ABBREVIATED = "".join(
+    rf"(?<!\b(?:{'|'.join(sorted(words))})\.)"  # one a length: what a look-behind matches has a fixed width
+    for _, words in groupby(sorted(_ABBREVIATIONS, key=len), len)
+)
+_END = re.compile(
+    rf"[.!?](?<!\b[A-Za-z]\.){_NOT_ABBREVIATED}[.!?]*[\"')\]”’»]*[ \t]+(?=[\"'(\[“‘«]*[A-Z0-9À-ÖØ-ÞΑ-ΩА-Я])"
+)
 _CHINESE_END = re.compile(r"[。！？]+[”’」』）)]*")
 
 _CHINESE_WORDS = re.compile(r"[^ \n!-/:-@\[-`{-~\u4e00-\u9fff]+|[!-/:-@\[-`{-~\u4e00-\u9fff]|\n")
@@ -388,15 +451,18 @@ _MOST_WORDS, _MOST_CHARACTERS = 1 << 18, 1 << 22  # remembered, with some 150 by
 def split_sentences(text):
     """`text` with a line feed after every sentence; line feeds that are there stay."""
     text = _END.sub(lambda end: end[0] + "\n", text)
-    return _CHINESE_END.sub(lambda end: end[0] + "\n", text) if any(mark in text for mark in "。！？") else text
+    return (
+        _CHINESE_END.sub(lambda end: end[0] + "\n", text) if any(mark in text for mark in "。！？") else text
+    )
 
 
 def divide_words(text):
     """Pieces whose tokens, one after the other, are the text's, and a piece for each line feed.
 
-    Google's tokenizer divides text at white space, around every punctuation mark and around every Chinese character. This divides at
-    spaces only, which is by far the quickest, and in Chinese text at the other places too (not all of them): any division at some of these
-    places leaves whole words. Frequent pieces are what matters.
+    Google's tokenizer divides text at white space, around every punctuation mark and around every Chinese
+    character. This divides at
+    spaces only, which is by far the quickest, and in Chinese text at the other places too (not all of them):
+    any division at some of these places leaves whole words. Frequent pieces are what matters.
     """
     if "。" in text or "，" in text:
         return _CHINESE_WORDS.findall(text)
@@ -405,6 +471,7 @@ def divide_words(text):
 
 class Sentences(NamedTuple):
     """The tokens of a block's documents; documents without any token are left out."""
+
     tokens: np.ndarray
     """int32 (T,)"""
     bounds: np.ndarray
@@ -412,7 +479,9 @@ class Sentences(NamedTuple):
     documents: np.ndarray
     """int64 (D + 1,): document j is the sentences `documents[j]` to `documents[j + 1]`."""
     origins: np.ndarray
-    """int64 (D,), ascending: pieces of one document have the same number; 0 is one that began in the block before."""
+    """int64 (D,), ascending: pieces of one document have the same number; 0 is one that began in the block
+    before.
+    """
 
 
 class _Numbers(dict):
@@ -429,7 +498,8 @@ class _Numbers(dict):
 
 
 class WordTokenizer:
-    """`Tokenizer` for much text: the ids of words seen before are remembered, which is some ten times as fast.
+    """`Tokenizer` for much text: the ids of words seen before are remembered, which is some ten times as
+    fast.
 
     Args:
         tokenizer (Tokenizer): whose ids it gives.
@@ -441,7 +511,11 @@ class WordTokenizer:
 
     def _forget(self):
         self._numbers, self._characters = _Numbers(), 0
-        self._ids, self._starts, self._counts = np.zeros(0, np.int32), np.zeros(2, np.int64), np.zeros(2, np.int64)
+        self._ids, self._starts, self._counts = (
+            np.zeros(0, np.int32),
+            np.zeros(2, np.int64),
+            np.zeros(2, np.int64),
+        )
         # The tokens of word n are _ids[_starts[n]:][:_counts[n]].
 
     def encode(self, documents):
@@ -463,9 +537,16 @@ class WordTokenizer:
         ends = np.flatnonzero(numbers <= 1)  # of sentences
         lengths = np.diff(np.cumsum(counts)[ends], prepend=0)
         last = numbers[ends] == 1  # of its document
-        sentences = np.bincount((np.cumsum(last) - last)[lengths > 0], minlength=len(documents))  # of each document
+        sentences = np.bincount(
+            (np.cumsum(last) - last)[lengths > 0], minlength=len(documents)
+        )  # of each document
         origins = np.cumsum([not document.continues for document in documents])
-        return Sentences(tokens, offsets_of(lengths[lengths > 0]), offsets_of(sentences[sentences > 0]), origins[sentences > 0])
+        return Sentences(
+            tokens,
+            offsets_of(lengths[lengths > 0]),
+            offsets_of(sentences[sentences > 0]),
+            origins[sentences > 0],
+        )
 
     def _number(self, words):
         return np.fromiter(map(self._numbers.__getitem__, words), np.int64, len(words))
@@ -475,7 +556,7 @@ class WordTokenizer:
         unseen, self._numbers.unseen = self._numbers.unseen, []
         ids, counts = [self._ids], []
         for start in range(0, len(unseen), 4096):  # the Rust library's own objects are large
-            tokens = self._tokenizer.token_ids(unseen[start:start + 4096])
+            tokens = self._tokenizer.token_ids(unseen[start : start + 4096])
             ids.append(np.fromiter(chain.from_iterable(tokens), np.int32))
             counts += map(len, tokens)
         self._ids = np.concatenate(ids)
@@ -485,17 +566,23 @@ class WordTokenizer:
 
 
 def _spans(starts, counts):
-    """The indices of spans one after the other: `starts[0], starts[0] + 1, ...` (`counts[0]` of them), `starts[1]`, ..."""
+    """The indices of spans one after the other: `starts[0], starts[0] + 1, ...` (`counts[0]` of them),
+    `starts[1]`, ...
+    """
     ends = np.cumsum(counts)
     return np.repeat(starts - ends + counts, counts) + np.arange(counts.sum())
 
 
-# --- packing ----------------------------------------------------------------------------------------------------------
+# --- packing ------------------------------------------------------------------------------------------------
+
 
 class Packed(NamedTuple):
     """What one block gives."""
+
     examples: Examples
-    """Its rows, shuffled: `[CLS] text [SEP]` or `[CLS] text [SEP] next [SEP]`, with labels (0: really next, 1: random) in the latter."""
+    """Its rows, shuffled: `[CLS] text [SEP]` or `[CLS] text [SEP] next [SEP]`, with labels (0: really next,
+    1: random) in the latter.
+    """
     documents: int
     sentences: int
     cut: int
@@ -508,7 +595,8 @@ class Packer:
     """Blocks to rows.
 
     Args:
-        vocab_tokens (list of str), lower_case (bool): as for `Tokenizer`; with [MASK] where tokens are masked.
+        vocab_tokens (list of str), lower_case (bool): as for `Tokenizer`; with [MASK] where tokens are
+            masked.
         recipe (Recipe): how.
     """
 
@@ -528,21 +616,34 @@ class Packer:
         if recipe.masked_lm_prob and len(rows):
             self._mask_tokens(examples, rng)
         lengths, begun = np.diff(whole.bounds), np.unique(whole.origins[whole.origins > 0])
-        return Packed(examples, len(begun), len(lengths), int(np.count_nonzero(lengths > recipe.budget)), len(whole.tokens))
+        return Packed(
+            examples,
+            len(begun),
+            len(lengths),
+            int(np.count_nonzero(lengths > recipe.budget)),
+            len(whole.tokens),
+        )
 
     def _examples(self, tokens, rows):
         """The `Examples` of rows as `pack_rows` gives them."""
         first, end, second, second_end, random = rows.T
         one = np.ones(len(rows), np.int64)
         paired = one if self._recipe.next_sentence else one * 0
-        # Five spans a row, of the tokens with [CLS] and [SEP] before them: [CLS], text, [SEP], next text, [SEP].
+        # Five spans a row, of the tokens with [CLS] and [SEP] before them: [CLS], text, [SEP], next text,
+        # [SEP].
         starts = np.stack([one * 0, first + 2, one, second + 2, one], axis=1)
         counts = np.stack([one, end - first, one, second_end - second, paired], axis=1)  # (R, 5)
-        input_ids = np.concatenate([np.array([self._cls, self._sep], np.int32), tokens])[_spans(starts.ravel(), counts.ravel())]
+        input_ids = np.concatenate([np.array([self._cls, self._sep], np.int32), tokens])[
+            _spans(starts.ravel(), counts.ravel())
+        ]
         segments = np.stack([counts[:, :3].sum(axis=1), counts[:, 3:].sum(axis=1)], axis=1)  # (R, 2)
         segment_ids = np.repeat(np.tile(np.array([0, 1], np.int32), len(rows)), segments.ravel())
-        return Examples(input_ids, segment_ids, offsets_of(counts.sum(axis=1)),
-                        random.astype(np.int32) if self._recipe.next_sentence else None)
+        return Examples(
+            input_ids,
+            segment_ids,
+            offsets_of(counts.sum(axis=1)),
+            random.astype(np.int32) if self._recipe.next_sentence else None,
+        )
 
     def _mask_tokens(self, examples, rng):
         """BERT's masking, in place: of the chosen tokens 80 % become [MASK], 10 % a random token, 10 % stay.
@@ -574,18 +675,20 @@ def cut_sentences(sentences, longest):
 def pack_rows(sentences, recipe, rng):
     """Sentences to rows, document by document, as in Google's create_pretraining_data.py.
 
-    With `short_seq_prob` a document's rows are aimed at a length drawn from 2 to the full one. Without next sentences a row takes whole
-    sentences as long as they fit, so that every token is in exactly one row.
+    With `short_seq_prob` a document's rows are aimed at a length drawn from 2 to the full one. Without next
+    sentences a row takes whole sentences as long as they fit, so that every token is in exactly one row.
 
     Args:
         sentences (Sentences): none longer than `recipe.budget`.
         recipe (Recipe), rng (numpy.random.Generator)
 
     Returns:
-        int64 (R, 5): the text's first token and end, the next text's (0, 0: none), 1 where the next text is a random one.
+        int64 (R, 5): the text's first token and end, the next text's (0, 0: none), 1 where the next text is a
+            random one.
     """
     bounds, documents = sentences.bounds.tolist(), sentences.documents.tolist()
-    # Documents first[j] to end[j] are document j and the other pieces of the same one: no random next text comes from there.
+    # Documents first[j] to end[j] are document j and the other pieces of the same one: no random next text
+    # comes from there.
     first = np.searchsorted(sentences.origins, sentences.origins).tolist()
     end = np.searchsorted(sentences.origins, sentences.origins, side="right").tolist()
     rows, draw = [], rng.random
@@ -610,8 +713,10 @@ def _singles(bounds, at, last, target):
 
 
 def _pairs(bounds, at, last, target, others, draw):
-    """Sentences are collected until there are `target` tokens, and divided at a random one into text and next text. In half of the rows
-    (and where there is one sentence) the next text is replaced by sentences of another document, and what it held is used again."""
+    """Sentences are collected until there are `target` tokens, and divided at a random one into text and next
+    text. In half of the rows (and where there is one sentence) the next text is replaced by sentences of
+    another document, and what it held is used again.
+    """
     while at < last:
         end = bisect_left(bounds, bounds[at] + target, at + 1, last)
         middle = at + 1 + int(draw() * (end - at - 1))
@@ -621,12 +726,20 @@ def _pairs(bounds, at, last, target, others, draw):
         else:
             start, limit = _random_sentences(*others, draw)
             wanted = target - (bounds[middle] - bounds[at])
-            yield bounds[at], bounds[middle], bounds[start], bounds[bisect_left(bounds, bounds[start] + wanted, start + 1, limit)], 1
+            yield (
+                bounds[at],
+                bounds[middle],
+                bounds[start],
+                bounds[bisect_left(bounds, bounds[start] + wanted, start + 1, limit)],
+                1,
+            )
             at = middle
 
 
 def _random_sentences(documents, first, end, draw):
-    """(a random sentence, the end of its document) of any document but `first` to `end`; of these where there are no others."""
+    """(a random sentence, the end of its document) of any document but `first` to `end`; of these where there
+    are no others.
+    """
     others = len(documents) - 1 - (end - first)
     chosen = int(draw() * (others or end - first))
     if others and chosen >= first:
@@ -636,10 +749,14 @@ def _random_sentences(documents, first, end, draw):
 
 
 def _truncated(rows, budget, rng):
-    """Rows (R, 5) cut to `budget` tokens of text: of the longer text first, each token at its front or its end by chance."""
+    """Rows (R, 5) cut to `budget` tokens of text: of the longer text first, each token at its front or its
+    end by chance.
+    """
     lengths = rows[:, [1, 3]] - rows[:, [0, 2]]  # (R, 2)
     long = np.flatnonzero(lengths.sum(axis=1) > budget)
-    kept = np.array([truncate_pair(*pair, budget) for pair in lengths[long].tolist()], np.int64).reshape(-1, 2)
+    kept = np.array([truncate_pair(*pair, budget) for pair in lengths[long].tolist()], np.int64).reshape(
+        -1, 2
+    )
     rows[long[:, None], [0, 2]] += rng.binomial(lengths[long] - kept, 0.5)
     rows[long[:, None], [1, 3]] = rows[long[:, None], [0, 2]] + kept
     return rows
@@ -657,31 +774,44 @@ class BlockPool(OrderedPool):
 
     def map(self, blocks):
         """(`Packed`, `Block` without its documents) of each block, as `OrderedPool.map` does."""
-        return super().map(((block.number, block.documents), block._replace(documents=())) for block in blocks)
+        return super().map(
+            ((block.number, block.documents), block._replace(documents=())) for block in blocks
+        )
 
 
-# --- the folder -------------------------------------------------------------------------------------------------------
+# --- the folder ---------------------------------------------------------------------------------------------
 
 PLAN_FILE, SHARDS_FILE = "gd_plan.json", "shards.jsonl"
-_OURS = re.compile(rf"{re.escape(PLAN_FILE)}|{re.escape(SHARDS_FILE)}|{re.escape(INFO_FILE)}|{re.escape(SCHEMA_FILE)}|"
-                   r"train-\d{5,}\.(mindrecord(\.db)?|tf_record)|\.writing-.*")
+_OURS = re.compile(
+    rf"{re.escape(PLAN_FILE)}|{re.escape(SHARDS_FILE)}|{re.escape(INFO_FILE)}|{re.escape(SCHEMA_FILE)}|"
+    r"train-\d{5,}\.(mindrecord(\.db)?|tf_record)|\.writing-.*"
+)
 _LAYOUT = 2  # of the rows: to be raised with every change of this module that changes them
 
 
 def make_plan(files, vocab_sha256, lower_case, dataset_type, shard_mb, recipe):
     """Everything that determines the bytes of the records, as a dict for JSON.
 
-    Lines that are skipped (skip_bad_rows) are not in it: a run without it never gets past one, so that what either has made is the same.
+    Lines that are skipped (skip_bad_rows) are not in it: a run without it never gets past one, so that what
+    either has made is the same.
     """
     inputs = [f"{file.name}, {file.size} bytes, {sample_checksum(file.path)[:16]}" for file in files]
-    return {"layout": _LAYOUT, "vocab_sha256": vocab_sha256, "do_lower_case": lower_case, "dataset_type": dataset_type,
-            "shard_mb": shard_mb, **asdict(recipe), "inputs": inputs}
+    return {
+        "layout": _LAYOUT,
+        "vocab_sha256": vocab_sha256,
+        "do_lower_case": lower_case,
+        "dataset_type": dataset_type,
+        "shard_mb": shard_mb,
+        **asdict(recipe),
+        "inputs": inputs,
+    }
 
 
 class ShardFolder:
     """The numbered record files of one plan, finished ones kept from run to run.
 
-    `gd_plan.json` says what is made, `shards.jsonl` has a line for each finished shard, `dataset.json` comes last.
+    `gd_plan.json` says what is made, `shards.jsonl` has a line for each finished shard, `dataset.json` comes
+    last.
 
     Args:
         folder (str): new, empty, or from an earlier run.
@@ -700,8 +830,10 @@ class ShardFolder:
         names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
         foreign = [name for name in names if not _OURS.fullmatch(name)]
         if foreign or (names and PLAN_FILE not in names):
-            raise UserError(f"output_dir: {folder} holds {(foreign or names)[0]} and is no earlier result of general distillation's "
-                            f"prepare_data.py; move it away or choose another output_dir")
+            raise UserError(
+                f"output_dir: {folder} holds {(foreign or names)[0]} and is no earlier result of general "
+                "distillation's prepare_data.py; move it away or choose another output_dir"
+            )
         if names:
             self._check_plan(read_json(os.path.join(folder, PLAN_FILE), "the plan"))
             self._read_shards()
@@ -713,11 +845,20 @@ class ShardFolder:
         for key, value in self._plan.items():
             before = begun.get(key)
             if isinstance(value, list) and isinstance(before, list) and value != before:
-                at = next((at for at, pair in enumerate(zip(before, value)) if pair[0] != pair[1]), min(len(before), len(value)))
-                key, (before, value) = f"{key}[{at}]", (items[at] if at < len(items) else None for items in (before, value))
+                at = next(
+                    (at for at, pair in enumerate(zip(before, value)) if pair[0] != pair[1]),
+                    min(len(before), len(value)),
+                )
+                key, (before, value) = (
+                    f"{key}[{at}]",
+                    (items[at] if at < len(items) else None for items in (before, value)),
+                )
             if before != value:
-                raise UserError(f"output_dir: {self.folder} was begun with {key} {json.dumps(before)}, now it is {json.dumps(value)}; "
-                                f"continue with what it was begun with, or choose another output_dir")
+                raise UserError(
+                    f"output_dir: {self.folder} was begun with {key} {json.dumps(before)}, now it is "
+                    f"{json.dumps(value)}; continue with what it was begun with, or choose another "
+                    "output_dir"
+                )
 
     def _read_shards(self):
         """Take over the lines whose files are there."""
@@ -727,8 +868,9 @@ class ShardFolder:
         try:
             with open(path, encoding="utf-8") as file:
                 lines = [json.loads(line) for line in file]
-            self.shards = {line["number"]: line for line in lines
-                           if all(self._is_whole(name) for name in line["files"])}
+            self.shards = {
+                line["number"]: line for line in lines if all(self._is_whole(name) for name in line["files"])
+            }
         except (ValueError, LookupError, TypeError) as error:
             raise UserError(f"{path} is damaged; remove {self.folder} and run again") from error
 
@@ -759,29 +901,45 @@ class ShardFolder:
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise UserError(f"output_dir: another prepare_data.py is writing {self.folder}; wait for it, or choose another "
-                                f"output_dir") from error
+                raise UserError(
+                    f"output_dir: another prepare_data.py is writing {self.folder}; wait for it, or "
+                    "choose another output_dir"
+                ) from error
             except OSError as error:  # a file system without locks
-                print(f"{self.folder} cannot be locked ({error.strerror}); let no other prepare_data.py write there", flush=True)
+                print(
+                    f"{self.folder} cannot be locked ({error.strerror}); let no other prepare_data.py "
+                    "write there",
+                    flush=True,
+                )
             yield
         finally:
             os.close(folder)
 
     @contextlib.contextmanager
     def shard(self, number):
-        """Yield a `Shard` to fill; on success it is finished: its files are in their place and `shards.jsonl` has its line."""
+        """Yield a `Shard` to fill; on success it is finished: its files are in their place and `shards.jsonl`
+        has its line.
+        """
         self._begin()
-        # MindRecord files carry their own names inside: written under the final name, in a folder of their own.
+        # MindRecord files carry their own names inside: written under the final name, in a folder of their
+        # own.
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".writing-") as temporary:
-            shard = Shard(temporary, f"train-{number:05d}", self._plan["dataset_type"], self._plan["max_seq_length"])
+            shard = Shard(
+                temporary, f"train-{number:05d}", self._plan["dataset_type"], self._plan["max_seq_length"]
+            )
             yield shard
             shard.close()
             data = [shard.writer.name] if shard.writer else []
-            for name in sorted(os.listdir(temporary), key=lambda name: name in data):  # the data last: it has its index then
+            for name in sorted(
+                os.listdir(temporary), key=lambda name: name in data
+            ):  # the data last: it has its index then
                 os.replace(os.path.join(temporary, name), os.path.join(self.folder, name))
         line = {"number": number, "files": data, **shard.counts, "lengths": shard.lengths.tolist()}
         self.shards = dict(sorted({**self.shards, number: line}.items()))
-        with replacing(os.path.join(self.folder, SHARDS_FILE)) as path, open(path, "w", encoding="utf-8") as file:
+        with (
+            replacing(os.path.join(self.folder, SHARDS_FILE)) as path,
+            open(path, "w", encoding="utf-8") as file,
+        ):
             file.writelines(json.dumps(line) + "\n" for line in self.shards.values())
 
     def _begin(self):

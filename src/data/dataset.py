@@ -1,8 +1,10 @@
-"""From record rows to padded batches: shuffled anew every epoch, grouped into length buckets, sharded over devices.
+"""From record rows to padded batches: shuffled anew every epoch, grouped into length buckets, sharded over
+devices.
 
-A task's rows are held in memory as ragged NumPy arrays (a token costs 8 bytes: MNLI's 393k rows are about 130 MB), which
-makes the shuffle a true one on any number of devices and a batch a matter of microseconds.
+A task's rows are held in memory as ragged NumPy arrays (a token costs 8 bytes: MNLI's 393k rows are about 130
+MB), which makes the shuffle a true one on any number of devices and a batch a matter of microseconds.
 """
+
 import numpy as np
 
 from src.errors import UserError
@@ -11,7 +13,8 @@ COLUMNS = ("input_ids", "input_mask", "segment_ids", "labels")
 
 
 def bucket_lengths(lengths, boundaries, enabled, longest=0):
-    """Padded lengths in use, ascending: the boundaries that some row needs, the last one cut to the longest row.
+    """Padded lengths in use, ascending: the boundaries that some row needs, the last one cut to the longest
+    row.
 
     Args:
         lengths (ndarray): tokens of each row.
@@ -30,9 +33,9 @@ def bucket_lengths(lengths, boundaries, enabled, longest=0):
 class Batches:
     """Iterates over padded batches of `Examples`, one epoch an iteration.
 
-    Every device computes the same order from the same seed and takes its own slice of each global batch, so shards are
-    disjoint and complete and all devices see equal shapes. Rows of a bucket that do not fill a batch join the next larger
-    bucket; so at most one batch an epoch is smaller than the others.
+    Every device computes the same order from the same seed and takes its own slice of each global batch, so
+    shards are disjoint and complete and all devices see equal shapes. Rows of a bucket that do not fill a
+    batch join the next larger bucket; so at most one batch an epoch is smaller than the others.
 
     Args:
         examples (Examples): the rows.
@@ -40,7 +43,8 @@ class Batches:
         boundaries (tuple of int): bucket lengths in tokens.
         enable_buckets (bool): False pads all rows to the longest.
         shuffle (bool): a new order each epoch, and batches of all buckets mixed.
-        drop_remainder (bool): leave out the last, smaller batch (training); False keeps every row (evaluation).
+        drop_remainder (bool): leave out the last, smaller batch (training); False keeps every row
+            (evaluation).
         seed (int): of the shuffle.
         rank (int), device_num (int): this device and how many there are.
         extra (dict of str: ndarray): further columns, one row each, appended in order to every batch.
@@ -50,14 +54,31 @@ class Batches:
         UserError: no rows, or fewer rows than one global batch while the remainder is dropped.
     """
 
-    def __init__(self, examples, batch_size, boundaries=(16, 32, 64, 128), enable_buckets=True, shuffle=False,
-                 drop_remainder=False, seed=0, rank=0, device_num=1, extra=None, longest=0):
+    def __init__(
+        self,
+        examples,
+        batch_size,
+        boundaries=(16, 32, 64, 128),
+        enable_buckets=True,
+        shuffle=False,
+        drop_remainder=False,
+        seed=0,
+        rank=0,
+        device_num=1,
+        extra=None,
+        longest=0,
+    ):
         if len(examples) == 0:
             raise UserError("the data has no rows")
         if device_num > 1 and not drop_remainder:
-            raise ValueError("sharded batches drop the remainder: the devices' last ones would differ in size")
+            raise ValueError(
+                "sharded batches drop the remainder: the devices' last ones would differ in size"
+            )
         if drop_remainder and len(examples) < batch_size * device_num:
-            raise UserError(f"batch_size {batch_size} on {device_num} device(s) is more than the {len(examples)} training rows")
+            raise UserError(
+                f"batch_size {batch_size} on {device_num} device(s) is more than the {len(examples)} "
+                "training rows"
+            )
         self.examples = examples
         self.batch_size = batch_size
         self.global_batch = batch_size * device_num
@@ -96,7 +117,8 @@ class Batches:
         """input_ids, input_mask, segment_ids of some rows, int32 (rows, length).
 
         Args:
-            rows (sequence of int): their numbers. length (int): tokens to fill up to, at least the longest row's.
+            rows (sequence of int): their numbers. length (int): tokens to fill up to, at least the longest
+                row's.
         """
         rows = np.asarray(rows)
         starts, sizes = self.examples.offsets[rows], self.examples.lengths[rows]
@@ -123,6 +145,9 @@ class Batches:
         if self.shuffle:
             generator.shuffle(batches)
         for length, rows in batches:
-            rows = rows[self.rank * self.batch_size:(self.rank + 1) * self.batch_size]
+            rows = rows[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
             labels = () if self.examples.labels is None else (self.examples.labels[rows],)
-            yield rows, self.pad(rows, length) + labels + tuple(column[rows] for column in self.extra.values())
+            yield (
+                rows,
+                self.pad(rows, length) + labels + tuple(column[rows] for column in self.extra.values()),
+            )

@@ -1,4 +1,5 @@
 """A worker over a stream of items in several processes, with the results in the items' order."""
+
 import os
 import signal
 import threading
@@ -37,11 +38,13 @@ def available_cores():
 class OrderedPool:
     """One worker object a process. A context manager: leaving it ends the processes.
 
-    The processes start when there is a second item to share out; a single item, and everything with one process, is done by a worker in
-    the calling process. They are spawned, so the calling script must keep its work under `if __name__ == "__main__"`.
+    The processes start when there is a second item to share out; a single item, and everything with one
+    process, is done by a worker in the calling process. They are spawned, so the calling script must keep its
+    work under `if __name__ == "__main__"`.
 
     Args:
-        make (callable), arguments (tuple): make(*arguments) is a worker. method (str): of it, called for each item.
+        make (callable), arguments (tuple): make(*arguments) is a worker. method (str): of it, called for each
+            item.
         num_workers (int): processes, 1 or more.
     """
 
@@ -57,10 +60,12 @@ class OrderedPool:
             self._pool.shutdown(cancel_futures=True)
 
     def map(self, items):
-        """Results in the items' order. At most two more items than processes are in flight, so memory does not grow with the stream.
+        """Results in the items' order. At most two more items than processes are in flight, so memory does
+        not grow with the stream.
 
         Args:
-            items (iterable of (arguments, extra)): the method's arguments as a tuple; `extra` is anything, it comes back with the result.
+            items (iterable of (arguments, extra)): the method's arguments as a tuple; `extra` is anything, it
+                comes back with the result.
 
         Yields:
             (result, extra)
@@ -76,7 +81,9 @@ class OrderedPool:
                 yield getattr(self._own, self._method)(*arguments), extra
             return
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self._workers, get_context("spawn"), _start, (self._make, self._arguments))
+            self._pool = ProcessPoolExecutor(
+                self._workers, get_context("spawn"), _start, (self._make, self._arguments)
+            )
         waiting = deque()
         try:
             for arguments, extra in chain(head, items):
@@ -88,4 +95,7 @@ class OrderedPool:
                 future, first = waiting.popleft()
                 yield future.result(), first
         except BrokenProcessPool as error:
-            raise UserError(f"one of the {self._workers} processes ended early (out of memory or killed); try --num_workers 1") from error
+            raise UserError(
+                f"one of the {self._workers} processes ended early (out of memory or killed); try "
+                "--num_workers 1"
+            ) from error

@@ -1,7 +1,10 @@
-"""Raw data sets to rows: GLUE's TSV files, Hugging Face's parquet files, and JSON lines for a user's own data.
+"""Raw data sets to rows: GLUE's TSV files, Hugging Face's parquet files, and JSON lines for a user's own
+data.
 
-Everything streams: a file is never held in memory. Errors name the file and its line (in parquet files: row), counted from 1.
+Everything streams: a file is never held in memory. Errors name the file and its line (in parquet files: row),
+counted from 1.
 """
+
 import glob
 import json
 import math
@@ -12,17 +15,25 @@ from typing import NamedTuple, Optional, Union
 from src.errors import UserError
 from src.tasks import CLASSIFICATION, REGRESSION
 
-# The names a split's file may have, GLUE's own first: Hugging Face and most others say validation. MNLI from other sources than
-# GLUE may have a single evaluation set under a plain name; that is looked for only if no file has a name of the first group.
+# The names a split's file may have, GLUE's own first: Hugging Face and most others say validation. MNLI from
+# other sources than GLUE may have a single evaluation set under a plain name; that is looked for only if no
+# file has a name of the first group.
 _DEV, _TEST = ("dev", "validation", "eval", "valid"), ("test",)
-_NAMES = {"train": (("train",),), "dev": (_DEV,), "test": (_TEST,),
-          "dev_matched": (("dev_matched", "validation_matched"), _DEV), "test_matched": (("test_matched",), _TEST),
-          "dev_mismatched": (("dev_mismatched", "validation_mismatched"),), "test_mismatched": (("test_mismatched",),)}
+_NAMES = {
+    "train": (("train",),),
+    "dev": (_DEV,),
+    "test": (_TEST,),
+    "dev_matched": (("dev_matched", "validation_matched"), _DEV),
+    "test_matched": (("test_matched",), _TEST),
+    "dev_mismatched": (("dev_mismatched", "validation_mismatched"),),
+    "test_mismatched": (("test_mismatched",),),
+}
 _PARQUET_ROWS = 4096  # rows decoded at a time
 
 
 class Row(NamedTuple):
     """One example."""
+
     text: str
     text_pair: Optional[str]
     """None for a one-text task."""
@@ -35,6 +46,7 @@ class Row(NamedTuple):
 @dataclass(frozen=True)
 class Source:
     """The files that hold one split."""
+
     kind: str
     """`tsv`, `parquet` or `jsonl`."""
     paths: tuple
@@ -44,13 +56,15 @@ class Source:
 @dataclass(frozen=True)
 class LabelMap:
     """How a raw label becomes a number."""
+
     head: str
     """CLASSIFICATION or REGRESSION."""
     names: tuple
     """Class names in index order; empty for regression."""
 
     def __call__(self, value, where):
-        """The class index or score that `value` (str, int or float) stands for: a class's name, or else its index.
+        """The class index or score that `value` (str, int or float) stands for: a class's name, or else its
+        index.
 
         Raises:
             UserError: it is neither, or not a finite number for regression; the message starts with `where`.
@@ -68,8 +82,10 @@ class LabelMap:
             return self.names.index(text)
         if text.isascii() and text.isdigit() and int(text) < len(self.names):
             return int(text)
-        raise UserError(f"{where}: the label {text!r} is none of {', '.join(self.names)} (nor an index 0 to "
-                        f"{len(self.names) - 1})")
+        raise UserError(
+            f"{where}: the label {text!r} is none of {', '.join(self.names)} (nor an index 0 to "
+            f"{len(self.names) - 1})"
+        )
 
 
 class BadRows:
@@ -94,7 +110,8 @@ class BadRows:
         self.count += 1
 
 
-# --- which file -------------------------------------------------------------------------------------------------------
+# --- which file ---------------------------------------------------------------------------------------------
+
 
 def find_source(data_dir, stem):
     """The `Source` of a split, or None when `data_dir` has no file for it.
@@ -108,8 +125,16 @@ def find_source(data_dir, stem):
     """
     if not os.path.isdir(data_dir):
         raise UserError(f"data_dir: {data_dir} is not a folder")
-    found = next(filter(None, ([source for name in names for source in _sources_named(os.path.join(data_dir, name))]
-                               for names in _NAMES[stem])), [])
+    found = next(
+        filter(
+            None,
+            (
+                [source for name in names for source in _sources_named(os.path.join(data_dir, name))]
+                for names in _NAMES[stem]
+            ),
+        ),
+        [],
+    )
     if len(found) > 1:
         paths = ", ".join(source.paths[0] for source in found)
         raise UserError(f"data_dir: several files could be the {stem} set ({paths}); keep one of them")
@@ -123,7 +148,9 @@ def find_source(data_dir, stem):
 
 def _sources_named(base):
     """The sources whose files are called `base` plus an ending."""
-    sources = [Source(kind, (f"{base}.{kind}",)) for kind in ("tsv", "jsonl") if os.path.exists(f"{base}.{kind}")]
+    sources = [
+        Source(kind, (f"{base}.{kind}",)) for kind in ("tsv", "jsonl") if os.path.exists(f"{base}.{kind}")
+    ]
     base = glob.escape(base)
     parts = sorted(glob.glob(base + ".parquet") + glob.glob(base + "-*.parquet"))
     return sources + ([Source("parquet", tuple(parts))] if parts else [])
@@ -133,15 +160,21 @@ def require_source(data_dir, stem):
     """`find_source`, with a `UserError` that lists what was looked for when there is none."""
     source = find_source(data_dir, stem)
     if source is None:
-        wanted = ", ".join(f"{name}.tsv, {name}.jsonl, {name}-*.parquet" for names in _NAMES[stem] for name in names)
+        wanted = ", ".join(
+            f"{name}.tsv, {name}.jsonl, {name}-*.parquet" for names in _NAMES[stem] for name in names
+        )
         names = sorted(os.listdir(data_dir))
-        raise UserError(f"data_dir: {data_dir} has no {stem} set; looked for {wanted}; it holds "
-                        f"{', '.join(names[:20]) or 'nothing'}{', ...' if len(names) > 20 else ''}")
+        raise UserError(
+            f"data_dir: {data_dir} has no {stem} set; looked for {wanted}; it holds "
+            f"{', '.join(names[:20]) or 'nothing'}{', ...' if len(names) > 20 else ''}"
+        )
     return source
 
 
 def count_rows(source):
-    """About how many rows a `Source` has (text files: lines, an unended last one left out), for a progress bar."""
+    """About how many rows a `Source` has (text files: lines, an unended last one left out), for a progress
+    bar.
+    """
     if source.kind == "parquet":
         return sum(_parquet(path).metadata.num_rows for path in source.paths)
     lines = 0
@@ -151,13 +184,14 @@ def count_rows(source):
     return lines
 
 
-# --- labels -----------------------------------------------------------------------------------------------------------
+# --- labels -------------------------------------------------------------------------------------------------
+
 
 def label_map(task, source, names=(), bad_rows=None):
     """The `LabelMap` of a task; own data without `names` take theirs from the training file.
 
-    Own data: labels that are all numbers, at least one with a decimal point, make a regression; strings or whole numbers are
-    class names, sorted (whole numbers by value).
+    Own data: labels that are all numbers, at least one with a decimal point, make a regression; strings or
+    whole numbers are class names, sorted (whole numbers by value).
 
     Args:
         task (Task): row of the task table.
@@ -166,14 +200,18 @@ def label_map(task, source, names=(), bad_rows=None):
         bad_rows (BadRows): what happens at a malformed row. Default: a `UserError`.
 
     Raises:
-        UserError: `names` contradict the task or repeat, or the training labels are of mixed kinds or of one class only.
+        UserError: `names` contradict the task or repeat, or the training labels are of mixed kinds or of one
+            class only.
     """
     if len(set(names)) != len(names) or len(names) == 1:
         raise UserError(f"labels: give two or more different names, not {', '.join(names)}")
     if task.head == REGRESSION or task.labels:
         if names and tuple(names) != task.labels:
-            raise UserError(f"labels: {task.name} has the labels {', '.join(task.labels) or '(none, it is a regression)'}; "
-                            f"--labels is for own data (--task_name custom)")
+            raise UserError(
+                f"labels: {task.name} has the labels "
+                f"{', '.join(task.labels) or '(none, it is a regression)'}; --labels is for own data "
+                "(--task_name custom)"
+            )
         return LabelMap(task.head, task.labels)
     if names:
         return LabelMap(CLASSIFICATION, tuple(names))
@@ -187,7 +225,10 @@ def _labels_in(source, task, bad_rows):
             raise UserError(f"{where}: the label must be a string or a number, not {json.dumps(label)}")
         kinds.add(type(label))
         if kinds == {str, int} or kinds >= {str, float}:
-            raise UserError(f"{where}: the label {label!r} is of another kind than those above; use strings or numbers, not both")
+            raise UserError(
+                f"{where}: the label {label!r} is of another kind than those above; use strings or "
+                "numbers, not both"
+            )
         if float not in kinds:  # a regression's many values need not be kept
             seen.add(label)
     if float in kinds:
@@ -197,7 +238,8 @@ def _labels_in(source, task, bad_rows):
     return LabelMap(CLASSIFICATION, tuple(str(label) for label in sorted(seen)))
 
 
-# --- rows -------------------------------------------------------------------------------------------------------------
+# --- rows ---------------------------------------------------------------------------------------------------
+
 
 def read_split(task, source, labels, bad_rows, test=False):
     """The rows of one split.
@@ -206,15 +248,16 @@ def read_split(task, source, labels, bad_rows, test=False):
         task (Task): row of the task table.
         source (Source): its file(s).
         labels (LabelMap): turns raw labels into numbers.
-        bad_rows (BadRows): what happens at a malformed row: too few or too many fields, no UTF-8, no JSON, a text missing.
+        bad_rows (BadRows): what happens at a malformed row: too few or too many fields, no UTF-8, no JSON, a
+            text missing.
         test (bool): the labels may be missing, in every row alike (absent, or -1 as Hugging Face has it).
 
     Yields:
         Row
 
     Raises:
-        UserError: a column is missing, a label is outside the map (never skipped: it points at a wrong map), a row is malformed,
-            or there is not one row.
+        UserError: a column is missing, a label is outside the map (never skipped: it points at a wrong map),
+            a row is malformed, or there is not one row.
     """
     split = "test" if test else "train"
     labelled, rows = None, 0
@@ -238,6 +281,7 @@ def _is_own_minus_one(task, labels):
 
 class _Where:
     """`file, line 12`, put into words only when a message needs it."""
+
     __slots__ = ("path", "line_number", "unit")
 
     def __init__(self, path, line_number, unit="line"):
@@ -255,7 +299,8 @@ def _raw_rows(source, task, bad_rows, split):
 
 
 def _lines(path, bad_rows):
-    """(where, line) of a UTF-8 text file; a byte order mark, line ends and lines without any character are dropped.
+    """(where, line) of a UTF-8 text file; a byte order mark, line ends and lines without any character are
+    dropped.
 
     Only a line feed ends a line: `str.splitlines` would also break sentences at characters such as U+2028.
     """
@@ -291,8 +336,12 @@ def _read_tsv(path, task, bad_rows, split):
         if len(fields) != width:
             bad_rows.add(f"{where}: {len(fields)} tab-separated fields instead of {width}")
             continue
-        yield (fields[text_at], None if pair_at is None else fields[pair_at],
-               None if label_at is None else fields[label_at], where)
+        yield (
+            fields[text_at],
+            None if pair_at is None else fields[pair_at],
+            None if label_at is None else fields[label_at],
+            where,
+        )
 
 
 def _columns(path, task, text, header, split):
@@ -301,15 +350,21 @@ def _columns(path, task, text, header, split):
         return int(task.text), None, int(task.label), 4
     needed = [name for name in (text, task.text_pair) if name] + ([task.label] if split != "test" else [])
     _check_columns(path, needed, header, task)
-    return (header.index(text), header.index(task.text_pair) if task.text_pair else None,
-            header.index(task.label) if task.label in header else None, len(header))
+    return (
+        header.index(text),
+        header.index(task.text_pair) if task.text_pair else None,
+        header.index(task.label) if task.label in header else None,
+        len(header),
+    )
 
 
 def _check_columns(path, needed, found, task):
     missing = [name for name in needed if name not in found]
     if missing:
-        raise UserError(f"{path} has no column {' and '.join(missing)}, which {task.name} needs; its columns are "
-                        f"{', '.join(found)}")
+        raise UserError(
+            f"{path} has no column {' and '.join(missing)}, which {task.name} needs; its columns are "
+            f"{', '.join(found)}"
+        )
 
 
 def _read_json_lines(path, task, bad_rows, split):
@@ -342,7 +397,11 @@ def _json_fault(value, own, wants_pair):
     except UnicodeEncodeError:
         return "a text holds half a surrogate pair, which is no character"
     if not own and (pair is not None) != wants_pair:
-        return '"text_pair" is missing' if wants_pair else '"text_pair" is given, but the task has one text a row'
+        return (
+            '"text_pair" is missing'
+            if wants_pair
+            else '"text_pair" is given, but the task has one text a row'
+        )
     return None
 
 
@@ -352,8 +411,10 @@ def _parquet(path):
         import pyarrow.parquet
     except ImportError as error:
         # Not only when it is absent: pyarrow 26 refuses the NumPy 1 that MindSpore needs.
-        raise UserError(f"reading {path} needs pyarrow, which cannot be imported ({error}): pip install -r "
-                        f"requirements-convert.txt") from error
+        raise UserError(
+            f"reading {path} needs pyarrow, which cannot be imported ({error}): pip install -r "
+            f"requirements-convert.txt"
+        ) from error
     try:
         return pyarrow.parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
@@ -373,14 +434,18 @@ def _read_parquet(path, task, bad_rows, split):
     text, pair = task.parquet_text or task.text, task.parquet_text_pair or task.text_pair
     found = file.schema_arrow.names
     pair = None if task.name == "custom" and pair not in found else pair
-    _check_columns(path, [name for name in (text, pair) if name] + (["label"] if split != "test" else []), found, task)
+    _check_columns(
+        path, [name for name in (text, pair) if name] + (["label"] if split != "test" else []), found, task
+    )
     columns = [name for name in (text, pair, "label") if name in found]
     number = 0
     for batch in _batches(path, file, columns):
         for value in batch.to_pylist():
             number += 1
             where = _Where(path, number, "row")
-            if not isinstance(value[text], str) or (pair and not isinstance(value[pair], str) and task.name != "custom"):
+            if not isinstance(value[text], str) or (
+                pair and not isinstance(value[pair], str) and task.name != "custom"
+            ):
                 bad_rows.add(f"{where}: a text is missing or no string")
                 continue
             yield value[text], value[pair] if pair else None, value.get("label"), where

@@ -1,4 +1,5 @@
 """Record files of a corpus, too many to hold in memory, as shuffled padded batches."""
+
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,14 +15,15 @@ ROWS_IN_MEMORY = 1 << 18  # of one part: 270 MB at 128 tokens; while one is trai
 
 
 class ShardedBatches:
-    """`Batches` over parts of a corpus that are read one after another: their order and the rows within each are new every epoch.
+    """`Batches` over parts of a corpus that are read one after another: their order and the rows within each
+    are new every epoch.
 
-    Every process reads every part and takes its own slice of each global batch, as `Batches` does. Rows that fill no batch at the
-    end of a part are left out of that epoch.
+    Every process reads every part and takes its own slice of each global batch, as `Batches` does. Rows that
+    fill no batch at the end of a part are left out of that epoch.
 
     Args:
-        parts (list of list of str): record files that are read and shuffled together. rows (list of int): rows of each part, at least
-            those of one global batch.
+        parts (list of list of str): record files that are read and shuffled together. rows (list of int):
+            rows of each part, at least those of one global batch.
         read (callable): files -> `Examples` without labels.
         batch_size, boundaries, enable_buckets, shuffle, seed, rank, device_num, longest: as in `Batches`.
 
@@ -31,8 +33,20 @@ class ShardedBatches:
 
     columns = COLUMNS[:3]
 
-    def __init__(self, parts, rows, read, batch_size, boundaries, enable_buckets=True, shuffle=True, seed=0, rank=0, device_num=1,
-                 longest=0):
+    def __init__(
+        self,
+        parts,
+        rows,
+        read,
+        batch_size,
+        boundaries,
+        enable_buckets=True,
+        shuffle=True,
+        seed=0,
+        rank=0,
+        device_num=1,
+        longest=0,
+    ):
         self.parts = parts
         self.rows = rows
         self.read = read
@@ -40,10 +54,21 @@ class ShardedBatches:
         self.seed = seed
         self.epoch = 0
         self.shuffle = shuffle
-        self.options = {"batch_size": batch_size, "boundaries": boundaries, "enable_buckets": enable_buckets, "shuffle": shuffle,
-                        "drop_remainder": True, "rank": rank, "device_num": device_num, "longest": longest}
+        self.options = {
+            "batch_size": batch_size,
+            "boundaries": boundaries,
+            "enable_buckets": enable_buckets,
+            "shuffle": shuffle,
+            "drop_remainder": True,
+            "rank": rank,
+            "device_num": device_num,
+            "longest": longest,
+        }
         if min(rows) < self.global_batch:
-            raise UserError(f"batch_size {batch_size} on {device_num} device(s) is more than the {sum(rows)} training rows")
+            raise UserError(
+                f"batch_size {batch_size} on {device_num} device(s) is more than the {sum(rows)} training "
+                "rows"
+            )
         self._held = (0, read(parts[0]))  # (number, rows) of the part that was read last
         self.buckets = bucket_lengths(self._held[1].lengths, boundaries, enable_buckets, longest)
 
@@ -58,7 +83,9 @@ class ShardedBatches:
         return held[1]
 
     def __iter__(self):
-        """Yield tuples (input_ids, input_mask, segment_ids, ...) of NumPy arrays, as `Batches` does, for the next epoch."""
+        """Yield tuples (input_ids, input_mask, segment_ids, ...) of NumPy arrays, as `Batches` does, for the
+        next epoch.
+        """
         epoch, order = self.epoch, np.arange(len(self.parts))
         self.epoch += 1
         if self.shuffle:
@@ -86,13 +113,26 @@ def open_corpus(settings, check, batch_size, group):
         UserError: a file is missing or damaged, or `check` refuses its rows.
     """
     folder = settings.data_dir
-    if os.path.exists(os.path.join(folder, PLAN_FILE)) and not os.path.exists(os.path.join(folder, records.INFO_FILE)):
-        raise UserError(f"data_dir: {folder} is unfinished; run the same prepare_data.py again, which goes on with it")
+    if os.path.exists(os.path.join(folder, PLAN_FILE)) and not os.path.exists(
+        os.path.join(folder, records.INFO_FILE)
+    ):
+        raise UserError(
+            f"data_dir: {folder} is unfinished; run the same prepare_data.py again, which goes on with it"
+        )
     files, dataset_type = records.find_split(folder, "train", settings.dataset_type)
     info = records.DatasetInfo.load(folder)
-    absent = sorted(set(info.splits.get("train", {}).get("files", ())) - {os.path.basename(path) for path in files}) if info else ()
+    absent = (
+        sorted(
+            set(info.splits.get("train", {}).get("files", ())) - {os.path.basename(path) for path in files}
+        )
+        if info
+        else ()
+    )
     if absent:
-        raise UserError(f"data_dir: {folder} lacks {absent[0]}, which its {records.INFO_FILE} names; run prepare_data.py again")
+        raise UserError(
+            f"data_dir: {folder} lacks {absent[0]}, which its {records.INFO_FILE} names; run "
+            "prepare_data.py again"
+        )
     count = records.check_tfrecord if dataset_type == "tfrecord" else records.check_mindrecord
     parts, rows, least = [], [], batch_size * group.size  # a part with fewer rows would give no batch
     for path in files:
@@ -110,9 +150,23 @@ def open_corpus(settings, check, batch_size, group):
     def read(paths):
         examples = records.read_records(paths, dataset_type, settings.schema_dir, need_labels=False)
         check(examples)
-        return replace(examples, labels=None)  # whether the second text follows the first is not what is distilled
-    return ShardedBatches(parts, rows, read, batch_size, settings.bucket_boundaries, settings.enable_buckets, settings.do_shuffle,
-                          settings.seed, group.rank, group.size, _longest(info))
+        return replace(
+            examples, labels=None
+        )  # whether the second text follows the first is not what is distilled
+
+    return ShardedBatches(
+        parts,
+        rows,
+        read,
+        batch_size,
+        settings.bucket_boundaries,
+        settings.enable_buckets,
+        settings.do_shuffle,
+        settings.seed,
+        group.rank,
+        group.size,
+        _longest(info),
+    )
 
 
 def _longest(info):

@@ -1,10 +1,13 @@
-"""A templated English sentiment corpus of our own words, in SST-2's file layout: for the quick start and for tests.
+"""A templated English sentiment corpus of our own words, in SST-2's file layout: for the quick start and for
+tests.
 
-Train and dev share words and sentence patterns but no sentence, and single words do not give the label away: every adjective
-also occurs negated, and in a contrast ("the plot was dull , but i loved the songs") the last opinion decides.
+Train and dev share words and sentence patterns but no sentence, and single words do not give the label away:
+every adjective also occurs negated, and in a contrast ("the plot was dull , but i loved the songs") the last
+opinion decides.
 
     python -m src.data.synthetic --output_dir FOLDER
 """
+
 import argparse
 import os
 import random
@@ -28,22 +31,103 @@ _ASPECTS = {
     "exhibition": ("sculptures", "layout", "audio guide", "photographs", "catalogue", "main hall"),
 }
 _PLURAL = frozenset(("slides", "sculptures", "photographs"))
-_GOOD = ("good", "great", "lovely", "brilliant", "charming", "delightful", "clever", "superb", "fresh", "moving", "elegant",
-         "impressive", "pleasant", "memorable", "wonderful", "splendid", "thoughtful", "inspired", "graceful", "excellent")
-_BAD = ("bad", "awful", "dreadful", "dull", "clumsy", "boring", "poor", "weak", "stale", "lifeless", "shabby", "disappointing",
-        "unpleasant", "forgettable", "terrible", "sloppy", "careless", "tedious", "crude", "mediocre")
+_GOOD = (
+    "good",
+    "great",
+    "lovely",
+    "brilliant",
+    "charming",
+    "delightful",
+    "clever",
+    "superb",
+    "fresh",
+    "moving",
+    "elegant",
+    "impressive",
+    "pleasant",
+    "memorable",
+    "wonderful",
+    "splendid",
+    "thoughtful",
+    "inspired",
+    "graceful",
+    "excellent",
+)
+_BAD = (
+    "bad",
+    "awful",
+    "dreadful",
+    "dull",
+    "clumsy",
+    "boring",
+    "poor",
+    "weak",
+    "stale",
+    "lifeless",
+    "shabby",
+    "disappointing",
+    "unpleasant",
+    "forgettable",
+    "terrible",
+    "sloppy",
+    "careless",
+    "tedious",
+    "crude",
+    "mediocre",
+)
 _LIKE = ("enjoyed", "loved", "admired", "liked", "adored", "appreciated")
 _DISLIKE = ("hated", "disliked", "regretted", "loathed", "resented", "despised")
 _LIKE_BASE = ("enjoy", "love", "admire", "like", "adore", "appreciate")
 _DISLIKE_BASE = ("hate", "dislike", "regret", "loathe", "resent", "despise")
-_DEGREE = ("really", "truly", "quite", "rather", "very", "thoroughly", "remarkably", "absolutely", "fairly", "simply")
+_DEGREE = (
+    "really",
+    "truly",
+    "quite",
+    "rather",
+    "very",
+    "thoroughly",
+    "remarkably",
+    "absolutely",
+    "fairly",
+    "simply",
+)
 _DEGREE_OF_VERB = ("really", "truly", "thoroughly", "absolutely", "simply", "certainly")
-_WHO = ("i", "we", "my sister", "my friends", "our whole group", "the children", "most visitors", "my neighbour", "everyone")
-_OTHERS = ("the critics", "my uncle", "the local paper", "a colleague", "some reviewers", "the brochure", "an old friend")
-_NEUTRAL = ("it was a tuesday evening", "the ticket cost ten coins", "we came by train", "it lasted two hours",
-            "it rained outside", "my brother paid for both of us", "we sat near the door", "it was our third visit this year",
-            "the place opened in may", "we had booked a month before", "it is close to the river", "a large crowd was there",
-            "i went with two friends", "the whole thing ended at nine")
+_WHO = (
+    "i",
+    "we",
+    "my sister",
+    "my friends",
+    "our whole group",
+    "the children",
+    "most visitors",
+    "my neighbour",
+    "everyone",
+)
+_OTHERS = (
+    "the critics",
+    "my uncle",
+    "the local paper",
+    "a colleague",
+    "some reviewers",
+    "the brochure",
+    "an old friend",
+)
+_NEUTRAL = (
+    "it was a tuesday evening",
+    "the ticket cost ten coins",
+    "we came by train",
+    "it lasted two hours",
+    "it rained outside",
+    "my brother paid for both of us",
+    "we sat near the door",
+    "it was our third visit this year",
+    "the place opened in may",
+    "we had booked a month before",
+    "it is close to the river",
+    "a large crowd was there",
+    "i went with two friends",
+    "the whole thing ended at nine",
+)
 _CONTRAST = (", but", ", yet", ". still ,", "; however ,", ". even so ,", ", but in the end")
 _CONCESSION = ("although", "though", "even though", "while", "even if")
 _ADDITION = (", and", ". also ,", "; besides ,", ". what is more ,", ", and on top of that")
@@ -59,8 +143,18 @@ class _Writer:
     def sentence(self, good):
         """One whole sentence whose last opinion is `good`."""
         thing = self.pick(sorted(_ASPECTS))
-        pattern = self.pick((self._plain, self._plain, self._agreement, self._contrast, self._contrast, self._concession,
-                             self._others, self._others))
+        pattern = self.pick(
+            (
+                self._plain,
+                self._plain,
+                self._agreement,
+                self._contrast,
+                self._contrast,
+                self._concession,
+                self._others,
+                self._others,
+            )
+        )
         text = pattern(thing, good)
         chance = self.rng.random()
         if chance < 0.15:
@@ -90,7 +184,9 @@ class _Writer:
 
     def _opinion(self, thing, good):
         """One clause that says something `good` or bad."""
-        return self.pick((self._is, self._is, self._is_not, self._felt, self._felt_not, self._nobody, self._such))(thing, good)
+        return self.pick(
+            (self._is, self._is, self._is_not, self._felt, self._felt_not, self._nobody, self._such)
+        )(thing, good)
 
     def _aspect(self, thing):
         name = self.pick(_ASPECTS[thing])
@@ -105,13 +201,25 @@ class _Writer:
     def _is(self, thing, good):
         aspect = self._aspect(thing)
         were, seems = ("were", "seemed") if _PLURAL & set(aspect.split()) else ("was", "seemed")
-        return f"the {aspect} {self.pick((were, were, seems, 'turned out'))} {self._degree()}{self._adjective(good)}"
+        return (
+            f"the {aspect} {self.pick((were, were, seems, 'turned out'))} "
+            f"{self._degree()}{self._adjective(good)}"
+        )
 
     def _is_not(self, thing, good):
         aspect = self._aspect(thing)
         verb = "were" if _PLURAL & set(aspect.split()) else "was"
-        negation = self.pick((f"{verb} not", f"{verb} never", f"{verb} hardly", f"{verb} by no means", f"{verb} anything but",
-                              "did not seem", f"{verb} far from"))
+        negation = self.pick(
+            (
+                f"{verb} not",
+                f"{verb} never",
+                f"{verb} hardly",
+                f"{verb} by no means",
+                f"{verb} anything but",
+                "did not seem",
+                f"{verb} far from",
+            )
+        )
         return f"the {aspect} {negation} {self._degree()}{self._adjective(not good)}"
 
     def _felt(self, thing, good):
@@ -120,7 +228,10 @@ class _Writer:
 
     def _felt_not(self, thing, good):
         negation = self.pick(("did not", "never could", "could not", "would not"))
-        return f"{self.pick(_WHO)} {negation} {self.pick(_DISLIKE_BASE if good else _LIKE_BASE)} the {self._aspect(thing)}"
+        return (
+            f"{self.pick(_WHO)} {negation} {self.pick(_DISLIKE_BASE if good else _LIKE_BASE)} the "
+            f"{self._aspect(thing)}"
+        )
 
     def _nobody(self, thing, good):
         who = self.pick(("nobody", "no one", "not one of us", "hardly anyone"))
@@ -149,7 +260,8 @@ def sentences(rows, seed):
 
 
 def vocabulary(pairs):
-    """A WordPiece vocabulary: BERT's special tokens, all ASCII characters (alone and as ##), then every word of `pairs`.
+    """A WordPiece vocabulary: BERT's special tokens, all ASCII characters (alone and as ##), then every word
+    of `pairs`.
 
     With the single characters, no word that a user types becomes [UNK].
     """
@@ -168,7 +280,8 @@ def write_corpus(folder, train_rows, dev_rows, seed):
         seed (int): same seed and sizes, same files.
 
     Raises:
-        UserError: a number of rows below 1 or above what the patterns surely give, or a folder that cannot be made.
+        UserError: a number of rows below 1 or above what the patterns surely give, or a folder that cannot be
+            made.
     """
     for name, rows in (("train_rows", train_rows), ("dev_rows", dev_rows)):
         if not 1 <= rows <= MAX_ROWS:
@@ -176,7 +289,10 @@ def write_corpus(folder, train_rows, dev_rows, seed):
     make_folder(folder)
     pairs = sentences(train_rows + dev_rows, seed)
     for name, part in (("train", pairs[:train_rows]), ("dev", pairs[train_rows:])):
-        _write_lines(os.path.join(folder, f"{name}.tsv"), ["sentence\tlabel", *(f"{text}\t{label}" for text, label in part)])
+        _write_lines(
+            os.path.join(folder, f"{name}.tsv"),
+            ["sentence\tlabel", *(f"{text}\t{label}" for text, label in part)],
+        )
     _write_lines(os.path.join(folder, "vocab.txt"), vocabulary(pairs))
 
 
@@ -189,16 +305,22 @@ def _write_lines(path, lines):
 @command
 def main():
     """Write one corpus as the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m src.data.synthetic",
-                                     description="Write a templated sentiment corpus in SST-2's layout.")
+    parser = argparse.ArgumentParser(
+        prog="python -m src.data.synthetic",
+        description="Write a templated sentiment corpus in SST-2's layout.",
+    )
     parser.add_argument("--output_dir", required=True, help="folder for train.tsv, dev.tsv and vocab.txt")
-    parser.add_argument("--train_rows", type=int, default=8000, help="training sentences (default: %(default)s)")
+    parser.add_argument(
+        "--train_rows", type=int, default=8000, help="training sentences (default: %(default)s)"
+    )
     parser.add_argument("--dev_rows", type=int, default=1000, help="dev sentences (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=42, help="same seed, same corpus (default: %(default)s)")
     settings = parser.parse_args()
     write_corpus(settings.output_dir, settings.train_rows, settings.dev_rows, settings.seed)
-    print(f"wrote {settings.train_rows:,} training and {settings.dev_rows:,} dev sentences and vocab.txt to "
-          f"{settings.output_dir}")
+    print(
+        f"wrote {settings.train_rows:,} training and {settings.dev_rows:,} dev sentences and vocab.txt to "
+        f"{settings.output_dir}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """A task's rows and labels as a run sees them, and the checks that a model belongs to them."""
+
 import os
 from dataclasses import dataclass
 
@@ -10,7 +11,10 @@ from src.errors import UserError
 
 @dataclass(frozen=True)
 class TaskData:
-    """Task, label map and splits. Splits are `Examples`; `evals` maps split names to them, the deciding one first."""
+    """Task, label map and splits. Splits are `Examples`; `evals` maps split names to them, the deciding one
+    first.
+    """
+
     task: tasks.Task
     regression: bool
     labels: tuple
@@ -24,7 +28,10 @@ class TaskData:
 
     def eval_batches(self, batch_size, boundaries, enable_buckets):
         """{split: Batches} that keep every row in order."""
-        return {split: Batches(examples, batch_size, boundaries, enable_buckets) for split, examples in self.evals.items()}
+        return {
+            split: Batches(examples, batch_size, boundaries, enable_buckets)
+            for split, examples in self.evals.items()
+        }
 
     def check_rows(self, checkpoint, config, key, seq_length=None):
         """Raise a `UserError` where `checkpoint`'s network cannot read these rows.
@@ -39,57 +46,79 @@ class TaskData:
         self.check_bounds(config, checkpoint.source, seq_length)
 
     def check_model(self, checkpoint, config, key, seq_length=None):
-        """`check_rows`, and a `UserError` where the checkpoint's head was trained for other labels than this data's."""
+        """`check_rows`, and a `UserError` where the checkpoint's head was trained for other labels than this
+        data's.
+        """
         self.check_rows(checkpoint, config, key, seq_length)
         if not checkpoint.num_labels:
             return
         trained_on = checkpoint.config.get("task_name")
         if trained_on and tasks.differ(trained_on, self.task.name):
             raise UserError(f"{key}: {checkpoint.source} was trained on {trained_on}, not {self.task.name}")
-        if checkpoint.num_labels != self.num_labels or self.regression != (checkpoint.config["problem_type"] == "regression"):
+        if checkpoint.num_labels != self.num_labels or self.regression != (
+            checkpoint.config["problem_type"] == "regression"
+        ):
             kind = "regression" if self.regression else f"{self.num_labels} classes"
-            raise UserError(f"{key}: {checkpoint.source} has {checkpoint.num_labels} output(s) "
-                            f"({checkpoint.config['problem_type']}) but {self.task.name} is a task of {kind}")
+            raise UserError(
+                f"{key}: {checkpoint.source} has {checkpoint.num_labels} output(s) "
+                f"({checkpoint.config['problem_type']}) but {self.task.name} is a task of {kind}"
+            )
         if not tasks.same_labels(checkpoint.labels, self.labels):
-            raise UserError(f"{key}: {checkpoint.source} numbers its labels {', '.join(checkpoint.labels)} but the data has "
-                            f"{', '.join(self.labels)}; if only the order differs, convert_checkpoint.py --task_name "
-                            f"{self.task.name} puts it right")
+            raise UserError(
+                f"{key}: {checkpoint.source} numbers its labels {', '.join(checkpoint.labels)} but the "
+                f"data has {', '.join(self.labels)}; if only the order differs, convert_checkpoint.py "
+                f"--task_name {self.task.name} puts it right"
+            )
 
     def check_bounds(self, config, source, seq_length=None):
-        """Raise a `UserError` where a row is too long, or a token id too large, for a network of `config` (from `source`)."""
+        """Raise a `UserError` where a row is too long, or a token id too large, for a network of `config`
+        (from `source`).
+        """
         for split, examples in {"train": self.train, **self.evals}.items():
             if examples is not None:
                 check_bounds(examples, split, config, source, seq_length)
 
 
 def check_vocabulary(info, checkpoint, key):
-    """Raise a `UserError` where the data's `DatasetInfo` (or None) names another vocabulary than a checkpoint, which the setting `key`
-    named."""
+    """Raise a `UserError` where the data's `DatasetInfo` (or None) names another vocabulary than a
+    checkpoint, which the setting `key` named."""
     known = checkpoint.config.get("vocab_sha256")
     if known and info and known != info.vocab_sha256:
         folder = checkpoint.source if os.path.isdir(checkpoint.source) else os.path.dirname(checkpoint.source)
-        raise UserError(f"{key}: the data was prepared with another vocabulary than {checkpoint.source} was trained with; "
-                        f"run prepare_data.py with --vocab_file {os.path.join(folder, 'vocab.txt')}")
+        raise UserError(
+            f"{key}: the data was prepared with another vocabulary than {checkpoint.source} was trained "
+            f"with; run prepare_data.py with --vocab_file {os.path.join(folder, 'vocab.txt')}"
+        )
 
 
 def check_bounds(examples, split, config, source, seq_length=None):
-    """Raise a `UserError` where a row of `examples` is too long, or a token id too large, for a network of `config` (from `source`)."""
+    """Raise a `UserError` where a row of `examples` is too long, or a token id too large, for a network of
+    `config` (from `source`).
+    """
     limit = config.max_position_embeddings if not config.use_relative_positions else None
     largest, longest = int(examples.input_ids.max()), int(examples.lengths.max())
     if largest >= config.vocab_size:
-        raise UserError(f"the {split} records hold token id {largest} but {source} has a vocabulary of "
-                        f"{config.vocab_size}; prepare the data with that model's vocabulary")
+        raise UserError(
+            f"the {split} records hold token id {largest} but {source} has a vocabulary of "
+            f"{config.vocab_size}; prepare the data with that model's vocabulary"
+        )
     if int(examples.segment_ids.max()) >= config.type_vocab_size:
-        raise UserError(f"the {split} records hold pairs of texts but {source} has a type_vocab_size of {config.type_vocab_size}; it reads "
-                        f"single texts only")
+        raise UserError(
+            f"the {split} records hold pairs of texts but {source} has a type_vocab_size of "
+            f"{config.type_vocab_size}; it reads single texts only"
+        )
     for bound, why in ((limit, f"{source} has positions for"), (seq_length, "seq_length allows")):
         if bound and longest > bound:
-            raise UserError(f"the {split} records hold a row of {longest} tokens but {why} {bound}; run prepare_data.py "
-                            f"with --max_seq_length {bound}")
+            raise UserError(
+                f"the {split} records hold a row of {longest} tokens but {why} {bound}; run prepare_data.py "
+                f"with --max_seq_length {bound}"
+            )
 
 
 def _split_files(folder, splits, settings):
-    """{split: (files, dataset_type)}; every split after the first is optional, as MNLI's mismatched one is."""
+    """{split: (files, dataset_type)}; every split after the first is optional, as MNLI's mismatched one
+    is.
+    """
     found = {splits[0]: records.find_split(folder, splits[0], settings.dataset_type)}
     for split in splits[1:]:
         if not records.has_split(folder, split):
@@ -104,7 +133,10 @@ def _head(task, info, task_type):
     """(regression, labels) from the table, or from the prepared folder for the user's own task."""
     regression = (info.head if info else task.head) == tasks.REGRESSION
     if task_type != "auto" and (task_type == tasks.REGRESSION) != regression:
-        raise UserError(f"task_type: {task.name} is a {'regression' if regression else 'classification'} task, not {task_type}")
+        raise UserError(
+            f"task_type: {task.name} is a {'regression' if regression else 'classification'} task, not "
+            f"{task_type}"
+        )
     return regression, tuple(info.labels if info else task.labels)
 
 
@@ -118,24 +150,32 @@ def load_task_data(settings, train_dir, eval_dir, labels=()):
         labels (tuple of str): class names where neither the task table nor a dataset.json gives them.
 
     Raises:
-        UserError: a folder or file is missing or damaged, holds another task's data, or labels lie outside the map.
+        UserError: a folder or file is missing or damaged, holds another task's data, or labels lie outside
+            the map.
     """
     task = tasks.get_task(settings.task_name)
     info = records.DatasetInfo.load(train_dir or eval_dir)
     if info and tasks.get_task(info.task_name) != task:
-        raise UserError(f"task_name: {train_dir or eval_dir} was prepared for {info.task_name}, not {task.name}")
+        raise UserError(
+            f"task_name: {train_dir or eval_dir} was prepared for {info.task_name}, not {task.name}"
+        )
     if train_dir and eval_dir:
         _check_prepared_alike(info, train_dir, records.DatasetInfo.load(eval_dir), eval_dir)
     regression, names = _head(task, info, getattr(settings, "task_type", "auto"))
     names = names or tuple(labels)
     if not regression and not names:
-        raise UserError(f"task_name: {task.name} needs a folder that prepare_data.py wrote, for its dataset.json names the labels")
+        raise UserError(
+            f"task_name: {task.name} needs a folder that prepare_data.py wrote, for its dataset.json "
+            "names the labels"
+        )
     files = _split_files(train_dir, ("train",), settings) if train_dir else {}
     if eval_dir:
         files.update(_split_files(eval_dir, tuple(split for split, _ in task.eval_splits), settings))
     if "train" in files and "eval" in files and _real(files["train"]) & _real(files["eval"]):
-        raise UserError(f"eval_data_dir: {eval_dir} would train and evaluate on the same files; name them train.* and eval.*, or put "
-                        f"them into two folders")
+        raise UserError(
+            f"eval_data_dir: {eval_dir} would train and evaluate on the same files; name them train.* and "
+            "eval.*, or put them into two folders"
+        )
     splits = {split: records.read_records(*found, settings.schema_dir) for split, found in files.items()}
     for split, examples in splits.items():
         _check_rows_prepared(examples, split, train_dir if split == "train" else eval_dir)
@@ -154,10 +194,17 @@ def _check_prepared_alike(train, train_dir, evaluation, eval_dir):
     """Raise a `UserError` where two folders' `DatasetInfo`s (or None) number tokens or labels differently."""
     if train is None or evaluation is None:
         return
-    for name, what in (("task_name", "task"), ("vocab_sha256", "vocabulary"), ("head", "kind of labels"), ("labels", "label map")):
+    for name, what in (
+        ("task_name", "task"),
+        ("vocab_sha256", "vocabulary"),
+        ("head", "kind of labels"),
+        ("labels", "label map"),
+    ):
         if getattr(train, name) != getattr(evaluation, name):
-            raise UserError(f"eval_data_dir: {eval_dir} was prepared with another {what} than {train_dir} (dataset.json: "
-                            f"{getattr(evaluation, name)} and {getattr(train, name)}); prepare both alike")
+            raise UserError(
+                f"eval_data_dir: {eval_dir} was prepared with another {what} than {train_dir} (dataset.json: "
+                f"{getattr(evaluation, name)} and {getattr(train, name)}); prepare both alike"
+            )
 
 
 def _check_rows_prepared(examples, split, folder):
@@ -165,16 +212,22 @@ def _check_rows_prepared(examples, split, folder):
     info = records.DatasetInfo.load(folder)
     wanted = info.splits.get(split, {}).get("rows") if info else None
     if wanted is not None and wanted != len(examples):
-        raise UserError(f"{folder}: dataset.json says that {split} has {wanted} rows, but its records hold {len(examples)}; a file was cut "
-                        f"or changed, run prepare_data.py again")
+        raise UserError(
+            f"{folder}: dataset.json says that {split} has {wanted} rows, but its records hold "
+            f"{len(examples)}; a file was cut or changed, run prepare_data.py again"
+        )
 
 
 def _check_labels(examples, split, regression, names):
     if examples is None:
         return
     if examples.labels.dtype.kind != ("f" if regression else "i"):
-        raise UserError(f"the {split} records hold {'whole-number' if regression else 'fractional'} labels, which do not fit a "
-                        f"{'regression' if regression else 'classification'} task")
+        raise UserError(
+            f"the {split} records hold {'whole-number' if regression else 'fractional'} labels, which do "
+            f"not fit a {'regression' if regression else 'classification'} task"
+        )
     if not regression and not (0 <= examples.labels.min() and examples.labels.max() < len(names)):
-        raise UserError(f"the {split} records hold labels from {examples.labels.min()} to {examples.labels.max()}, but the task has "
-                        f"the {len(names)} labels {', '.join(names)}")
+        raise UserError(
+            f"the {split} records hold labels from {examples.labels.min()} to {examples.labels.max()}, "
+            f"but the task has the {len(names)} labels {', '.join(names)}"
+        )

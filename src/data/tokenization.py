@@ -1,8 +1,11 @@
-"""BERT's tokenization by the Rust `tokenizers` library: Google's WordPiece, [CLS] and [SEP], longest-first truncation.
+"""BERT's tokenization by the Rust `tokenizers` library: Google's WordPiece, [CLS] and [SEP], longest-first
+truncation.
 
-Parallel work is left to the caller, as processes: the Rust library's own threads scale poorly on many cores and cannot be
-limited once started, so a `Tokenizer` keeps to one thread (`TokenizerPool` below runs one in each process).
+Parallel work is left to the caller, as processes: the Rust library's own threads scale poorly on many cores
+and cannot be limited once started, so a `Tokenizer` keeps to one thread (`TokenizerPool` below runs one in
+each process).
 """
+
 import os
 from itertools import chain
 
@@ -17,8 +20,8 @@ MAX_WORD_CHARACTERS = 100  # a longer word is [UNK], as in Google's WordpieceTok
 def truncate_pair(length_a, length_b, budget):
     """How many tokens of each text stay when both may have `budget`: BERT's rule, as two numbers.
 
-    Google's `_truncate_seq_pair` takes the last token of the longer text until both fit, of the second one where they are
-    equally long. (The Rust library's own rule breaks ties the other way.)
+    Google's `_truncate_seq_pair` takes the last token of the longer text until both fit, of the second one
+    where they are equally long. (The Rust library's own rule breaks ties the other way.)
     """
     if length_a + length_b <= budget:
         return length_a, length_b
@@ -33,8 +36,8 @@ def truncate_pair(length_a, length_b, budget):
 class Tokenizer:
     """Texts to BERT's token ids.
 
-    Equal to Google's tokenizer, but for characters that are newer than the Rust library's tables (Unicode 8: rare scripts)
-    and for private-use ones, which it drops like control characters.
+    Equal to Google's tokenizer, but for characters that are newer than the Rust library's tables (Unicode 8:
+    rare scripts) and for private-use ones, which it drops like control characters.
 
     Args:
         vocab_tokens (list of str): the vocabulary in id order, with [UNK], [CLS] and [SEP].
@@ -42,16 +45,23 @@ class Tokenizer:
     """
 
     def __init__(self, vocab_tokens, lower_case):
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # read by the library at every batch; see the module's docstring
+        os.environ["TOKENIZERS_PARALLELISM"] = (
+            "false"  # read by the library at every batch; see the module's docstring
+        )
         from tokenizers import Tokenizer as RustTokenizer
         from tokenizers import models, normalizers, pre_tokenizers
+
         # With a token listed twice the later line wins, as in Google's load_vocab.
         ids = {token: index for index, token in enumerate(vocab_tokens)}
         self.cls_id, self.sep_id = ids["[CLS]"], ids["[SEP]"]
-        # No token is registered as special: "[SEP]" inside a user's text is three ordinary words, never a separator.
-        self._rust = RustTokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=MAX_WORD_CHARACTERS))
-        self._rust.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True,
-                                                           strip_accents=lower_case, lowercase=lower_case)
+        # No token is registered as special: "[SEP]" inside a user's text is three ordinary words, never a
+        # separator.
+        self._rust = RustTokenizer(
+            models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=MAX_WORD_CHARACTERS)
+        )
+        self._rust.normalizer = normalizers.BertNormalizer(
+            clean_text=True, handle_chinese_chars=True, strip_accents=lower_case, lowercase=lower_case
+        )
         self._rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
     def token_ids(self, texts):
@@ -67,30 +77,39 @@ class Tokenizer:
             max_seq_length (int): longest row in tokens, special ones included; at least 3 (with pairs: 5).
 
         Returns:
-            list of (input_ids, segment_ids), two lists of int of the same length. Segment 1 is the second text and its [SEP].
+            list of (input_ids, segment_ids), two lists of int of the same length. Segment 1 is the second
+            text and its [SEP].
         """
-        return [(row[0], [0] * row[1] + [1] * (len(row[0]) - row[1]))
-                for row in self._rows(texts, pairs, max_seq_length)[0]]
+        return [
+            (row[0], [0] * row[1] + [1] * (len(row[0]) - row[1]))
+            for row in self._rows(texts, pairs, max_seq_length)[0]
+        ]
 
     def encode_flat(self, texts, pairs=None, max_seq_length=128):
         """`encode_batch` as flat arrays, for whole data sets.
 
         Returns:
-            (input_ids, segment_ids, lengths, cut): int32 (total tokens,), int32 (total tokens,), int64 (rows,) and the number of
+            (input_ids, segment_ids, lengths, cut): int32 (total tokens,), int32 (total tokens,), int64
+                (rows,) and the number of
             rows (int) that were longer than `max_seq_length`.
         """
         rows, cut = self._rows(texts, pairs, max_seq_length)
         lengths = np.fromiter((len(ids) for ids, _ in rows), np.int64, len(rows))
         first = np.fromiter((count for _, count in rows), np.int64, len(rows))
         input_ids = np.fromiter(chain.from_iterable(ids for ids, _ in rows), np.int32, int(lengths.sum()))
-        segment_ids = np.repeat(np.tile(np.array([0, 1], np.int32), len(rows)),
-                                np.stack([first, lengths - first], axis=1).ravel())
+        segment_ids = np.repeat(
+            np.tile(np.array([0, 1], np.int32), len(rows)), np.stack([first, lengths - first], axis=1).ravel()
+        )
         return input_ids, segment_ids, lengths, cut
 
     def _rows(self, texts, pairs, max_seq_length):
-        """([(ids with [CLS] and [SEP], how many of them are segment 0)], number of rows that had to be cut)."""
+        """([(ids with [CLS] and [SEP], how many of them are segment 0)], number of rows that had to be
+        cut).
+        """
         if max_seq_length < (3 if pairs is None else 5):
-            raise UserError(f"max_seq_length {max_seq_length} leaves no room for text between [CLS] and [SEP]")
+            raise UserError(
+                f"max_seq_length {max_seq_length} leaves no room for text between [CLS] and [SEP]"
+            )
         cls, sep, cut, rows = [self.cls_id], [self.sep_id], 0, []
         firsts = self.token_ids(texts)
         if pairs is None:
@@ -114,12 +133,15 @@ class TokenizerPool(OrderedPool):
     """`Tokenizer.encode_flat` over streams of chunks in several processes.
 
     Args:
-        vocab_tokens (list of str), lower_case (bool): the `Tokenizer`. num_workers (int): processes, 1 or more.
+        vocab_tokens (list of str), lower_case (bool): the `Tokenizer`. num_workers (int): processes, 1 or
+            more.
     """
 
     def __init__(self, vocab_tokens, lower_case, num_workers):
         super().__init__(Tokenizer, (vocab_tokens, lower_case), "encode_flat", num_workers)
 
     def map(self, chunks, max_seq_length):
-        """(what `encode_flat` returns, extra) of each chunk (texts, pairs, extra), as `OrderedPool.map` does."""
+        """(what `encode_flat` returns, extra) of each chunk (texts, pairs, extra), as `OrderedPool.map`
+        does.
+        """
         return super().map(((texts, pairs, max_seq_length), extra) for texts, pairs, extra in chunks)

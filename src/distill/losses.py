@@ -1,4 +1,7 @@
-"""Distillation losses, each a function of tensors. Shapes as in `src/model/layers.py`; C is the number of classes."""
+"""Distillation losses, each a function of tensors. Shapes as in `src/model/layers.py`; C is the number of
+classes.
+"""
+
 from mindspore import ops
 
 from src.model.layers import square_sum
@@ -15,12 +18,15 @@ def mean_square(x, y):
 
 
 def attention_loss(student_scores, teacher_scores, input_mask):
-    """Mean squared error of the attention scores, summed over layers (TinyBERT, arXiv 1909.10351, equation 7).
+    """Mean squared error of the attention scores, summed over layers (TinyBERT, arXiv 1909.10351, equation
+    7).
 
-    Padding keys carry -10000 in both; they count as equal, so the mean is over all S x S scores but sums only real keys.
+    Padding keys carry -10000 in both; they count as equal, so the mean is over all S x S scores but sums only
+    real keys.
 
     Args:
-        student_scores, teacher_scores: equally long tuples of float32 (B, heads, S, S), already paired by the layer map.
+        student_scores, teacher_scores: equally long tuples of float32 (B, heads, S, S), already paired by the
+        layer map.
         input_mask: float32 (B, S), 1 on tokens.
     """
     keys = input_mask.expand_dims(1).expand_dims(1)  # (B, 1, 1, S)
@@ -31,7 +37,8 @@ def attention_loss(student_scores, teacher_scores, input_mask):
 
 
 def hidden_loss(student_states, teacher_states):
-    """Mean squared error of (already projected) hidden states, summed over layers (TinyBERT, equations 8 and 9).
+    """Mean squared error of (already projected) hidden states, summed over layers (TinyBERT, equations 8 and
+    9).
 
     Args:
         student_states, teacher_states: equally long tuples of float32 (B, S, H).
@@ -43,7 +50,8 @@ def hidden_loss(student_states, teacher_states):
 
 
 def soft_cross_entropy(student_logits, teacher_logits, temperature):
-    """-softmax(teacher / t) . log_softmax(student / t), the mean over all B x C logits (TinyBERT, equation 10).
+    """-softmax(teacher / t) . log_softmax(student / t), the mean over all B x C logits (TinyBERT, equation
+    10).
 
     The published code takes the mean over logits, not over rows; so do we, for equal learning rates.
     """

@@ -1,4 +1,5 @@
 """Where a student comes from: a checkpoint, its teacher's layers, or random weights."""
+
 from dataclasses import dataclass
 
 from src import checkpoint as checkpoints
@@ -7,13 +8,21 @@ from src.errors import UserError
 from src.model.heads import BertForSequence
 from src.model.loading import bert_config, encoder_network, layer_weights
 
-_WIDTHS = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings",
-           "type_vocab_size", "use_relative_positions")
+_WIDTHS = (
+    "vocab_size",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "use_relative_positions",
+)
 
 
 @dataclass(frozen=True)
 class Student:
     """A student ready to train."""
+
     network: object
     """`BertForSequence`, or for general distillation `BertEncoder`."""
     projection: Projection
@@ -24,11 +33,15 @@ class Student:
 
 
 def student_layers(chosen, depth, teacher_depth, section="td_student_net_cfg"):
-    """The teacher layers a student of `depth` layers copies: `chosen`, or the last of each group of the uniform layer map."""
+    """The teacher layers a student of `depth` layers copies: `chosen`, or the last of each group of the
+    uniform layer map.
+    """
     if chosen:
         if len(chosen) != depth or max(chosen) >= teacher_depth:
-            raise UserError(f"student_layers: needs {depth} numbers from 0 to {teacher_depth - 1}, one a student layer, not "
-                            f"{', '.join(map(str, chosen))}")
+            raise UserError(
+                f"student_layers: needs {depth} numbers from 0 to {teacher_depth - 1}, one a student "
+                f"layer, not {', '.join(map(str, chosen))}"
+            )
         return tuple(chosen)
     stride = uniform_layer_map(depth, teacher_depth, section)
     return tuple(range(stride - 1, teacher_depth, stride))
@@ -37,21 +50,34 @@ def student_layers(chosen, depth, teacher_depth, section="td_student_net_cfg"):
 def _from_teacher(chosen, config, teacher_checkpoint, teacher_config, section):
     for name in _WIDTHS:
         if getattr(config, name) != getattr(teacher_config, name):
-            raise UserError(f"student_init: teacher_layers needs a student of the teacher's own widths, but "
-                            f"{section}.{name} is {getattr(config, name)} and the teacher has {getattr(teacher_config, name)}")
+            raise UserError(
+                "student_init: teacher_layers needs a student of the teacher's own widths, but "
+                f"{section}.{name} is {getattr(config, name)} and the teacher has "
+                f"{getattr(teacher_config, name)}"
+            )
     layers = student_layers(chosen, config.num_hidden_layers, teacher_config.num_hidden_layers, section)
-    return layer_weights(teacher_checkpoint.weights, layers), f"the teacher's layers {', '.join(map(str, layers))}"
+    return layer_weights(
+        teacher_checkpoint.weights, layers
+    ), f"the teacher's layers {', '.join(map(str, layers))}"
 
 
 def _check_heads(config, teacher_config, section):
     if config.num_attention_heads != teacher_config.num_attention_heads:
-        raise UserError(f"{section}.num_attention_heads is {config.num_attention_heads} but the teacher has "
-                        f"{teacher_config.num_attention_heads}; the attention loss compares them head by head")
+        raise UserError(
+            f"{section}.num_attention_heads is {config.num_attention_heads} but the teacher has "
+            f"{teacher_config.num_attention_heads}; the attention loss compares them head by head"
+        )
 
 
 def build_general_student(settings, teacher_checkpoint, teacher_config, compute_type):
     """The student that a `GeneralDistillConfig` asks for; arguments and errors as in `build_student`."""
-    section, path, checkpoint, weights, start = "gd_student_net_cfg", settings.load_gd_ckpt_path, None, {}, "random weights"
+    section, path, checkpoint, weights, start = (
+        "gd_student_net_cfg",
+        settings.load_gd_ckpt_path,
+        None,
+        {},
+        "random weights",
+    )
     if path:
         if settings.student_init != "random":
             raise UserError(f"student_init: contradicts the checkpoint {path}; give only one of them")
@@ -90,10 +116,12 @@ def _resume_projection(projection, weights, start):
 def build_student(settings, teacher_checkpoint, teacher_config, num_labels, compute_type):
     """The student that a `TaskDistillConfig` asks for.
 
-    Keys of td_student_net_cfg left out come from the student's checkpoint if there is one, else from the teacher.
+    Keys of td_student_net_cfg left out come from the student's checkpoint if there is one, else from the
+    teacher.
 
     Args:
-        teacher_checkpoint (Checkpoint), teacher_config (BertConfig): the teacher as loaded, its own dropout rates included.
+        teacher_checkpoint (Checkpoint), teacher_config (BertConfig): the teacher as loaded, its own dropout
+            rates included.
         num_labels (int): outputs of the head.
         compute_type (mindspore.dtype): of the matrix products.
 
@@ -102,10 +130,14 @@ def build_student(settings, teacher_checkpoint, teacher_config, num_labels, comp
     """
     checkpoint, path = None, settings.load_td1_ckpt_path or settings.load_gd_ckpt_path
     if path and (settings.student_init != "auto" or settings.student_layers):
-        raise UserError(f"student_init, student_layers: they contradict the checkpoint {path}; give only one of them")
+        raise UserError(
+            f"student_init, student_layers: they contradict the checkpoint {path}; give only one of them"
+        )
     if settings.load_td1_ckpt_path and settings.load_gd_ckpt_path:
-        raise UserError(f"load_gd_ckpt_path: {settings.load_gd_ckpt_path} and load_td1_ckpt_path {settings.load_td1_ckpt_path} both "
-                        f"say where the student starts; give only one of them")
+        raise UserError(
+            f"load_gd_ckpt_path: {settings.load_gd_ckpt_path} and load_td1_ckpt_path "
+            f"{settings.load_td1_ckpt_path} both say where the student starts; give only one of them"
+        )
     if settings.student_layers and settings.student_init == "random":
         raise UserError("student_layers: contradicts student_init random; leave one of them out")
     runs_phase1 = settings.td_phase1_epoch_size > 0 and not settings.load_td1_ckpt_path
@@ -117,16 +149,26 @@ def build_student(settings, teacher_checkpoint, teacher_config, num_labels, comp
         config = settings.td_student_net_cfg.resolve(teacher_config)
         weights, start = {}, "random weights"
         if settings.student_init == "teacher_layers" or settings.student_layers:
-            weights, start = _from_teacher(settings.student_layers, config, teacher_checkpoint, teacher_config, "td_student_net_cfg")
+            weights, start = _from_teacher(
+                settings.student_layers, config, teacher_checkpoint, teacher_config, "td_student_net_cfg"
+            )
     if runs_phase1 and settings.phase1_cfg.attention_loss:
         _check_heads(config, teacher_config, "td_student_net_cfg")
     network = BertForSequence(config, num_labels, compute_type)
     projection = Projection(config.hidden_size, teacher_config.hidden_size, config.initializer_range)
     if weights:
         # A head that general distillation left is another task's.
-        heads = {name for name in weights if name.startswith("classifier.")
-                 and (len(weights[name]) != num_labels or settings.load_gd_ckpt_path)}
-        kept = {name: value for name, value in weights.items() if name not in heads and not name.startswith("fit_dense.")}
+        heads = {
+            name
+            for name in weights
+            if name.startswith("classifier.")
+            and (len(weights[name]) != num_labels or settings.load_gd_ckpt_path)
+        }
+        kept = {
+            name: value
+            for name, value in weights.items()
+            if name not in heads and not name.startswith("fit_dense.")
+        }
         checkpoints.assign(network, kept, start, allow_missing=("classifier.", "bert.pooler."))
         if runs_phase1 and settings.phase1_cfg.hidden_loss:
             start = _resume_projection(projection, weights, start)

@@ -1,4 +1,7 @@
-"""The teacher's logits, computed once for all epochs: a frozen teacher without dropout says the same thing every time."""
+"""The teacher's logits, computed once for all epochs: a frozen teacher without dropout says the same thing
+every time.
+"""
+
 from src.data.dataset import Batches
 from src.evaluate import predict
 from src.model.heads import Logits

@@ -4,13 +4,22 @@ Parameter names here are the project's own; `src/checkpoint.py` maps every other
 No sequence length is baked in: shapes come from the tensors, so one set of weights serves every bucket.
 Shapes as in `layers.py`.
 """
+
 import math
 
 import mindspore as ms
 from mindspore import nn, ops
 from mindspore.ops import operations as P
 
-from src.model.layers import ActivationQuantizer, Dense, Embedding, LayerNorm, RelativePositions, Tanh, activation
+from src.model.layers import (
+    ActivationQuantizer,
+    Dense,
+    Embedding,
+    LayerNorm,
+    RelativePositions,
+    Tanh,
+    activation,
+)
 
 MASKED_SCORE = -10000.0  # added to the score of a padding token, as in the original BERT
 
@@ -21,11 +30,17 @@ class Embeddings(nn.Cell):
     def __init__(self, config, quantization):
         super().__init__()
         width, spread = config.hidden_size, config.initializer_range
-        self.word_embeddings = Embedding(config.vocab_size, width, spread, padded=True, quantization=quantization)
-        self.token_type_embeddings = Embedding(config.type_vocab_size, width, spread, quantization=quantization, part="rest")
+        self.word_embeddings = Embedding(
+            config.vocab_size, width, spread, padded=True, quantization=quantization
+        )
+        self.token_type_embeddings = Embedding(
+            config.type_vocab_size, width, spread, quantization=quantization, part="rest"
+        )
         self.use_positions = not config.use_relative_positions
         if self.use_positions:
-            self.position_embeddings = Embedding(config.max_position_embeddings, width, spread, quantization=quantization, part="rest")
+            self.position_embeddings = Embedding(
+                config.max_position_embeddings, width, spread, quantization=quantization, part="rest"
+            )
         self.layer_norm = LayerNorm(width, config.layer_norm_eps)
         self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
 
@@ -33,7 +48,7 @@ class Embeddings(nn.Cell):
         x = self.word_embeddings(input_ids) + self.token_type_embeddings(segment_ids)
         if self.use_positions:
             table = self.position_embeddings
-            x = x + table.quantize(table.weight[:input_ids.shape[1]])
+            x = x + table.quantize(table.weight[: input_ids.shape[1]])
         return self.dropout(self.layer_norm(x))  # (B, S, H)
 
 
@@ -55,7 +70,9 @@ class Attention(nn.Cell):
         self.quantize_query = ActivationQuantizer(quantization, heads=True)
         self.quantize_key = ActivationQuantizer(quantization, heads=True)
         self.quantize_value = ActivationQuantizer(quantization, heads=True)
-        self.quantize_probs = ActivationQuantizer(quantization, (0.0, 1.0 / (1.0 - config.attention_probs_dropout_prob)), heads=True)
+        self.quantize_probs = ActivationQuantizer(
+            quantization, (0.0, 1.0 / (1.0 - config.attention_probs_dropout_prob)), heads=True
+        )
         self.quantize_context = ActivationQuantizer(quantization)
         self.layer_norm = LayerNorm(self.width, config.layer_norm_eps)
         self.probs_dropout = nn.Dropout(p=config.attention_probs_dropout_prob)
@@ -70,7 +87,9 @@ class Attention(nn.Cell):
         self.softmax = P.Softmax(axis=-1)
 
     def _split_heads(self, x, batch, length):  # (B*S, H)
-        return x.reshape((batch, length, self.heads, self.head_width)).transpose((0, 2, 1, 3))  # (B, heads, S, D)
+        return x.reshape((batch, length, self.heads, self.head_width)).transpose(
+            (0, 2, 1, 3)
+        )  # (B, heads, S, D)
 
     def _operand(self, quantize, x, batch, length):
         """x (B*S, H) quantized and split into heads."""
@@ -92,14 +111,16 @@ class Attention(nn.Cell):
         scores = self.scores_product(query, key)  # (B, heads, S, S)
         if self.use_relative_positions:
             relative = ops.cast(self.relative_positions(length), self.compute_type)  # (S, S, D)
-            scores = scores + self._from_query(self.scores_product(self._by_query(query, batch, length), relative),
-                                               batch, length)
+            scores = scores + self._from_query(
+                self.scores_product(self._by_query(query, batch, length), relative), batch, length
+            )
         scores = ops.cast(scores, ms.float32) * self.scale + added_mask
         probs = ops.cast(self.quantize_probs(self.probs_dropout(self.softmax(scores))), self.compute_type)
         context = self.context_product(probs, value)  # (B, heads, S, D)
         if self.use_relative_positions:
-            context = context + self._from_query(self.context_product(self._by_query(probs, batch, length), relative),
-                                                 batch, length)
+            context = context + self._from_query(
+                self.context_product(self._by_query(probs, batch, length), relative), batch, length
+            )
         context = context.transpose((0, 2, 1, 3)).reshape((batch * length, self.width))
         output = ops.cast(self.dropout(self.output(self.quantize_context(context))), ms.float32)
         return self.layer_norm(output + x), scores
@@ -111,7 +132,9 @@ class FeedForward(nn.Cell):
     def __init__(self, config, compute_type, quantization):
         super().__init__()
         spread = config.initializer_range
-        self.intermediate = Dense(config.hidden_size, config.intermediate_size, spread, compute_type, quantization)
+        self.intermediate = Dense(
+            config.hidden_size, config.intermediate_size, spread, compute_type, quantization
+        )
         self.output = Dense(config.intermediate_size, config.hidden_size, spread, compute_type, quantization)
         self.quantize_input = ActivationQuantizer(quantization)
         self.quantize_inner = ActivationQuantizer(quantization)
@@ -142,7 +165,9 @@ class Encoder(nn.Cell):
 
     def __init__(self, config, compute_type, quantization):
         super().__init__()
-        self.layers = nn.CellList([EncoderLayer(config, compute_type, quantization) for _ in range(config.num_hidden_layers)])
+        self.layers = nn.CellList(
+            [EncoderLayer(config, compute_type, quantization) for _ in range(config.num_hidden_layers)]
+        )
 
     def construct(self, x, added_mask):  # (B, S, H), (B, 1, 1, S)
         batch, length, width = x.shape
@@ -160,7 +185,9 @@ class Pooler(nn.Cell):
 
     def __init__(self, config, compute_type, quantization):
         super().__init__()
-        self.dense = Dense(config.hidden_size, config.hidden_size, config.initializer_range, compute_type, quantization)
+        self.dense = Dense(
+            config.hidden_size, config.hidden_size, config.initializer_range, compute_type, quantization
+        )
         self.quantize_input = ActivationQuantizer(quantization)
         self.tanh = Tanh()
 
@@ -181,7 +208,8 @@ class Bert(nn.Cell):
 
     Outputs:
         hidden_states: tuple of layers + 1 float32 (B, S, H), the embedding output first.
-        attention_scores: tuple of layers float32 (B, heads, S, S), before softmax, -10000 added on padding keys.
+        attention_scores: tuple of layers float32 (B, heads, S, S), before softmax, -10000 added on padding
+            keys.
         pooled: float32 (B, H).
     """
 

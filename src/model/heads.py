@@ -1,4 +1,5 @@
 """BERT with a task's head."""
+
 import mindspore as ms
 from mindspore import nn, ops
 
@@ -28,7 +29,9 @@ class BertForSequence(nn.Cell):
         self.bert = Bert(config, compute_type, quantization)
         self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
         # A small matrix product that decides everything: it is computed in float32.
-        self.classifier = Dense(config.hidden_size, num_labels, config.initializer_range, ms.float32, quantization, "rest")
+        self.classifier = Dense(
+            config.hidden_size, num_labels, config.initializer_range, ms.float32, quantization, "rest"
+        )
 
     def construct(self, input_ids, input_mask, segment_ids):  # (B, S) each
         hidden_states, scores, pooled = self.bert(input_ids, input_mask, segment_ids)

@@ -1,9 +1,11 @@
 """Packed models: one safetensors file of low-bit codes in place of float32 weights.
 
-A file holds, for every weight NAME of the network, the arrays `NAME|codes`, `NAME|scale` ... that its kind needs, and in its
-metadata the format's version, every weight's kind and shape, a SHA-256 of these and the arrays, and one of the `config.json`, which lies
-beside it with the `vocab.txt` of any checkpoint. Kinds: ternary codes 5 or 4 to a byte, symmetric and min-max codes of one byte, float32.
+A file holds, for every weight NAME of the network, the arrays `NAME|codes`, `NAME|scale` ... that its kind
+needs, and in its metadata the format's version, every weight's kind and shape, a SHA-256 of these and the
+arrays, and one of the `config.json`, which lies beside it with the `vocab.txt` of any checkpoint. Kinds:
+ternary codes 5 or 4 to a byte, symmetric and min-max codes of one byte, float32.
 """
+
 import contextlib
 import json
 import os
@@ -17,7 +19,14 @@ from src.config import QuantConfig, from_json
 from src.errors import UserError
 from src.files import make_folder, replacing, write_json, write_safetensors
 from src.model.layers import quantized_weights
-from src.quant.packing import pack_minmax, pack_symmetric, pack_ternary, unpack_minmax, unpack_symmetric, unpack_ternary
+from src.quant.packing import (
+    pack_minmax,
+    pack_symmetric,
+    pack_ternary,
+    unpack_minmax,
+    unpack_symmetric,
+    unpack_ternary,
+)
 from src.vocabulary import vocabulary_hash
 
 PACKED_FILE = checkpoints.PACKED_FILE
@@ -63,8 +72,9 @@ def save_packed(folder, network, config, vocabulary=None, density=5):
         vocabulary (sequence of str): tokens in id order.
         density (int): ternary codes a byte: 5 (1.6 bits each) or 4 (2 bits).
 
-    What the network does not quantize, vectors (biases, LayerNorm) among it, stays in float32: a network that rounds its activations
-    answers the least change of a weight with other roundings, so nothing is rounded here that was not rounded in training.
+    What the network does not quantize, vectors (biases, LayerNorm) among it, stays in float32: a network that
+    rounds its activations answers the least change of a weight with other roundings, so nothing is rounded
+    here that was not rounded in training.
 
     Returns:
         Bytes of the packed file.
@@ -86,14 +96,23 @@ def save_packed(folder, network, config, vocabulary=None, density=5):
     layout, config = json.dumps(layout), dict(config)
     if vocabulary is not None:
         config["vocab_sha256"] = vocabulary_hash(vocabulary)
-    metadata = {"format": _FORMAT, "version": _VERSION, "layout": layout, "sha256": checkpoints.digest(arrays, layout),
-                "config_sha256": _config_digest(config)}
+    metadata = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "layout": layout,
+        "sha256": checkpoints.digest(arrays, layout),
+        "config_sha256": _config_digest(config),
+    }
     make_folder(folder)
     path = os.path.join(folder, PACKED_FILE)
-    with contextlib.ExitStack() as stack:  # left in reverse order: the description is renamed first, the codes last
+    with (
+        contextlib.ExitStack() as stack
+    ):  # left in reverse order: the description is renamed first, the codes last
         write_safetensors(stack.enter_context(replacing(path)), arrays, metadata)
         if vocabulary is not None:
-            checkpoints.write_vocabulary(stack.enter_context(replacing(os.path.join(folder, checkpoints.VOCABULARY_FILE))), vocabulary)
+            checkpoints.write_vocabulary(
+                stack.enter_context(replacing(os.path.join(folder, checkpoints.VOCABULARY_FILE))), vocabulary
+            )
         write_json(stack.enter_context(replacing(os.path.join(folder, checkpoints.CONFIG_FILE))), config)
         if os.path.exists(path):  # codes never lie beside another network's description
             os.remove(path)
@@ -101,7 +120,9 @@ def save_packed(folder, network, config, vocabulary=None, density=5):
 
 
 def _config_digest(config):
-    """The checksum of a config.json: it decides what is computed with the codes, so they are read with their own only."""
+    """The checksum of a config.json: it decides what is computed with the codes, so they are read with their
+    own only.
+    """
     return checkpoints.digest({}, json.dumps(config, sort_keys=True))
 
 
@@ -123,20 +144,28 @@ def load_packed(folder):
     if metadata.get("format") != _FORMAT:
         raise UserError(f"{path} is not a packed model of this project")
     if metadata.get("version") != _VERSION:
-        raise UserError(f"{path} has the format version {metadata.get('version')}; this program reads version {_VERSION}")
+        raise UserError(
+            f"{path} has the format version {metadata.get('version')}; this program reads version {_VERSION}"
+        )
     if checkpoints.digest(arrays, metadata.get("layout")) != metadata.get("sha256"):
         raise UserError(f"{path} is damaged: its checksum differs from the one stored in it; copy it anew")
     weights = {}
     try:
         for name, entry in json.loads(metadata["layout"]).items():
-            parts = {key.partition("|")[2]: value for key, value in arrays.items() if key.partition("|")[0] == name}
+            parts = {
+                key.partition("|")[2]: value for key, value in arrays.items() if key.partition("|")[0] == name
+            }
             weights[name] = _unpack(parts, entry, name)
     except (KeyError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
     checkpoint = checkpoints.described(weights, folder, path, folder)
-    trained = from_json(QuantConfig, checkpoint.config.get("quantization"), f"config.json of {folder}: quantization")
+    trained = from_json(
+        QuantConfig, checkpoint.config.get("quantization"), f"config.json of {folder}: quantization"
+    )
     if _config_digest(checkpoint.config) != metadata.get("config_sha256"):
-        raise UserError(f"{os.path.join(folder, checkpoints.CONFIG_FILE)} is not the one that {checkpoints.PACKED_FILE} was saved with: "
-                        f"its checksum differs; copy it anew")
+        raise UserError(
+            f"{os.path.join(folder, checkpoints.CONFIG_FILE)} is not the one that "
+            f"{checkpoints.PACKED_FILE} was saved with: its checksum differs; copy it anew"
+        )
     activations = asdict(replace(trained, embedding_bits=32, weight_bits=32, rest_bits=32))
     return replace(checkpoint, config={**checkpoint.config, "quantization": activations})

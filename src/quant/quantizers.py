@@ -1,9 +1,10 @@
 """Fake quantization: tensors in float32 that hold only values a low-bit code can represent.
 
-Every quantizer's gradient is straight-through (Bengio et al., arXiv 1308.3432): rounding counts as the identity, and where a
-clip is set, values outside it get no gradient. "Rows" are along the last axis; a head is the last two axes of a 4-D tensor.
-`build_quantizer` makes any of them from its settings.
+Every quantizer's gradient is straight-through (Bengio et al., arXiv 1308.3432): rounding counts as the
+identity, and where a clip is set, values outside it get no gradient. "Rows" are along the last axis; a head
+is the last two axes of a 4-D tensor. `build_quantizer` makes any of them from its settings.
 """
+
 import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
@@ -33,7 +34,9 @@ class _Reduction(nn.Cell):
 
 
 class _Largest(nn.Cell):
-    """Maximum or minimum over one axis, kept. On CPU ReduceMax takes four times as long as ArgMaxWithValue (benchmarks/kernels.py)."""
+    """Maximum or minimum over one axis, kept. On CPU ReduceMax takes four times as long as ArgMaxWithValue
+    (benchmarks/kernels.py).
+    """
 
     def __init__(self, operator):
         super().__init__()
@@ -46,10 +49,11 @@ class _Largest(nn.Cell):
 class _Round(nn.Cell):
     """Nearest integer, halves to even, of |x| < 2^22.
 
-    On CPU two additions that push the fraction out of float32's 24 bits and back take half as long as the rounding kernel.
+    On CPU two additions that push the fraction out of float32's 24 bits and back take half as long as the
+    rounding kernel.
     """
 
-    SHIFT = 1.5 * 2 ** 23
+    SHIFT = 1.5 * 2**23
 
     def __init__(self):
         super().__init__()
@@ -122,12 +126,16 @@ class _Ternary(Quantizer):
         return ops.minimum(size, self.clip) if self.clip > 0 else size
 
     def codes(self, x, threshold):
-        """-1, 0 or 1: the signs of what exceeds the threshold. On CPU this takes half the time of a comparison and a sign."""
+        """-1, 0 or 1: the signs of what exceeds the threshold. On CPU this takes half the time of a
+        comparison and a sign.
+        """
         return ops.clamp(self.keep_beyond_1(x * (1.0 / ops.maximum(threshold, _EPSILON))), -1.0, 1.0)
 
 
 class TernaryWeights(_Ternary):
-    """TWN (Li et al., arXiv 1605.04711): alpha x {-1, 0, 1} with threshold 0.7 mean|x| and alpha the mean of what exceeds it."""
+    """TWN (Li et al., arXiv 1605.04711): alpha x {-1, 0, 1} with threshold 0.7 mean|x| and alpha the mean of
+    what exceeds it.
+    """
 
     def construct(self, x):
         size = self.sizes(x)
@@ -137,11 +145,13 @@ class TernaryWeights(_Ternary):
 
 
 class LossAwareTernary(_Ternary):
-    """LAT (Hou and Kwok, arXiv 1802.08635): the ternary tensor nearest to x in the metric of the loss's curvature.
+    """LAT (Hou and Kwok, arXiv 1802.08635): the ternary tensor nearest to x in the metric of the loss's
+    curvature.
 
-    Minimizes sum(d (x - alpha b)^2) over alpha > 0 and b in {-1, 0, 1}, d the square root of the optimizer's second moment as
-    in TernaryBERT (arXiv 2009.12812, section 3.1.1), by turns: b keeps what exceeds alpha / 2, alpha = sum(d b |x|) / sum(d b).
-    It starts from TWN's threshold. Where the second moment is 0 everywhere (before the first step) it counts as equal.
+    Minimizes sum(d (x - alpha b)^2) over alpha > 0 and b in {-1, 0, 1}, d the square root of the optimizer's
+    second moment as in TernaryBERT (arXiv 2009.12812, section 3.1.1), by turns: b keeps what exceeds alpha /
+    2, alpha = sum(d b |x|) / sum(d b). It starts from TWN's threshold. Where the second moment is 0
+    everywhere (before the first step) it counts as equal.
 
     Args:
         granularity, clip: as in `Quantizer`. rounds (int): turns; the paper's approximate solution takes few.
@@ -176,11 +186,13 @@ class LossAwareTernary(_Ternary):
 class SymmetricUniform(Quantizer):
     """2^bits - 1 evenly spaced values around 0, the outermost at max|x|.
 
-    x is divided by the step, which takes longer than a product with its reciprocal, because that is what ONNX's QuantizeLinear
+    x is divided by the step, which takes longer than a product with its reciprocal, because that is what
+    ONNX's QuantizeLinear
     does: codes at the border between two values then come out the same where the model runs.
 
     Args:
-        bits (int): 2 to 8. granularity, clip: as in `Quantizer`. nonnegative (bool): x never holds negative values.
+        bits (int): 2 to 8. granularity, clip: as in `Quantizer`. nonnegative (bool): x never holds negative
+            values.
     """
 
     def __init__(self, bits, granularity="tensor", clip=0.0, nonnegative=False):
@@ -207,7 +219,7 @@ class MinMaxUniform(Quantizer):
 
     def __init__(self, bits, granularity="tensor", clip=0.0):
         super().__init__(granularity, clip)
-        self.levels = float(2 ** bits - 1)
+        self.levels = float(2**bits - 1)
         self.max, self.min = _maximum(granularity), _minimum(granularity)
         self.round = _Round()
 
@@ -219,7 +231,9 @@ class MinMaxUniform(Quantizer):
 
 
 class DynamicUnsigned(Quantizer):
-    """ONNX's DynamicQuantizeLinear and its dequantization: unsigned 8 bits, a range with 0 in it, an integer zero point."""
+    """ONNX's DynamicQuantizeLinear and its dequantization: unsigned 8 bits, a range with 0 in it, an integer
+    zero point.
+    """
 
     def __init__(self, clip=0.0):
         super().__init__("tensor", clip)
@@ -232,14 +246,16 @@ class DynamicUnsigned(Quantizer):
         scale = (ops.maximum(self.max(x), 0.0) - low) / 255.0
         scale = ops.select(scale == 0, ops.ones_like(scale), scale)  # all zeros: any scale represents them
         zero_point = ops.clamp(self.round(-low / scale), 0.0, 255.0)
-        # Clamped before the zero point is added rather than after: the same numbers, one operation fewer. x / scale, not
-        # x * (1 / scale), is what the operator computes.
+        # Clamped before the zero point is added rather than after: the same numbers, one operation fewer. x /
+        # scale, not x * (1 / scale), is what the operator computes.
         codes = ops.clamp(self.round(x / scale), -zero_point, 255.0 - zero_point)
         return codes * scale
 
 
 class _StaticUniform(Quantizer):
-    """`SymmetricUniform` for a given outermost value; what lies beyond is clamped but keeps its gradient, as in Q8BERT."""
+    """`SymmetricUniform` for a given outermost value; what lies beyond is clamped but keeps its gradient, as
+    in Q8BERT.
+    """
 
     def __init__(self, bits):
         super().__init__("tensor")
@@ -257,14 +273,16 @@ class _StaticUniform(Quantizer):
 
 
 class MovingAverageRange(nn.Cell):
-    """Static symmetric quantization whose range is a moving average of max|x| over training steps (Q8BERT, arXiv 1910.06188).
+    """Static symmetric quantization whose range is a moving average of max|x| over training steps (Q8BERT,
+    arXiv 1910.06188).
 
-    Until `start_step` training passes x through unchanged; at that step the range starts as max|x|. Evaluation uses the range
-    as it is; 0 means that it was never calibrated, which `calibrated` tells. Processes that train together take the mean of
-    their max|x|.
+    Until `start_step` training passes x through unchanged; at that step the range starts as max|x|.
+    Evaluation uses the range as it is; 0 means that it was never calibrated, which `calibrated` tells.
+    Processes that train together take the mean of their max|x|.
 
     Args:
-        bits (int): 2 to 8. decay (float): of the average. start_step (int): training steps before quantization starts.
+        bits (int): 2 to 8. decay (float): of the average. start_step (int): training steps before
+            quantization starts.
     """
 
     def __init__(self, bits=8, decay=0.9999, start_step=0):
@@ -302,7 +320,9 @@ class MovingAverageRange(nn.Cell):
 
 
 def use_rounding_operator(network):
-    """Make every quantizer in `network` round by the operator, for a graph that will run elsewhere: `_Round`'s additions need float32."""
+    """Make every quantizer in `network` round by the operator, for a graph that will run elsewhere:
+    `_Round`'s additions need float32.
+    """
     for _, cell in network.cells_and_names():
         if isinstance(cell, _Round):
             cell.by_addition = False
@@ -314,7 +334,8 @@ def build_quantizer(kind, bits, granularity="tensor", clip=0.0, decay=0.9999, st
     Args:
         kind (str): "twn", "lat", "symmetric", "minmax", "dynamic" or "ema".
         bits (int): 2 to 8, or 32. The ternary kinds are 2 bits, "dynamic" is 8.
-        bounds ((float, float)): what the values are known to lie in. A clip beyond them would change nothing and is left out.
+        bounds ((float, float)): what the values are known to lie in. A clip beyond them would change nothing
+            and is left out.
 
     Raises:
         ValueError: an unknown kind, or bits outside these or not the kind's own.

@@ -1,4 +1,5 @@
 """What happens around the train steps: the progress bar, the log, evaluation, checkpoints, curves."""
+
 import os
 import sys
 import time
@@ -12,7 +13,9 @@ from src.runtime import say
 
 
 class Callback:
-    """Hooks of a stage; `step` counts optimizer steps from 1. The data sink's are run several at once, `stage.advance` of them."""
+    """Hooks of a stage; `step` counts optimizer steps from 1. The data sink's are run several at once,
+    `stage.advance` of them.
+    """
 
     def on_step(self, stage, step):
         """After every optimizer step, or as many as the data sink runs at once."""
@@ -30,7 +33,9 @@ def passed(stage, step, every):
 
 
 class _Lines:
-    """A stream in which every redraw of a bar is a line of its own: for files and pipes, where the next line would follow the bar."""
+    """A stream in which every redraw of a bar is a line of its own: for files and pipes, where the next line
+    would follow the bar.
+    """
 
     def __init__(self, stream):
         self._stream = stream
@@ -53,8 +58,15 @@ class Progress(Callback):
     def on_step(self, stage, step):
         if self.bar is None:
             terminal = sys.stderr.isatty()  # elsewhere the bar is redrawn rarely
-            self.bar = tqdm(total=stage.total_steps, initial=step - stage.advance, desc=stage.name, unit="step", smoothing=0.05,
-                            mininterval=0.5 if terminal else 30.0, file=sys.stderr if terminal else _Lines(sys.stderr))
+            self.bar = tqdm(
+                total=stage.total_steps,
+                initial=step - stage.advance,
+                desc=stage.name,
+                unit="step",
+                smoothing=0.05,
+                mininterval=0.5 if terminal else 30.0,
+                file=sys.stderr if terminal else _Lines(sys.stderr),
+            )
             self.started = time.time()
         self.bar.update(stage.advance)
         if passed(stage, step, self.log_step) or step in (stage.advance, stage.total_steps):
@@ -71,10 +83,12 @@ class Progress(Callback):
 
 
 class Evaluation(Callback):
-    """Evaluates every `every` steps (0: at the end of every epoch), prints the familiar lines and keeps the best weights.
+    """Evaluates every `every` steps (0: at the end of every epoch), prints the familiar lines and keeps the
+    best weights.
 
     Args:
-        evaluate (callable): () -> {metric: value}, the deciding metric first, or None where the network cannot be evaluated yet.
+        evaluate (callable): () -> {metric: value}, the deciding metric first, or None where the network
+            cannot be evaluated yet.
         every (int): steps between evaluations.
         folder (str): where the best checkpoint goes.
     """
@@ -108,8 +122,10 @@ class Evaluation(Callback):
             self.best = {**results, "step": step}
             stage.save(self.folder)
             say(f"The best {short_name(metric)} is {results[metric]}")
-        say(f"step: {step}, {printed_name(metric)} {100 * results[metric]:.2f}, "
-            f"best_{printed_name(metric)} {100 * self.best[metric]:.2f}")
+        say(
+            f"step: {step}, {printed_name(metric)} {100 * results[metric]:.2f}, "
+            f"best_{printed_name(metric)} {100 * self.best[metric]:.2f}"
+        )
         stage.run.record(stage=stage.name, epoch=stage.epoch, step=step, **results)
 
 
@@ -126,7 +142,7 @@ class StepCheckpoints(Callback):
             return
         stage.save(self.folder, step_file(step))
         if stage.group.first:
-            for path in step_files(self.folder)[:-self.keep]:  # an earlier or a stopped run's count too
+            for path in step_files(self.folder)[: -self.keep]:  # an earlier or a stopped run's count too
                 os.remove(path)
 
 
@@ -143,10 +159,12 @@ class TrainingState(Callback):
 
 
 class Profile(Callback):
-    """Profiles some steps with MindSpore's own profiler, once MindSpore has settled on its numbers of threads.
+    """Profiles some steps with MindSpore's own profiler, once MindSpore has settled on its numbers of
+    threads.
 
     Args:
-        steps (int): how many. device (str): Ascend, GPU or CPU. folder (str): where the profiler writes its tables and timeline.
+        steps (int): how many. device (str): Ascend, GPU or CPU. folder (str): where the profiler writes its
+            tables and timeline.
     """
 
     SETTLED = 20  # steps before the profile
@@ -162,16 +180,23 @@ class Profile(Callback):
         self.seen += 1
         if self.seen == self.SETTLED:
             activity = profiler.ProfilerActivity
-            activities = [activity.CPU, *{"Ascend": [activity.NPU], "GPU": [activity.GPU]}.get(self.device, [])]
-            self.profile = profiler.profile(activities=activities,
-                                            on_trace_ready=profiler.tensorboard_trace_handler(dir_name=self.folder))
+            activities = [
+                activity.CPU,
+                *{"Ascend": [activity.NPU], "GPU": [activity.GPU]}.get(self.device, []),
+            ]
+            self.profile = profiler.profile(
+                activities=activities, on_trace_ready=profiler.tensorboard_trace_handler(dir_name=self.folder)
+            )
             self.profile.start()
         elif self.seen == self.SETTLED + self.steps:
             self._stop()
 
     def on_end(self, stage):
         if self.seen < self.SETTLED:
-            say(f"profile_steps: nothing was profiled: the first {self.SETTLED - 1} steps are left out, and {stage.name} had {self.seen}")
+            say(
+                f"profile_steps: nothing was profiled: the first {self.SETTLED - 1} steps are left out, "
+                f"and {stage.name} had {self.seen}"
+            )
         self._stop()
 
     def _stop(self):

@@ -1,4 +1,5 @@
 """Curves of a run, drawn from its metrics.jsonl."""
+
 import json
 
 import matplotlib
@@ -8,12 +9,25 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 from src.files import replacing  # noqa: E402
 
-_NOT_DRAWN = {"time", "stage", "epoch", "step", "rows", "grad_norm", "loss_scale", "skipped_steps", "seconds_per_1000_rows",
-              "p50_ms", "p95_ms", "learning_rate"}
+_NOT_DRAWN = {
+    "time",
+    "stage",
+    "epoch",
+    "step",
+    "rows",
+    "grad_norm",
+    "loss_scale",
+    "skipped_steps",
+    "seconds_per_1000_rows",
+    "p50_ms",
+    "p95_ms",
+    "learning_rate",
+}
 
 
 def draw(metrics_path, picture_path):
-    """Write a PNG with one panel a stage and kind: loss terms (logarithmic) and evaluation metrics against steps.
+    """Write a PNG with one panel a stage and kind: loss terms (logarithmic) and evaluation metrics against
+    steps.
 
     Args:
         metrics_path (str): metrics.jsonl of a run folder.
@@ -31,7 +45,9 @@ def draw(metrics_path, picture_path):
                 curves.setdefault(name, []).append((row["step"], row[name]))
     if not panels:
         return False
-    figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(5 * len(panels), 4), squeeze=False, layout="constrained"
+    )
     for axis, ((stage, kind), curves) in zip(axes[0], panels.items()):
         for name, points in sorted(curves.items()):
             axis.plot(*zip(*points), label=name, marker="o" if len(points) < 10 else None)

@@ -1,4 +1,5 @@
 """AdamW with decay groups, and its learning-rate schedule."""
+
 import mindspore as ms
 from mindspore import nn, ops
 from mindspore.nn.learning_rate_schedule import LearningRateSchedule
@@ -39,9 +40,23 @@ def is_decayed(name, decay_filter):
 _update = C.MultitypeFuncGraph("adamw_update")
 
 
-@_update.register("Function", "Function", "Tensor", "Tensor", "Tensor", "Tensor", "Tensor", "Number", "Tensor", "Tensor", "Tensor",
-                  "Tensor")
-def _update_one(adam, shrink, zero, beta1, beta2, eps, learning_rate, decay, parameter, first, second, gradient):
+@_update.register(
+    "Function",
+    "Function",
+    "Tensor",
+    "Tensor",
+    "Tensor",
+    "Tensor",
+    "Tensor",
+    "Number",
+    "Tensor",
+    "Tensor",
+    "Tensor",
+    "Tensor",
+)
+def _update_one(
+    adam, shrink, zero, beta1, beta2, eps, learning_rate, decay, parameter, first, second, gradient
+):
     if decay > 0:
         gradient = ops.depend(gradient, shrink(parameter, learning_rate * decay, parameter))
     # Powers of beta of 0 leave out Adam's bias correction.
@@ -51,15 +66,16 @@ def _update_one(adam, shrink, zero, beta1, beta2, eps, learning_rate, decay, par
 class AdamW(nn.Optimizer):
     """AdamW (Loshchilov and Hutter, arXiv 1711.05101) without bias correction, as BERT was trained with.
 
-    Decoupled decay shrinks a weight in place before Adam moves it; both read the same learning rate. On CPU these two kernels
-    take well under half the time of MindSpore's AdamWeightDecay, whose one kernel is not vectorized there (benchmarks/kernels.py).
+    Decoupled decay shrinks a weight in place before Adam moves it; both read the same learning rate. On CPU
+    these two kernels take well under half the time of MindSpore's AdamWeightDecay, whose one kernel is not
+    vectorized there (benchmarks/kernels.py).
 
     Args:
         parameters (list of Parameter): what is trained, in the order of the gradients.
         config (AdamWeightDecayConfig): rates, decay and the words that exempt a parameter from decay.
         total_steps (int): optimizer steps of the stage.
-        second_moments (list of (Parameter, Parameter)): weights whose second moment lives in the network itself, which reads
-            it, and that parameter.
+        second_moments (list of (Parameter, Parameter)): weights whose second moment lives in the network
+            itself, which reads it, and that parameter.
 
     Inputs:
         gradients: a tuple of float32 tensors.
@@ -67,20 +83,26 @@ class AdamW(nn.Optimizer):
 
     def __init__(self, parameters, config, total_steps, second_moments=()):
         super().__init__(WarmupPolynomial(config, total_steps), parameters)
-        self.decays = tuple(float(config.weight_decay) if is_decayed(item.name, config.decay_filter) else 0.0
-                            for item in self._parameters)
+        self.decays = tuple(
+            float(config.weight_decay) if is_decayed(item.name, config.decay_filter) else 0.0
+            for item in self._parameters
+        )
         self.first = self._parameters.clone(prefix="adam_m", init="zeros")
         shared = {id(weight): moment for weight, moment in second_moments}
         own = self._parameters.clone(prefix="adam_v", init="zeros")
-        self.second = ms.ParameterTuple(shared.get(id(weight), moment) for weight, moment in zip(self._parameters, own))
-        self.zero, self.beta1, self.beta2, self.eps = (ms.Tensor(value, ms.float32) for value in
-                                                       (0.0, config.beta1, config.beta2, config.eps))
+        self.second = ms.ParameterTuple(
+            shared.get(id(weight), moment) for weight, moment in zip(self._parameters, own)
+        )
+        self.zero, self.beta1, self.beta2, self.eps = (
+            ms.Tensor(value, ms.float32) for value in (0.0, config.beta1, config.beta2, config.eps)
+        )
         self.adam = P.Adam()
         self.shrink = P.ApplyGradientDescent()
 
     def construct(self, gradients):
         learning_rate = self.get_lr()
         self.assignadd(self.global_step, self.global_step_increase_tensor)
-        update = ops.partial(_update, self.adam, self.shrink, self.zero, self.beta1, self.beta2, self.eps, learning_rate)
+        update = ops.partial(
+            _update, self.adam, self.shrink, self.zero, self.beta1, self.beta2, self.eps, learning_rate
+        )
         return self.hyper_map(update, self.decays, self._parameters, self.first, self.second, gradients)
-

@@ -1,4 +1,5 @@
 """What the training commands share: set-up, data, evaluation and the closing summary."""
+
 import os
 import resource
 import time
@@ -21,6 +22,7 @@ from src.train.curves import draw
 @dataclass
 class TrainingRun:
     """One run of a training command."""
+
     settings: object
     device: str
     group: runtime.Group
@@ -29,10 +31,12 @@ class TrainingRun:
 
     @classmethod
     def begin(cls, settings, name, **further):
-        """Set up the device and the group and print the settings; `run.start` is left to the command's own checks.
+        """Set up the device and the group and print the settings; `run.start` is left to the command's own
+        checks.
 
         Args:
-            settings (TrainingConfig): the run's settings. name (str): of the run folder when output_dir is unset.
+            settings (TrainingConfig): the run's settings. name (str): of the run folder when output_dir is
+                unset.
             further: fields of a subclass.
         """
         started = time.time()
@@ -46,7 +50,10 @@ class TrainingRun:
         if settings.enable_data_sink and device == "CPU":
             runtime.say("enable_data_sink: not available on CPU, ignored")
         elif one_shape:
-            runtime.say("enable_buckets: the data sink needs batches of one shape, so all rows are padded to the longest of them")
+            runtime.say(
+                "enable_buckets: the data sink needs batches of one shape, so all rows are padded to the "
+                "longest of them"
+            )
         run = runtime.RunFolder(settings.output_dir or os.path.join("output", name), group.first)
         return cls(settings, device, group, run, started, **further)
 
@@ -54,10 +61,16 @@ class TrainingRun:
         """Batches the device pulls at a time, or 0 where the data sink is off or does not exist."""
         if not self.settings.enable_data_sink or self.device == "CPU":
             return 0
-        return len(batches) if self.settings.data_sink_steps == -1 else min(self.settings.data_sink_steps, len(batches))
+        return (
+            len(batches)
+            if self.settings.data_sink_steps == -1
+            else min(self.settings.data_sink_steps, len(batches))
+        )
 
     def shared_callbacks(self, folder):
-        """Callbacks of any stage that writes to `folder`, as the settings ask: checkpoints every so many steps, a profile."""
+        """Callbacks of any stage that writes to `folder`, as the settings ask: checkpoints every so many
+        steps, a profile.
+        """
         settings, chosen = self.settings, []
         if settings.save_ckpt_step:
             chosen.append(StepCheckpoints(settings.save_ckpt_step, settings.max_ckpt_num, folder))
@@ -73,29 +86,38 @@ class TrainingRun:
         """
         if not self.group.first:
             return
-        summary = {**results, "device": self.device, "wall_seconds": round(time.time() - self.started, 1),
-                   "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
+        summary = {
+            **results,
+            "device": self.device,
+            "wall_seconds": round(time.time() - self.started, 1),
+            "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        }
         write_json(self.run.join("results.json"), summary)
         drawn = draw(self.run.join("metrics.jsonl"), self.run.join("curves.png"))
-        print(f"wall time {summary['wall_seconds']:.0f} s, peak memory {summary['peak_memory_mib']} MiB; results.json"
-              f"{', curves.png' if drawn else ''} and metrics.jsonl are in {self.run.path}")
+        print(
+            f"wall time {summary['wall_seconds']:.0f} s, peak memory {summary['peak_memory_mib']} MiB; "
+            f"results.json{', curves.png' if drawn else ''} and metrics.jsonl are in {self.run.path}"
+        )
         print(last_line, flush=True)
 
 
 @dataclass
 class Session(TrainingRun):
     """One run of a command that trains on a task."""
+
     data: TaskData = None
     metric_names: tuple = ()
 
     @classmethod
     def open(cls, settings, command_name, labels=()):
-        """Check the paths, set up the device, read the data, print the settings; `run.start` is left to the command's own checks.
+        """Check the paths, set up the device, read the data, print the settings; `run.start` is left to the
+        command's own checks.
 
         Args:
             settings (RunConfig): the run's settings.
             command_name (str): names the run folder when output_dir is unset.
-            labels (tuple of str): class names where neither the task table nor the data's dataset.json gives them.
+            labels (tuple of str): class names where neither the task table nor the data's dataset.json gives
+                them.
         """
         required(settings, "task_name")
         task = get_task(settings.task_name)
@@ -106,23 +128,40 @@ class Session(TrainingRun):
         if not settings.do_train:
             command_name += "-eval"  # the training run's own records stay
         session = cls.begin(settings, f"{command_name}-{task.folder}")
-        data = load_task_data(settings, settings.train_data_dir if settings.do_train else "", settings.eval_data_dir, labels)
+        data = load_task_data(
+            settings, settings.train_data_dir if settings.do_train else "", settings.eval_data_dir, labels
+        )
         session.data = data
-        session.metric_names = metrics.choose(task.metrics, settings.assessment_method, data.num_labels, data.regression)
-        sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in {"train": data.train, **data.evals}.items() if rows)
+        session.metric_names = metrics.choose(
+            task.metrics, settings.assessment_method, data.num_labels, data.regression
+        )
+        sizes = ", ".join(
+            f"{split} {len(rows)} rows" for split, rows in {"train": data.train, **data.evals}.items() if rows
+        )
         runtime.say(f"task {task.name} on {session.device}: {sizes}")
         return session
 
     def train_batches(self, config, **extra):
         """`Batches` of the training rows for a `PhaseConfig`; `extra` are further columns."""
         settings = self.settings
-        return Batches(self.data.train, config.batch_size, settings.bucket_boundaries, settings.enable_buckets, settings.do_shuffle,
-                       drop_remainder=True, seed=settings.seed, rank=self.group.rank, device_num=self.group.size, extra=extra)
+        return Batches(
+            self.data.train,
+            config.batch_size,
+            settings.bucket_boundaries,
+            settings.enable_buckets,
+            settings.do_shuffle,
+            drop_remainder=True,
+            seed=settings.seed,
+            rank=self.group.rank,
+            device_num=self.group.size,
+            extra=extra,
+        )
 
     def evaluator(self, network):
         """() -> results of `network` (a `BertForSequence`) on every evaluation set."""
-        batches = self.data.eval_batches(self.settings.eval_cfg.batch_size, self.settings.bucket_boundaries,
-                                         self.settings.enable_buckets)
+        batches = self.data.eval_batches(
+            self.settings.eval_cfg.batch_size, self.settings.bucket_boundaries, self.settings.enable_buckets
+        )
         logits = Logits(network)
         return lambda: evaluate(logits, batches, self.metric_names)
 
@@ -156,8 +195,22 @@ def results_table(models, metric_names):
     """A table of models: parameters, each metric in percent, seconds per 1,000 rows."""
     extra = [name for results in models.values() for name in results if "/" in name]
     names = list(metric_names) + list(dict.fromkeys(extra))
-    rows = [[title, f"{results['parameters']:,}", *(f"{100 * results[name]:.2f}" for name in names),
-             f"{results['seconds_per_1000_rows']:.2f}"] for title, results in models.items()]
-    head = ["model", "parameters", *(metrics.printed_name(name.split("/")[0]) + name.partition("/")[1] + name.partition("/")[2]
-                                     for name in names), "seconds / 1,000 rows"]
+    rows = [
+        [
+            title,
+            f"{results['parameters']:,}",
+            *(f"{100 * results[name]:.2f}" for name in names),
+            f"{results['seconds_per_1000_rows']:.2f}",
+        ]
+        for title, results in models.items()
+    ]
+    head = [
+        "model",
+        "parameters",
+        *(
+            metrics.printed_name(name.split("/")[0]) + name.partition("/")[1] + name.partition("/")[2]
+            for name in names
+        ),
+        "seconds / 1,000 rows",
+    ]
     return tabulate(rows, head, tablefmt="github", disable_numparse=True, stralign="right")

@@ -1,4 +1,7 @@
-"""Builds and fits one training stage. General distillation, both task-distillation phases and fine-tuning are its settings."""
+"""Builds and fits one training stage. General distillation, both task-distillation phases and fine-tuning are
+its settings.
+"""
+
 import json
 import os
 import time
@@ -20,24 +23,35 @@ from src.train.step import LossScale, TrainStep
 
 
 def build_loss_scale(config, compute_type):
-    """The `LossScale` for a `PhaseConfig`: auto is dynamic where products are float16 and none where they are float32."""
+    """The `LossScale` for a `PhaseConfig`: auto is dynamic where products are float16 and none where they are
+    float32.
+    """
     kind = config.loss_scale
     if kind == "auto":
         kind = "dynamic" if compute_type == ms.float16 else "none"
     if kind == "none":
         return LossScale()
-    return LossScale(float(config.loss_scale_value), float(config.scale_factor),
-                     int(config.scale_window) if kind == "dynamic" else 0)
+    return LossScale(
+        float(config.loss_scale_value),
+        float(config.scale_factor),
+        int(config.scale_window) if kind == "dynamic" else 0,
+    )
 
 
 def count_steps(batches, config, epochs, sink_steps=0):
-    """Optimizer steps of `epochs` passes with these arguments of `Stage`; raises what `Stage` raises, before anything is built."""
+    """Optimizer steps of `epochs` passes with these arguments of `Stage`; raises what `Stage` raises, before
+    anything is built.
+    """
     accumulation, sink = int(config.gradient_accumulation_steps), min(sink_steps, len(batches))
     if sink and accumulation > 1:
-        raise UserError(f"gradient_accumulation_steps: the data sink runs one kind of step only; set it to 1, not {accumulation}, "
-                        f"or set enable_data_sink to false")
+        raise UserError(
+            "gradient_accumulation_steps: the data sink runs one kind of step only; set it to 1, not "
+            f"{accumulation}, or set enable_data_sink to false"
+        )
     if len(batches) < accumulation:
-        raise UserError(f"gradient_accumulation_steps {accumulation} is more than the {len(batches)} batches of an epoch")
+        raise UserError(
+            f"gradient_accumulation_steps {accumulation} is more than the {len(batches)} batches of an epoch"
+        )
     return len(batches) // (sink or accumulation) * (sink or 1) * epochs
 
 
@@ -49,7 +63,8 @@ class Stage:
         loss_network (Distiller): batch -> loss and its terms; its trainable parameters are what is trained.
         batches (Batches): training batches, remainder dropped.
         config (PhaseConfig): batch size, optimizer, clipping, loss scale.
-        epochs (int): passes over the data. max_steps (int): optimizer steps in all, in as many passes as they take, or 0.
+        epochs (int): passes over the data. max_steps (int): optimizer steps in all, in as many passes as they
+            take, or 0.
         run (RunFolder): where metrics go.
         description (dict), vocabulary (sequence of str): saved beside every checkpoint.
         compute_type (mindspore.dtype): decides about loss scaling.
@@ -61,8 +76,22 @@ class Stage:
         UserError: accumulation over more batches than an epoch has, or together with the data sink.
     """
 
-    def __init__(self, name, loss_network, batches, config, epochs, run, description, vocabulary=None,
-                 compute_type=ms.float32, sink_steps=0, max_steps=0, group=Group(), settings=None):  # noqa: B008  frozen
+    def __init__(
+        self,
+        name,
+        loss_network,
+        batches,
+        config,
+        epochs,
+        run,
+        description,
+        vocabulary=None,
+        compute_type=ms.float32,
+        sink_steps=0,
+        max_steps=0,
+        group=Group(),
+        settings=None,
+    ):  # noqa: B008  frozen
         self.name = name
         self.loss_network = loss_network
         self.batches = batches
@@ -77,13 +106,26 @@ class Stage:
         self.total_steps = max_steps or self.steps_per_epoch * epochs
         if self.sink_steps and self.total_steps % self.sink_steps:
             below = self.total_steps // self.sink_steps * self.sink_steps
-            raise UserError(f"train_steps: the data sink runs {self.sink_steps} steps at once; {self.total_steps} is no multiple of that, "
-                            f"{below or self.sink_steps} would be, or set data_sink_steps to a number that divides it")
+            raise UserError(
+                f"train_steps: the data sink runs {self.sink_steps} steps at once; {self.total_steps} is "
+                f"no multiple of that, {below or self.sink_steps} would be, or set data_sink_steps to a "
+                "number that divides it"
+            )
         seed_dropout(loss_network, group.rank)
-        optimizer = AdamW(loss_network.trained_parameters(), config.optimizer_cfg.AdamWeightDecay, self.total_steps,
-                          second_moments(loss_network.student))
-        self.train_step = TrainStep(loss_network, optimizer, build_loss_scale(config, compute_type),
-                                    float(config.max_grad_norm), self.accumulation, group.size)
+        optimizer = AdamW(
+            loss_network.trained_parameters(),
+            config.optimizer_cfg.AdamWeightDecay,
+            self.total_steps,
+            second_moments(loss_network.student),
+        )
+        self.train_step = TrainStep(
+            loss_network,
+            optimizer,
+            build_loss_scale(config, compute_type),
+            float(config.max_grad_norm),
+            self.accumulation,
+            group.size,
+        )
         self.epoch = 0
         self.step_number = 0
         self.advance = 1  # steps between two looks of the callbacks: the data sink's are done at once
@@ -96,7 +138,8 @@ class Stage:
             Seconds spent in training, evaluation and saving included.
 
         Raises:
-            UserError: every one of the first 50 steps (or the data sink's first ones) overflowed: the loss is not finite.
+            UserError: every one of the first 50 steps (or the data sink's first ones) overflowed: the loss is
+                not finite.
         """
         started, progress = time.time(), Progress(log_step)
         try:
@@ -105,14 +148,20 @@ class Stage:
             progress.close()  # what is said next, an error too, is then on a line of its own
         skipped = self.read_step()["skipped_steps"]
         if skipped:
-            say(f"{self.name}: {skipped} of {self.total_steps} steps were skipped for gradients that were not finite")
+            say(
+                f"{self.name}: {skipped} of {self.total_steps} steps were skipped for gradients that were "
+                "not finite"
+            )
         return time.time() - started
 
     def _run(self, callbacks):
         """All steps that are left, with what the callbacks do around them."""
         self.train_step.set_train(True)
         while self.step_number < self.total_steps:
-            self.epoch, done = self.step_number // self.steps_per_epoch + 1, self.step_number % self.steps_per_epoch
+            self.epoch, done = (
+                self.step_number // self.steps_per_epoch + 1,
+                self.step_number % self.steps_per_epoch,
+            )
             for advance in self._epoch_steps(done):
                 self.advance = advance
                 self.step_number += advance
@@ -127,12 +176,15 @@ class Stage:
             callback.on_end(self)
 
     def _epoch_steps(self, done):
-        """Run what is left of one epoch after `done` optimizer steps, yielding how many have been run since the last time."""
+        """Run what is left of one epoch after `done` optimizer steps, yielding how many have been run since
+        the last time.
+        """
         first, end = done * self.accumulation, self.steps_per_epoch * self.accumulation
 
         def batches():
             self.batches.epoch = self.epoch - 1  # its number is the shuffle's seed
             yield from islice(self.batches, first, end)
+
         if self.sink_steps:
             yield from self._sink_epoch(batches, end - first)
             return
@@ -143,8 +195,8 @@ class Stage:
                 yield 1
 
     def _sink_epoch(self, batches, count):
-        """The same through the device's queue, which may ask for `batches` more than once, as to learn their shape; they must all have one.
-        Those that do not fill a sink are left out."""
+        """The same through the device's queue, which may ask for `batches` more than once, as to learn their
+        shape; they must all have one. Those that do not fill a sink are left out."""
         dataset = ms.dataset.GeneratorDataset(batches, list(self.batches.columns), shuffle=False)
         pull = ms.data_sink(lambda *batch: self.train_step(True, *batch), dataset, sink_size=self.sink_steps)
         for _ in range(count // self.sink_steps):
@@ -154,16 +206,22 @@ class Stage:
     def _check_diverged(self):
         due = self.step_number - self.advance < min(50, self.total_steps) <= self.step_number
         if due and int(self._last[3].asnumpy()) >= self.step_number:
-            raise UserError(f"{self.name}: the gradients of the first {self.step_number} steps were all not finite; lower the "
-                            f"learning rate or check the checkpoint the network started from")
+            raise UserError(
+                f"{self.name}: the gradients of the first {self.step_number} steps were all not finite; "
+                "lower the learning rate or check the checkpoint the network started from"
+            )
 
     def read_step(self):
-        """{loss, each loss term, learning_rate, grad_norm, loss_scale, skipped_steps} of the last step, as numbers."""
+        """{loss, each loss term, learning_rate, grad_norm, loss_scale, skipped_steps} of the last step, as
+        numbers.
+        """
         terms, norm, _, skipped = self._last
         names = ("loss", *self.loss_network.names)
         values = {name: float(np.mean(term.asnumpy())) for name, term in zip(names, terms)}
         optimizer = self.train_step.optimizer  # counts only the steps that were not skipped
-        values["learning_rate"] = optimizer.learning_rate(ops.maximum(optimizer.global_step - 1, 0)).asnumpy().item()
+        values["learning_rate"] = (
+            optimizer.learning_rate(ops.maximum(optimizer.global_step - 1, 0)).asnumpy().item()
+        )
         values["grad_norm"] = float(norm.asnumpy())
         values["loss_scale"] = float(self.train_step.loss_scale.scale.asnumpy())
         values["skipped_steps"] = int(skipped.asnumpy())
@@ -174,7 +232,9 @@ class Stage:
         cells = [self.loss_network.student]
         if hasattr(self.loss_network, "projection"):
             cells.append(self.loss_network.projection)
-        return {name: parameter.asnumpy() for cell in cells for name, parameter in cell.parameters_and_names()}
+        return {
+            name: parameter.asnumpy() for cell in cells for name, parameter in cell.parameters_and_names()
+        }
 
     def save(self, folder, name=checkpoints.WEIGHTS_FILE):
         """Save the student to `folder`, its weights as the file `name`."""
@@ -182,25 +242,44 @@ class Stage:
             checkpoints.save(folder, self.weights(), self.description, self.vocabulary, name)
 
     def _state(self):
-        """{name: Parameter} of everything that steps change: weights, moments, loss scale, quantizer ranges, counters."""
-        frozen = {id(item) for item in self.loss_network.teacher.get_parameters()} if hasattr(self.loss_network, "teacher") else set()
+        """{name: Parameter} of everything that steps change: weights, moments, loss scale, quantizer ranges,
+        counters.
+        """
+        frozen = (
+            {id(item) for item in self.loss_network.teacher.get_parameters()}
+            if hasattr(self.loss_network, "teacher")
+            else set()
+        )
         return {name: item for name, item in self.train_step.parameters_and_names() if id(item) not in frozen}
 
     def fingerprint(self):
         """What a saved state must have been made with to be gone on from: {key: JSON value}."""
-        return {"stage": self.name, "total_steps": self.total_steps, "steps_per_epoch": self.steps_per_epoch, "rows_per_step":
-                self.batches.global_batch * self.accumulation, "seed": self.batches.seed, **self.settings}
+        return {
+            "stage": self.name,
+            "total_steps": self.total_steps,
+            "steps_per_epoch": self.steps_per_epoch,
+            "rows_per_step": self.batches.global_batch * self.accumulation,
+            "seed": self.batches.seed,
+            **self.settings,
+        }
 
     def save_state(self, path):
-        """Write all that `load_state` needs to go on after the last step, atomically; the seed of the next rows is the epoch's number."""
+        """Write all that `load_state` needs to go on after the last step, atomically; the seed of the next
+        rows is the epoch's number.
+        """
         if not self.group.first:
             return
         note = {**self.fingerprint(), "step": self.step_number}
         with replacing(path) as temporary:
-            write_safetensors(temporary, {name: item.asnumpy() for name, item in self._state().items()}, {"state": json.dumps(note)})
+            write_safetensors(
+                temporary,
+                {name: item.asnumpy() for name, item in self._state().items()},
+                {"state": json.dumps(note)},
+            )
 
     def load_state(self, path):
-        """Go on after the last step of the run that wrote the state `path`; dropout alone draws other numbers.
+        """Go on after the last step of the run that wrote the state `path`; dropout alone draws other
+        numbers.
 
         Raises:
             UserError: the file is damaged, or of a run with other settings.
@@ -214,14 +293,21 @@ class Stage:
             raise UserError(f"resume: {path} is damaged or no state of a training run: {error}") from error
         for name, value in self.fingerprint().items():
             if note.get(name) != value:
-                raise UserError(f"resume: {path} was written with {name} {note.get(name)}, now it is {value}; use the same settings and "
-                                f"data, or --resume false to begin anew")
+                raise UserError(
+                    f"resume: {path} was written with {name} {note.get(name)}, now it is {value}; use the "
+                    "same settings and data, or --resume false to begin anew"
+                )
         shapes = {name: item.shape for name, item in state.items()}
         if {name: value.shape for name, value in values.items()} != shapes:
-            raise UserError(f"resume: {path} is of another network; use the same settings, or --resume false to begin anew")
+            raise UserError(
+                f"resume: {path} is of another network; use the same settings, or --resume false to begin "
+                "anew"
+            )
         for name, value in values.items():
             state[name].set_data(ms.Tensor(value))
         self.step_number = int(note["step"])
         if not same_everywhere(self.step_number, self.group):
-            raise UserError(f"resume: the processes of the job have states of different steps; put the same {os.path.basename(path)} into "
-                            f"output_dir on every machine")
+            raise UserError(
+                "resume: the processes of the job have states of different steps; put the same "
+                f"{os.path.basename(path)} into output_dir on every machine"
+            )

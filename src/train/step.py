@@ -1,4 +1,5 @@
 """The one train step: scale the loss, differentiate, check for overflow, clip, update."""
+
 import mindspore as ms
 from mindspore import nn, ops
 from mindspore.ops import composite as C
@@ -35,11 +36,12 @@ def _clear_sum(total):
 class LossScale(nn.Cell):
     """The loss scale and its update: fixed, or grown and cut by what the gradients did.
 
-    A dynamic scale is divided by `factor` (never below 1) when a step overflows, and multiplied by it after `window` clean
-    steps in a row (Micikevicius et al., arXiv 1710.03740, section 3.2).
+    A dynamic scale is divided by `factor` (never below 1) when a step overflows, and multiplied by it after
+    `window` clean steps in a row (Micikevicius et al., arXiv 1710.03740, section 3.2).
 
     Args:
-        value (float): the first scale. factor (float), window (int): as above; a window of 0 keeps the scale fixed.
+        value (float): the first scale. factor (float), window (int): as above; a window of 0 keeps the scale
+            fixed.
     """
 
     def __init__(self, value=1.0, factor=2.0, window=0):
@@ -67,8 +69,9 @@ class LossScale(nn.Cell):
 class TrainStep(nn.Cell):
     """One step of training.
 
-    Clipping, unscaling and averaging over accumulated batches are one multiplication of each gradient, and the global norm
-    that clipping needs is also the overflow check: a NaN or infinity anywhere makes it non-finite.
+    Clipping, unscaling and averaging over accumulated batches are one multiplication of each gradient, and
+    the global norm that clipping needs is also the overflow check: a NaN or infinity anywhere makes it
+    non-finite.
 
     Args:
         loss_network (Cell): a batch -> (loss, term, ...), float32 scalars.
@@ -76,18 +79,21 @@ class TrainStep(nn.Cell):
         loss_scale (LossScale): multiplies the loss before differentiation.
         max_grad_norm (float): gradients are scaled down to this global L2 norm; 0 leaves them.
         accumulation_steps (int): batches averaged for one update.
-        group_size (int): processes that train together; their gradients (and the loss terms, for the log) are averaged.
+        group_size (int): processes that train together; their gradients (and the loss terms, for the log) are
+            averaged.
 
     Inputs:
         update (bool): a compile-time constant; False only adds this batch's gradients to the sum.
         *batch: tensors for the loss network.
 
     Outputs:
-        loss terms (tuple of float32 scalars, the total first), global gradient norm (before clipping; of this batch
-        alone when it does not update), whether it was finite, and the number of steps skipped so far.
+        loss terms (tuple of float32 scalars, the total first), global gradient norm (before clipping; of this
+        batch alone when it does not update), whether it was finite, and the number of steps skipped so far.
     """
 
-    def __init__(self, loss_network, optimizer, loss_scale, max_grad_norm=0.0, accumulation_steps=1, group_size=1):
+    def __init__(
+        self, loss_network, optimizer, loss_scale, max_grad_norm=0.0, accumulation_steps=1, group_size=1
+    ):
         super().__init__(auto_prefix=False)
         self.loss_network = loss_network
         self.optimizer = optimizer
@@ -109,7 +115,9 @@ class TrainStep(nn.Cell):
     def _apply(self, gradients):
         share = 1.0 / (self.loss_scale.scale * (self.accumulation_steps * self.group_size))
         if self.group_size > 1:
-            gradients = self.sum_gradients(gradients)  # a NaN of any process reaches all: they skip the same steps
+            gradients = self.sum_gradients(
+                gradients
+            )  # a NaN of any process reaches all: they skip the same steps
         norm = ops.sqrt(ops.addn(self.map(_square_sum, gradients))) * share
         finite = ops.isfinite(norm)
         factor = share

@@ -1,4 +1,7 @@
-"""The teacher of a distillation: loaded, frozen, evaluated, and refused where it does not belong to the data."""
+"""The teacher of a distillation: loaded, frozen, evaluated, and refused where it does not belong to the
+data.
+"""
+
 from dataclasses import replace
 
 from src import checkpoint as checkpoints
@@ -11,7 +14,8 @@ from src.runtime import compute_type, say
 
 
 def teacher_config(checkpoint, net_config, section):
-    """(the teacher's own `BertConfig`, the one it runs with here): `net_config` may choose the other form of GELU.
+    """(the teacher's own `BertConfig`, the one it runs with here): `net_config` may choose the other form of
+    GELU.
 
     Raises:
         UserError: the settings, whose key is `section`, contradict the checkpoint.
@@ -20,9 +24,14 @@ def teacher_config(checkpoint, net_config, section):
     used = net_config.check(own, section, checkpoint.source, free=("hidden_act",))
     if used.hidden_act != own.hidden_act:
         if "relu" in (used.hidden_act, own.hidden_act):
-            raise UserError(f"{section}.hidden_act: {checkpoint.source} was trained with {own.hidden_act}; only gelu and gelu_new stand "
-                            f"for each other, not {used.hidden_act}")
-        say(f"the teacher computes {used.hidden_act} where its checkpoint says {own.hidden_act}, as {section} asks")
+            raise UserError(
+                f"{section}.hidden_act: {checkpoint.source} was trained with {own.hidden_act}; only gelu "
+                f"and gelu_new stand for each other, not {used.hidden_act}"
+            )
+        say(
+            f"the teacher computes {used.hidden_act} where its checkpoint says {own.hidden_act}, as "
+            f"{section} asks"
+        )
     return own, used
 
 
@@ -55,14 +64,22 @@ def check_teacher(session, key, path, teacher):
     settings, data = session.settings, session.data
     if not data.evals:
         data = replace(data, evals={"train sample": data.train.take(range(min(2000, len(data.train))))})
-    batches = data.eval_batches(settings.eval_cfg.batch_size, settings.bucket_boundaries, settings.enable_buckets)
-    results = {**evaluate(Logits(teacher), batches, session.metric_names), "parameters": parameter_count(teacher)}
+    batches = data.eval_batches(
+        settings.eval_cfg.batch_size, settings.bucket_boundaries, settings.enable_buckets
+    )
+    results = {
+        **evaluate(Logits(teacher), batches, session.metric_names),
+        "parameters": parameter_count(teacher),
+    }
     metric = session.metric_names[0]
     name, score = metrics.printed_name(metric), results[metric]
     chance = metrics.chance_level(metric, next(iter(batches.values())).examples.labels)
     say(f"teacher: {name} {100 * score:.2f} (the best constant answer: {100 * chance:.2f})")
     if 100 * (score - chance) < settings.min_teacher_gain:
-        raise UserError(f"{key}: the teacher reaches {name} {100 * score:.2f} where always giving the best constant answer reaches "
-                        f"{100 * chance:.2f}; it was not fine-tuned on this task or its labels or vocabulary differ (fine-tune it: python "
-                        f"run_finetune.py --load_ckpt_path {path}; or, where no teacher beats a guess, --min_teacher_gain 0)")
+        raise UserError(
+            f"{key}: the teacher reaches {name} {100 * score:.2f} where always giving the best constant "
+            f"answer reaches {100 * chance:.2f}; it was not fine-tuned on this task or its labels or "
+            f"vocabulary differ (fine-tune it: python run_finetune.py --load_ckpt_path {path}; or, where "
+            "no teacher beats a guess, --min_teacher_gain 0)"
+        )
     return results

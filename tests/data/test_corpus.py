@@ -1,4 +1,7 @@
-"""A corpus to rows: what is read, how it is packed, and that neither processes nor interruptions change a byte."""
+"""A corpus to rows: what is read, how it is packed, and that neither processes nor interruptions change a
+byte.
+"""
+
 import bz2
 import collections
 import fcntl
@@ -32,12 +35,21 @@ PAIRS = sentences(600, seed=1)
 TEXTS = [text for text, _ in PAIRS]
 VOCABULARY = vocabulary(PAIRS)
 CLS, SEP, MASK = (VOCABULARY.index(token) for token in ("[CLS]", "[SEP]", "[MASK]"))
-DOCUMENTS = [TEXTS[start:start + 12] for start in range(0, len(TEXTS), 12)]
+DOCUMENTS = [TEXTS[start : start + 12] for start in range(0, len(TEXTS), 12)]
 
 
 def recipe(**changes):
-    return Recipe(**{"max_seq_length": 64, "short_seq_prob": 0.0, "next_sentence": True, "dupe_factor": 1, "masked_lm_prob": 0.0,
-                     "seed": 3, **changes})
+    return Recipe(
+        **{
+            "max_seq_length": 64,
+            "short_seq_prob": 0.0,
+            "next_sentence": True,
+            "dupe_factor": 1,
+            "masked_lm_prob": 0.0,
+            "seed": 3,
+            **changes,
+        }
+    )
 
 
 def plain(documents=DOCUMENTS):
@@ -56,15 +68,31 @@ def sentences_of(text):
 
 
 def pack(changes, documents=DOCUMENTS):
-    """[(tokens of the first text, of the second one or None, label or None)] of one block, and its `Packed`."""
-    packed = Packer(VOCABULARY, True, recipe(**changes)).pack(0, [Document("\n".join(lines), False) for lines in documents])
+    """[(tokens of the first text, of the second one or None, label or None)] of one block, and its
+    `Packed`.
+    """
+    packed = Packer(VOCABULARY, True, recipe(**changes)).pack(
+        0, [Document("\n".join(lines), False) for lines in documents]
+    )
     data, rows = packed.examples, []
     for row, (start, end) in enumerate(zip(data.offsets[:-1], data.offsets[1:])):
         ids, segments = data.input_ids[start:end].tolist(), data.segment_ids[start:end].tolist()
         first = ids.index(SEP)
-        assert ids[0] == CLS and ids[-1] == SEP and segments == [0] * (first + 1) + [1] * (len(ids) - first - 1)
-        assert ids.count(CLS) == 1 and ids.count(SEP) == (1 if data.labels is None else 2) and len(ids) <= changes.get("max_seq_length", 64)
-        rows.append((ids[1:first], None if data.labels is None else ids[first + 1:-1], None if data.labels is None else data.labels[row]))
+        assert (
+            ids[0] == CLS and ids[-1] == SEP and segments == [0] * (first + 1) + [1] * (len(ids) - first - 1)
+        )
+        assert (
+            ids.count(CLS) == 1
+            and ids.count(SEP) == (1 if data.labels is None else 2)
+            and len(ids) <= changes.get("max_seq_length", 64)
+        )
+        rows.append(
+            (
+                ids[1:first],
+                None if data.labels is None else ids[first + 1 : -1],
+                None if data.labels is None else data.labels[row],
+            )
+        )
     return rows, packed
 
 
@@ -79,20 +107,36 @@ def inside(part, whole):
     return f" {' '.join(map(str, part))} " in f" {' '.join(map(str, whole))} "
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("packed", [bytes, gzip.compress, bz2.compress, lzma.compress], ids=["plain", "gz", "bz2", "xz"])
+
+@pytest.mark.parametrize(
+    "packed", [bytes, gzip.compress, bz2.compress, lzma.compress], ids=["plain", "gz", "bz2", "xz"]
+)
 @pytest.mark.parametrize("form", ["text", "doc", "json"])
 def test_every_form_gives_the_same_documents(tmp_path, form, packed):
     documents = [*DOCUMENTS, ["a < b & c", 'said "so"'], ["été 中国"]]
     if form == "text":
         text = "\ufeff\n\n" + plain(documents).replace("\n\n", "\n \t\r\n\n").replace("\n", "\r\n", 5)
     elif form == "doc":
-        text = "".join(f'<doc id="{number}" url="u" title="A &amp; {number}">\nA &amp; {number}\n\n' + html.escape("\n\n".join(lines))
-                       + "\n</doc>\n\n" for number, lines in enumerate(documents))
+        text = "".join(
+            f'<doc id="{number}" url="u" title="A &amp; {number}">\nA &amp; {number}\n\n'
+            + html.escape("\n\n".join(lines))
+            + "\n</doc>\n\n"
+            for number, lines in enumerate(documents)
+        )
     else:
-        text = "".join(json.dumps({"id": str(number), "title": f"T{number}", "text": html.escape(f"T{number}\n" + "\n".join(lines))}) + "\n"
-                       for number, lines in enumerate(documents))
+        text = "".join(
+            json.dumps(
+                {
+                    "id": str(number),
+                    "title": f"T{number}",
+                    "text": html.escape(f"T{number}\n" + "\n".join(lines)),
+                }
+            )
+            + "\n"
+            for number, lines in enumerate(documents)
+        )
     path = tmp_path / "corpus"  # without an ending: the first bytes tell
     path.write_bytes(packed(text.encode()))
     found, lines, _ = read(path)
@@ -107,13 +151,20 @@ def test_folders_are_walked_in_order_without_hidden_files(tmp_path):
     (tmp_path / "empty").write_text("")
     assert read(tmp_path)[0] == ["from a/one", "from b/two", "from c"]
     assert read(tmp_path / "c", tmp_path / "b")[0] == ["from c", "from b/two"]
-    assert [file.name for file in find_files([str(tmp_path / "c"), str(tmp_path)])] == ["c", "a/one", "b/two", "c"]
+    assert [file.name for file in find_files([str(tmp_path / "c"), str(tmp_path)])] == [
+        "c",
+        "a/one",
+        "b/two",
+        "c",
+    ]
 
 
 def test_long_documents_and_lines_are_cut_into_pieces(tmp_path):
     long, words = "\n".join(TEXTS), " ".join(TEXTS)
-    for name, text in (("text", f"one\n\n{long}\n\n{words}\n\n{'ü' * 5000}\n\nlast"),
-                       ("json", "\n".join(json.dumps({"text": text}) for text in ("one", long, words, "ü" * 5000, "last")))):
+    for name, text in (
+        ("text", f"one\n\n{long}\n\n{words}\n\n{'ü' * 5000}\n\nlast"),
+        ("json", "\n".join(json.dumps({"text": text}) for text in ("one", long, words, "ü" * 5000, "last"))),
+    ):
         (tmp_path / name).write_text(text, encoding="utf-8")
         found = list(CorpusReader(find_files([str(tmp_path / name)]), BadRows(), 1024).documents())
         wholes = []
@@ -123,7 +174,9 @@ def test_long_documents_and_lines_are_cut_into_pieces(tmp_path):
                 wholes[-1] += document.text
             else:
                 wholes.append(document.text)
-        assert [whole.strip("\n") for whole in wholes] == ["one", long, words, "ü" * 5000, "last"] and len(found) > 50
+        assert [whole.strip("\n") for whole in wholes] == ["one", long, words, "ü" * 5000, "last"] and len(
+            found
+        ) > 50
         assert all(document.text.endswith("\n") for document in found[1:10])
 
 
@@ -136,20 +189,50 @@ def tar_of(content):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("data, message", [
-    (b"fine\n\nb\xffd\n", "corpus, line 3: not UTF-8 text"), (gzip.compress(b"fox " * 9999)[:40], "corpus is truncated or damaged"),
-    (gzip.compress(os.urandom(9999))[:5000], "corpus is truncated or damaged"),
-    (lzma.compress(os.urandom(9999))[:5000], "corpus is truncated or damaged"), (b"\x28\xb5\x2f\xfd rest", "compressed with zstd"),
-    (b"BZh9 nonsense", "corpus is truncated or damaged"), (b'{"text": "fox"}\n{"title": 1}\n', "corpus, line 2: not a JSON object"),
-    (b'{"text": "fox"}\n["text"]\n', "corpus, line 2: not a JSON object"), (b'{"text": "\\ud800"}', "corpus, line 1: not a JSON object"),
-    (b'<doc id="1" title="a">\nfox\n</doc>\nstray\n', "corpus, line 4: text outside"), (b"", "corpus is empty"),
-    (b'<doc id="1">\nfox\n<doc id="2">\nfox\n</doc>\n', "corpus, line 3: a <doc> before the </doc>"),
-    (b'<doc id="1">\nfox\n</doc>\n<doc id="2">\nfox\n', "corpus, line 4: a <doc> without </doc>; the file is cut off"),
-    (bz2.compress(b'<mediawiki xmlns="x">\n<page>'), "corpus is XML, as a Wikipedia dump is; extract"),
-    (b'\n<?xml version="1.0"?>', "corpus is XML"), (b'[\n{"text": "fox"}]', "corpus is one JSON array"),
-    (gzip.compress(tar_of(b"fox")), "corpus is a tar archive")],
-    ids=["not UTF-8", "gz cut at once", "gz cut", "xz cut", "zstd", "no bz2", "no text", "a list", "half a pair", "stray", "empty",
-         "unclosed", "doc cut", "dump", "XML", "array", "tar"])
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (b"fine\n\nb\xffd\n", "corpus, line 3: not UTF-8 text"),
+        (gzip.compress(b"fox " * 9999)[:40], "corpus is truncated or damaged"),
+        (gzip.compress(os.urandom(9999))[:5000], "corpus is truncated or damaged"),
+        (lzma.compress(os.urandom(9999))[:5000], "corpus is truncated or damaged"),
+        (b"\x28\xb5\x2f\xfd rest", "compressed with zstd"),
+        (b"BZh9 nonsense", "corpus is truncated or damaged"),
+        (b'{"text": "fox"}\n{"title": 1}\n', "corpus, line 2: not a JSON object"),
+        (b'{"text": "fox"}\n["text"]\n', "corpus, line 2: not a JSON object"),
+        (b'{"text": "\\ud800"}', "corpus, line 1: not a JSON object"),
+        (b'<doc id="1" title="a">\nfox\n</doc>\nstray\n', "corpus, line 4: text outside"),
+        (b"", "corpus is empty"),
+        (b'<doc id="1">\nfox\n<doc id="2">\nfox\n</doc>\n', "corpus, line 3: a <doc> before the </doc>"),
+        (
+            b'<doc id="1">\nfox\n</doc>\n<doc id="2">\nfox\n',
+            "corpus, line 4: a <doc> without </doc>; the file is cut off",
+        ),
+        (bz2.compress(b'<mediawiki xmlns="x">\n<page>'), "corpus is XML, as a Wikipedia dump is; extract"),
+        (b'\n<?xml version="1.0"?>', "corpus is XML"),
+        (b'[\n{"text": "fox"}]', "corpus is one JSON array"),
+        (gzip.compress(tar_of(b"fox")), "corpus is a tar archive"),
+    ],
+    ids=[
+        "not UTF-8",
+        "gz cut at once",
+        "gz cut",
+        "xz cut",
+        "zstd",
+        "no bz2",
+        "no text",
+        "a list",
+        "half a pair",
+        "stray",
+        "empty",
+        "unclosed",
+        "doc cut",
+        "dump",
+        "XML",
+        "array",
+        "tar",
+    ],
+)
 def test_bad_input(tmp_path, data, message):
     (tmp_path / "corpus").write_bytes(data)
     with pytest.raises(UserError) as error:
@@ -186,16 +269,32 @@ def test_bad_lines_are_skipped_on_demand(tmp_path):
     (tmp_path / "a").write_bytes(b"one\nb\xffd\ntwo\n\nb\xffd\n\nthree\n")
     (tmp_path / "b").write_bytes(b'{"text": "four"}\nnot so\n')
     found, lines, bad_rows = read(tmp_path, skip=True)
-    assert found == ["one\ntwo\n", "three\n", "four"] and lines == 9 and bad_rows.count == 3 and "a, line 2" in bad_rows.first
+    assert (
+        found == ["one\ntwo\n", "three\n", "four"]
+        and lines == 9
+        and bad_rows.count == 3
+        and "a, line 2" in bad_rows.first
+    )
 
 
-# --- sentences and tokens ---------------------------------------------------------------------------------------------
+# --- sentences and tokens -----------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("text, expected", [
-    ("One sentence a line stays one", 1), ("It rained. We left! Why? Because.", 4), ("Dr. J. R. Smith met Mrs. Lee. They talked.", 2),
-    ("He lives in the U.S. Army base, e.g. No. 5 on St. Ann.", 1),
-    ('"Stop!" He ran. (Really.) "Yes."', 4), ("It cost 3.5 coins. 20 left.", 2),
-    ("see the end. then more", 1), ("我来了。你好！“走吧？”他说。", 4), ("Wait... Then it went.", 2), ("a\nbee. C\n\nd", 4)])
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("One sentence a line stays one", 1),
+        ("It rained. We left! Why? Because.", 4),
+        ("Dr. J. R. Smith met Mrs. Lee. They talked.", 2),
+        ("He lives in the U.S. Army base, e.g. No. 5 on St. Ann.", 1),
+        ('"Stop!" He ran. (Really.) "Yes."', 4),
+        ("It cost 3.5 coins. 20 left.", 2),
+        ("see the end. then more", 1),
+        ("我来了。你好！“走吧？”他说。", 4),
+        ("Wait... Then it went.", 2),
+        ("a\nbee. C\n\nd", 4),
+    ],
+)
 def test_sentences(text, expected):
     found = sentences_of(text)
     assert len(found) == expected and "".join("".join(found).split()) == "".join(text.split())
@@ -204,7 +303,10 @@ def test_sentences(text, expected):
 @pytest.mark.parametrize("lower_case", [True, False])
 def test_remembered_words_have_the_tokenizers_ids(lower_case, monkeypatch):
     chooser = random.Random(0)
-    characters = "aAxX foxFOX.,\u00e9\u0301\u4e2d\u3002!?'-\u2019\t\r\u00a0\u0000\ud55c\U0001f600\x1c\x85\u2028\u226e" + "the quick runs "
+    characters = (
+        "aAxX foxFOX.,\u00e9\u0301\u4e2d\u3002!?'-\u2019\t\r\u00a0\u0000\ud55c\U0001f600\x1c\x85\u2028\u226e"
+        + "the quick runs "
+    )
     texts = TRICKY + ["".join(chooser.choices(characters, k=chooser.randint(0, 60))) for _ in range(500)]
     texts = [text.replace("\n", " ") for text in texts]
     tokenizer = Tokenizer(TRICKY_VOCABULARY, lower_case)
@@ -218,7 +320,8 @@ def test_remembered_words_have_the_tokenizers_ids(lower_case, monkeypatch):
         assert [found.tokens[start:end].tolist() for start, end in zip(starts[:-1], starts[1:])] == expected
 
 
-# --- packing ----------------------------------------------------------------------------------------------------------
+# --- packing ------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("length", [8, 20, 64])
 def test_single_texts_hold_every_token_once_in_order(length):
@@ -227,7 +330,11 @@ def test_single_texts_hold_every_token_once_in_order(length):
     for document in tokens_of(DOCUMENTS):  # walk through each document: some row must continue it, everywhere
         at = 0
         while at < len(document):
-            row = next(row for row in (tuple(document[at:at + size]) for size in range(length - 2, 0, -1)) if remaining[row])
+            row = next(
+                row
+                for row in (tuple(document[at : at + size]) for size in range(length - 2, 0, -1))
+                if remaining[row]
+            )
             remaining[row] -= 1
             at += len(row)
     assert not +remaining and packed.examples.labels is None
@@ -258,11 +365,18 @@ def test_next_texts_follow_and_random_ones_are_of_another_document():
         homes = [number for number, whole in enumerate(documents) if inside(first, whole)]
         assert first and second and homes
         if label == 0:
-            assert any(inside(first + second, documents[number]) for number in homes) or len(first) + len(second) == 197
+            assert (
+                any(inside(first + second, documents[number]) for number in homes)
+                or len(first) + len(second) == 197
+            )
         else:
-            assert any(inside(second, whole) for number, whole in enumerate(documents) if number not in homes[:1])
+            assert any(
+                inside(second, whole) for number, whole in enumerate(documents) if number not in homes[:1]
+            )
         counts[label] += 1
-    assert set(counts) == {0, 1} and 0.4 < counts[1] / len(rows) < 0.75  # over half: what is left at an end is often one sentence
+    assert (
+        set(counts) == {0, 1} and 0.4 < counts[1] / len(rows) < 0.75
+    )  # over half: what is left at an end is often one sentence
 
 
 def test_a_random_text_is_never_of_the_same_document():
@@ -293,7 +407,9 @@ def test_long_pairs_lose_tokens_at_either_end():
 
 
 def test_short_sequences():
-    assert {len(first) for first, _, _ in pack({"next_sentence": False, "max_seq_length": 8})[0]} <= set(range(1, 7))
+    assert {len(first) for first, _, _ in pack({"next_sentence": False, "max_seq_length": 8})[0]} <= set(
+        range(1, 7)
+    )
     documents = [["good"] * 200] * 300
     rows, _ = pack({"next_sentence": False, "short_seq_prob": 0.3}, documents)
     # Rows of one document are of one length, but for its last one.
@@ -320,12 +436,15 @@ def test_masking():
 
 def test_rows_are_shuffled_and_depend_on_seed_and_block():
     documents = [Document("\n".join(lines), False) for lines in DOCUMENTS]
-    packs = [Packer(VOCABULARY, True, recipe(seed=seed)).pack(number, documents).examples.input_ids.tobytes()
-             for seed, number in ((1, 0), (1, 0), (2, 0), (1, 1))]
+    packs = [
+        Packer(VOCABULARY, True, recipe(seed=seed)).pack(number, documents).examples.input_ids.tobytes()
+        for seed, number in ((1, 0), (1, 0), (2, 0), (1, 1))
+    ]
     assert packs[0] == packs[1] and len(set(packs)) == 3
 
 
-# --- the program ------------------------------------------------------------------------------------------------------
+# --- the program --------------------------------------------------------------------------------------------
+
 
 def small_blocks(monkeypatch):
     """With --shard_mb 1, shards of three blocks of 2 kB of text."""
@@ -345,8 +464,25 @@ def raw(tmp_path, monkeypatch):
 
 
 def prepare(raw, *more, out="out", workers=1):
-    prepare_data.main(["--task_name", "GD", "--input", str(raw), "--vocab_file", str(raw.parent / "vocab.txt"), "--output_dir",
-                       str(raw.parent / out), "--num_workers", str(workers), "--max_seq_length", "32", "--shard_mb", "1", *more])
+    prepare_data.main(
+        [
+            "--task_name",
+            "GD",
+            "--input",
+            str(raw),
+            "--vocab_file",
+            str(raw.parent / "vocab.txt"),
+            "--output_dir",
+            str(raw.parent / out),
+            "--num_workers",
+            str(workers),
+            "--max_seq_length",
+            "32",
+            "--shard_mb",
+            "1",
+            *more,
+        ]
+    )
     return raw.parent / out / "gd"
 
 
@@ -375,8 +511,10 @@ def contents_of(folder):
 def rows_of(folder):
     """Sorted (ids, segments, label) of a folder's rows."""
     data = read_records(*find_split(str(folder), "train"))
-    return sorted((data.input_ids[start:end].tolist(), data.segment_ids[start:end].tolist(), int(label))
-                  for start, end, label in zip(data.offsets[:-1], data.offsets[1:], data.labels))
+    return sorted(
+        (data.input_ids[start:end].tolist(), data.segment_ids[start:end].tolist(), int(label))
+        for start, end, label in zip(data.offsets[:-1], data.offsets[1:], data.labels)
+    )
 
 
 def test_text_to_records(raw, capsys):
@@ -390,13 +528,20 @@ def test_text_to_records(raw, capsys):
     expected = []
     for block in blocks:
         data = packer.pack(block.number, block.documents).examples
-        expected += [(data.input_ids[start:end].tolist(), data.segment_ids[start:end].tolist(), int(label))
-                     for start, end, label in zip(data.offsets[:-1], data.offsets[1:], data.labels)]
+        expected += [
+            (data.input_ids[start:end].tolist(), data.segment_ids[start:end].tolist(), int(label))
+            for start, end, label in zip(data.offsets[:-1], data.offsets[1:], data.labels)
+        ]
     assert rows_of(folder) == sorted(expected) and info.splits["train"]["rows"] == len(expected)
-    assert sum(info.splits["train"]["length_histogram"].values()) == len(expected) and info.splits["train"]["labelled"]
+    assert (
+        sum(info.splits["train"]["length_histogram"].values()) == len(expected)
+        and info.splits["train"]["labelled"]
+    )
     out = capsys.readouterr().out
     assert f"corpus: {len(DOCUMENTS)} documents, {len(TEXTS)} sentences" in out and "lines/s" in out
-    assert out.splitlines()[-1].endswith(f"next: python run_general_distill.py --data_dir {folder} --load_teacher_ckpt_path TEACHER")
+    assert out.splitlines()[-1].endswith(
+        f"next: python run_general_distill.py --data_dir {folder} --load_teacher_ckpt_path TEACHER"
+    )
     with pytest.raises(UserError, match="unknown task 'gd'"):
         get_task(info.task_name)
 
@@ -421,7 +566,11 @@ def test_neither_workers_nor_interruptions_change_a_byte(raw, monkeypatch, capsy
     monkeypatch.setattr(corpus.ShardFolder, "shard", stop_after_two)
     with pytest.raises(SystemExit) as ended:
         prepare(raw, out="three", workers=2)
-    assert ended.value.code == 130 and len(list(folder.glob("*.mindrecord"))) == 2 and not (folder / "dataset.json").exists()
+    assert (
+        ended.value.code == 130
+        and len(list(folder.glob("*.mindrecord"))) == 2
+        and not (folder / "dataset.json").exists()
+    )
     monkeypatch.undo()
     small_blocks(monkeypatch)
     (folder / ".writing-killed").mkdir()  # what a killed run leaves
@@ -460,12 +609,19 @@ def test_another_plan_is_refused(raw, capsys):
     assert "is complete" in (prepare(raw), capsys.readouterr().out)[1]
 
 
-@pytest.mark.parametrize("more, message", [
-    (["--data_dir", "x"], "data_dir does not apply to task_name GD"), (["--labels", "a,b"], "labels does not apply"),
-    (["--input", "absent"], "input: absent does not exist"), (["--input", ""], "input: an empty path does not exist"),
-    (["--max_seq_length", "7"], "max_seq_length 7 leaves no room"), (["--short_seq_prob", "2"], "short_seq_prob"),
-    (["--task_name", "SST-2", "--data_dir", "x"], "input does not apply to task_name SST-2"),
-    (["--output_dir", ""], "output_dir is needed")])
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--data_dir", "x"], "data_dir does not apply to task_name GD"),
+        (["--labels", "a,b"], "labels does not apply"),
+        (["--input", "absent"], "input: absent does not exist"),
+        (["--input", ""], "input: an empty path does not exist"),
+        (["--max_seq_length", "7"], "max_seq_length 7 leaves no room"),
+        (["--short_seq_prob", "2"], "short_seq_prob"),
+        (["--task_name", "SST-2", "--data_dir", "x"], "input does not apply to task_name SST-2"),
+        (["--output_dir", ""], "output_dir is needed"),
+    ],
+)
 def test_bad_settings(raw, capsys, more, message):
     assert message in refused(capsys, raw, *more) and not (raw.parent / "out").exists()
 
@@ -480,5 +636,7 @@ def test_bad_corpora_and_folders(raw, capsys):
     (raw.parent / "other" / "gd").mkdir(parents=True)
     (raw.parent / "other" / "gd" / "notes.txt").write_text("keep me")
     assert "other/gd holds notes.txt and is no earlier result" in refused(capsys, raw, out="other")
-    (raw.parent / "vocab.txt").write_text("\n".join(token for token in VOCABULARY if token != "[MASK]") + "\n")
+    (raw.parent / "vocab.txt").write_text(
+        "\n".join(token for token in VOCABULARY if token != "[MASK]") + "\n"
+    )
     assert "has no [MASK]" in refused(capsys, raw, "--masked_lm_prob", "0.15")

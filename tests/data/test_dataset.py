@@ -1,4 +1,5 @@
 """Batches: every row once, truly shuffled, in buckets, in shards; padded record files give the same rows."""
+
 import json
 import os
 
@@ -24,7 +25,7 @@ def assert_batch_holds_rows(batch, rows, examples):
     ids, mask, segments, labels = batch[:4]
     assert {item.dtype for item in (ids, mask, segments)} == {np.dtype(np.int32)}
     for index, row in enumerate(rows):
-        start, end = examples.offsets[row:row + 2]
+        start, end = examples.offsets[row : row + 2]
         size = end - start
         np.testing.assert_array_equal(ids[index, :size], examples.input_ids[start:end])
         np.testing.assert_array_equal(segments[index, :size], examples.segment_ids[start:end])
@@ -51,7 +52,9 @@ def test_shuffle_differs_between_epochs_and_seeds_and_repeats_with_the_seed():
     examples = make_examples(60, 30)
     one, same, other = (Batches(examples, 4, (16,), shuffle=True, seed=seed) for seed in (1, 1, 2))
     first, second = order_of(one), order_of(one)
-    assert first != second and [order_of(same), order_of(same)] == [first, second] and order_of(other) != first
+    assert (
+        first != second and [order_of(same), order_of(same)] == [first, second] and order_of(other) != first
+    )
 
 
 def test_shuffle_reaches_across_the_whole_data():
@@ -88,12 +91,21 @@ def test_batches_are_padded_to_a_bucket_that_holds_them_and_not_beyond():
 
 
 def test_without_buckets_every_batch_is_as_long_as_the_longest_row():
-    assert {batch[0].shape[1] for batch in Batches(make_examples(30, 27), 4, (8, 16), enable_buckets=False)} == {27}
+    assert {
+        batch[0].shape[1] for batch in Batches(make_examples(30, 27), 4, (8, 16), enable_buckets=False)
+    } == {27}
 
 
-@pytest.mark.parametrize("lengths,boundaries,expected", [
-    ([5, 9, 40], (16, 32, 64), (16, 40)), ([5, 20, 100], (16, 32, 64), (16, 32, 100)), ([16, 17], (16, 32), (16, 17)),
-    ([3], (16,), (3,)), ([64, 3], (64, 16), (16, 64))])
+@pytest.mark.parametrize(
+    "lengths,boundaries,expected",
+    [
+        ([5, 9, 40], (16, 32, 64), (16, 40)),
+        ([5, 20, 100], (16, 32, 64), (16, 32, 100)),
+        ([16, 17], (16, 32), (16, 17)),
+        ([3], (16,), (3,)),
+        ([64, 3], (64, 16), (16, 64)),
+    ],
+)
 def test_buckets_in_use(lengths, boundaries, expected):
     assert bucket_lengths(np.array(lengths), boundaries, True) == expected
 
@@ -110,7 +122,10 @@ def test_dropping_the_remainder_leaves_out_less_than_one_batch_and_other_rows_ea
 
 def test_two_devices_get_disjoint_complete_shards_of_equal_shapes():
     examples = make_examples(67, 30)
-    ranks = [Batches(examples, 4, (8, 16), shuffle=True, drop_remainder=True, seed=5, rank=rank, device_num=2) for rank in (0, 1)]
+    ranks = [
+        Batches(examples, 4, (8, 16), shuffle=True, drop_remainder=True, seed=5, rank=rank, device_num=2)
+        for rank in (0, 1)
+    ]
     one = [list(item.with_rows()) for item in ranks]
     assert len(one[0]) == len(one[1]) == len(ranks[0]) == 8
     assert [batch[0].shape for _, batch in one[0]] == [batch[0].shape for _, batch in one[1]]
@@ -128,7 +143,9 @@ def test_shards_of_unequal_size_do_not_exist():
 
 def test_extra_columns_follow_their_rows():
     examples = make_examples(20, 20)
-    batches = Batches(examples, 4, (8,), shuffle=True, extra={"teacher_logits": np.arange(40.0).reshape(20, 2)})
+    batches = Batches(
+        examples, 4, (8,), shuffle=True, extra={"teacher_logits": np.arange(40.0).reshape(20, 2)}
+    )
     for rows, batch in batches.with_rows():
         np.testing.assert_array_equal(batch[4], np.stack([2.0 * rows, 2.0 * rows + 1], 1))
 
@@ -146,17 +163,22 @@ def test_data_without_rows_is_refused():
     refuses(error, "no rows")
 
 
-# --- files of the published shape: rows padded to one length ----------------------------------------------------------
+# --- files of the published shape: rows padded to one length ------------------------------------------------
+
 
 def padded(examples, length=32):
     """[{column: list}] with zero padding, as the published scripts write rows."""
     rows = []
     for row, (start, end) in enumerate(zip(examples.offsets[:-1], examples.offsets[1:])):
         size = int(end - start)
-        rows.append({"input_ids": examples.input_ids[start:end].tolist() + [0] * (length - size),
-                     "input_mask": [1] * size + [0] * (length - size),
-                     "segment_ids": examples.segment_ids[start:end].tolist() + [0] * (length - size),
-                     "label_ids": [int(examples.labels[row])]})
+        rows.append(
+            {
+                "input_ids": examples.input_ids[start:end].tolist() + [0] * (length - size),
+                "input_mask": [1] * size + [0] * (length - size),
+                "segment_ids": examples.segment_ids[start:end].tolist() + [0] * (length - size),
+                "label_ids": [int(examples.labels[row])],
+            }
+        )
     return rows
 
 
@@ -165,16 +187,26 @@ def write_padded_tfrecord(folder, rows, schema):
     os.makedirs(folder)
     with tensorflow.io.TFRecordWriter(os.path.join(folder, "train.tf_record")) as writer:
         for row in rows:
-            feature = {name: tensorflow.train.Feature(int64_list=tensorflow.train.Int64List(value=value)) for name, value in row.items()}
-            writer.write(tensorflow.train.Example(features=tensorflow.train.Features(feature=feature)).SerializeToString())
+            feature = {
+                name: tensorflow.train.Feature(int64_list=tensorflow.train.Int64List(value=value))
+                for name, value in row.items()
+            }
+            writer.write(
+                tensorflow.train.Example(
+                    features=tensorflow.train.Features(feature=feature)
+                ).SerializeToString()
+            )
     if schema:
-        columns = {name: {"type": "int64", "rank": 1, "shape": [len(value)]} for name, value in rows[0].items()}
+        columns = {
+            name: {"type": "int64", "rank": 1, "shape": [len(value)]} for name, value in rows[0].items()
+        }
         with open(os.path.join(folder, "schema.json"), "w") as file:
             json.dump({"datasetType": "TF", "numRows": len(rows), "columns": columns}, file)
 
 
 def write_padded_mindrecord(folder, rows):
     from mindspore.mindrecord import FileWriter
+
     os.makedirs(folder)
     writer = FileWriter(os.path.join(folder, "train.mindrecord"), shard_num=1)
     writer.add_schema({name: {"type": "int64", "shape": [-1]} for name in rows[0]}, "padded rows")
@@ -191,7 +223,10 @@ def test_published_padded_files_give_the_same_batches_as_ours(tmp_path, kind):
         write_padded_mindrecord(theirs, padded(examples))
     else:
         write_padded_tfrecord(theirs, padded(examples), "without" not in kind)
-    found = [Batches(read_records(*find_split(folder, "train")), 4, (8, 16)) for folder in (str(tmp_path / "ours"), theirs)]
+    found = [
+        Batches(read_records(*find_split(folder, "train")), 4, (8, 16))
+        for folder in (str(tmp_path / "ours"), theirs)
+    ]
     assert len(found[0]) == len(found[1]) == 6
     for ours, their in zip(*found):
         assert len(ours) == len(their) == 4

@@ -1,4 +1,5 @@
 """Raw files to rows: every GLUE layout, parquet, JSON lines, and what is refused."""
+
 import json
 
 import pytest
@@ -7,7 +8,10 @@ from src.data.readers import BadRows, LabelMap, count_rows, find_source, label_m
 from src.errors import UserError
 from src.tasks import CLASSIFICATION, REGRESSION, get_task
 
-NLI_HEAD = "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse\tsentence2_parse"
+NLI_HEAD = (
+    "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse"
+    "\tsentence2_parse"
+)
 
 
 def write(folder, name, *lines, end="\n"):
@@ -21,23 +25,44 @@ def read(task_name, folder, stem, names=(), skip=False):
     source = require_source(str(folder), stem)
     bad_rows = BadRows(skip)
     labels = label_map(task, source, names)
-    return [tuple(row)[:3] for row in read_split(task, source, labels, bad_rows, test=stem.startswith("test"))]
+    return [
+        tuple(row)[:3] for row in read_split(task, source, labels, bad_rows, test=stem.startswith("test"))
+    ]
 
 
-# --- GLUE's layouts ---------------------------------------------------------------------------------------------------
+# --- GLUE's layouts -----------------------------------------------------------------------------------------
 
 OFFICIAL = {
     "CoLA": (["src\t0\t*\tfoxes the", "src\t1\t\tthe fox"], [("foxes the", None, 0), ("the fox", None, 1)]),
     "SST-2": (["sentence\tlabel", "good fox \t1", "bad\t0"], [("good fox ", None, 1), ("bad", None, 0)]),
-    "MRPC": (["\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String", '1\t7\t8\t" A fox\ta fox'], [('" A fox', "a fox", 1)]),
-    "STS-B": (["index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore",
-               "0\tg\tf\ty\t1\ts\ts\ta\tb\t3.250"], [("a", "b", 3.25)]),
-    "QQP": (["id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", "5\t1\t2\tWhy?\tHow?\t0"], [("Why?", "How?", 0)]),
-    "QNLI": (["index\tquestion\tsentence\tlabel", "0\tWho?\tA fox.\tnot_entailment"], [("Who?", "A fox.", 1)]),
+    "MRPC": (
+        ["\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String", '1\t7\t8\t" A fox\ta fox'],
+        [('" A fox', "a fox", 1)],
+    ),
+    "STS-B": (
+        [
+            "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore",
+            "0\tg\tf\ty\t1\ts\ts\ta\tb\t3.250",
+        ],
+        [("a", "b", 3.25)],
+    ),
+    "QQP": (
+        ["id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", "5\t1\t2\tWhy?\tHow?\t0"],
+        [("Why?", "How?", 0)],
+    ),
+    "QNLI": (
+        ["index\tquestion\tsentence\tlabel", "0\tWho?\tA fox.\tnot_entailment"],
+        [("Who?", "A fox.", 1)],
+    ),
     "RTE": (["index\tsentence1\tsentence2\tlabel", "0\tA\tB\tentailment"], [("A", "B", 0)]),
     "WNLI": (["index\tsentence1\tsentence2\tlabel", "0\tA\tB\t1"], [("A", "B", 1)]),
-    "MNLI": ([NLI_HEAD + "\tsentence1\tsentence2\tlabel1\tgold_label", "0\tp\tq\tg\tx\tx\tx\tx\tA\tB\tneutral\tcontradiction"],
-             [("A", "B", 2)]),
+    "MNLI": (
+        [
+            NLI_HEAD + "\tsentence1\tsentence2\tlabel1\tgold_label",
+            "0\tp\tq\tg\tx\tx\tx\tx\tA\tB\tneutral\tcontradiction",
+        ],
+        [("A", "B", 2)],
+    ),
 }
 
 
@@ -58,11 +83,15 @@ def test_mnli_has_two_dev_sets_with_more_columns(tmp_path):
     assert read("MNLI", tmp_path, "dev_mismatched") == [("two", "B", 1)]
 
 
-@pytest.mark.parametrize("task_name, header, line, row", [
-    ("CoLA", "index\tsentence", "0\tthe fox", ("the fox", None, None)),
-    ("SST-2", "index\tsentence", "0\tthe fox", ("the fox", None, None)),
-    ("MRPC", "index\t#1 ID\t#2 ID\t#1 String\t#2 String", "0\t1\t2\ta\tb", ("a", "b", None)),
-    ("QQP", "id\tquestion1\tquestion2", "0\ta\tb", ("a", "b", None))])
+@pytest.mark.parametrize(
+    "task_name, header, line, row",
+    [
+        ("CoLA", "index\tsentence", "0\tthe fox", ("the fox", None, None)),
+        ("SST-2", "index\tsentence", "0\tthe fox", ("the fox", None, None)),
+        ("MRPC", "index\t#1 ID\t#2 ID\t#1 String\t#2 String", "0\t1\t2\ta\tb", ("a", "b", None)),
+        ("QQP", "id\tquestion1\tquestion2", "0\ta\tb", ("a", "b", None)),
+    ],
+)
 def test_test_files_have_no_labels(tmp_path, task_name, header, line, row):
     write(tmp_path, "test.tsv", header, line)
     assert read(task_name, tmp_path, "test") == [row]
@@ -83,17 +112,22 @@ def test_last_line_may_lack_its_end_and_blank_lines_do_not_count(tmp_path):
     assert abs(count_rows(source) - 3) <= 1
 
 
-# --- bad input --------------------------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------------------
+
 
 def test_malformed_row_is_named_or_counted(tmp_path):
     path = write(tmp_path, "train.tsv", "sentence\tlabel", "good\t1", "torn", "a\tb\t1")
     with open(path, "ab") as file:
         file.write(b"caf\xe9\t1\nlast\t0\n")
-    with pytest.raises(UserError, match="train.tsv, line 3: 1 tab-separated fields instead of 2; --skip_bad_rows"):
+    with pytest.raises(
+        UserError, match="train.tsv, line 3: 1 tab-separated fields instead of 2; --skip_bad_rows"
+    ):
         read("SST-2", tmp_path, "train")
     task, source, bad_rows = get_task("SST-2"), find_source(str(tmp_path), "train"), BadRows(skip=True)
     rows = list(read_split(task, source, label_map(task, source), bad_rows))
-    assert [row.text for row in rows] == ["good", "last"] and bad_rows.count == 3 and "line 3" in bad_rows.first
+    assert (
+        [row.text for row in rows] == ["good", "last"] and bad_rows.count == 3 and "line 3" in bad_rows.first
+    )
 
 
 @pytest.mark.parametrize("skip", [False, True])
@@ -141,14 +175,20 @@ def test_missing_empty_and_ambiguous_files(tmp_path):
         require_source(str(tmp_path), "train")
 
 
-# --- JSON lines -------------------------------------------------------------------------------------------------------
+# --- JSON lines ---------------------------------------------------------------------------------------------
+
 
 def json_lines(folder, name, *rows):
     return write(folder, name, *[json.dumps(row, ensure_ascii=False) for row in rows])
 
 
 def test_own_data_takes_its_labels_from_the_training_file(tmp_path):
-    json_lines(tmp_path, "train.jsonl", {"text": "中", "label": "no"}, {"text": "a\tb", "text_pair": "c", "label": "maybe"})
+    json_lines(
+        tmp_path,
+        "train.jsonl",
+        {"text": "中", "label": "no"},
+        {"text": "a\tb", "text_pair": "c", "label": "maybe"},
+    )
     assert read("custom", tmp_path, "train") == [("中", None, 1), ("a\tb", "c", 0)]
     assert read("custom", tmp_path, "train", names=("no", "maybe")) == [("中", None, 0), ("a\tb", "c", 1)]
 
@@ -164,19 +204,33 @@ def test_own_numbers_with_a_decimal_point_make_a_regression(tmp_path):
     assert read("custom", tmp_path, "train") == [("a", None, 1.0), ("b", None, 0.5)]
 
 
-@pytest.mark.parametrize("labels, message", [
-    (("a", 1), "of another kind"), ((0.5, "a"), "of another kind"), (("a", None), "must be a string or a number"),
-    (("a", True), "must be a string or a number"), (("a", "a"), "two or more different labels")])
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (("a", 1), "of another kind"),
+        ((0.5, "a"), "of another kind"),
+        (("a", None), "must be a string or a number"),
+        (("a", True), "must be a string or a number"),
+        (("a", "a"), "two or more different labels"),
+    ],
+)
 def test_own_labels_that_make_no_task(tmp_path, labels, message):
     json_lines(tmp_path, "train.jsonl", *[{"text": "x", "label": label} for label in labels])
     with pytest.raises(UserError, match=message):
         read("custom", tmp_path, "train")
 
 
-@pytest.mark.parametrize("line, message", [
-    ("no json", "not a JSON object"), ("[1]", "not a JSON object"), ('{"label": "a"}', '"text" is missing'),
-    ('{"text": 3, "label": "a"}', '"text" is missing or no string'), ('{"text": "x", "text_pair": 1}', "no string"),
-    ('{"text": "\\ud83d", "label": "a"}', "surrogate")])
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("no json", "not a JSON object"),
+        ("[1]", "not a JSON object"),
+        ('{"label": "a"}', '"text" is missing'),
+        ('{"text": 3, "label": "a"}', '"text" is missing or no string'),
+        ('{"text": "x", "text_pair": 1}', "no string"),
+        ('{"text": "\\ud83d", "label": "a"}', "surrogate"),
+    ],
+)
 def test_malformed_json_lines(tmp_path, line, message):
     write(tmp_path, "train.jsonl", '{"text": "x", "label": "a"}', line)
     with pytest.raises(UserError, match=f"train.jsonl, line 2: .*{message}"):
@@ -185,9 +239,16 @@ def test_malformed_json_lines(tmp_path, line, message):
 
 
 def test_json_lines_for_a_glue_task(tmp_path):
-    json_lines(tmp_path, "validation.jsonl", {"text": "a", "text_pair": "b", "label": "neutral"},
-               {"text": "a", "text_pair": "b", "label": 2})
-    assert [row[2] for row in read("MNLI", tmp_path, "dev_matched")] == [1, 2]  # a plain name serves, for want of the official one
+    json_lines(
+        tmp_path,
+        "validation.jsonl",
+        {"text": "a", "text_pair": "b", "label": "neutral"},
+        {"text": "a", "text_pair": "b", "label": 2},
+    )
+    assert [row[2] for row in read("MNLI", tmp_path, "dev_matched")] == [
+        1,
+        2,
+    ]  # a plain name serves, for want of the official one
     assert find_source(str(tmp_path), "dev_mismatched") is None
     with pytest.raises(UserError, match="one text a row"):
         read("SST-2", tmp_path, "dev")
@@ -213,23 +274,41 @@ def test_test_rows_have_labels_all_or_none(tmp_path):
     assert [row[2] for row in read("custom", tmp_path, "test", names=("1", "-1"))] == [1, 1]
 
 
-# --- parquet ----------------------------------------------------------------------------------------------------------
+# --- parquet ------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("task_name, columns", [
-    ("CoLA", ("sentence",)), ("SST-2", ("sentence",)), ("MRPC", ("sentence1", "sentence2")), ("STS-B", ("sentence1", "sentence2")),
-    ("QQP", ("question1", "question2")), ("MNLI", ("premise", "hypothesis")), ("QNLI", ("question", "sentence")),
-    ("RTE", ("sentence1", "sentence2")), ("WNLI", ("sentence1", "sentence2"))])
+
+@pytest.mark.parametrize(
+    "task_name, columns",
+    [
+        ("CoLA", ("sentence",)),
+        ("SST-2", ("sentence",)),
+        ("MRPC", ("sentence1", "sentence2")),
+        ("STS-B", ("sentence1", "sentence2")),
+        ("QQP", ("question1", "question2")),
+        ("MNLI", ("premise", "hypothesis")),
+        ("QNLI", ("question", "sentence")),
+        ("RTE", ("sentence1", "sentence2")),
+        ("WNLI", ("sentence1", "sentence2")),
+    ],
+)
 def test_hugging_face_parquet(tmp_path, task_name, columns):
     pyarrow = pytest.importorskip("pyarrow", exc_type=ImportError)
     from pyarrow import parquet
+
     mismatch = {"MNLI": "_matched"}.get(task_name, "")
     for part in range(2):
         table = {name: [f"{name} {part}"] for name in columns} | {"label": [part], "idx": [part]}
-        parquet.write_table(pyarrow.table(table), tmp_path / f"validation{mismatch}-0000{part}-of-00002.parquet")
-    parquet.write_table(pyarrow.table({name: ["x"] for name in columns} | {"label": [-1]}),
-                        tmp_path / f"test{mismatch}-00000-of-00001.parquet")
+        parquet.write_table(
+            pyarrow.table(table), tmp_path / f"validation{mismatch}-0000{part}-of-00002.parquet"
+        )
+    parquet.write_table(
+        pyarrow.table({name: ["x"] for name in columns} | {"label": [-1]}),
+        tmp_path / f"test{mismatch}-00000-of-00001.parquet",
+    )
     assert read(task_name, tmp_path, "dev" + mismatch) == [
-        (f"{columns[0]} {part}", f"{columns[1]} {part}" if len(columns) == 2 else None, part) for part in range(2)]
+        (f"{columns[0]} {part}", f"{columns[1]} {part}" if len(columns) == 2 else None, part)
+        for part in range(2)
+    ]
     assert [row[2] for row in read(task_name, tmp_path, "test" + mismatch)] == [None]
     assert count_rows(find_source(str(tmp_path), "dev" + mismatch)) == 2
 
@@ -237,6 +316,7 @@ def test_hugging_face_parquet(tmp_path, task_name, columns):
 def test_damaged_parquet_and_missing_columns(tmp_path):
     pyarrow = pytest.importorskip("pyarrow", exc_type=ImportError)
     from pyarrow import parquet
+
     path = tmp_path / "train-00000-of-00001.parquet"
     path.write_bytes(b"PAR1 no parquet")
     with pytest.raises(UserError, match="not a parquet file or is damaged"):
@@ -251,7 +331,10 @@ def test_damaged_parquet_and_missing_columns(tmp_path):
 
 def test_parquet_without_pyarrow_names_the_requirements_file(tmp_path, monkeypatch):
     import sys
+
     (tmp_path / "train.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UserError, match="train.parquet needs pyarrow, .*: pip install -r requirements-convert.txt"):
+    with pytest.raises(
+        UserError, match="train.parquet needs pyarrow, .*: pip install -r requirements-convert.txt"
+    ):
         read("SST-2", tmp_path, "train")

@@ -1,4 +1,7 @@
-"""Batches over a corpus of several record files: every row once an epoch, new orders, shards of a group, refusals."""
+"""Batches over a corpus of several record files: every row once an epoch, new orders, shards of a group,
+refusals.
+"""
+
 import numpy as np
 import pytest
 
@@ -27,12 +30,17 @@ def open_with(folder, group=None, check=lambda examples: None, batch_size=4, **s
 
 def rows_of(batches):
     """The rows of an epoch as tuples of token ids, in order."""
-    return [tuple(row[:size]) for ids, mask, _ in batches for row, size in zip(ids.tolist(), mask.sum(axis=1))]
+    return [
+        tuple(row[:size]) for ids, mask, _ in batches for row, size in zip(ids.tolist(), mask.sum(axis=1))
+    ]
 
 
 def rows_on_disk(folder):
     examples = read_records(sorted(str(path) for path in folder.glob("*.mindrecord")), "mindrecord")
-    return [tuple(examples.input_ids[start:end].tolist()) for start, end in zip(examples.offsets[:-1], examples.offsets[1:])]
+    return [
+        tuple(examples.input_ids[start:end].tolist())
+        for start, end in zip(examples.offsets[:-1], examples.offsets[1:])
+    ]
 
 
 @pytest.mark.parametrize("held", [ROWS, 2 * ROWS, 1 << 18])
@@ -61,9 +69,18 @@ def test_every_part_is_padded_to_the_same_lengths(tmp_path, monkeypatch):
     monkeypatch.setattr(sharded, "ROWS_IN_MEMORY", ROWS)
     for index, longest in enumerate((12, 9)):
         write_split(tmp_path, f"train-{index:05d}", make_examples(ROWS, longest, seed=index))
-    write_info(tmp_path, task="gd", labels=(), splits={"train": {"rows": 2 * ROWS, "length_histogram": {"8": 30, "12": 18}}})
+    write_info(
+        tmp_path,
+        task="gd",
+        labels=(),
+        splits={"train": {"rows": 2 * ROWS, "length_histogram": {"8": 30, "12": 18}}},
+    )
     batches = open_with(tmp_path, enable_buckets=False)
-    assert len(batches.parts) == 2 and batches.buckets == (12,) and {ids.shape for ids, _, _ in batches} == {(4, 12)}
+    assert (
+        len(batches.parts) == 2
+        and batches.buckets == (12,)
+        and {ids.shape for ids, _, _ in batches} == {(4, 12)}
+    )
 
 
 def test_two_processes_share_each_global_batch(folder, monkeypatch):
@@ -78,7 +95,11 @@ def test_two_processes_share_each_global_batch(folder, monkeypatch):
 
 def test_without_shuffling_rows_come_as_they_lie_and_labels_are_left_out(folder):
     batches = open_with(folder, do_shuffle=False, batch_size=1)
-    assert rows_of(batches) == rows_on_disk(folder) and batches.columns == ("input_ids", "input_mask", "segment_ids")
+    assert rows_of(batches) == rows_on_disk(folder) and batches.columns == (
+        "input_ids",
+        "input_mask",
+        "segment_ids",
+    )
 
 
 def test_files_of_few_rows_join_a_neighbour(tmp_path, monkeypatch):
@@ -96,6 +117,7 @@ def test_rows_are_checked_and_too_few_are_refused(folder, monkeypatch):
     def check(examples):
         if (np.diff(examples.offsets)[:3] != np.diff(make_examples(ROWS, 12, seed=0).offsets)[:3]).any():
             raise UserError("not the first file")
+
     with pytest.raises(UserError) as error:
         rows_of(open_with(folder, check=check))
     refuses(error, "not the first file")

@@ -1,4 +1,7 @@
-"""The templated corpus: repeatable, split without overlap, balanced, and readable by the rest of the program."""
+"""The templated corpus: repeatable, split without overlap, balanced, and readable by the rest of the
+program.
+"""
+
 import re
 from collections import Counter
 
@@ -67,7 +70,9 @@ def test_the_readers_take_it_as_sst2(corpus):
 
 
 def test_no_single_word_gives_the_label_away(corpus):
-    """Each word's share of positive sentences stays away from 0 and 1, so that counting words is not enough."""
+    """Each word's share of positive sentences stays away from 0 and 1, so that counting words is not
+    enough.
+    """
     positive, total = Counter(), Counter()
     for text, label in rows_of(corpus, "train"):
         for word in set(text.split()):
@@ -78,16 +83,25 @@ def test_no_single_word_gives_the_label_away(corpus):
     assert min(shares.values()) > 0.1 and max(shares.values()) < 0.9
 
 
-@pytest.mark.parametrize("text, label", [(r"\b(was|were|seemed) (good|great|lovely|superb) [.!]$", "1"),
-                                         (r"\b(was|were) (not|never) (good|great|lovely|superb) [.!]$", "0"),
-                                         (r"\b(was|were) (not|never) (bad|awful|dull|weak) [.!]$", "1"),
-                                         (r", (but|yet) .*\b(was|were|seemed) (bad|awful|dull|weak) [.!]$", "0")])
+@pytest.mark.parametrize(
+    "text, label",
+    [
+        (r"\b(was|were|seemed) (good|great|lovely|superb) [.!]$", "1"),
+        (r"\b(was|were) (not|never) (good|great|lovely|superb) [.!]$", "0"),
+        (r"\b(was|were) (not|never) (bad|awful|dull|weak) [.!]$", "1"),
+        (r", (but|yet) .*\b(was|were|seemed) (bad|awful|dull|weak) [.!]$", "0"),
+    ],
+)
 def test_the_last_opinion_is_the_label(text, label):
-    found = [str(given) for sentence, given in synthetic.sentences(20000, seed=0) if re.search(text, sentence)]
+    found = [
+        str(given) for sentence, given in synthetic.sentences(20000, seed=0) if re.search(text, sentence)
+    ]
     assert found and set(found) == {label}
 
 
-@pytest.mark.parametrize("train, dev, named", [(0, 5, "train_rows"), (5, 0, "dev_rows"), (10 ** 9, 5, "train_rows")])
+@pytest.mark.parametrize(
+    "train, dev, named", [(0, 5, "train_rows"), (5, 0, "dev_rows"), (10**9, 5, "train_rows")]
+)
 def test_impossible_sizes_are_refused_by_name(tmp_path, train, dev, named):
     with pytest.raises(UserError, match=named):
         synthetic.write_corpus(str(tmp_path), train, dev, seed=0)

@@ -1,4 +1,5 @@
 """What a task's folder must hold, and which models belong to it."""
+
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,11 +10,21 @@ from src.data.records import Examples
 from src.data.task_data import load_task_data
 from src.errors import UserError
 from src.model.loading import bert_config
-from tests.helpers import VOCABULARY, make_examples, refuses, save_network, tiny_network, write_info, write_split
+from tests.helpers import (
+    VOCABULARY,
+    make_examples,
+    refuses,
+    save_network,
+    tiny_network,
+    write_info,
+    write_split,
+)
 
 
 def settings_for(task="sst-2", **changes):
-    return SimpleNamespace(**{"task_name": task, "dataset_type": "auto", "schema_dir": "", "task_type": "auto", **changes})
+    return SimpleNamespace(
+        **{"task_name": task, "dataset_type": "auto", "schema_dir": "", "task_type": "auto", **changes}
+    )
 
 
 def refused(*arguments, **settings):
@@ -58,7 +69,12 @@ def test_without_training_only_evaluation_rows_are_read(folder):
 def test_regression_has_one_output_and_fractional_labels(tmp_path):
     write_split(tmp_path, "train", make_examples(6, 10, regression=True), regression=True)
     data = load_task_data(settings_for("STS-B"), str(tmp_path), "")
-    assert data.regression and data.num_labels == 1 and data.labels == () and data.train.labels.dtype == np.float32
+    assert (
+        data.regression
+        and data.num_labels == 1
+        and data.labels == ()
+        and data.train.labels.dtype == np.float32
+    )
     assert data.evals == {}
 
 
@@ -69,7 +85,9 @@ def test_mnlis_second_dev_set_is_optional(tmp_path, mismatched):
     if mismatched:
         write_split(tmp_path, "eval_mm", make_examples(4, 10))
     evals = load_task_data(settings_for("mnli"), str(tmp_path), str(tmp_path)).evals
-    assert {split: len(rows) for split, rows in evals.items()} == ({"eval": 5, "eval_mm": 4} if mismatched else {"eval": 5})
+    assert {split: len(rows) for split, rows in evals.items()} == (
+        {"eval": 5, "eval_mm": 4} if mismatched else {"eval": 5}
+    )
 
 
 def test_published_folders_one_a_split_serve_whatever_their_names(tmp_path):
@@ -79,7 +97,8 @@ def test_published_folders_one_a_split_serve_whatever_their_names(tmp_path):
     assert len(data.train) == 6 and {split: len(rows) for split, rows in data.evals.items()} == {"eval": 5}
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------------
+# --- refusals -----------------------------------------------------------------------------------------------
+
 
 def test_training_and_evaluating_on_the_same_files_is_refused(tmp_path):
     write_split(tmp_path, "records", make_examples(6, 10))
@@ -102,8 +121,19 @@ def test_evaluation_folder_of_another_vocabulary_or_task_is_refused(folder, tmp_
 def test_a_model_of_another_task_with_the_same_labels_is_refused(tmp_path):
     write_split(tmp_path, "eval", make_examples(5, 10))
     data = load_task_data(settings_for("RTE"), "", str(tmp_path))
-    for trained_on, fits in (("RTE", True), ("rte", True), ("custom", True), ("my own", True), ("QNLI", False)):
-        folder = save_network(tmp_path / trained_on, tiny_network(1, labels=2), task=trained_on, labels=("entailment", "not_entailment"))
+    for trained_on, fits in (
+        ("RTE", True),
+        ("rte", True),
+        ("custom", True),
+        ("my own", True),
+        ("QNLI", False),
+    ):
+        folder = save_network(
+            tmp_path / trained_on,
+            tiny_network(1, labels=2),
+            task=trained_on,
+            labels=("entailment", "not_entailment"),
+        )
         checkpoint = checkpoints.load(folder)
         if fits:
             data.check_model(checkpoint, bert_config(checkpoint), "model_dir")
@@ -130,7 +160,9 @@ def test_unlabelled_rows_are_refused(tmp_path):
     refuses(refused(tmp_path, ""), "train records", "-1")
 
 
-@pytest.mark.parametrize("task,regression,word", [("sst-2", True, "fractional"), ("sts-b", False, "whole-number")])
+@pytest.mark.parametrize(
+    "task,regression,word", [("sst-2", True, "fractional"), ("sts-b", False, "whole-number")]
+)
 def test_labels_of_the_other_kind_are_refused(tmp_path, task, regression, word):
     write_split(tmp_path, "train", make_examples(6, 10, regression=regression), regression=regression)
     refuses(refused(tmp_path, "", task=task), word)
@@ -148,11 +180,14 @@ def test_unknown_task_and_missing_folder_are_refused(tmp_path):
     refuses(refused(tmp_path / "none", ""), "none", "does not exist")
 
 
-# --- does the model belong to the data --------------------------------------------------------------------------------
+# --- does the model belong to the data ----------------------------------------------------------------------
+
 
 def check(data, folder, seq_length=None, labels=2, network=None, **saved):
     """`check_model` on a saved tiny network; `network` changes its architecture."""
-    path = save_network(folder, tiny_network(1, labels=labels, num_hidden_layers=1, **(network or {})), **saved)
+    path = save_network(
+        folder, tiny_network(1, labels=labels, num_hidden_layers=1, **(network or {})), **saved
+    )
     checkpoint = checkpoints.load(path)
     data.check_model(checkpoint, bert_config(checkpoint), "load_teacher_ckpt_path", seq_length)
 
@@ -171,28 +206,50 @@ def test_fitting_model_passes_whatever_the_labels_spelling(data, tmp_path):
 
 
 def test_labels_in_another_order_are_refused(data, tmp_path):
-    refuses(refused_model(data, tmp_path, id2label={"0": "positive", "1": "negative"}), "load_teacher_ckpt_path", "positive, negative",
-            "negative, positive", "convert_checkpoint.py")
+    refuses(
+        refused_model(data, tmp_path, id2label={"0": "positive", "1": "negative"}),
+        "load_teacher_ckpt_path",
+        "positive, negative",
+        "negative, positive",
+        "convert_checkpoint.py",
+    )
 
 
 def test_another_vocabulary_is_refused(data, tmp_path):
-    refuses(refused_model(data, tmp_path, vocabulary=VOCABULARY[:-1] + ("other",)), "load_teacher_ckpt_path", "another vocabulary",
-            "vocab.txt")
+    refuses(
+        refused_model(data, tmp_path, vocabulary=VOCABULARY[:-1] + ("other",)),
+        "load_teacher_ckpt_path",
+        "another vocabulary",
+        "vocab.txt",
+    )
 
 
 def test_too_few_word_rows_are_refused(data, tmp_path):
-    refuses(refused_model(data, tmp_path, network={"vocab_size": 20}, vocabulary=None), "token id", "vocabulary of 20")
+    refuses(
+        refused_model(data, tmp_path, network={"vocab_size": 20}, vocabulary=None),
+        "token id",
+        "vocabulary of 20",
+    )
 
 
 def test_rows_longer_than_the_positions_or_seq_length_are_refused(data, tmp_path):
-    refuses(refused_model(data, tmp_path / "a", network={"max_position_embeddings": 16}), "20 tokens", "positions for 16",
-            "--max_seq_length 16")
+    refuses(
+        refused_model(data, tmp_path / "a", network={"max_position_embeddings": 16}),
+        "20 tokens",
+        "positions for 16",
+        "--max_seq_length 16",
+    )
     refuses(refused_model(data, tmp_path / "b", seq_length=19), "seq_length allows 19")
     check(data, tmp_path / "c", seq_length=20)
     check(data, tmp_path / "d", network={"max_position_embeddings": 16, "use_relative_positions": True})
 
 
 def test_number_and_kind_of_outputs_must_fit(data, tmp_path):
-    refuses(refused_model(data, tmp_path / "a", labels=3, **{"id2label": {str(i): f"LABEL_{i}" for i in range(3)}}), "3 output(s)",
-            "2 classes")
+    refuses(
+        refused_model(
+            data, tmp_path / "a", labels=3, **{"id2label": {str(i): f"LABEL_{i}" for i in range(3)}}
+        ),
+        "3 output(s)",
+        "2 classes",
+    )
     refuses(refused_model(data, tmp_path / "b", problem_type="regression"), "regression", "2 classes")

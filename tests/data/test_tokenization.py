@@ -1,4 +1,7 @@
-"""The Rust tokenizer against a plain Python WordPiece written from Google's description, and against transformers."""
+"""The Rust tokenizer against a plain Python WordPiece written from Google's description, and against
+transformers.
+"""
+
 import os
 import random
 import unicodedata
@@ -9,18 +12,87 @@ import pytest
 from src.data.tokenization import Tokenizer, TokenizerPool, truncate_pair
 from src.errors import UserError
 
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "quick", "fox", "##es", "run", "##ning", "cafe", "na", "##ive",
-              ".", ",", "!", "?", "-", "'", "[", "]", "sep", "un", "##aff", "##able", "中", "国", "a", "##a", "x", "##x", "Fox",
-              "café", "😀", "$", "+", "1", "##9"]
+VOCABULARY = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "the",
+    "quick",
+    "fox",
+    "##es",
+    "run",
+    "##ning",
+    "cafe",
+    "na",
+    "##ive",
+    ".",
+    ",",
+    "!",
+    "?",
+    "-",
+    "'",
+    "[",
+    "]",
+    "sep",
+    "un",
+    "##aff",
+    "##able",
+    "中",
+    "国",
+    "a",
+    "##a",
+    "x",
+    "##x",
+    "Fox",
+    "café",
+    "😀",
+    "$",
+    "+",
+    "1",
+    "##9",
+]
 TRICKY = [
-    "", " ", "\t\n", "The quick foxes", "unaffable!", "CAFÉ café cafe\u0301", "naïve", "中国 fox中fox", "run...!?--[]", "😀 fox😀",
-    "fox\x00fox", "fox\u200dfox", "fox\ufffdfox", "\x07", "fox\u00a0run\u3000the", "[SEP] [MASK] [CLS]", "a" * 100, "a" * 101,
-    "x" * 500 + " fox", "running,running", "'the'", "$1+1", "İstanbul", "ﬁne ß", "fox\u2028run", "\u00adfox", "１９ 19", "##es ##",
-    "e\u0301\u0301", "한국어", "ไทย", "\r\nfox\r", "--", "\ufeffthe",
+    "",
+    " ",
+    "\t\n",
+    "The quick foxes",
+    "unaffable!",
+    "CAFÉ café cafe\u0301",
+    "naïve",
+    "中国 fox中fox",
+    "run...!?--[]",
+    "😀 fox😀",
+    "fox\x00fox",
+    "fox\u200dfox",
+    "fox\ufffdfox",
+    "\x07",
+    "fox\u00a0run\u3000the",
+    "[SEP] [MASK] [CLS]",
+    "a" * 100,
+    "a" * 101,
+    "x" * 500 + " fox",
+    "running,running",
+    "'the'",
+    "$1+1",
+    "İstanbul",
+    "ﬁne ß",
+    "fox\u2028run",
+    "\u00adfox",
+    "１９ 19",
+    "##es ##",
+    "e\u0301\u0301",
+    "한국어",
+    "ไทย",
+    "\r\nfox\r",
+    "--",
+    "\ufeffthe",
 ]
 
 
-# --- Google's rules, written plainly ----------------------------------------------------------------------------------
+# --- Google's rules, written plainly ------------------------------------------------------------------------
+
 
 def clean(text):
     kept = []
@@ -33,13 +105,22 @@ def clean(text):
 
 
 def is_cjk(character):
-    ranges = [(0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F), (0xF900, 0xFAFF),
-              (0x2F800, 0x2FA1F)]
+    ranges = [
+        (0x4E00, 0x9FFF),
+        (0x3400, 0x4DBF),
+        (0x20000, 0x2A6DF),
+        (0x2A700, 0x2B73F),
+        (0x2B740, 0x2B81F),
+        (0xF900, 0xFAFF),
+        (0x2F800, 0x2FA1F),
+    ]
     return any(low <= ord(character) <= high for low, high in ranges)
 
 
 def is_punctuation(character):
-    ascii_symbol = character.isascii() and character.isprintable() and not character.isalnum() and character != " "
+    ascii_symbol = (
+        character.isascii() and character.isprintable() and not character.isalnum() and character != " "
+    )
     return ascii_symbol or unicodedata.category(character).startswith("P")
 
 
@@ -47,9 +128,14 @@ def words_of(text, lower_case):
     spaced = "".join(f" {character} " if is_cjk(character) else character for character in clean(text))
     for word in spaced.split():
         if lower_case:
-            word = "".join(character for character in unicodedata.normalize("NFD", word.lower())
-                           if unicodedata.category(character) != "Mn")
-        yield from "".join(f" {character} " if is_punctuation(character) else character for character in word).split()
+            word = "".join(
+                character
+                for character in unicodedata.normalize("NFD", word.lower())
+                if unicodedata.category(character) != "Mn"
+            )
+        yield from "".join(
+            f" {character} " if is_punctuation(character) else character for character in word
+        ).split()
 
 
 def word_pieces(word, ids):
@@ -80,7 +166,8 @@ def reference_pair_cut(first, second, budget):
     return first, second
 
 
-# --- tests ------------------------------------------------------------------------------------------------------------
+# --- tests --------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("lower_case", [True, False])
 @pytest.mark.parametrize("text", TRICKY)
@@ -93,7 +180,9 @@ def test_text_made_of_random_characters():
     characters = "aAxX foxFOX\u00e9\u0301\u4e2d!?'-\u2019\t\u00a0\u0000\ud55c\U0001f600" + "the quick runs "
     texts = ["".join(chooser.choices(characters, k=chooser.randint(0, 40))) for _ in range(300)]
     for lower_case in (True, False):
-        assert Tokenizer(VOCABULARY, lower_case).token_ids(texts) == [reference(text, VOCABULARY, lower_case) for text in texts]
+        assert Tokenizer(VOCABULARY, lower_case).token_ids(texts) == [
+            reference(text, VOCABULARY, lower_case) for text in texts
+        ]
 
 
 def test_special_tokens_in_a_text_are_ordinary_words():
@@ -105,7 +194,11 @@ def test_rows_have_cls_sep_and_segments():
     tokenizer = Tokenizer(VOCABULARY, True)
     fox, run = VOCABULARY.index("fox"), VOCABULARY.index("run")
     rows = tokenizer.encode_batch(["fox", "", "fox"], ["run", "run", None], 128)
-    assert rows == [([2, fox, 3, run, 3], [0, 0, 0, 1, 1]), ([2, 3, run, 3], [0, 0, 1, 1]), ([2, fox, 3], [0, 0, 0])]
+    assert rows == [
+        ([2, fox, 3, run, 3], [0, 0, 0, 1, 1]),
+        ([2, 3, run, 3], [0, 0, 1, 1]),
+        ([2, fox, 3], [0, 0, 0]),
+    ]
     assert tokenizer.encode_batch(["", "fox"]) == [([2, 3], [0, 0]), ([2, fox, 3], [0, 0, 0])]
     assert tokenizer.encode_batch([]) == []
 
@@ -123,9 +216,16 @@ def test_cut_rows(length):
     tokenizer = Tokenizer(VOCABULARY, True)
     texts, pairs = ["fox " * 20, "fox", "fox " * 7, "fox " * 9], ["run " * 20, "run " * 30, "run", "run " * 8]
     for row, text, pair in zip(tokenizer.encode_batch(texts, pairs, length), texts, pairs):
-        first, second = reference_pair_cut(tokenizer.token_ids([text])[0], tokenizer.token_ids([pair])[0], length - 3)
+        first, second = reference_pair_cut(
+            tokenizer.token_ids([text])[0], tokenizer.token_ids([pair])[0], length - 3
+        )
         assert row == ([2] + first + [3] + second + [3], [0] * (len(first) + 2) + [1] * (len(second) + 1))
-    assert [len(ids) for ids, _ in tokenizer.encode_batch(texts, None, length)] == [length, 3, min(9, length), min(11, length)]
+    assert [len(ids) for ids, _ in tokenizer.encode_batch(texts, None, length)] == [
+        length,
+        3,
+        min(9, length),
+        min(11, length),
+    ]
 
 
 def test_no_room_for_text_is_refused():
@@ -152,7 +252,9 @@ def test_pool_gives_the_same_in_the_same_order():
     results = []
     for workers in (1, 2):
         with TokenizerPool(VOCABULARY, True, workers) as pool:
-            results.append([(encoded[0].tolist(), encoded[2].tolist(), extra) for encoded, extra in pool.map(chunks, 16)])
+            results.append(
+                [(encoded[0].tolist(), encoded[2].tolist(), extra) for encoded, extra in pool.map(chunks, 16)]
+            )
             assert (pool._pool is None) == (workers == 1)  # one worker: no process; two: real ones
     assert results[0] == results[1] and [extra for _, _, extra in results[0]] == list(range(12))
 
@@ -178,8 +280,10 @@ VOCABULARY_FILE = os.path.join(os.path.dirname(__file__), "../../../shared/vocab
 def test_equals_transformers_python_tokenizer(lower_case):
     legacy = pytest.importorskip("transformers.models.bert.tokenization_bert_legacy")
     from src.vocabulary import read_vocabulary
+
     theirs = legacy.BertTokenizerLegacy(VOCABULARY_FILE, do_lower_case=lower_case)
-    # Left out: special tokens in a text (there they are special) and, with case kept, loose accents (composed there first).
+    # Left out: special tokens in a text (there they are special) and, with case kept, loose accents (composed
+    # there first).
     texts = [text for text in TRICKY if "[" not in text and (lower_case or "\u0301" not in text)]
     ours = Tokenizer(read_vocabulary(VOCABULARY_FILE), lower_case)
     for text, pair, (ids, segments) in zip(texts, texts[::-1], ours.encode_batch(texts, texts[::-1], 24)):

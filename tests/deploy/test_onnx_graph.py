@@ -1,4 +1,5 @@
 """ONNX graphs in ONNX Runtime against the networks they come from, layer by layer and whole."""
+
 import json
 
 import mindspore as ms
@@ -22,11 +23,24 @@ ACTIVATIONS = {
     "symmetric": QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, activation_clip_value=1.0),
     "unclipped": QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, activation_clip_value=0.0),
     "4 bits": QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=4, activation_clip_value=1.0),
-    "dynamic": QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, activation_quantizer="dynamic", activation_clip_value=0.0),
+    "dynamic": QuantConfig(
+        embedding_bits=2,
+        weight_bits=2,
+        activation_bits=8,
+        activation_quantizer="dynamic",
+        activation_clip_value=0.0,
+    ),
     "ema": QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, activation_quantizer="ema"),
 }
-EIGHT_BIT = QuantConfig(embedding_bits=8, embedding_quantizer="symmetric", embedding_granularity="tensor", weight_bits=8,
-                        weight_quantizer="symmetric", activation_bits=8, activation_quantizer="ema")
+EIGHT_BIT = QuantConfig(
+    embedding_bits=8,
+    embedding_quantizer="symmetric",
+    embedding_granularity="tensor",
+    weight_bits=8,
+    weight_quantizer="symmetric",
+    activation_bits=8,
+    activation_quantizer="ema",
+)
 
 
 def calibrated(network, value=1.5):
@@ -54,23 +68,42 @@ DESCRIPTION = {"problem_type": "single_label_classification", "num_labels": 3}
 def session(tmp_path, network, kind="float", metadata=None):
     path = tmp_path / "model.onnx"
     described = {**vars(network.config), **DESCRIPTION, **(metadata or {})}
-    onnx.save(build_model(computed_weights(network), network.config, 3, network.quantization, kind, described), path)
+    onnx.save(
+        build_model(computed_weights(network), network.config, 3, network.quantization, kind, described), path
+    )
     return OnnxModel(str(path), threads=1)
 
 
 def run_part(graph, output, x):
     """The value of one node of a `BertGraph` whose only input is x."""
-    proto = helper.make_graph(graph.graph.nodes, "part", [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
-                              [helper.make_empty_tensor_value_info(output)], graph.graph.constants)
-    model = helper.make_model(proto, ir_version=10, opset_imports=[helper.make_opsetid("", onnx_graph.OPSET),
-                                                                   helper.make_opsetid("com.microsoft", 1)])
+    proto = helper.make_graph(
+        graph.graph.nodes,
+        "part",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
+        [helper.make_empty_tensor_value_info(output)],
+        graph.graph.constants,
+    )
+    model = helper.make_model(
+        proto,
+        ir_version=10,
+        opset_imports=[helper.make_opsetid("", onnx_graph.OPSET), helper.make_opsetid("com.microsoft", 1)],
+    )
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run([output], {"x": x})[0]
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(
+        [output], {"x": x}
+    )[0]
 
 
-@pytest.mark.parametrize("changes", [{}, {"hidden_act": "gelu_new"}, {"hidden_act": "relu", "classifier_relu": True},
-                                     {"use_relative_positions": True, "max_relative_position": 3}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"hidden_act": "gelu_new"},
+        {"hidden_act": "relu", "classifier_relu": True},
+        {"use_relative_positions": True, "max_relative_position": 3},
+    ],
+)
 def test_float_graph_is_the_network(tmp_path, changes):
     network = make_network(**changes)
     run = session(tmp_path, network)
@@ -82,7 +115,11 @@ def test_float_graph_is_the_network(tmp_path, changes):
 def test_exact_gelu_is_onnx_gelu(tmp_path):
     network = make_network()
     nodes = build_model(computed_weights(network), network.config, 3, None, "float", {}).graph.node
-    (kind,) = {helper.get_node_attr_value(node, "approximate") for node in nodes if node.op_type == "Gelu" and node.domain == ""}
+    (kind,) = {
+        helper.get_node_attr_value(node, "approximate")
+        for node in nodes
+        if node.op_type == "Gelu" and node.domain == ""
+    }
     assert kind == b"none"
 
 
@@ -93,7 +130,9 @@ def test_activations_are_quantized_bit_for_bit_as_in_training(name, signed):
     x[0, :4] = (30.0, -30.0, 1.0, -1.0)
     cell = calibrated(ActivationQuantizer(ACTIVATIONS[name]))
     cell.set_train(False)
-    graph = BertGraph({"place.quantizer.threshold": np.array([1.5], np.float32)}, tiny_config(), ACTIVATIONS[name], "int8")
+    graph = BertGraph(
+        {"place.quantizer.threshold": np.array([1.5], np.float32)}, tiny_config(), ACTIVATIONS[name], "int8"
+    )
     found = run_part(graph, graph._dequantized(graph.quantize("x", "place", signed=signed)), x)
     np.testing.assert_array_equal(found, cell(ms.Tensor(x)).asnumpy())
 
@@ -101,18 +140,27 @@ def test_activations_are_quantized_bit_for_bit_as_in_training(name, signed):
 @pytest.mark.parametrize("weights", ["twn", "lat", "symmetric", "row"])
 @pytest.mark.parametrize("name", ["symmetric", "dynamic", "ema"])
 def test_each_int8_layer_alone_is_the_networks(name, weights):
-    settings = {"twn": {"weight_bits": 2}, "lat": {"weight_bits": 2, "weight_quantizer": "lat"},
-                "symmetric": {"weight_bits": 8, "weight_quantizer": "symmetric"},
-                "row": {"weight_bits": 2, "weight_granularity": "row"}}[weights]
+    settings = {
+        "twn": {"weight_bits": 2},
+        "lat": {"weight_bits": 2, "weight_quantizer": "lat"},
+        "symmetric": {"weight_bits": 8, "weight_quantizer": "symmetric"},
+        "row": {"weight_bits": 2, "weight_granularity": "row"},
+    }[weights]
     quantization = QuantConfig(**{**vars(ACTIVATIONS[name]), **settings})
     random = np.random.default_rng(1)
     x = random.normal(size=(30, 64)).astype(np.float32)
-    dense, quantize = Dense(64, 48, 0.02, ms.float32, quantization), calibrated(ActivationQuantizer(quantization))
+    dense, quantize = (
+        Dense(64, 48, 0.02, ms.float32, quantization),
+        calibrated(ActivationQuantizer(quantization)),
+    )
     fill(dense, 2, 0.05)
     quantize.set_train(False)
     expected = dense(quantize(ms.Tensor(x))).asnumpy()
-    state = {"layer.weight": dense.quantize(dense.weight).asnumpy(), "layer.bias": dense.bias.asnumpy(),
-             "place.quantizer.threshold": np.array([1.5], np.float32)}
+    state = {
+        "layer.weight": dense.quantize(dense.weight).asnumpy(),
+        "layer.bias": dense.bias.asnumpy(),
+        "place.quantizer.threshold": np.array([1.5], np.float32),
+    }
     graph = BertGraph(state, tiny_config(), quantization, "int8")
     np.testing.assert_allclose(run_part(graph, graph.dense("x", "place", "layer"), x), expected, atol=1e-5)
 
@@ -125,12 +173,20 @@ def test_2_bit_layer_multiplies_by_the_ternary_weights(inner):
     graph = BertGraph({"layer.weight": weight, "layer.bias": bias}, tiny_config(), None, "2bit")
     found, exact = run_part(graph, graph.dense("x", "place", "layer"), x), x @ weight.T + bias
     assert np.abs(found - exact).max() < 0.02 * np.abs(exact).max()  # the kernel rounds its input to 8 bits
-    assert sum(len(item.raw_data) for item in graph.graph.constants if item.name.endswith("codes")) <= 48 * (inner + 16) / 4
+    assert (
+        sum(len(item.raw_data) for item in graph.graph.constants if item.name.endswith("codes"))
+        <= 48 * (inner + 16) / 4
+    )
 
 
 def test_2_bit_layer_clips_its_input_as_training_did():
     weight, x = np.eye(32, dtype=np.float32), np.full((2, 32), 7.0, np.float32)
-    graph = BertGraph({"layer.weight": weight, "layer.bias": np.zeros(32, np.float32)}, tiny_config(), ACTIVATIONS["symmetric"], "2bit")
+    graph = BertGraph(
+        {"layer.weight": weight, "layer.bias": np.zeros(32, np.float32)},
+        tiny_config(),
+        ACTIVATIONS["symmetric"],
+        "2bit",
+    )
     np.testing.assert_allclose(run_part(graph, graph.dense("x", "place", "layer"), x), 1.0, atol=0.01)
 
 
@@ -142,7 +198,9 @@ def test_ternary_tables_are_exact(kind, per_row):
     graph = BertGraph({"words.weight": values}, tiny_config(), ACTIVATIONS["symmetric"], kind)
     ids = graph.graph.node("Cast", "x", to=TensorProto.INT32)
     asked = random.integers(0, 50, (3, 7))
-    np.testing.assert_array_equal(run_part(graph, graph.table("words", ids), asked.astype(np.float32)), values[asked])
+    np.testing.assert_array_equal(
+        run_part(graph, graph.table("words", ids), asked.astype(np.float32)), values[asked]
+    )
 
 
 @pytest.mark.parametrize("name, quantization", [*ACTIVATIONS.items(), ("8 bits", EIGHT_BIT)])
@@ -151,7 +209,10 @@ def test_whole_int8_graph_follows_the_network(tmp_path, name, quantization):
     expected, found = expected_logits(network, batch), session(tmp_path, network, "int8")(*batch[:3])
     assert np.sqrt(np.mean((found - expected) ** 2)) < (0.15 if name == "4 bits" else 0.05) * expected.std()
     nodes = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
-    assert "MatMulIntegerToFloat" in nodes and not nodes & {"MatMul", "FusedMatMul"}  # every product is one of integers
+    assert "MatMulIntegerToFloat" in nodes and not nodes & {
+        "MatMul",
+        "FusedMatMul",
+    }  # every product is one of integers
 
 
 @pytest.mark.parametrize("name", ["symmetric", "ema"])
@@ -161,11 +222,25 @@ def test_float_graph_of_a_quantized_network_loads_and_follows_it(tmp_path, name)
     assert np.sqrt(np.mean((found - expected) ** 2)) < 0.05 * expected.std()
 
 
-@pytest.mark.parametrize("quantization, kind, tokens", [
-    (None, "float", 1), (ACTIVATIONS["ema"], "int8", 1), (ACTIVATIONS["ema"], "2bit", 1), (ACTIVATIONS["symmetric"], "2bit", 1),
-    (ACTIVATIONS["symmetric"], "int8", 12), (ACTIVATIONS["dynamic"], "float", 12), (ACTIVATIONS["4 bits"], "2bit", 12)])
-def test_last_layer_computes_only_the_row_that_is_read_unless_a_range_depends_on_the_others(quantization, kind, tokens):
-    network, batch = make_network(quantization, num_hidden_layers=2, hidden_size=32, intermediate_size=64), random_batch(3, 4, 12)
+@pytest.mark.parametrize(
+    "quantization, kind, tokens",
+    [
+        (None, "float", 1),
+        (ACTIVATIONS["ema"], "int8", 1),
+        (ACTIVATIONS["ema"], "2bit", 1),
+        (ACTIVATIONS["symmetric"], "2bit", 1),
+        (ACTIVATIONS["symmetric"], "int8", 12),
+        (ACTIVATIONS["dynamic"], "float", 12),
+        (ACTIVATIONS["4 bits"], "2bit", 12),
+    ],
+)
+def test_last_layer_computes_only_the_row_that_is_read_unless_a_range_depends_on_the_others(
+    quantization, kind, tokens
+):
+    network, batch = (
+        make_network(quantization, num_hidden_layers=2, hidden_size=32, intermediate_size=64),
+        random_batch(3, 4, 12),
+    )
     model = build_model(computed_weights(network), network.config, 3, network.quantization, kind, DESCRIPTION)
     layers = [f"bert.encoder.layers.{layer}.feed_forward.layer_norm" for layer in (0, 1)]
     model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in layers)
@@ -186,29 +261,53 @@ def test_float_weights_keep_the_activation_quantization(tmp_path):
 
 
 def test_2_bit_graph_follows_the_network_in_a_small_file(tmp_path):
-    network, batch = make_network(ACTIVATIONS["symmetric"], hidden_size=32, intermediate_size=64), random_batch(3, 16, 12)
-    expected, found = expected_logits(network, batch), session(tmp_path, network, "2bit", {"task_name": "SST-2"})(*batch[:3])
+    network, batch = (
+        make_network(ACTIVATIONS["symmetric"], hidden_size=32, intermediate_size=64),
+        random_batch(3, 16, 12),
+    )
+    expected, found = (
+        expected_logits(network, batch),
+        session(tmp_path, network, "2bit", {"task_name": "SST-2"})(*batch[:3]),
+    )
     assert np.sqrt(np.mean((found - expected) ** 2)) < 0.2 * expected.std()
     model = onnx.load(tmp_path / "model.onnx")
-    floats = {item.name for item in model.graph.initializer if item.data_type == TensorProto.FLOAT and len(item.dims) == 2}
+    floats = {
+        item.name
+        for item in model.graph.initializer
+        if item.data_type == TensorProto.FLOAT and len(item.dims) == 2
+    }
     assert {name for name in floats if not name.endswith(".steps")} == {"classifier.weight"}
     metadata = {item.key: json.loads(item.value) for item in model.metadata_props}
-    assert metadata.items() >= {"task_name": "SST-2", "onnx_weights": "2bit", "oldest_onnxruntime": "1.31"}.items()
+    assert (
+        metadata.items()
+        >= {"task_name": "SST-2", "onnx_weights": "2bit", "oldest_onnxruntime": "1.31"}.items()
+    )
 
 
 def test_2_bit_graph_of_a_width_that_fills_no_whole_bytes_loads_and_follows_it(tmp_path):
-    network = make_network(ACTIVATIONS["symmetric"], hidden_size=30, intermediate_size=60, num_attention_heads=2)
+    network = make_network(
+        ACTIVATIONS["symmetric"], hidden_size=30, intermediate_size=60, num_attention_heads=2
+    )
     batch = random_batch(3, 16, 12)
     expected, found = expected_logits(network, batch), session(tmp_path, network, "2bit")(*batch[:3])
     assert np.sqrt(np.mean((found - expected) ** 2)) < 0.2 * expected.std()
 
 
-@pytest.mark.parametrize("quantization, kind, changes, words", [
-    (None, "int8", {}, ("quantized activations", "--onnx_weights 2bit or float")),
-    (None, "2bit", {}, ("needs quantized", "train.py")),
-    (EIGHT_BIT, "2bit", {}, ("not ternary", "int8")),
-    (ACTIVATIONS["symmetric"], "int8", {"use_relative_positions": True}, ("use_relative_positions",)),
-    (QuantConfig(weight_bits=2, activation_bits=8, activation_quantizer="minmax"), "int8", {}, ("minmax", "symmetric"))])
+@pytest.mark.parametrize(
+    "quantization, kind, changes, words",
+    [
+        (None, "int8", {}, ("quantized activations", "--onnx_weights 2bit or float")),
+        (None, "2bit", {}, ("needs quantized", "train.py")),
+        (EIGHT_BIT, "2bit", {}, ("not ternary", "int8")),
+        (ACTIVATIONS["symmetric"], "int8", {"use_relative_positions": True}, ("use_relative_positions",)),
+        (
+            QuantConfig(weight_bits=2, activation_bits=8, activation_quantizer="minmax"),
+            "int8",
+            {},
+            ("minmax", "symmetric"),
+        ),
+    ],
+)
 def test_what_a_graph_cannot_hold_is_refused(quantization, kind, changes, words):
     network = make_network(quantization, **changes)
     with pytest.raises(UserError) as error:
@@ -219,7 +318,10 @@ def test_what_a_graph_cannot_hold_is_refused(quantization, kind, changes, words)
 def test_integer_codes_find_every_quantizers_step():
     random = np.random.default_rng(0)
     x = random.normal(size=(20, 30)).astype(np.float32)
-    for codes, steps in ((random.integers(-1, 2, (20, 30)), np.float32(0.3)), (random.integers(-1, 2, (20, 30)), np.abs(x[:, :1]))):
+    for codes, steps in (
+        (random.integers(-1, 2, (20, 30)), np.float32(0.3)),
+        (random.integers(-1, 2, (20, 30)), np.abs(x[:, :1])),
+    ):
         found = integer_codes((codes * steps).astype(np.float32))
         np.testing.assert_array_equal(found[0], codes)
     assert integer_codes(x) is None

@@ -1,4 +1,5 @@
 """A batch's loss terms and their gradients against the golden files and PyTorch."""
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -50,8 +51,10 @@ def terms_and_gradients(distiller, batch):
     cell = Gradients(distiller)
     outputs, gradients = cell(*tensors(*batch))
     assert len(outputs) == 1 + len(distiller.names)
-    return ({name: float(value) for name, value in zip(("loss", *distiller.names), outputs)},
-            {weight.name: gradient.asnumpy() for weight, gradient in zip(cell.weights, gradients)})
+    return (
+        {name: float(value) for name, value in zip(("loss", *distiller.names), outputs)},
+        {weight.name: gradient.asnumpy() for weight, gradient in zip(cell.weights, gradients)},
+    )
 
 
 def assert_gradients(found, expected):
@@ -59,18 +62,23 @@ def assert_gradients(found, expected):
     scale = max(np.linalg.norm(item) for item in expected.values())
     for name, gradient in found.items():
         reference = expected.get(name, np.zeros_like(gradient))
-        if np.linalg.norm(reference) < 1e-6 * scale:  # a key's bias shifts all scores of a query alike: softmax cancels it
+        if (
+            np.linalg.norm(reference) < 1e-6 * scale
+        ):  # a key's bias shifts all scores of a query alike: softmax cancels it
             assert np.linalg.norm(gradient) < 1e-5 * scale, name
         else:
             assert relative_error(gradient, reference) < 1e-3, name
 
 
-# --- golden -----------------------------------------------------------------------------------------------------------
+# --- golden -------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def golden_case():
     numbers = golden("tinybert")
-    batch = [numbers[name].astype(np.int32) for name in ("input_ids", "input_mask", "segment_ids", "label_ids")]
+    batch = [
+        numbers[name].astype(np.int32) for name in ("input_ids", "input_mask", "segment_ids", "label_ids")
+    ]
     teacher, student = (golden_checkpoint(f"tinybert_{name}") for name in ("teacher", "student"))
     networks = [task_network(item, bert_config(item)) for item in (teacher, student)]
     projection = Projection(32, 48, 0.02)
@@ -83,10 +91,18 @@ def golden_case():
 def test_golden_intermediate_losses_and_gradients(golden_case):
     numbers, batch, teacher, student, projection = golden_case
     values, gradients = terms_and_gradients(Distiller(student, INTERMEDIATE, teacher, projection), batch)
-    for ours, theirs in (("attention_loss", "att_loss"), ("hidden_loss", "rep_loss"), ("loss", "intermediate_loss")):
+    for ours, theirs in (
+        ("attention_loss", "att_loss"),
+        ("hidden_loss", "rep_loss"),
+        ("loss", "intermediate_loss"),
+    ):
         assert values[ours] == pytest.approx(float(numbers[theirs]), rel=1e-5)
     prefix = "grad.intermediate."
-    expected = {name: numbers[prefix + hugging_face_name(name)] for name in gradients if prefix + hugging_face_name(name) in numbers}
+    expected = {
+        name: numbers[prefix + hugging_face_name(name)]
+        for name in gradients
+        if prefix + hugging_face_name(name) in numbers
+    }
     assert len(expected) == sum(key.startswith(prefix) for key in numbers)
     assert_gradients(gradients, expected)
 
@@ -97,14 +113,19 @@ def test_golden_prediction_loss_label_loss_and_gradients(golden_case):
     values, gradients = terms_and_gradients(Distiller(student, PREDICTION, teacher), batch)
     assert values["soft_loss"] == pytest.approx(float(numbers["prediction_loss"]), rel=1e-5)
     prefix = "grad.prediction."
-    expected = {name: numbers[prefix + hugging_face_name(name)] for name in gradients if prefix + hugging_face_name(name) in numbers}
+    expected = {
+        name: numbers[prefix + hugging_face_name(name)]
+        for name in gradients
+        if prefix + hugging_face_name(name) in numbers
+    }
     assert len(expected) == sum(key.startswith(prefix) for key in numbers)
     assert_gradients(gradients, expected)
     found = label_cross_entropy(*tensors(numbers["student_logits"], batch[3]))
     assert float(found) == pytest.approx(float(numbers["hard_label_loss"]), rel=1e-5)
 
 
-# --- PyTorch on random networks ---------------------------------------------------------------------------------------
+# --- PyTorch on random networks -----------------------------------------------------------------------------
+
 
 def torch_outputs(twin, ids, mask, segments):
     """(logits, hidden states, scores with -10000 added) of a transformers network, gradients flowing."""
@@ -112,21 +133,32 @@ def torch_outputs(twin, ids, mask, segments):
     scores = []
     for state, layer in zip(outputs.hidden_states, twin.bert.encoder.layer):
         part, heads = layer.attention.self, twin.config.num_attention_heads
-        query, key = (item(state).reshape(*ids.shape, heads, -1).transpose(1, 2) for item in (part.query, part.key))
-        scores.append(query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5 + (1.0 - mask[:, None, None].double()) * -10000.0)
+        query, key = (
+            item(state).reshape(*ids.shape, heads, -1).transpose(1, 2) for item in (part.query, part.key)
+        )
+        scores.append(
+            query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+            + (1.0 - mask[:, None, None].double()) * -10000.0
+        )
     return outputs.logits, outputs.hidden_states, scores
 
 
 @pytest.fixture(scope="module")
 def random_case():
-    teacher, student = tiny_network(1, num_hidden_layers=4), tiny_network(2, num_hidden_layers=2, hidden_size=12)
+    teacher, student = (
+        tiny_network(1, num_hidden_layers=4),
+        tiny_network(2, num_hidden_layers=2, hidden_size=12),
+    )
     return teacher, student, fill(Projection(12, 16, 0.1), 3), random_batch(4)
 
 
 def torch_gradients(loss, twin, fit=None):
     twin.zero_grad()
     loss.backward()
-    named = dict(twin.named_parameters(), **({"fit_dense." + name: value for name, value in fit.named_parameters()} if fit else {}))
+    named = dict(
+        twin.named_parameters(),
+        **({"fit_dense." + name: value for name, value in fit.named_parameters()} if fit else {}),
+    )
     return {name: value.grad.numpy() for name, value in named.items() if value.grad is not None}
 
 
@@ -135,20 +167,35 @@ def test_intermediate_losses_and_gradients_are_those_of_torch(random_case):
     teacher, student, projection, batch = random_case
     ids, mask, segments = (torch.tensor(item).long() for item in batch[:3])
     twin, fit = torch_twin(student), torch.nn.Linear(12, 16).double()
-    fit.load_state_dict({name.removeprefix("fit_dense."): torch.tensor(value).double() for name, value in weights_of(projection).items()})
+    fit.load_state_dict(
+        {
+            name.removeprefix("fit_dense."): torch.tensor(value).double()
+            for name, value in weights_of(projection).items()
+        }
+    )
     with torch.no_grad():
         _, teacher_states, teacher_scores = torch_outputs(torch_twin(teacher), ids, mask, segments)
     _, states, scores = torch_outputs(twin, ids, mask, segments)
     mse = torch.nn.functional.mse_loss
-    attention = sum(mse(torch.where(ours <= -1e2, 0.0, ours), torch.where(theirs <= -1e2, 0.0, theirs))
-                    for ours, theirs in zip(scores, (teacher_scores[1], teacher_scores[3])))  # g(1) = 2, g(2) = 4
-    hidden = sum(mse(fit(ours), theirs) for ours, theirs in zip(states, (teacher_states[0], teacher_states[2], teacher_states[4])))
-    values, gradients = terms_and_gradients(Distiller(student, LossTerms(attention_loss=1.0, hidden_loss=0.5), teacher, projection), batch)
+    attention = sum(
+        mse(torch.where(ours <= -1e2, 0.0, ours), torch.where(theirs <= -1e2, 0.0, theirs))
+        for ours, theirs in zip(scores, (teacher_scores[1], teacher_scores[3]))
+    )  # g(1) = 2, g(2) = 4
+    hidden = sum(
+        mse(fit(ours), theirs)
+        for ours, theirs in zip(states, (teacher_states[0], teacher_states[2], teacher_states[4]))
+    )
+    values, gradients = terms_and_gradients(
+        Distiller(student, LossTerms(attention_loss=1.0, hidden_loss=0.5), teacher, projection), batch
+    )
     assert values["attention_loss"] == pytest.approx(attention.item(), rel=1e-5)
     assert values["hidden_loss"] == pytest.approx(hidden.item(), rel=1e-5)
     assert values["loss"] == pytest.approx((attention + 0.5 * hidden).item(), rel=1e-5)
     theirs = torch_gradients(attention + 0.5 * hidden, twin, fit)
-    assert_gradients(gradients, {name: theirs[hugging_face_name(name)] for name in gradients if hugging_face_name(name) in theirs})
+    assert_gradients(
+        gradients,
+        {name: theirs[hugging_face_name(name)] for name in gradients if hugging_face_name(name) in theirs},
+    )
 
 
 def test_prediction_loss_and_gradients_are_those_of_torch_with_temperature_and_labels(random_case):
@@ -159,28 +206,40 @@ def test_prediction_loss_and_gradients_are_those_of_torch_with_temperature_and_l
     with torch.no_grad():
         target = torch.softmax(torch_twin(teacher)(ids, mask, segments).logits / 2.0, -1)
     logits = twin(ids, mask, segments).logits
-    loss = -(target * torch.log_softmax(logits / 2.0, -1)).mean() + 0.5 * torch.nn.functional.cross_entropy(logits, labels)
+    loss = -(target * torch.log_softmax(logits / 2.0, -1)).mean() + 0.5 * torch.nn.functional.cross_entropy(
+        logits, labels
+    )
     distiller = Distiller(student, LossTerms(soft_loss=1.0, label_loss=0.5), teacher, temperature=2.0)
     values, gradients = terms_and_gradients(distiller, batch)
     assert values["loss"] == pytest.approx(loss.item(), rel=1e-5)
     theirs = torch_gradients(loss, twin)
-    assert_gradients(gradients, {name: theirs[hugging_face_name(name)] for name in gradients if hugging_face_name(name) in theirs})
+    assert_gradients(
+        gradients,
+        {name: theirs[hugging_face_name(name)] for name in gradients if hugging_face_name(name) in theirs},
+    )
 
 
-# --- what a distiller is ----------------------------------------------------------------------------------------------
+# --- what a distiller is ------------------------------------------------------------------------------------
+
 
 def test_teacher_gets_no_gradient_and_says_the_same_while_training(random_case):
     *_, projection, batch = random_case
     teacher = tiny_network(1, num_hidden_layers=1)
     student = tiny_network(2, num_hidden_layers=1, hidden_size=12, hidden_dropout_prob=0.5)
-    distiller = Distiller(student, LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0), teacher, projection)
-    assert {item.name for item in distiller.trainable_params()} == set(weights_of(student)) | set(weights_of(projection))
+    distiller = Distiller(
+        student, LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0), teacher, projection
+    )
+    assert {item.name for item in distiller.trainable_params()} == set(weights_of(student)) | set(
+        weights_of(projection)
+    )
     assert not any(item.requires_grad for item in teacher.get_parameters())
     calm = teacher(*tensors(*batch[:3]))[0].asnumpy()
     distiller.set_train(True)
     assert teacher.training
     np.testing.assert_array_equal(teacher(*tensors(*batch[:3]))[0].asnumpy(), calm)
-    assert float(distiller(*tensors(*batch))[0]) != float(distiller(*tensors(*batch))[0])  # the student's dropout is on
+    assert float(distiller(*tensors(*batch))[0]) != float(
+        distiller(*tensors(*batch))[0]
+    )  # the student's dropout is on
 
 
 def test_regression_compares_every_row_with_its_own_teacher_output():
@@ -188,7 +247,9 @@ def test_regression_compares_every_row_with_its_own_teacher_output():
     *inputs, _ = random_batch(5)
     targets, teacher_logits = np.float32([0.5, 2.0, 4.5, 1.0]), np.float32([[1.0], [0.0], [3.0], [2.0]])
     logits = student(*tensors(*inputs))[0].asnumpy()
-    distiller = Distiller(student, LossTerms(soft_loss=1.0, label_loss=1.0), regression=True, cached_logits=True)
+    distiller = Distiller(
+        student, LossTerms(soft_loss=1.0, label_loss=1.0), regression=True, cached_logits=True
+    )
     _, soft, label = (float(item) for item in distiller(*tensors(*inputs, targets, teacher_logits)))
     assert soft == pytest.approx(((logits - teacher_logits) ** 2).mean(), rel=1e-4)
     assert label == pytest.approx(((logits[:, 0] - targets) ** 2).mean(), rel=1e-4)
@@ -220,7 +281,12 @@ def test_projection_starts_as_the_identity_for_equal_widths_only():
 
 def test_without_a_loss_on_the_logits_pooler_and_classifier_are_not_trained():
     teacher, student = tiny_network(1, labels=2), tiny_network(2, labels=2, num_hidden_layers=1)
-    intermediate = {item.name for item in Distiller(student, INTERMEDIATE, teacher, Projection(16, 16, 0.1)).trained_parameters()}
-    assert not any("pooler" in name or "classifier" in name for name in intermediate) and any("fit_dense" in name for name in intermediate)
+    intermediate = {
+        item.name
+        for item in Distiller(student, INTERMEDIATE, teacher, Projection(16, 16, 0.1)).trained_parameters()
+    }
+    assert not any("pooler" in name or "classifier" in name for name in intermediate) and any(
+        "fit_dense" in name for name in intermediate
+    )
     every = {item.name for item in Distiller(student, PREDICTION, cached_logits=True).trained_parameters()}
     assert len(every) == len(list(student.get_parameters()))

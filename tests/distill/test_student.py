@@ -1,4 +1,5 @@
 """Where a student's weights come from."""
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -15,13 +16,19 @@ LAYER = "bert.encoder.layers.{}.attention.query.weight"
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     """A 4-layer teacher with two labels, as loaded."""
-    return checkpoints.load(save_network(tmp_path_factory.mktemp("teacher"), tiny_network(1, labels=2, num_hidden_layers=4)))
+    return checkpoints.load(
+        save_network(tmp_path_factory.mktemp("teacher"), tiny_network(1, labels=2, num_hidden_layers=4))
+    )
 
 
 def build(teacher, num_labels=2, student=None, **settings):
     """A student beside `teacher`; `student` holds keys of td_student_net_cfg."""
-    settings = TaskDistillConfig(td_student_net_cfg=NetConfig(**(student or {"num_hidden_layers": 2})), **settings)
-    return build_student(settings, teacher, tiny_network(1, labels=2, num_hidden_layers=4).config, num_labels, ms.float32)
+    settings = TaskDistillConfig(
+        td_student_net_cfg=NetConfig(**(student or {"num_hidden_layers": 2})), **settings
+    )
+    return build_student(
+        settings, teacher, tiny_network(1, labels=2, num_hidden_layers=4).config, num_labels, ms.float32
+    )
 
 
 def test_teacher_layers_copies_the_last_layer_of_each_group_and_everything_else(teacher):
@@ -40,7 +47,9 @@ def test_student_layers_chooses_the_layers(teacher):
     np.testing.assert_array_equal(weights[LAYER.format(1)], teacher.weights[LAYER.format(0)])
 
 
-@pytest.mark.parametrize("depth,teacher_depth,expected", [(4, 12, (2, 5, 8, 11)), (6, 12, (1, 3, 5, 7, 9, 11)), (3, 3, (0, 1, 2))])
+@pytest.mark.parametrize(
+    "depth,teacher_depth,expected", [(4, 12, (2, 5, 8, 11)), (6, 12, (1, 3, 5, 7, 9, 11)), (3, 3, (0, 1, 2))]
+)
 def test_layers_copied_by_default(depth, teacher_depth, expected):
     assert student_layers((), depth, teacher_depth) == expected
 
@@ -52,7 +61,9 @@ def test_wrong_number_of_layers_or_layers_the_teacher_lacks_are_refused(chosen):
     refuses(error, "student_layers", "needs 2 numbers from 0 to 3")
 
 
-@pytest.mark.parametrize("name,value", [("hidden_size", 8), ("intermediate_size", 48), ("max_position_embeddings", 16)])
+@pytest.mark.parametrize(
+    "name,value", [("hidden_size", 8), ("intermediate_size", 48), ("max_position_embeddings", 16)]
+)
 def test_teacher_layers_of_other_widths_are_refused(teacher, name, value):
     with pytest.raises(UserError) as error:
         build(teacher, student={"num_hidden_layers": 2, name: value}, student_init="teacher_layers")
@@ -61,9 +72,16 @@ def test_teacher_layers_of_other_widths_are_refused(teacher, name, value):
 
 def test_general_distillation_checkpoint_brings_its_own_projection_and_architecture(teacher, tmp_path):
     general = tiny_network(2, labels=2, num_hidden_layers=2, hidden_size=12)
-    fit = {"fit_dense.weight": np.full((16, 12), 0.5, np.float32), "fit_dense.bias": np.arange(16, dtype=np.float32)}
-    encoder = {name: value for name, value in weights_of(general).items() if not name.startswith("classifier.")}
-    checkpoints.save(tmp_path, {**encoder, **fit}, checkpoints.load(save_network(tmp_path / "x", general)).config, None)
+    fit = {
+        "fit_dense.weight": np.full((16, 12), 0.5, np.float32),
+        "fit_dense.bias": np.arange(16, dtype=np.float32),
+    }
+    encoder = {
+        name: value for name, value in weights_of(general).items() if not name.startswith("classifier.")
+    }
+    checkpoints.save(
+        tmp_path, {**encoder, **fit}, checkpoints.load(save_network(tmp_path / "x", general)).config, None
+    )
     student = build(teacher, student={"num_hidden_layers": None}, load_gd_ckpt_path=str(tmp_path))
     assert student.network.config.hidden_size == 12 and student.start == str(tmp_path)
     np.testing.assert_array_equal(student.projection.fit_dense.weight.asnumpy(), fit["fit_dense.weight"])
@@ -88,7 +106,9 @@ def test_classifier_of_another_task_is_left_out(teacher, tmp_path, labels):
     student = build(teacher, load_gd_ckpt_path=save_network(tmp_path, other, labels=("a", "b", "c")[:labels]))
     weights = weights_of(student.network)
     assert weights["classifier.weight"].shape == (2, 16)
-    assert labels == 3 or not np.array_equal(weights["classifier.weight"], weights_of(other)["classifier.weight"])
+    assert labels == 3 or not np.array_equal(
+        weights["classifier.weight"], weights_of(other)["classifier.weight"]
+    )
     np.testing.assert_array_equal(weights[LAYER.format(0)], weights_of(other)[LAYER.format(0)])
 
 
@@ -110,7 +130,12 @@ def test_other_number_of_heads_is_refused_only_with_the_attention_loss(teacher):
     with pytest.raises(UserError) as error:
         build(teacher, student=heads)
     refuses(error, "num_attention_heads is 4", "2")
-    assert build(teacher, student=heads, phase1_cfg=Phase1Config(attention_loss=False)).network.config.num_attention_heads == 4
+    assert (
+        build(
+            teacher, student=heads, phase1_cfg=Phase1Config(attention_loss=False)
+        ).network.config.num_attention_heads
+        == 4
+    )
 
 
 def test_phase_1_needs_do_not_bind_where_it_does_not_run(teacher):
@@ -132,6 +157,7 @@ def test_random_weights_depend_on_the_seed_alone(teacher):
             tiny_network(1, num_hidden_layers=1)
         ms.set_seed(seed)
         return weights_of(build(teacher).network)
+
     one, same, other = weights(7, False), weights(7, True), weights(8, False)
     np.testing.assert_array_equal(one[LAYER.format(0)], same[LAYER.format(0)])
     assert not np.array_equal(one[LAYER.format(0)], other[LAYER.format(0)])
@@ -140,4 +166,9 @@ def test_random_weights_depend_on_the_seed_alone(teacher):
 
 def test_student_without_keys_of_its_own_resembles_the_teacher(teacher):
     config = build(teacher, student={"num_hidden_layers": 2, "hidden_dropout_prob": 0.3}).network.config
-    assert (config.num_hidden_layers, config.hidden_dropout_prob, config.hidden_size, config.vocab_size) == (2, 0.3, 16, 40)
+    assert (config.num_hidden_layers, config.hidden_dropout_prob, config.hidden_size, config.vocab_size) == (
+        2,
+        0.3,
+        16,
+        40,
+    )

@@ -1,4 +1,5 @@
 """Cached teacher logits."""
+
 import numpy as np
 
 from src.distill.teacher_cache import teacher_logits
@@ -12,6 +13,8 @@ def test_cached_logits_are_in_the_rows_own_order():
     reference = NumpyBert(weights_of(teacher), teacher.config)
     assert found.shape == (13, 3) and found.dtype == np.float32
     for row in range(13):
-        part = slice(*examples.offsets[row:row + 2])
+        part = slice(*examples.offsets[row : row + 2])
         ids = examples.input_ids[part]
-        np.testing.assert_allclose(found[row], reference.row(ids, np.ones(len(ids)), examples.segment_ids[part])[0], atol=1e-4)
+        np.testing.assert_allclose(
+            found[row], reference.row(ids, np.ones(len(ids)), examples.segment_ids[part])[0], atol=1e-4
+        )

@@ -1,4 +1,5 @@
 """The backbone against golden numbers, transformers and the NumPy BERT."""
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -43,8 +44,11 @@ def assert_same_outputs(network, expected, ids, mask, segments, tolerance=1e-4):
 def test_golden_teacher_gives_the_published_hidden_states_scores_and_logits():
     numbers, checkpoint = golden("tinybert"), golden_checkpoint("tinybert_teacher")
     inputs = [numbers[name].astype(np.int32) for name in ("input_ids", "input_mask", "segment_ids")]
-    expected = (numbers["teacher_logits"], [numbers[f"teacher_hidden.{index}"] for index in range(7)],
-                [numbers[f"teacher_scores.{index}"] for index in range(6)])
+    expected = (
+        numbers["teacher_logits"],
+        [numbers[f"teacher_hidden.{index}"] for index in range(7)],
+        [numbers[f"teacher_scores.{index}"] for index in range(6)],
+    )
     assert_same_outputs(task_network(checkpoint, bert_config(checkpoint)), expected, *inputs)
 
 
@@ -60,17 +64,24 @@ def test_numpy_bert_agrees_with_transformers():
     torch = pytest.importorskip("torch")
     network, (ids, mask, segments, _) = tiny_network(3), random_batch(3)
     with torch.no_grad():
-        theirs = torch_twin(network)(*(torch.tensor(item).long() for item in (ids, mask, segments)), output_hidden_states=True)
+        theirs = torch_twin(network)(
+            *(torch.tensor(item).long() for item in (ids, mask, segments)), output_hidden_states=True
+        )
     logits, states, _ = NumpyBert(weights_of(network), network.config)(ids, mask, segments)
     np.testing.assert_allclose(logits, theirs.logits.numpy(), atol=1e-6)
     for ours, their in zip(states, theirs.hidden_states):
         np.testing.assert_allclose(ours, their.numpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize("changes", [
-    {}, {"hidden_act": "gelu_new", "classifier_relu": True, "layer_norm_eps": 1e-2},
-    {"use_relative_positions": True, "max_relative_position": 3, "hidden_act": "relu"}],
-    ids=["plain", "tanh gelu, classifier relu, large epsilon", "relative positions"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"hidden_act": "gelu_new", "classifier_relu": True, "layer_norm_eps": 1e-2},
+        {"use_relative_positions": True, "max_relative_position": 3, "hidden_act": "relu"},
+    ],
+    ids=["plain", "tanh gelu, classifier relu, large epsilon", "relative positions"],
+)
 def test_forward_pass_is_the_numpy_berts_at_several_lengths(changes):
     network = tiny_network(5, **changes)
     reference = NumpyBert(weights_of(network), network.config)
@@ -108,7 +119,9 @@ def test_float16_products_are_close_to_float32_and_outputs_are_float32():
     assert {item.dtype for item in (half[0], *half[1], *half[2])} == {ms.float32}
     for ours, reference in zip(found, (exact[0], *exact[1])):
         np.testing.assert_allclose(ours, reference.asnumpy(), atol=0.05)
-    assert any(not np.array_equal(ours, reference.asnumpy()) for ours, reference in zip(found, (exact[0], *exact[1])))
+    assert any(
+        not np.array_equal(ours, reference.asnumpy()) for ours, reference in zip(found, (exact[0], *exact[1]))
+    )
 
 
 def test_dropout_acts_while_training_only():

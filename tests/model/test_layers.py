@@ -1,10 +1,20 @@
 """Cells against PyTorch and NumPy."""
+
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import nn
 
-from src.model.layers import CpuLayerNorm, Dense, Embedding, LayerNorm, RelativePositions, activation, seed_dropout, square_sum
+from src.model.layers import (
+    CpuLayerNorm,
+    Dense,
+    Embedding,
+    LayerNorm,
+    RelativePositions,
+    activation,
+    seed_dropout,
+    square_sum,
+)
 
 torch = pytest.importorskip("torch")
 
@@ -29,16 +39,25 @@ def test_sum_of_squares_and_its_gradient_are_numpys_however_large_the_tensor(sha
 
         def construct(self, x):
             return square_sum(x) * 0.5
+
     found, gradient = ms.value_and_grad(Scaled())(ms.Tensor(values))
-    assert found.shape == () and float(found) == pytest.approx(np.square(values, dtype=np.float64).sum() / 2, rel=1e-5)
+    assert found.shape == () and float(found) == pytest.approx(
+        np.square(values, dtype=np.float64).sum() / 2, rel=1e-5
+    )
     np.testing.assert_allclose(gradient.asnumpy(), values, rtol=1e-6)
 
 
 def layer_norm_case(rows, width, offset):
     random = np.random.default_rng(rows)
-    return [array.astype(np.float32) for array in (
-        random.normal(size=(rows, width)) * 3 + offset, random.normal(size=width), random.normal(size=width),
-        random.normal(size=(rows, width)))]
+    return [
+        array.astype(np.float32)
+        for array in (
+            random.normal(size=(rows, width)) * 3 + offset,
+            random.normal(size=width),
+            random.normal(size=width),
+            random.normal(size=(rows, width)),
+        )
+    ]
 
 
 @pytest.mark.parametrize("rows,width,epsilon,offset", [(7, 48, 1e-12, 0.0), (64, 384, 1e-5, 2.0)])
@@ -48,7 +67,9 @@ def test_cpu_layer_norm_and_its_gradients_are_those_of_torch(rows, width, epsilo
     expected = torch.nn.functional.layer_norm(theirs[0], (width,), theirs[1], theirs[2], epsilon)
     (expected * torch.tensor(upstream)).sum().backward()
     norm = CpuLayerNorm(width, epsilon)
-    np.testing.assert_allclose(norm(*map(ms.Tensor, (x, weight, bias)))[0].asnumpy(), expected.detach().numpy(), atol=2e-5)
+    np.testing.assert_allclose(
+        norm(*map(ms.Tensor, (x, weight, bias)))[0].asnumpy(), expected.detach().numpy(), atol=2e-5
+    )
     found = ms.grad(WeightedSum(norm), grad_position=(0, 1, 2))(*map(ms.Tensor, (x, weight, bias, upstream)))
     for ours, their, name in zip(found, theirs, ("x", "weight", "bias")):
         reference = their.grad.numpy()
@@ -62,10 +83,14 @@ def test_layer_norm_takes_three_dimensional_input_and_starts_as_plain_normalizat
     np.testing.assert_allclose(found, (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True), atol=1e-5)
 
 
-@pytest.mark.parametrize("name,reference", [
-    ("gelu", lambda x: torch.nn.functional.gelu(x)),
-    ("gelu_new", lambda x: torch.nn.functional.gelu(x, approximate="tanh")),
-    ("relu", torch.nn.functional.relu)])
+@pytest.mark.parametrize(
+    "name,reference",
+    [
+        ("gelu", lambda x: torch.nn.functional.gelu(x)),
+        ("gelu_new", lambda x: torch.nn.functional.gelu(x, approximate="tanh")),
+        ("relu", torch.nn.functional.relu),
+    ],
+)
 def test_activation_and_its_gradient_are_those_of_torch(name, reference):
     x = np.linspace(-6, 6, 401).astype(np.float32)
     theirs = torch.tensor(x, dtype=torch.float64, requires_grad=True)
@@ -74,7 +99,9 @@ def test_activation_and_its_gradient_are_those_of_torch(name, reference):
     cell = activation(name)
     np.testing.assert_allclose(cell(ms.Tensor(x)).asnumpy(), expected.detach().numpy(), atol=2e-6)
     inner = np.abs(x) > 1e-3  # relu has no gradient at 0
-    np.testing.assert_allclose(ms.grad(cell)(ms.Tensor(x)).asnumpy()[inner], theirs.grad.numpy()[inner], atol=3e-6)
+    np.testing.assert_allclose(
+        ms.grad(cell)(ms.Tensor(x)).asnumpy()[inner], theirs.grad.numpy()[inner], atol=3e-6
+    )
 
 
 def test_the_two_gelu_forms_differ_where_they_should():

@@ -1,4 +1,5 @@
 """From checkpoints to networks and back to config.json."""
+
 import numpy as np
 import pytest
 
@@ -10,7 +11,9 @@ from tests.helpers import refuses, save_network, tiny_config, tiny_network, weig
 
 def test_saved_network_comes_back_with_its_architecture_and_weights(tmp_path):
     network = tiny_network(1, labels=2, classifier_relu=True, hidden_act="gelu_new", layer_norm_eps=1e-5)
-    checkpoint = checkpoints.load(save_network(tmp_path, network, extra_weights={"fit_dense.bias": np.zeros(3, np.float32)}))
+    checkpoint = checkpoints.load(
+        save_network(tmp_path, network, extra_weights={"fit_dense.bias": np.zeros(3, np.float32)})
+    )
     config = bert_config(checkpoint)
     assert config == network.config
     for name, value in weights_of(task_network(checkpoint, config)).items():
@@ -19,7 +22,10 @@ def test_saved_network_comes_back_with_its_architecture_and_weights(tmp_path):
 
 def test_description_names_labels_both_ways_and_the_kind_of_head():
     described = description(tiny_config(), "SST-2", ("negative", "positive"), False, 2, True)
-    assert described["id2label"] == {"0": "negative", "1": "positive"} and described["label2id"] == {"negative": 0, "positive": 1}
+    assert described["id2label"] == {"0": "negative", "1": "positive"} and described["label2id"] == {
+        "negative": 0,
+        "positive": 1,
+    }
     assert described["problem_type"] == "single_label_classification" and described["do_lower_case"] is True
     assert described["hidden_size"] == 16 and described["classifier_relu"] is False
     assert description(tiny_config(), "STS-B", (), True, 1, True)["problem_type"] == "regression"
@@ -27,7 +33,9 @@ def test_description_names_labels_both_ways_and_the_kind_of_head():
 
 def test_encoder_without_a_classifier_is_no_task_network(tmp_path):
     network = tiny_network(1, labels=2)
-    weights = {name: value for name, value in weights_of(network).items() if not name.startswith("classifier.")}
+    weights = {
+        name: value for name, value in weights_of(network).items() if not name.startswith("classifier.")
+    }
     config = description(network.config, "SST-2", (), False, 2, True)
     with pytest.raises(UserError) as error:
         task_network(checkpoints.Checkpoint(weights, config, None, "encoder/"), network.config)
@@ -51,7 +59,11 @@ def test_impossible_architecture_names_the_file():
 
 def test_layer_weights_renumbers_the_chosen_layers_and_keeps_the_rest():
     weights = {"bert.embeddings.x": 0, **{f"bert.encoder.layers.{index}.y": index for index in range(12)}}
-    assert layer_weights(weights, (11, 1)) == {"bert.embeddings.x": 0, "bert.encoder.layers.0.y": 11, "bert.encoder.layers.1.y": 1}
+    assert layer_weights(weights, (11, 1)) == {
+        "bert.embeddings.x": 0,
+        "bert.encoder.layers.0.y": 11,
+        "bert.encoder.layers.1.y": 1,
+    }
 
 
 def test_without_dropout_keeps_everything_else():

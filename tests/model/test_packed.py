@@ -1,4 +1,5 @@
 """Packed model files: size, equality with what was trained, and refusal of damaged ones."""
+
 import json
 import os
 from dataclasses import replace
@@ -19,7 +20,13 @@ from src.model.packed import PACKED_FILE, load_packed, save_packed
 from tests.helpers import VOCABULARY, fill, random_batch, refuses, tensors, tiny_config, weights_of
 
 W2A8 = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, rest_bits=8)
-W8A8 = QuantConfig(embedding_bits=8, embedding_quantizer="symmetric", weight_bits=8, weight_quantizer="minmax", activation_bits=8)
+W8A8 = QuantConfig(
+    embedding_bits=8,
+    embedding_quantizer="symmetric",
+    weight_bits=8,
+    weight_quantizer="minmax",
+    activation_bits=8,
+)
 
 
 def network_of(quantization, seed=3, **changes):
@@ -27,7 +34,9 @@ def network_of(quantization, seed=3, **changes):
 
 
 def save(folder, network, **options):
-    text = description(network.config, "SST-2", ("negative", "positive"), False, 2, True, network.quantization)
+    text = description(
+        network.config, "SST-2", ("negative", "positive"), False, 2, True, network.quantization
+    )
     return save_packed(str(folder), network, text, VOCABULARY, **options)
 
 
@@ -39,7 +48,11 @@ def logits(network, seed=1):
 @pytest.mark.parametrize("density", [5, 4])
 @pytest.mark.parametrize("quantizer,rest", [("twn", 8), ("lat", 32)])
 def test_weights_come_back_bit_for_bit_and_the_network_with_them(tmp_path, density, quantizer, rest):
-    network = network_of(QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, weight_quantizer=quantizer, rest_bits=rest))
+    network = network_of(
+        QuantConfig(
+            embedding_bits=2, weight_bits=2, activation_bits=8, weight_quantizer=quantizer, rest_bits=rest
+        )
+    )
     save(tmp_path, network, density=density)
     packed = load_model(str(tmp_path / PACKED_FILE))  # the folder does as well: other tests
     for name, item in quantized_weights(network).items():
@@ -54,14 +67,18 @@ def test_weights_come_back_bit_for_bit_and_the_network_with_them(tmp_path, densi
 
 
 def test_rest_at_8_bits_is_in_the_network_not_only_in_the_file(tmp_path):
-    tables = [f"bert.embeddings.{name}_embeddings.weight" for name in ("position", "token_type")] + ["classifier.weight"]
+    tables = [f"bert.embeddings.{name}_embeddings.weight" for name in ("position", "token_type")] + [
+        "classifier.weight"
+    ]
     network, plain = network_of(W2A8), network_of(replace(W2A8, rest_bits=32))
     assert set(quantized_weights(network)) - set(quantized_weights(plain)) == set(tables)
     for name in tables:
         values = weights_of(network)[name]
         steps = np.abs(values).max(1, keepdims=True) / np.float32(127)
         plain.parameters_dict()[name].set_data(ms.Tensor(np.rint(values / steps) * steps))
-    np.testing.assert_allclose(logits(network), logits(plain), atol=1e-5)  # of a network that has the rounded tables as its own
+    np.testing.assert_allclose(
+        logits(network), logits(plain), atol=1e-5
+    )  # of a network that has the rounded tables as its own
 
 
 def test_8_bit_weights_come_back(tmp_path):
@@ -75,8 +92,15 @@ def test_8_bit_weights_come_back(tmp_path):
 @pytest.mark.parametrize("density,bits", [(5, 1.6), (4, 2.0)])
 @pytest.mark.parametrize("rest", [8, 32])
 def test_file_is_as_small_as_promised(tmp_path, density, bits, rest):
-    network = network_of(replace(W2A8, rest_bits=rest), vocab_size=4000, hidden_size=128, num_hidden_layers=2, num_attention_heads=2,
-                         intermediate_size=512, max_position_embeddings=64)
+    network = network_of(
+        replace(W2A8, rest_bits=rest),
+        vocab_size=4000,
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=512,
+        max_position_embeddings=64,
+    )
     size = save(tmp_path, network, density=density)
     assert size == os.path.getsize(tmp_path / PACKED_FILE)
     ternary = [name for name, item in quantized_weights(network).items() if item.kind == "twn"]
@@ -115,9 +139,16 @@ def change_format(arrays, metadata):
     metadata["format"] = "other"
 
 
-@pytest.mark.parametrize("change,words", [(change_code, ("damaged", "checksum")), (change_shape, ("damaged", "checksum")),
-                                          (change_layout, ("damaged", "checksum")), (change_format, ("not a packed model",)),
-                                          (change_version, ("version 7", "reads version 4"))])
+@pytest.mark.parametrize(
+    "change,words",
+    [
+        (change_code, ("damaged", "checksum")),
+        (change_shape, ("damaged", "checksum")),
+        (change_layout, ("damaged", "checksum")),
+        (change_format, ("not a packed model",)),
+        (change_version, ("version 7", "reads version 4")),
+    ],
+)
 def test_changed_files_are_refused_by_name(tmp_path, change, words):
     save(tmp_path, network_of(W2A8))
     rewritten(tmp_path, change)
@@ -126,12 +157,20 @@ def test_changed_files_are_refused_by_name(tmp_path, change, words):
     refuses(error, PACKED_FILE, *words)
 
 
-@pytest.mark.parametrize("change,words", [
-    ({"hidden_size": None}, "lacks hidden_size"), ({"problem_type": None}, "lacks problem_type"), ({"quantization": None}, "quantization"),
-    ({"quantization": True}, "quantization must hold keys and values"), ({"quantization": {"bits": 2}}, "unknown setting 'bits'"),
-    ({"quantization": {"activation_quantizer": "foo"}}, "activation_quantizer"),
-    ({"id2label": {"0": "a", "1": "b", "2": "c"}}, "3 labels"), ({"hidden_act": "relu"}, "checksum differs"),
-    ({"id2label": {"0": "positive", "1": "negative"}}, "checksum differs")])
+@pytest.mark.parametrize(
+    "change,words",
+    [
+        ({"hidden_size": None}, "lacks hidden_size"),
+        ({"problem_type": None}, "lacks problem_type"),
+        ({"quantization": None}, "quantization"),
+        ({"quantization": True}, "quantization must hold keys and values"),
+        ({"quantization": {"bits": 2}}, "unknown setting 'bits'"),
+        ({"quantization": {"activation_quantizer": "foo"}}, "activation_quantizer"),
+        ({"id2label": {"0": "a", "1": "b", "2": "c"}}, "3 labels"),
+        ({"hidden_act": "relu"}, "checksum differs"),
+        ({"id2label": {"0": "positive", "1": "negative"}}, "checksum differs"),
+    ],
+)
 def test_a_description_that_is_not_the_files_is_one_line(tmp_path, change, words):
     save(tmp_path, network_of(W2A8))
     with open(tmp_path / "config.json", encoding="utf-8") as file:

@@ -1,4 +1,5 @@
 """Quantized networks against the golden W2A8 BERT, and what each setting switches on."""
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -43,10 +44,16 @@ def test_golden_ternary_bert_states_scores_losses_and_gradients():
         np.testing.assert_allclose(state.asnumpy(), numbers[f"student_hidden.{index}"], atol=1e-3)
     keys = numbers["input_mask"][:, None, None, :]
     for index, score in enumerate(scores):
-        np.testing.assert_allclose(score.asnumpy() * keys, numbers[f"student_scores.{index}"] * keys, atol=1e-3)
+        np.testing.assert_allclose(
+            score.asnumpy() * keys, numbers[f"student_scores.{index}"] * keys, atol=1e-3
+        )
     distiller = Distiller(student, LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0), teacher)
     values, gradients = terms_and_gradients(distiller, [*batch, np.zeros(len(batch[0]), np.int32)])
-    for ours, theirs in (("attention_loss", "att_loss"), ("hidden_loss", "rep_loss"), ("soft_loss", "prediction_loss")):
+    for ours, theirs in (
+        ("attention_loss", "att_loss"),
+        ("hidden_loss", "rep_loss"),
+        ("soft_loss", "prediction_loss"),
+    ):
         assert values[ours] == pytest.approx(float(numbers[theirs]), rel=1e-4), ours
     expected = {name: numbers["grad." + hugging_face_name(name)] for name in gradients}
     assert len(expected) == sum(key.startswith("grad.") for key in numbers)
@@ -69,8 +76,15 @@ def test_32_bits_everywhere_are_the_float_network():
     assert weights_of(outputs(QuantConfig())[0]).keys() == weights_of(outputs(None)[0]).keys()
 
 
-@pytest.mark.parametrize("changes", [{"embedding_bits": 2}, {"weight_bits": 2}, {"activation_bits": 4},
-                                     {"weight_bits": 8, "weight_quantizer": "symmetric"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"embedding_bits": 2},
+        {"weight_bits": 2},
+        {"activation_bits": 4},
+        {"weight_bits": 8, "weight_quantizer": "symmetric"},
+    ],
+)
 def test_each_part_is_quantized_on_its_own(changes):
     plain, quantized = outputs(None)[1][0], outputs(QuantConfig(**changes))[1][0]
     assert np.abs(plain - quantized).max() > 1e-4
@@ -94,6 +108,7 @@ def test_attentions_operands_can_have_a_scale_a_head():
     def operand(name):
         y = rounded(x, 3, (0, 1)) @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
         return rounded(y.reshape(batch, length, heads, -1).transpose(0, 2, 1, 3), 3, (2, 3))
+
     expected = operand("query") @ operand("key").transpose(0, 1, 3, 2) / np.sqrt(width // heads)
     _, scores = attention(ms.Tensor(x), ms.Tensor(np.zeros((batch, 1, 1, length), np.float32)), batch, length)
     np.testing.assert_allclose(scores.asnumpy(), expected, atol=1e-5)
@@ -101,8 +116,12 @@ def test_attentions_operands_can_have_a_scale_a_head():
 
 @pytest.mark.parametrize("quantizer", ["twn", "lat"])
 def test_rows_looked_up_are_quantized_as_the_whole_table_is(quantizer):
-    """Bit for bit: the table is what a packed model holds. At a real width: the order of a sum shows in its last bit only there."""
-    embedding = Embedding(300, 384, 0.05, True, QuantConfig(embedding_bits=2, embedding_quantizer=quantizer), "embedding")
+    """Bit for bit: the table is what a packed model holds. At a real width: the order of a sum shows in its
+    last bit only there.
+    """
+    embedding = Embedding(
+        300, 384, 0.05, True, QuantConfig(embedding_bits=2, embedding_quantizer=quantizer), "embedding"
+    )
     ids = np.random.default_rng(0).integers(0, 300, (16, 48)).astype(np.int32)
     if quantizer == "lat":
         moment = np.random.default_rng(1).uniform(0, 1e-3, (300, 384)).astype(np.float32)
@@ -113,15 +132,25 @@ def test_rows_looked_up_are_quantized_as_the_whole_table_is(quantizer):
 
 def test_eight_bits_are_close_to_float_and_two_are_not():
     plain = outputs(None)[1][0]
-    eight = QuantConfig(embedding_bits=8, embedding_quantizer="symmetric", weight_bits=8, weight_quantizer="symmetric", activation_bits=8,
-                        activation_clip_value=0.0, weight_clip_value=0.0, embedding_clip_value=0.0)
+    eight = QuantConfig(
+        embedding_bits=8,
+        embedding_quantizer="symmetric",
+        weight_bits=8,
+        weight_quantizer="symmetric",
+        activation_bits=8,
+        activation_clip_value=0.0,
+        weight_clip_value=0.0,
+        embedding_clip_value=0.0,
+    )
     assert np.abs(outputs(eight)[1][0] - plain).max() < 0.15 * np.abs(plain).max()
     assert np.abs(outputs(W2A8)[1][0] - plain).max() > 0.3 * np.abs(plain).max()
 
 
 def test_loss_aware_ternary_follows_its_second_moment():
     network, (before, _) = outputs(QuantConfig(weight_bits=2, weight_quantizer="lat"))
-    moments = {name: item for name, item in network.parameters_dict().items() if name.endswith("second_moment")}
+    moments = {
+        name: item for name, item in network.parameters_dict().items() if name.endswith("second_moment")
+    }
     assert len(moments) == 13 and not any(item.requires_grad for item in moments.values())
     random = np.random.default_rng(0)
     for item in moments.values():
@@ -130,11 +159,22 @@ def test_loss_aware_ternary_follows_its_second_moment():
     assert np.abs(before - after).max() > 1e-3
 
 
-@pytest.mark.parametrize("changes,words", [
-    ({"rest_bits": 4}, ("rest_bits", "8, or 32", "4")), ({"weight_bits": 16}, ("weight_bits", "2 to 8", "32", "16")),
-    ({"embedding_bits": 8}, ("embedding_bits is 8", "twn", "symmetric")),
-    ({"activation_bits": 4, "activation_quantizer": "dynamic"}, ("activation_bits is 4", "dynamic has 8")),
-    ({"activation_bits": 8, "activation_quantizer": "ema", "activation_granularity": "row"}, ("activation_granularity is row", "ema"))])
+@pytest.mark.parametrize(
+    "changes,words",
+    [
+        ({"rest_bits": 4}, ("rest_bits", "8, or 32", "4")),
+        ({"weight_bits": 16}, ("weight_bits", "2 to 8", "32", "16")),
+        ({"embedding_bits": 8}, ("embedding_bits is 8", "twn", "symmetric")),
+        (
+            {"activation_bits": 4, "activation_quantizer": "dynamic"},
+            ("activation_bits is 4", "dynamic has 8"),
+        ),
+        (
+            {"activation_bits": 8, "activation_quantizer": "ema", "activation_granularity": "row"},
+            ("activation_granularity is row", "ema"),
+        ),
+    ],
+)
 def test_impossible_bits_are_refused(changes, words):
     with pytest.raises(UserError) as error:
         QuantConfig(**changes)

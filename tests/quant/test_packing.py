@@ -1,9 +1,17 @@
 """Packing is lossless, as small as promised, and refuses what it cannot be."""
+
 import mindspore as ms
 import numpy as np
 import pytest
 
-from src.quant.packing import pack_minmax, pack_symmetric, pack_ternary, unpack_minmax, unpack_symmetric, unpack_ternary
+from src.quant.packing import (
+    pack_minmax,
+    pack_symmetric,
+    pack_ternary,
+    unpack_minmax,
+    unpack_symmetric,
+    unpack_ternary,
+)
 from src.quant.quantizers import build_quantizer
 
 
@@ -20,13 +28,20 @@ def quantized(kind, bits, granularity, x):
 def test_ternary_comes_back_bit_for_bit_at_its_size(density, bits, granularity, scales):
     values = quantized("twn", 2, granularity, weights())
     packed, found = pack_ternary(values, density)
-    assert packed.dtype == np.uint8 and len(packed) == int(np.ceil(37 * 23 * bits / 8)) and found.shape == (scales,)
+    assert (
+        packed.dtype == np.uint8
+        and len(packed) == int(np.ceil(37 * 23 * bits / 8))
+        and found.shape == (scales,)
+    )
     np.testing.assert_array_equal(unpack_ternary(packed, found, values.shape, density), values)
 
 
 def test_bytes_are_digits_lowest_first():
     values = np.float32([[-1, 0, 1, 1, -1, 1]])
-    assert pack_ternary(values, 5)[0].tolist() == [0 + 1 * 3 + 2 * 9 + 2 * 27 + 0 * 81, 2 + 1 * 3 + 1 * 9 + 1 * 27 + 1 * 81]
+    assert pack_ternary(values, 5)[0].tolist() == [
+        0 + 1 * 3 + 2 * 9 + 2 * 27 + 0 * 81,
+        2 + 1 * 3 + 1 * 9 + 1 * 27 + 1 * 81,
+    ]
     assert pack_ternary(values, 4)[0].tolist() == [0 + 1 * 4 + 2 * 16 + 2 * 64, 0 + 2 * 4 + 1 * 16 + 1 * 64]
 
 
@@ -63,6 +78,10 @@ def test_damaged_codes_are_refused(change):
 @pytest.mark.parametrize("granularity", ["row", "tensor"])
 def test_uniform_codes_give_the_fake_quantized_values(bits, granularity):
     x = weights()
-    for found, kind in ((unpack_symmetric(*pack_symmetric(x, bits, granularity)), "symmetric"),
-                        (unpack_minmax(*pack_minmax(x, bits, granularity), bits), "minmax")):
-        np.testing.assert_allclose(found, quantized(kind, bits, granularity, x), rtol=1e-6, atol=1e-6)  # all but the last bit
+    for found, kind in (
+        (unpack_symmetric(*pack_symmetric(x, bits, granularity)), "symmetric"),
+        (unpack_minmax(*pack_minmax(x, bits, granularity), bits), "minmax"),
+    ):
+        np.testing.assert_allclose(
+            found, quantized(kind, bits, granularity, x), rtol=1e-6, atol=1e-6
+        )  # all but the last bit

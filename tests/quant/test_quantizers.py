@@ -1,4 +1,5 @@
 """Fake quantizers and their straight-through gradients against the golden files and NumPy."""
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -7,7 +8,13 @@ from mindspore import nn, ops
 from src.quant.quantizers import DynamicUnsigned, LossAwareTernary, MovingAverageRange, build_quantizer
 from tests.helpers import GOLDEN, golden, needs_golden, tensors
 
-KINDS = {"twn2": ("twn", 2), "sym8": ("symmetric", 8), "sym4": ("symmetric", 4), "asym8": ("minmax", 8), "asym4": ("minmax", 4)}
+KINDS = {
+    "twn2": ("twn", 2),
+    "sym8": ("symmetric", 8),
+    "sym4": ("symmetric", 4),
+    "asym8": ("minmax", 8),
+    "asym4": ("minmax", 4),
+}
 
 
 class Gradient(nn.Cell):
@@ -39,7 +46,9 @@ def golden_names():
 @pytest.mark.parametrize("name", golden_names() or ["absent"])
 def test_golden_output_and_gradient(name):
     numbers = golden("quantizers")
-    tensor, quantizer, clip, part = name.replace("clip2.5", "clip2_5").replace("clip1.0", "clip1_0").split(".")
+    tensor, quantizer, clip, part = (
+        name.replace("clip2.5", "clip2_5").replace("clip1.0", "clip1_0").split(".")
+    )
     kind, bits = KINDS[quantizer]
     granularity = {"layer": "tensor", "row": "head" if tensor == "scores" else "row"}[part]
     cell = build_quantizer(kind, bits, granularity, float(clip[4:].replace("_", ".")))
@@ -83,7 +92,9 @@ def test_loss_aware_ternary_is_near_the_best_of_all_thresholds(granularity):
         rows = list(rows)
         found += weighted_error(x[rows], second[rows], output[rows])
         candidates = []
-        for threshold in np.unique(np.abs(x[rows])):  # every ternary pattern of one threshold, with its best alpha
+        for threshold in np.unique(
+            np.abs(x[rows])
+        ):  # every ternary pattern of one threshold, with its best alpha
             kept, metric = np.abs(x[rows]) >= threshold, np.sqrt(second[rows].astype(np.float64))
             alpha = (metric * kept * np.abs(x[rows])).sum() / (metric * kept).sum()
             candidates.append(weighted_error(x[rows], second[rows], np.sign(x[rows]) * kept * alpha))
@@ -102,7 +113,10 @@ def test_loss_aware_ternary_without_curvature_minimizes_the_plain_error():
 @pytest.mark.parametrize("shift", [-3.0, -0.5, 0.0, 0.5, 3.0])
 def test_dynamic_unsigned_is_onnx_dynamic_quantize_linear(shift):
     x = some(5, 9, 33) + np.float32(shift)
-    low, high = min(x.min(), np.float32(0)), max(x.max(), np.float32(0))  # as the operator's specification has it
+    low, high = (
+        min(x.min(), np.float32(0)),
+        max(x.max(), np.float32(0)),
+    )  # as the operator's specification has it
     scale = (high - low) / np.float32(255)
     zero_point = np.uint8(np.clip(np.rint(-low / scale), 0, 255))
     codes = np.clip(np.rint(x / scale) + zero_point, 0, 255).astype(np.uint8)
@@ -113,7 +127,8 @@ def test_dynamic_unsigned_is_onnx_dynamic_quantize_linear(shift):
     assert len(np.unique(output)) <= 256
 
 
-# --- moving-average ranges --------------------------------------------------------------------------------------------
+# --- moving-average ranges ----------------------------------------------------------------------------------
+
 
 class QuantizedLinear(nn.Cell):
     """Q8BERT's linear layer: weight quantized by its max, input and optionally output by moving averages."""
@@ -149,12 +164,16 @@ class LinearGradient(nn.Cell):
 @needs_golden
 @pytest.mark.parametrize("family", ["plain", "requantize"])
 def test_golden_q8bert_training_and_inference(family):
-    numbers = {key[len(family) + 1:]: value for key, value in golden("q8bert").items() if key.startswith(family)}
+    numbers = {
+        key[len(family) + 1 :]: value for key, value in golden("q8bert").items() if key.startswith(family)
+    }
     linear = QuantizedLinear(numbers["weight"], numbers["bias"], family == "requantize")
     step = LinearGradient(linear)
     step.set_train(True)
     for index in range(5):
-        case = {key.split(".")[1]: value for key, value in numbers.items() if key.startswith(f"train{index}.")}
+        case = {
+            key.split(".")[1]: value for key, value in numbers.items() if key.startswith(f"train{index}.")
+        }
         ranges = (linear.quantize_input, linear.quantize_output)
         before = [(item.threshold.asnumpy().copy(), item.steps.asnumpy().copy()) for item in ranges]
         dx, dw = step(ms.Tensor(case["x"]), index > 0, ms.Tensor(case["grad_out"]))
@@ -167,7 +186,9 @@ def test_golden_q8bert_training_and_inference(family):
         np.testing.assert_allclose(output.asnumpy(), case["y"], rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(linear.quantize_input.threshold.asnumpy(), case["input_thresh"], rtol=1e-6)
         assert linear.quantize_input.calibrated() == (index > 0)
-    if family == "plain":  # at inference the golden pass rounds the bias to the product's scale too; ours keeps it in float
+    if (
+        family == "plain"
+    ):  # at inference the golden pass rounds the bias to the product's scale too; ours keeps it in float
         linear.set_train(False)
         threshold = float(linear.quantize_input.threshold.asnumpy()[0])
         found = linear(ms.Tensor(numbers["infer.x"]), True).asnumpy()
@@ -186,7 +207,9 @@ def test_evaluation_leaves_the_range_alone():
     assert np.abs(output).max() == pytest.approx(before[0], rel=1e-6)
 
 
-@pytest.mark.parametrize("kind,bits", [("twn", 8), ("lat", 4), ("symmetric", 1), ("minmax", 9), ("symmetric", 16), ("dynamic", 4)])
+@pytest.mark.parametrize(
+    "kind,bits", [("twn", 8), ("lat", 4), ("symmetric", 1), ("minmax", 9), ("symmetric", 16), ("dynamic", 4)]
+)
 def test_bits_no_quantizer_has_are_refused(kind, bits):
     with pytest.raises(ValueError, match="bits"):
         build_quantizer(kind, bits)

@@ -1,4 +1,5 @@
 """Checkpoints, the familiar lines, and the curves."""
+
 import csv
 import glob
 import json
@@ -23,6 +24,7 @@ CONFIG = description(NETWORK.config, "SST-2", ("negative", "positive"), False, 2
 
 class FakeStage:
     """Weights that say in their classifier's bias which step they are of."""
+
     name, epoch, total_steps, group, advance = "phase2", 1, 6, Group(), 1
 
     def __init__(self, folder):
@@ -73,11 +75,28 @@ def test_best_checkpoint_is_kept_and_the_familiar_lines_are_printed(stage, tmp_p
     evaluation = Evaluation(scores(0.5, 0.8, 0.6, 0.8), 2, str(tmp_path / "best"))
     stage.total_steps = 7  # the last step is evaluated too
     stage.go(evaluation)
-    assert step_of(tmp_path / "best") == 4 and evaluation.best == {"accuracy": 0.8, "f1": 0.5, "rows": 10, "step": 4}
-    lines = [line for line in capsys.readouterr().out.splitlines() if "acc" in line.lower() and "_" not in line.split(":")[0]]
-    assert [line for line in lines if line.startswith("The best acc is ")] == ["The best acc is 0.5", "The best acc is 0.8"]
+    assert step_of(tmp_path / "best") == 4 and evaluation.best == {
+        "accuracy": 0.8,
+        "f1": 0.5,
+        "rows": 10,
+        "step": 4,
+    }
+    lines = [
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if "acc" in line.lower() and "_" not in line.split(":")[0]
+    ]
+    assert [line for line in lines if line.startswith("The best acc is ")] == [
+        "The best acc is 0.5",
+        "The best acc is 0.8",
+    ]
     assert "step: 6, Accuracy 60.00, best_Accuracy 80.00" in lines
-    assert [(row["step"], row["accuracy"]) for row in rows_of(stage)] == [(2, 0.5), (4, 0.8), (6, 0.6), (7, 0.8)]
+    assert [(row["step"], row["accuracy"]) for row in rows_of(stage)] == [
+        (2, 0.5),
+        (4, 0.8),
+        (6, 0.6),
+        (7, 0.8),
+    ]
 
 
 def test_without_eval_step_every_epoch_is_evaluated_once(stage, tmp_path):
@@ -95,14 +114,19 @@ def test_what_cannot_be_evaluated_yet_is_neither_scored_nor_saved(stage, tmp_pat
     evaluation = Evaluation(lambda: next(answers), 2, str(tmp_path / "best"))
     stage.go(evaluation)
     assert evaluation.best == {"accuracy": 0.4, "step": 4} and step_of(tmp_path / "best") == 4
-    assert "step: 2, not evaluated" in capsys.readouterr().out and [row["step"] for row in rows_of(stage)] == [4, 6]
+    assert "step: 2, not evaluated" in capsys.readouterr().out and [
+        row["step"] for row in rows_of(stage)
+    ] == [4, 6]
 
 
 def test_step_checkpoints_are_rotated_and_can_be_loaded(stage, tmp_path):
     folder = str(tmp_path / "steps")
     stage.go(StepCheckpoints(2, 2, folder))
     assert sorted(os.listdir(folder)) == ["config.json", "step_4.ckpt", "step_6.ckpt", "vocab.txt"]
-    assert step_of(os.path.join(folder, "step_4.ckpt")) == 4 and step_of(os.path.join(folder, "step_6.ckpt")) == 6
+    assert (
+        step_of(os.path.join(folder, "step_4.ckpt")) == 4
+        and step_of(os.path.join(folder, "step_6.ckpt")) == 6
+    )
 
 
 def test_last_checkpoint_is_the_one_after_the_last_step(stage, tmp_path):
@@ -114,17 +138,29 @@ def test_last_checkpoint_is_the_one_after_the_last_step(stage, tmp_path):
 def test_progress_writes_first_last_and_every_log_steps_losses(stage, capsys):
     stage.go(Progress(4))
     rows = rows_of(stage)
-    assert [row["step"] for row in rows] == [1, 4, 6] and rows[1]["loss"] == 0.25 and rows[1]["stage"] == "phase2"
-    assert "epoch: 1, step: 4, outputs are 0.25, soft_loss: 0.5, learning_rate: 0.001" in capsys.readouterr().out
+    assert (
+        [row["step"] for row in rows] == [1, 4, 6]
+        and rows[1]["loss"] == 0.25
+        and rows[1]["stage"] == "phase2"
+    )
+    assert (
+        "epoch: 1, step: 4, outputs are 0.25, soft_loss: 0.5, learning_rate: 0.001" in capsys.readouterr().out
+    )
 
 
 def test_steps_that_are_run_at_once_are_looked_at_together(stage, tmp_path):
     stage.advance, stage.total_steps = 4, 12
-    stage.go(Progress(3), Evaluation(scores(0.5, 0.6, 0.7), 3, str(tmp_path / "best")), StepCheckpoints(8, 3, str(tmp_path / "steps")),
-             steps_per_epoch=12)
+    stage.go(
+        Progress(3),
+        Evaluation(scores(0.5, 0.6, 0.7), 3, str(tmp_path / "best")),
+        StepCheckpoints(8, 3, str(tmp_path / "steps")),
+        steps_per_epoch=12,
+    )
     assert [row["step"] for row in rows_of(stage) if "loss" in row] == [4, 8, 12]
     assert [row["step"] for row in rows_of(stage) if "accuracy" in row] == [4, 8, 12]
-    assert [name for name in sorted(os.listdir(tmp_path / "steps")) if name.startswith("step")] == ["step_8.ckpt"]
+    assert [name for name in sorted(os.listdir(tmp_path / "steps")) if name.startswith("step")] == [
+        "step_8.ckpt"
+    ]
 
 
 def test_run_folder_starts_with_empty_metrics_and_its_settings(tmp_path):
@@ -134,7 +170,10 @@ def test_run_folder_starts_with_empty_metrics_and_its_settings(tmp_path):
 
 
 def test_curves_are_a_png_with_one_panel_a_stage_and_kind(stage, tmp_path):
-    assert not draw(stage.run.join("metrics.jsonl"), str(tmp_path / "none.png")) and not (tmp_path / "none.png").exists()
+    assert (
+        not draw(stage.run.join("metrics.jsonl"), str(tmp_path / "none.png"))
+        and not (tmp_path / "none.png").exists()
+    )
     stage.go(Progress(1), Evaluation(scores(0.5, 0.6), 0, str(tmp_path / "best")))
     assert draw(stage.run.join("metrics.jsonl"), str(tmp_path / "curves.png"))
     content = (tmp_path / "curves.png").read_bytes()
@@ -143,7 +182,14 @@ def test_curves_are_a_png_with_one_panel_a_stage_and_kind(stage, tmp_path):
 
 
 def test_results_table_has_a_row_a_model_and_percents():
-    models = {"teacher": {"parameters": 1234567, "accuracy": 0.9, "accuracy/eval_mm": 0.85, "seconds_per_1000_rows": 1.5}}
+    models = {
+        "teacher": {
+            "parameters": 1234567,
+            "accuracy": 0.9,
+            "accuracy/eval_mm": 0.85,
+            "seconds_per_1000_rows": 1.5,
+        }
+    }
     table = results_table(models, ("accuracy",))
     for word in ("teacher", "1,234,567", "90.00", "85.00", "1.50", "Accuracy/eval_mm"):
         assert word in table
@@ -151,7 +197,10 @@ def test_results_table_has_a_row_a_model_and_percents():
 
 def test_a_stage_too_short_for_a_profile_says_so(stage, tmp_path, capsys):
     stage.go(Profile(3, "CPU", str(tmp_path / "profile")))
-    assert "profile_steps: nothing was profiled: the first 19 steps are left out, and phase2 had 6" in capsys.readouterr().out
+    assert (
+        "profile_steps: nothing was profiled: the first 19 steps are left out, and phase2 had 6"
+        in capsys.readouterr().out
+    )
     assert not (tmp_path / "profile").exists()
 
 
@@ -171,6 +220,7 @@ def test_profile_covers_the_steps_asked_for_and_writes_its_tables(stage, tmp_pat
     class Step(Callback):
         def on_step(self, stage, step):
             NETWORK(*batch)
+
     profile = Profile(3, "CPU", str(tmp_path / "profile"))
     stage.go(Step(), profile)
     assert "the profile is in" in capsys.readouterr().out and profile.profile is None

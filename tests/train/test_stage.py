@@ -1,4 +1,5 @@
 """A whole stage on a tiny student: steps, logs, loss scale, evaluation in the middle, divergence."""
+
 import json
 from types import SimpleNamespace
 
@@ -45,13 +46,30 @@ class Weights(Callback):
         self.ended += 1
 
 
-def make_stage(run=None, examples=None, batch_size=4, epochs=2, student=None, rate=1e-2, sink_steps=0, **phase):
-    config = PhaseConfig(batch_size=batch_size, optimizer_cfg=OptimizerConfig(AdamWeightDecayConfig(learning_rate=rate)), **phase)
-    batches = Batches(examples or make_examples(18, 12), batch_size, (16,), shuffle=True, drop_remainder=True, seed=3)
+def make_stage(
+    run=None, examples=None, batch_size=4, epochs=2, student=None, rate=1e-2, sink_steps=0, **phase
+):
+    config = PhaseConfig(
+        batch_size=batch_size,
+        optimizer_cfg=OptimizerConfig(AdamWeightDecayConfig(learning_rate=rate)),
+        **phase,
+    )
+    batches = Batches(
+        examples or make_examples(18, 12), batch_size, (16,), shuffle=True, drop_remainder=True, seed=3
+    )
     student = student or tiny_network(1, labels=2, num_hidden_layers=1)
     text = description(student.config, "SST-2", ("negative", "positive"), False, 2, True)
-    return Stage("phase2", Distiller(student, LossTerms(label_loss=1.0)), batches, config, epochs, run or Run(), text, VOCABULARY,
-                 sink_steps=sink_steps)
+    return Stage(
+        "phase2",
+        Distiller(student, LossTerms(label_loss=1.0)),
+        batches,
+        config,
+        epochs,
+        run or Run(),
+        text,
+        VOCABULARY,
+        sink_steps=sink_steps,
+    )
 
 
 def test_stage_runs_every_step_logs_them_and_learns():
@@ -61,12 +79,20 @@ def test_stage_runs_every_step_logs_them_and_learns():
     assert stage.total_steps == 60 and watch.steps == list(range(1, 61)) and watch.ended == 1
     assert watch.epochs[0] == (1, 4) and watch.epochs[-1] == (15, 60)
     assert [row["step"] for row in run.rows] == [1, 10, 20, 30, 40, 50, 60]
-    assert run.rows[-1]["label_loss"] == pytest.approx(run.rows[-1]["loss"]) and run.rows[-1]["loss"] < 0.3 < run.rows[0]["loss"]
-    assert run.rows[0]["learning_rate"] == pytest.approx(1e-2 / 6, rel=1e-4) and run.rows[0]["skipped_steps"] == 0
+    assert (
+        run.rows[-1]["label_loss"] == pytest.approx(run.rows[-1]["loss"])
+        and run.rows[-1]["loss"] < 0.3 < run.rows[0]["loss"]
+    )
+    assert (
+        run.rows[0]["learning_rate"] == pytest.approx(1e-2 / 6, rel=1e-4)
+        and run.rows[0]["skipped_steps"] == 0
+    )
 
 
 def test_accumulation_divides_the_steps_and_an_epochs_odd_batches_are_left_out():
-    stage = make_stage(examples=make_examples(23, 12), gradient_accumulation_steps=2)  # 5 batches, 2 steps an epoch
+    stage = make_stage(
+        examples=make_examples(23, 12), gradient_accumulation_steps=2
+    )  # 5 batches, 2 steps an epoch
     watch = Weights()
     stage.fit([watch])
     assert stage.total_steps == 4 and watch.epochs == [(1, 2), (2, 4)]
@@ -86,8 +112,15 @@ def test_evaluating_in_the_middle_of_an_epoch_does_not_turn_dropout_off(tmp_path
     def evaluate():
         modes.append(predict(logits, Batches(examples, 4, (16,))).logits)
         return {"accuracy": 0.5}
-    watch = SimpleNamespace(on_step=lambda *_: modes.append(student.dropout.training), on_epoch=lambda *_: None, on_end=lambda *_: None)
-    make_stage(examples=examples, student=student, epochs=1).fit([Evaluation(evaluate, 2, str(tmp_path)), watch])
+
+    watch = SimpleNamespace(
+        on_step=lambda *_: modes.append(student.dropout.training),
+        on_epoch=lambda *_: None,
+        on_end=lambda *_: None,
+    )
+    make_stage(examples=examples, student=student, epochs=1).fit(
+        [Evaluation(evaluate, 2, str(tmp_path)), watch]
+    )
     assert [item for item in modes if isinstance(item, bool)] == [True] * 4 and len(modes) == 6
 
 
@@ -99,16 +132,28 @@ def test_loss_that_is_never_finite_stops_with_a_message():
     refuses(error, "phase2", "not finite", "first 4 steps")
 
 
-@pytest.mark.parametrize("kind,compute_type,value,window", [
-    ("auto", ms.float32, 1.0, 0), ("auto", ms.float16, 256.0, 7), ("none", ms.float16, 1.0, 0), ("static", ms.float32, 256.0, 0),
-    ("dynamic", ms.float32, 256.0, 7)])
+@pytest.mark.parametrize(
+    "kind,compute_type,value,window",
+    [
+        ("auto", ms.float32, 1.0, 0),
+        ("auto", ms.float16, 256.0, 7),
+        ("none", ms.float16, 1.0, 0),
+        ("static", ms.float32, 256.0, 0),
+        ("dynamic", ms.float32, 256.0, 7),
+    ],
+)
 def test_loss_scale_of_each_setting(kind, compute_type, value, window):
-    scale = build_loss_scale(PhaseConfig(loss_scale=kind, loss_scale_value=256.0, scale_window=7), compute_type)
+    scale = build_loss_scale(
+        PhaseConfig(loss_scale=kind, loss_scale_value=256.0, scale_window=7), compute_type
+    )
     assert (float(scale.scale.value()), scale.window) == (value, window)
 
 
 def test_saved_student_holds_its_projection_and_not_the_teacher(tmp_path):
-    teacher, student = tiny_network(1, labels=2, num_hidden_layers=1), tiny_network(2, labels=2, num_hidden_layers=1, hidden_size=12)
+    teacher, student = (
+        tiny_network(1, labels=2, num_hidden_layers=1),
+        tiny_network(2, labels=2, num_hidden_layers=1, hidden_size=12),
+    )
     stage = make_stage(student=student)
     stage.loss_network = Distiller(student, LossTerms(hidden_loss=1.0), teacher, Projection(12, 16, 0.1))
     LastCheckpoint(str(tmp_path)).on_end(stage)
@@ -126,6 +171,7 @@ def test_logged_learning_rate_is_the_one_of_the_steps_really_taken():
 
         def on_step(self, stage, step):
             student.classifier.bias.set_data(ms.Tensor([np.inf if step == 1 else 0.0, 0.0], ms.float32))
+
     stage.fit([Break()], log_step=3)
     assert run.rows[1]["step"] == 3 and run.rows[1]["skipped_steps"] == 1
     assert run.rows[1]["learning_rate"] == pytest.approx(1e-2 * 2 / 6, rel=1e-4)
@@ -148,7 +194,9 @@ def test_stage_has_what_the_device_queue_needs():
             for _ in range(sink_size):
                 taken.append(function(*next(iterator)))
             return taken[-1]
+
         return pull
+
     with pytest.MonkeyPatch.context() as patch:  # CPU has no queue
         patch.setattr(ms, "data_sink", data_sink)
         watch = Weights()

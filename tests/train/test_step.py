@@ -1,4 +1,5 @@
 """The train step on a linear model whose gradients NumPy knows."""
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -29,7 +30,9 @@ class Linear(nn.Cell):
 
 def step_of(network, max_grad_norm=0.0, scale=None, accumulation=1):
     """A train step with plain gradient descent, which shows the gradient it was given."""
-    return TrainStep(network, nn.SGD(network.trainable_params(), RATE), scale or LossScale(), max_grad_norm, accumulation)
+    return TrainStep(
+        network, nn.SGD(network.trainable_params(), RATE), scale or LossScale(), max_grad_norm, accumulation
+    )
 
 
 def linear_batch(seed=0, rows=6):
@@ -40,7 +43,7 @@ def linear_batch(seed=0, rows=6):
 def linear_gradient(x, y, weight=(0.5, -1.0, 2.0), bias=0.25):
     """(gradient of weight and bias as one vector (4,), loss)."""
     error = x @ np.float64(weight) + bias - y
-    return np.append(2 * (error[:, None] * x).mean(0), 2 * error.mean()), (error ** 2).mean()
+    return np.append(2 * (error[:, None] * x).mean(0), 2 * error.mean()), (error**2).mean()
 
 
 def moved(network, start=(0.5, -1.0, 2.0, 0.25)):
@@ -52,8 +55,14 @@ def test_step_returns_the_loss_terms_and_gradient_norm_and_moves_by_the_gradient
     network, (x, y) = Linear(), linear_batch()
     gradient, loss = linear_gradient(x, y)
     terms, norm, finite, skipped = step_of(network)(True, *tensors(x, y))
-    assert float(terms[0]) == pytest.approx(loss, rel=1e-5) and float(terms[1]) == pytest.approx(3 * loss, rel=1e-5)
-    assert float(norm) == pytest.approx(np.linalg.norm(gradient), rel=1e-5) and bool(finite) and int(skipped) == 0
+    assert float(terms[0]) == pytest.approx(loss, rel=1e-5) and float(terms[1]) == pytest.approx(
+        3 * loss, rel=1e-5
+    )
+    assert (
+        float(norm) == pytest.approx(np.linalg.norm(gradient), rel=1e-5)
+        and bool(finite)
+        and int(skipped) == 0
+    )
     np.testing.assert_allclose(moved(network), gradient, rtol=1e-4, atol=1e-5)
 
 
@@ -80,7 +89,9 @@ def test_two_accumulated_batches_are_one_of_twice_the_size(bound):
         _, norm, _, _ = step(True, *tensors(x[4:], y[4:]))
         size = np.linalg.norm(gradient)
         assert float(norm) == pytest.approx(size, rel=1e-4)
-        np.testing.assert_allclose(moved(network, start), gradient * (bound / size if bound else 1.0), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            moved(network, start), gradient * (bound / size if bound else 1.0), rtol=1e-3, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
@@ -92,7 +103,9 @@ def test_loss_scale_changes_neither_update_nor_reported_norm(accumulation):
         terms, norm, _, _ = step(update, *tensors(x, y))
         assert float(norm) == pytest.approx(np.linalg.norm(gradient), rel=1e-4)
     assert float(terms[0]) == pytest.approx(loss, rel=1e-5)
-    np.testing.assert_allclose(moved(network), gradient * 0.5 / np.linalg.norm(gradient), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(
+        moved(network), gradient * 0.5 / np.linalg.norm(gradient), rtol=1e-3, atol=1e-5
+    )
 
 
 def test_overflow_skips_the_update_halves_the_scale_and_clean_steps_grow_it_again():
@@ -135,16 +148,31 @@ def test_loss_scale_without_a_window_is_fixed_and_a_dynamic_one_never_falls_belo
 
 
 def test_distillation_step_moves_the_student_and_its_projection_but_not_the_teacher():
-    teacher, student = tiny_network(1, num_hidden_layers=2), tiny_network(2, num_hidden_layers=1, hidden_size=12)
-    distiller = Distiller(student, LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0), teacher, Projection(12, 16, 0.1))
+    teacher, student = (
+        tiny_network(1, num_hidden_layers=2),
+        tiny_network(2, num_hidden_layers=1, hidden_size=12),
+    )
+    distiller = Distiller(
+        student,
+        LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0),
+        teacher,
+        Projection(12, 16, 0.1),
+    )
     optimizer = AdamW(distiller.trainable_params(), AdamWeightDecayConfig(warmup_ratio=0.0), 10)
     step = TrainStep(distiller, optimizer, LossScale(), 1.0)
-    before, before_teacher, before_fit = weights_of(student), weights_of(teacher), weights_of(distiller.projection)
+    before, before_teacher, before_fit = (
+        weights_of(student),
+        weights_of(teacher),
+        weights_of(distiller.projection),
+    )
     step.set_train(True)
     terms = [step(True, *tensors(*random_batch(3)))[0] for _ in range(3)]
     for name, value in weights_of(teacher).items():
         np.testing.assert_array_equal(value, before_teacher[name])
-    still = {name for name, value in {**weights_of(student), **weights_of(distiller.projection)}.items()
-             if np.array_equal(value, {**before, **before_fit}[name])}
+    still = {
+        name
+        for name, value in {**weights_of(student), **weights_of(distiller.projection)}.items()
+        if np.array_equal(value, {**before, **before_fit}[name])
+    }
     assert still == set()
     assert float(terms[2][0]) < float(terms[0][0])  # and downhill
