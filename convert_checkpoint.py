@@ -9,9 +9,10 @@ import os
 import re
 
 from src import checkpoint as checkpoints
-from src.config import ConvertConfig, parse, required
 from src.errors import UserError, command
 from src.files import check_replaceable, replacing_folder
+from src.settings.parsing import parse, required
+from src.settings.tools import ConvertConfig
 from src.tasks import REGRESSION, get_task
 
 _WRITERS = {"huggingface": checkpoints.write_huggingface, "tensorflow": checkpoints.write_tensorflow}

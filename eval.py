@@ -7,14 +7,15 @@ name.
 """
 
 from src import metrics
-from src.config import EvaluateConfig, read_settings, required
 from src.data.task_data import load_task_data
 from src.errors import command
 from src.evaluate import evaluate
 from src.files import write_json
-from src.model.heads import Logits
-from src.model.loading import bert_config, load_model, parameter_count, task_network, without_dropout
+from src.nn.heads import Logits
+from src.nn.loading import bert_config, load_model, parameter_count, task_network, without_dropout
 from src.runtime import compute_type, set_up
+from src.settings.parsing import read_settings, required
+from src.settings.tools import EvaluateConfig
 from src.tasks import get_task, task_folder
 
 

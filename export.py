@@ -14,16 +14,17 @@ import mindspore as ms
 import numpy as np
 
 from src import checkpoint as checkpoints
-from src.config import ExportConfig, required
 from src.deploy.sessions import open_exported
 from src.errors import UserError, command
 from src.files import check_replaceable, checksum, make_folder, replacing, replacing_folder, write_json
-from src.model.heads import BertForSequence, Logits
-from src.model.layers import computed_weights
-from src.model.loading import bert_config, load_model, parameter_count, task_network, without_dropout
 from src.modelarts import with_settings
+from src.nn.heads import BertForSequence, Logits
+from src.nn.layers import computed_weights
+from src.nn.loading import bert_config, load_model, parameter_count, task_network, without_dropout
 from src.quant.quantizers import use_rounding_operator
 from src.runtime import compute_type, say, set_up
+from src.settings.parsing import required
+from src.settings.tools import ExportConfig
 from src.tasks import get_task
 from src.vocabulary import read_vocabulary, vocabulary_hash
 

@@ -9,11 +9,12 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from src.config import InferConfig, read_settings, required
 from src.deploy.bin_files import OWN_RESULTS, check_model, read_info, read_inputs, write_results
 from src.deploy.sessions import MindirModel
 from src.errors import command
 from src.files import check_replaceable, replacing_folder
+from src.settings.parsing import read_settings, required
+from src.settings.tools import InferConfig
 
 
 @command

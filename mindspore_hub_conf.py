@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from src.config import BertConfig, QuantConfig, TernaryConfig
-from src.model.heads import BertForSequence
-from src.model.loading import bert_config, load_model, task_network, without_dropout
+from src.nn.heads import BertForSequence
+from src.nn.loading import bert_config, load_model, task_network, without_dropout
+from src.settings.network import BertConfig, QuantConfig
+from src.settings.training import TernaryConfig
 
 _NETWORKS = {
     "tinybert": (

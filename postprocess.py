@@ -4,9 +4,10 @@ python postprocess.py --task_name SST-2 --input_dir preprocess_Result --result_d
 """
 
 from src import metrics
-from src.config import PostprocessConfig, read_settings
 from src.deploy.bin_files import read_info, read_labels, read_results
 from src.errors import UserError, command
+from src.settings.parsing import read_settings
+from src.settings.tools import PostprocessConfig
 from src.tasks import get_task
 
 

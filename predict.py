@@ -14,13 +14,14 @@ import sys
 import numpy as np
 
 from src import checkpoint as checkpoints
-from src.config import PredictConfig, read_settings, required
 from src.data.dataset import Batches
 from src.data.records import Examples, offsets_of
 from src.data.tokenization import Tokenizer
 from src.deploy.sessions import open_exported
 from src.errors import UserError, command
 from src.evaluate import predict
+from src.settings.parsing import read_settings, required
+from src.settings.tools import PredictConfig
 from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
 
 
@@ -31,8 +32,8 @@ def open_model(path):
     if path.endswith((".onnx", ".mindir")):
         model = open_exported(path)
         return model, checkpoints.Checkpoint({}, model.metadata, None, path), model.length
-    from src.model.heads import Logits
-    from src.model.loading import bert_config, load_model, task_network, without_dropout
+    from src.nn.heads import Logits
+    from src.nn.loading import bert_config, load_model, task_network, without_dropout
     from src.runtime import use_device
 
     use_device("CPU")

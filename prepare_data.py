@@ -9,7 +9,6 @@ from itertools import groupby, islice
 import numpy as np
 from tqdm import tqdm
 
-from src.config import PrepareConfig, parse, required
 from src.data import corpus
 from src.data.pool import available_cores
 from src.data.readers import BadRows, count_rows, find_source, label_map, read_split, require_source
@@ -25,6 +24,8 @@ from src.data.records import (
 from src.data.tokenization import TokenizerPool
 from src.errors import UserError, command
 from src.files import replacing_folder
+from src.settings.parsing import parse, required
+from src.settings.tools import PrepareConfig
 from src.tasks import CLASSIFICATION, REGRESSION, get_task
 from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
 

@@ -4,12 +4,13 @@
 python preprocess.py --task_name SST-2 --data_dir DATA_DIR --seq_length 64
 """
 
-from src.config import PreprocessConfig, read_settings, required
 from src.data.dataset import Batches
 from src.data.task_data import load_task_data
 from src.deploy.bin_files import OWN_INPUTS, write_inputs
 from src.errors import UserError, command
 from src.files import check_replaceable, replacing_folder
+from src.settings.parsing import read_settings, required
+from src.settings.tools import PreprocessConfig
 from src.tasks import get_task, task_folder
 
 

@@ -5,13 +5,14 @@ python run_eval_onnx.py --model_file output/export/sst-2.onnx --task_name SST-2 
 
 from src import metrics
 from src.checkpoint import Checkpoint
-from src.config import EvaluateExportedConfig, read_settings, required
 from src.data.task_data import load_task_data
 from src.deploy.sessions import open_exported
 from src.errors import command
 from src.evaluate import evaluate
 from src.files import write_json
-from src.model.loading import bert_config
+from src.nn.loading import bert_config
+from src.settings.parsing import read_settings, required
+from src.settings.tools import EvaluateExportedConfig
 from src.tasks import get_task, task_folder
 
 

@@ -5,14 +5,16 @@
 """
 
 from src import checkpoint as checkpoints
-from src.config import BertConfig, FinetuneConfig, required
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
 from src.files import check_apart
-from src.model.heads import BertForSequence
-from src.model.loading import bert_config, description, layer_weights, parameter_count
 from src.modelarts import with_settings
+from src.nn.heads import BertForSequence
+from src.nn.loading import bert_config, description, layer_weights, parameter_count
 from src.runtime import compute_type, say
+from src.settings.network import BertConfig
+from src.settings.parsing import required
+from src.settings.training import FinetuneConfig
 from src.train.session import Session
 from src.train.stage import Stage, count_steps
 from src.vocabulary import read_vocabulary, vocabulary_hash

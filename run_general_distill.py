@@ -12,7 +12,6 @@ import os
 from dataclasses import asdict, replace
 
 from src import checkpoint as checkpoints
-from src.config import GeneralDistillConfig, required
 from src.data.records import DatasetInfo
 from src.data.sharded import open_corpus
 from src.data.task_data import check_bounds, check_vocabulary
@@ -20,9 +19,11 @@ from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_general_student
 from src.errors import UserError, command
 from src.files import check_apart, make_folder, read_json, sample_checksum
-from src.model.loading import encoder_description, encoder_network, parameter_count, without_dropout
 from src.modelarts import with_settings
+from src.nn.loading import encoder_description, encoder_network, parameter_count, without_dropout
 from src.runtime import compute_type, same_everywhere, say, set_seed
+from src.settings.parsing import required
+from src.settings.training import GeneralDistillConfig
 from src.train.callbacks import LastCheckpoint, TrainingState
 from src.train.session import TrainingRun
 from src.train.stage import Stage

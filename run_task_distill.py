@@ -8,15 +8,16 @@ from dataclasses import replace
 
 from src import checkpoint as checkpoints
 from src import metrics
-from src.config import TaskDistillConfig, required
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
 from src.distill.teacher_cache import teacher_logits
 from src.errors import UserError, command
 from src.files import check_apart
-from src.model.loading import bert_config, description, parameter_count, task_network
 from src.modelarts import with_settings
+from src.nn.loading import bert_config, description, parameter_count, task_network
 from src.runtime import compute_type, say, set_seed
+from src.settings.parsing import required
+from src.settings.training import TaskDistillConfig
 from src.train.session import Session
 from src.train.stage import Stage, count_steps
 from src.train.teacher import check_teacher, load_teacher

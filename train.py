@@ -15,12 +15,12 @@ import shutil
 from dataclasses import replace
 
 from src import checkpoint as checkpoints
-from src.config import NetConfig, QuantConfig, TernaryConfig, required
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
 from src.files import check_apart
-from src.model.heads import BertForSequence
-from src.model.loading import (
+from src.modelarts import with_settings
+from src.nn.heads import BertForSequence
+from src.nn.loading import (
     bert_config,
     description,
     parameter_count,
@@ -28,9 +28,11 @@ from src.model.loading import (
     uncalibrated_ranges,
     without_dropout,
 )
-from src.model.packed import PACKED_FILE, load_packed, save_packed
-from src.modelarts import with_settings
+from src.nn.packed import PACKED_FILE, load_packed, save_packed
 from src.runtime import compute_type, say
+from src.settings.network import NetConfig, QuantConfig
+from src.settings.parsing import required
+from src.settings.training import TernaryConfig
 from src.tasks import get_task, task_folder
 from src.train.session import Session
 from src.train.stage import Stage, count_steps

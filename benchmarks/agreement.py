@@ -46,8 +46,8 @@ def main():
     from src.deploy.sessions import OnnxModel
     from src.errors import UserError
     from src.evaluate import predict
-    from src.model.heads import Logits
-    from src.model.layers import computed_weights
+    from src.nn.heads import Logits
+    from src.nn.layers import computed_weights
     from src.tasks import get_task
 
     ms.set_device("CPU")

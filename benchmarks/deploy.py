@@ -40,9 +40,9 @@ def save_random_student(folder, activation_quantizer):
     import mindspore as ms
 
     from src import checkpoint as checkpoints
-    from src.config import BertConfig, QuantConfig
-    from src.model.heads import BertForSequence
-    from src.model.loading import description
+    from src.nn.heads import BertForSequence
+    from src.nn.loading import description
+    from src.settings.network import BertConfig, QuantConfig
 
     config = BertConfig(
         hidden_size=384,
@@ -72,7 +72,7 @@ def save_random_student(folder, activation_quantizer):
 
 def load_network(folder):
     """(network, description) of a model's folder."""
-    from src.model.loading import bert_config, load_model, task_network, without_dropout
+    from src.nn.loading import bert_config, load_model, task_network, without_dropout
 
     checkpoint = load_model(folder)
     return task_network(checkpoint, without_dropout(bert_config(checkpoint))), {
@@ -108,7 +108,7 @@ def optimized_by_onnxruntime(network, description, path):
     from transformers import BertForSequenceClassification
 
     from src import checkpoint as checkpoints
-    from src.model.layers import computed_weights
+    from src.nn.layers import computed_weights
 
     os.makedirs(path)
     checkpoints.write_huggingface(path, checkpoints.Checkpoint(computed_weights(network), description))
@@ -208,7 +208,7 @@ class Deployments:
         import onnx
 
         from src.deploy.onnx_graph import build_model
-        from src.model.layers import computed_weights
+        from src.nn.layers import computed_weights
 
         path = os.path.join(self.folder, f"{len(self.models)}.onnx")
         quantization = network.quantization if activations else None

@@ -25,9 +25,9 @@ def save_network(folder, shape, hidden_act):
     wide.
     """
     from src import checkpoint as checkpoints
-    from src.config import BertConfig
-    from src.model.heads import BertForSequence
-    from src.model.loading import description
+    from src.nn.heads import BertForSequence
+    from src.nn.loading import description
+    from src.settings.network import BertConfig
 
     layers, width = (int(number) for number in shape.split("x"))
     network = BertForSequence(

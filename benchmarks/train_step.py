@@ -50,10 +50,10 @@ class OurSide:
         import mindspore as ms
 
         from src import checkpoint as checkpoints
-        from src.config import AdamWeightDecayConfig
         from src.distill.distiller import Distiller, LossTerms, Projection
-        from src.model.heads import BertForSequence
-        from src.model.loading import bert_config, layer_weights, task_network, without_dropout
+        from src.nn.heads import BertForSequence
+        from src.nn.loading import bert_config, layer_weights, task_network, without_dropout
+        from src.settings.stage import AdamWeightDecayConfig
         from src.train.optim import AdamW
         from src.train.step import LossScale, TrainStep
 

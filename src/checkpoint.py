@@ -27,7 +27,7 @@ from src.files import make_folder, read_json, replacing, write_json, write_safet
 from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
 
 WEIGHTS_FILE = "eval_model.ckpt"
-PACKED_FILE = "quantized_model.safetensors"  # src/model/packed.py reads and writes it
+PACKED_FILE = "quantized_model.safetensors"  # src/nn/packed.py reads and writes it
 QUANTIZER_STATE = (".second_moment", ".threshold", ".steps")
 """How the names of a quantized network's parameters end that only its quantizers know."""
 CONFIG_FILE = "config.json"

@@ -10,6 +10,8 @@ import tempfile
 
 from src.errors import UserError
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the repository
+
 
 @contextlib.contextmanager
 def replacing(path):

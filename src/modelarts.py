@@ -27,10 +27,10 @@ import zipfile
 import zlib
 from dataclasses import fields, replace
 
-from src.config import ROOT, read_settings
 from src.errors import UserError, one_line
-from src.files import make_folder, read_json, write_json
+from src.files import ROOT, make_folder, read_json, write_json
 from src.runtime import environment_number
+from src.settings.parsing import read_settings
 
 DATA = ("data_dir", "train_data_dir", "eval_data_dir", "schema_dir")
 CHECKPOINTS = (

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import mindspore as ms
 import numpy as np
 
-from src import config as settings_module
 from src.errors import UserError, one_line
 from src.files import make_folder, replacing
+from src.settings import parsing as settings_module
 
 _DEVICES = ("Ascend", "GPU", "CPU")
 

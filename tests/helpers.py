@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from src import checkpoint as checkpoints
-from src.config import BertConfig
 from src.data.records import DatasetInfo, Examples, RecordWriter, offsets_of
-from src.model.heads import BertForSequence
-from src.model.loading import description
+from src.nn.heads import BertForSequence
+from src.nn.loading import description
+from src.settings.network import BertConfig
 from src.vocabulary import vocabulary_hash
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

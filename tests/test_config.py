@@ -6,21 +6,12 @@ import typing
 import pytest
 import yaml
 
-from src import config as settings_module
-from src.config import (
-    BertConfig,
-    EvaluateConfig,
-    FinetuneConfig,
-    NetConfig,
-    PredictConfig,
-    PrepareConfig,
-    QuantConfig,
-    TaskDistillConfig,
-    TernaryConfig,
-    parse,
-    to_yaml,
-)
 from src.errors import UserError
+from src.settings import parsing as settings_module
+from src.settings.network import BertConfig, NetConfig, QuantConfig
+from src.settings.parsing import parse, to_yaml
+from src.settings.tools import EvaluateConfig, PredictConfig, PrepareConfig
+from src.settings.training import FinetuneConfig, TaskDistillConfig, TernaryConfig
 from tests.helpers import refuses
 
 

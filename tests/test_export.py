@@ -22,9 +22,9 @@ import postprocess
 import predict
 import preprocess
 import run_eval_onnx
-from src.config import QuantConfig
 from src.data.records import read_records
-from src.model.heads import BertForSequence
+from src.nn.heads import BertForSequence
+from src.settings.network import QuantConfig
 from tests.helpers import (
     ROOT,
     VOCABULARY,

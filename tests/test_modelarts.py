@@ -18,21 +18,16 @@ import run_general_distill
 import run_task_distill
 import train
 from src import checkpoint as checkpoints
-from src import config as settings_module
 from src import modelarts
-from src.config import (
-    ROOT,
-    ExportConfig,
-    FinetuneConfig,
-    GeneralDistillConfig,
-    ModelArtsConfig,
-    TaskDistillConfig,
-    TernaryConfig,
-    parse,
-)
 from src.errors import UserError
-from src.model.packed import PACKED_FILE
+from src.files import ROOT
 from src.modelarts import CHECKPOINTS, DATA, OUTPUTS, on_platform, unpack
+from src.nn.packed import PACKED_FILE
+from src.settings import parsing as settings_module
+from src.settings.parsing import parse
+from src.settings.shared import ModelArtsConfig
+from src.settings.tools import ExportConfig
+from src.settings.training import FinetuneConfig, GeneralDistillConfig, TaskDistillConfig, TernaryConfig
 from tests.helpers import refuses, run_script, save_network, teachable, tiny_network, write_info, write_split
 from tests.test_run_task_distill import SMALL, good_teacher, refused_by, says
 

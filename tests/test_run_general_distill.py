@@ -15,7 +15,7 @@ import run_general_distill
 import run_task_distill
 from src import checkpoint as checkpoints
 from src.data.dataset import Batches
-from src.model.loading import bert_config
+from src.nn.loading import bert_config
 from src.train.callbacks import TrainingState
 from tests.helpers import (
     VOCABULARY,

@@ -12,7 +12,7 @@ import run_finetune
 import run_task_distill
 from src import checkpoint as checkpoints
 from src.data.records import read_records
-from src.model.loading import bert_config
+from src.nn.loading import bert_config
 from tests.helpers import (
     ROOT,
     VOCABULARY,

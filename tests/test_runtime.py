@@ -6,8 +6,9 @@ import mindspore as ms
 import pytest
 
 from src import runtime
-from src.config import DeviceConfig, GeneralDistillConfig
 from src.errors import UserError
+from src.settings.shared import DeviceConfig
+from src.settings.training import GeneralDistillConfig
 from src.train.session import TrainingRun
 from tests.helpers import refuses
 

@@ -12,12 +12,13 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import mindspore as ms  # noqa: E402
 import numpy as np  # noqa: E402
 
-from src.config import AdamWeightDecayConfig, OptimizerConfig, PhaseConfig, TaskDistillConfig  # noqa: E402
 from src.data.dataset import Batches  # noqa: E402
 from src.distill.distiller import Distiller, LossTerms, Projection  # noqa: E402
-from src.model.loading import description  # noqa: E402
+from src.nn.loading import description  # noqa: E402
 from src.quant.quantizers import MovingAverageRange  # noqa: E402
 from src.runtime import RunFolder, join_group, set_seed, set_up  # noqa: E402
+from src.settings.stage import AdamWeightDecayConfig, OptimizerConfig, PhaseConfig  # noqa: E402
+from src.settings.training import TaskDistillConfig  # noqa: E402
 from src.train.callbacks import LastCheckpoint  # noqa: E402
 from src.train.stage import Stage  # noqa: E402
 from tests.helpers import VOCABULARY, make_examples, tiny_network, weights_of  # noqa: E402

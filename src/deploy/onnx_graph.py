@@ -2,7 +2,7 @@
 
 Three kinds of weights: "float"; "int8", where quantized weights are int8 codes in integer matrix products;
 "2bit", where ternary weights lie packed, 4 to a byte, and ONNX Runtime's low-bit kernel multiplies by them.
-Activations are quantized as the network was trained. Shapes as in `src/model/layers.py`; batch and sequence
+Activations are quantized as the network was trained. Shapes as in `src/nn/layers.py`; batch and sequence
 length are dynamic.
 """
 

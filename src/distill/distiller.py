@@ -17,7 +17,7 @@ from src.distill.losses import (
     soft_cross_entropy,
 )
 from src.errors import UserError
-from src.model.layers import Dense
+from src.nn.layers import Dense
 
 
 @dataclass(frozen=True)

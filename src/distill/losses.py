@@ -1,10 +1,10 @@
-"""Distillation losses, each a function of tensors. Shapes as in `src/model/layers.py`; C is the number of
+"""Distillation losses, each a function of tensors. Shapes as in `src/nn/layers.py`; C is the number of
 classes.
 """
 
 from mindspore import ops
 
-from src.model.layers import square_sum
+from src.nn.layers import square_sum
 
 
 def mean_of_squares(x):

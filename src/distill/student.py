@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from src import checkpoint as checkpoints
 from src.distill.distiller import Projection, uniform_layer_map
 from src.errors import UserError
-from src.model.heads import BertForSequence
-from src.model.loading import bert_config, encoder_network, layer_weights
+from src.nn.heads import BertForSequence
+from src.nn.loading import bert_config, encoder_network, layer_weights
 
 _WIDTHS = (
     "vocab_size",

@@ -4,7 +4,7 @@ every time.
 
 from src.data.dataset import Batches
 from src.evaluate import predict
-from src.model.heads import Logits
+from src.nn.heads import Logits
 
 
 def teacher_logits(teacher, examples, batch_size, boundaries, enable_buckets):

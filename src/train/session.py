@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from tabulate import tabulate
 
 from src import metrics, runtime
-from src.config import required, to_yaml
 from src.data.dataset import Batches
 from src.data.task_data import TaskData, load_task_data
 from src.evaluate import evaluate
 from src.files import write_json
-from src.model.heads import Logits
+from src.nn.heads import Logits
+from src.settings.parsing import required, to_yaml
 from src.tasks import get_task
 from src.train.callbacks import Evaluation, LastCheckpoint, Profile, StepCheckpoints
 from src.train.curves import draw

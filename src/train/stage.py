@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from src import checkpoint as checkpoints
 from src.errors import UserError
 from src.files import replacing, write_safetensors
-from src.model.layers import second_moments, seed_dropout
+from src.nn.layers import second_moments, seed_dropout
 from src.runtime import Group, same_everywhere, say
 from src.train.callbacks import Progress
 from src.train.optim import AdamW

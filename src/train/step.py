@@ -5,7 +5,7 @@ from mindspore import nn, ops
 from mindspore.ops import composite as C
 from mindspore.ops import operations as P
 
-from src.model.layers import square_sum
+from src.nn.layers import square_sum
 
 _square_sum = C.MultitypeFuncGraph("square_sum")
 _scaled = C.MultitypeFuncGraph("scaled")

@@ -8,8 +8,8 @@ from src import checkpoint as checkpoints
 from src import metrics
 from src.errors import UserError
 from src.evaluate import evaluate
-from src.model.heads import Logits
-from src.model.loading import bert_config, parameter_count, task_network, without_dropout
+from src.nn.heads import Logits
+from src.nn.loading import bert_config, parameter_count, task_network, without_dropout
 from src.runtime import compute_type, say
 
 

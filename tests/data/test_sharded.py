@@ -5,11 +5,11 @@ refusals.
 import numpy as np
 import pytest
 
-from src.config import GeneralDistillConfig
 from src.data import sharded
 from src.data.records import read_records
 from src.errors import UserError
 from src.runtime import Group
+from src.settings.training import GeneralDistillConfig
 from tests.helpers import make_examples, refuses, write_info, write_split
 
 FILES, ROWS = 4, 24  # a file

@@ -9,7 +9,7 @@ from src import checkpoint as checkpoints
 from src.data.records import Examples
 from src.data.task_data import load_task_data
 from src.errors import UserError
-from src.model.loading import bert_config
+from src.nn.loading import bert_config
 from tests.helpers import (
     VOCABULARY,
     make_examples,

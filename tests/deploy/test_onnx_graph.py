@@ -8,14 +8,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from src.config import QuantConfig
 from src.deploy import onnx_graph
 from src.deploy.onnx_graph import BertGraph, build_model
 from src.deploy.sessions import OnnxModel
 from src.errors import UserError
-from src.model.heads import BertForSequence, Logits
-from src.model.layers import ActivationQuantizer, Dense, computed_weights, eager
+from src.nn.heads import BertForSequence, Logits
+from src.nn.layers import ActivationQuantizer, Dense, computed_weights, eager
 from src.quant.packing import integer_codes
+from src.settings.network import QuantConfig
 from tests.helpers import fill, random_batch, refuses, tensors, tiny_config
 
 ort = pytest.importorskip("onnxruntime")

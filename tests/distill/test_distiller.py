@@ -9,7 +9,7 @@ from mindspore.ops import composite as C
 from src.distill.distiller import Distiller, LossTerms, Projection, uniform_layer_map
 from src.distill.losses import label_cross_entropy
 from src.errors import UserError
-from src.model.loading import bert_config, task_network
+from src.nn.loading import bert_config, task_network
 from tests.helpers import (
     fill,
     golden,

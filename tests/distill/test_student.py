@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from src import checkpoint as checkpoints
-from src.config import NetConfig, Phase1Config, TaskDistillConfig
 from src.distill.student import build_student, student_layers
 from src.errors import UserError
+from src.settings.network import NetConfig
+from src.settings.stage import Phase1Config
+from src.settings.training import TaskDistillConfig
 from tests.helpers import refuses, save_network, tiny_network, weights_of
 
 LAYER = "bert.encoder.layers.{}.attention.query.weight"

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from src import checkpoint as checkpoints
-from src.config import TaskDistillConfig
-from src.model.loading import description
+from src.nn.loading import description
 from src.runtime import Group, RunFolder
+from src.settings.training import TaskDistillConfig
 from src.train.callbacks import Callback, Evaluation, LastCheckpoint, Profile, Progress, StepCheckpoints
 from src.train.curves import draw
 from src.train.session import results_table

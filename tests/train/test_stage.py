@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from src import checkpoint as checkpoints
-from src.config import AdamWeightDecayConfig, OptimizerConfig, PhaseConfig
 from src.data.dataset import Batches
 from src.distill.distiller import Distiller, LossTerms, Projection
 from src.errors import UserError
 from src.evaluate import predict
-from src.model.heads import Logits
-from src.model.loading import description
+from src.nn.heads import Logits
+from src.nn.loading import description
+from src.settings.stage import AdamWeightDecayConfig, OptimizerConfig, PhaseConfig
 from src.train.callbacks import Callback, Evaluation, LastCheckpoint
 from src.train.stage import Stage, build_loss_scale
 from tests.helpers import VOCABULARY, make_examples, refuses, teachable, tiny_network, weights_of

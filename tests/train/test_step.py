@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.config import AdamWeightDecayConfig
 from src.distill.distiller import Distiller, LossTerms, Projection
+from src.settings.stage import AdamWeightDecayConfig
 from src.train.optim import AdamW
 from src.train.step import LossScale, TrainStep
 from tests.helpers import random_batch, tensors, tiny_network, weights_of

@@ -11,7 +11,7 @@ import mindspore as ms
 from mindspore import nn, ops
 from mindspore.ops import operations as P
 
-from src.model.layers import (
+from src.nn.layers import (
     ActivationQuantizer,
     Dense,
     Embedding,

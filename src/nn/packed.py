@@ -15,10 +15,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from src import checkpoint as checkpoints
-from src.config import QuantConfig, from_json
 from src.errors import UserError
 from src.files import make_folder, replacing, write_json, write_safetensors
-from src.model.layers import quantized_weights
+from src.nn.layers import quantized_weights
 from src.quant.packing import (
     pack_minmax,
     pack_symmetric,
@@ -27,6 +26,8 @@ from src.quant.packing import (
     unpack_symmetric,
     unpack_ternary,
 )
+from src.settings.network import QuantConfig
+from src.settings.parsing import from_json
 from src.vocabulary import vocabulary_hash
 
 PACKED_FILE = checkpoints.PACKED_FILE

@@ -11,12 +11,12 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from src import checkpoint as checkpoints
-from src.config import QuantConfig
 from src.errors import UserError
-from src.model.heads import BertForSequence
-from src.model.layers import eager, quantized_weights
-from src.model.loading import bert_config, description, load_model, quant_config, task_network
-from src.model.packed import PACKED_FILE, load_packed, save_packed
+from src.nn.heads import BertForSequence
+from src.nn.layers import eager, quantized_weights
+from src.nn.loading import bert_config, description, load_model, quant_config, task_network
+from src.nn.packed import PACKED_FILE, load_packed, save_packed
+from src.settings.network import QuantConfig
 from tests.helpers import VOCABULARY, fill, random_batch, refuses, tensors, tiny_config, weights_of
 
 W2A8 = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, rest_bits=8)

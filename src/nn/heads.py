@@ -3,8 +3,8 @@
 import mindspore as ms
 from mindspore import nn, ops
 
-from src.model.bert import Bert
-from src.model.layers import Dense
+from src.nn.bert import Bert
+from src.nn.layers import Dense
 
 
 class BertForSequence(nn.Cell):

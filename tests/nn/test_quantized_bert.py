@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from src import checkpoint as checkpoints
-from src.config import QuantConfig
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError
-from src.model.heads import BertForSequence
-from src.model.layers import Embedding
-from src.model.loading import bert_config, task_network
+from src.nn.heads import BertForSequence
+from src.nn.layers import Embedding
+from src.nn.loading import bert_config, task_network
+from src.settings.network import QuantConfig
 from tests.distill.test_distiller import terms_and_gradients
 from tests.helpers import (
     fill,

@@ -4,8 +4,8 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.model.heads import BertForSequence, Logits
-from src.model.loading import bert_config, task_network
+from src.nn.heads import BertForSequence, Logits
+from src.nn.loading import bert_config, task_network
 from tests.helpers import (
     fill,
     golden,

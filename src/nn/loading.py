@@ -5,11 +5,12 @@ from dataclasses import asdict, fields, replace
 import mindspore as ms
 
 from src import checkpoint as checkpoints
-from src.config import BertConfig, QuantConfig, from_json
 from src.errors import UserError
-from src.model.heads import BertEncoder, BertForSequence
-from src.model.packed import load_packed
+from src.nn.heads import BertEncoder, BertForSequence
+from src.nn.packed import load_packed
 from src.quant.quantizers import MovingAverageRange
+from src.settings.network import BertConfig, QuantConfig
+from src.settings.parsing import from_json
 
 """Endings of the names of parameters that are a quantizer's state, not weights."""
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.model.layers import (
+from src.nn.layers import (
     CpuLayerNorm,
     Dense,
     Embedding,

@@ -5,7 +5,7 @@ import pytest
 
 from src import checkpoint as checkpoints
 from src.errors import UserError
-from src.model.loading import bert_config, description, layer_weights, task_network, without_dropout
+from src.nn.loading import bert_config, description, layer_weights, task_network, without_dropout
 from tests.helpers import refuses, save_network, tiny_config, tiny_network, weights_of
 
 

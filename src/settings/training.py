@@ -1,0 +1,245 @@
+"""What the training commands take.
+
+A field's docstring is its help text: what it is, its unit, and why the default is what it is.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, Tuple
+
+from src.settings.network import NetConfig, QuantConfig
+from src.settings.shared import BatchesConfig, DataConfig, GroupConfig, ModelArtsConfig
+from src.settings.stage import EvalConfig, Phase1Config, Phase2Config, PhaseConfig
+from src.settings.types import (
+    ComputeType,
+    MinusOneOrPositive,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+)
+
+
+@dataclass(frozen=True)
+class TrainingConfig(GroupConfig, ModelArtsConfig):
+    """Settings that every training command shares."""
+
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    enable_data_sink: bool = False
+    """Let the device pull batches from a queue of its own (Ascend, GPU); on CPU a notice says it does not
+    apply.
+    """
+    data_sink_steps: MinusOneOrPositive = 1
+    """Steps between two returns from the device's queue; -1: a whole epoch."""
+    save_ckpt_step: NonNegativeInt = 0
+    """Save a checkpoint every N steps; 0: only the best one (with do_eval) or the last one (without)."""
+    max_ckpt_num: PositiveInt = 1
+    """How many of the save_ckpt_step checkpoints are kept; older ones are deleted."""
+    log_step: PositiveInt = 50
+    """Write losses to metrics.jsonl every N steps."""
+    profile_steps: NonNegativeInt = 0
+    """Write MindSpore's profile of N steps, after the first 20 of a stage, to profile/ in the run folder; 0:
+    none.
+    """
+    output_dir: str = ""
+    """Run folder; unset: output/ with the command's and the task's name."""
+
+
+@dataclass(frozen=True)
+class RunConfig(TrainingConfig, DataConfig):
+    """Settings of the commands that train on a task."""
+
+    do_train: bool = True
+    """Train; false with do_eval true only evaluates."""
+    do_eval: bool = True
+    """Evaluate during and after training."""
+    train_data_dir: str = ""
+    """Folder with training records (train.mindrecord or train.tf_record, or files of the published shape)."""
+    eval_data_dir: str = ""
+    """Folder with evaluation records; may be train_data_dir: the split is taken by file name."""
+    eval_cfg: EvalConfig = field(default_factory=EvalConfig)
+    """Evaluation settings."""
+
+
+@dataclass(frozen=True)
+class GeneralDistillConfig(TrainingConfig, BatchesConfig):
+    """Distil a pre-trained BERT into a small general one on a text corpus (TinyBERT, arXiv 1909.10351,
+    section 3.2).
+    """
+
+    epoch_size: PositiveInt = 3
+    """Passes over the corpus."""
+    train_steps: MinusOneOrPositive = -1
+    """Optimizer steps in all, in as many passes as that takes; -1: as many as epoch_size passes have."""
+    data_dir: str = ""
+    """Folder of the corpus's records: OUTPUT_DIR/gd of prepare_data.py --task_name gd, or files of the
+    published shape.
+    """
+    load_teacher_ckpt_path: str = ""
+    """Pre-trained teacher, fine-tuned or not: a folder from convert_checkpoint.py, or its .ckpt file."""
+    load_gd_ckpt_path: str = ""
+    """Student of an earlier general distillation to go on from, its projection included. Unset: student_init
+    decides.
+    """
+    student_init: Literal["random", "teacher_layers"] = "random"
+    """How a student without a checkpoint starts: random weights or the teacher's own layers (equal
+    widths).
+    """
+    save_ckpt_path: str = ""
+    """Folder of the student's checkpoints; unset: gd/ in the run folder."""
+    resume: bool = False
+    """Go on where a stopped run with the same settings last saved its state (every save_ckpt_step steps);
+    without one, begin. Dropout, if the student has any, draws other numbers than it would have."""
+    save_ckpt_step: NonNegativeInt = 100
+    """Save a checkpoint and the state to resume from every N steps; 0: only the student, after the last
+    step.
+    """
+    gd_cfg: Phase1Config = field(default_factory=Phase1Config)
+    """The training stage; batch_size is a device's own."""
+    gd_teacher_net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The teacher's network; normally empty, for its checkpoint's config.json says it."""
+    gd_student_net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The student's network; what is left out is as in its checkpoint or, without one, as in the teacher."""
+
+
+@dataclass(frozen=True)
+class TaskDistillConfig(RunConfig):
+    """Distil a task's teacher into a student in two phases and evaluate it (TinyBERT, arXiv 1909.10351)."""
+
+    td_phase1_epoch_size: NonNegativeInt = 10
+    """Epochs of phase 1; 0 skips it."""
+    td_phase2_epoch_size: NonNegativeInt = 3
+    """Epochs of phase 2; 0 skips it."""
+    load_teacher_ckpt_path: str = ""
+    """Teacher fine-tuned on the task: a folder from convert_checkpoint.py or run_finetune.py, or its .ckpt
+    file.
+    """
+    load_gd_ckpt_path: str = ""
+    """Student after general distillation, to start phase 1 from."""
+    load_td1_ckpt_path: str = ""
+    """Student after phase 1, to start phase 2 from; with do_train false, the model to evaluate."""
+    student_init: Literal["auto", "random", "teacher_layers"] = "auto"
+    """How a student without a checkpoint starts: random weights or the teacher's own layers (equal widths).
+    auto: load_gd_ckpt_path or load_td1_ckpt_path if given, else random."""
+    student_layers: Tuple[NonNegativeInt, ...] = ()
+    """Teacher layers, counted from 0, copied by student_init teacher_layers, one a student layer. Unset: the
+    last of each group of teacher layers that the uniform layer map pairs with a student layer."""
+    min_teacher_gain: NonNegativeFloat = 2.0
+    """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else
+    it is refused.
+    """
+    phase1_cfg: Phase1Config = field(default_factory=Phase1Config)
+    """Phase 1: attention scores and hidden states."""
+    phase2_cfg: Phase2Config = field(default_factory=Phase2Config)
+    """Phase 2: predictions."""
+    td_teacher_net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The teacher's network; normally empty, for its checkpoint's config.json says it."""
+    td_student_net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The student's network."""
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(RunConfig):
+    """Fine-tune a BERT checkpoint on a task: makes teachers, and is the baseline without distillation."""
+
+    epoch_size: PositiveInt = 3
+    """Epochs."""
+    load_ckpt_path: str = ""
+    """Encoder (or task) checkpoint to start from: a folder from convert_checkpoint.py or its .ckpt file.
+    Unset: random weights.
+    """
+    init_layers: Tuple[NonNegativeInt, ...] = ()
+    """Use only these encoder layers of the checkpoint, counted from 0. Unset: all of them."""
+    vocab_file: str = ""
+    """Vocabulary to save beside a network that starts from random weights; its checkpoint's own otherwise."""
+    finetune_cfg: PhaseConfig = field(default_factory=PhaseConfig)
+    """The training stage."""
+    net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The network; needed only for random weights or to change the run's choices."""
+
+
+@dataclass(frozen=True)
+class TernaryConfig(RunConfig):
+    """Train a quantized BERT with distillation from its full-precision teacher (TernaryBERT, arXiv
+    2009.12812; Q8BERT, 1910.06188).
+    """
+
+    do_train: bool = True
+    """Train; false quantizes the student as it is."""
+    epoch_size: PositiveInt = 3
+    """Epochs."""
+    teacher_model_dir: str = ""
+    """The fine-tuned float32 teacher's folder, or one that holds it under the task's lower-case name."""
+    student_model_dir: str = ""
+    """Checkpoint the student starts from, likewise; usually the teacher's own."""
+    data_dir: str = ""
+    """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
+    train_batch_size: PositiveInt = 32
+    """Rows of a training batch, in place of train_cfg.batch_size."""
+    eval_batch_size: PositiveInt = 32
+    """Rows of an evaluation batch, in place of eval_cfg.batch_size."""
+    eval_ckpt_step: NonNegativeInt = 0
+    """Evaluate every N steps, in place of eval_cfg.eval_step; 0: at the end of every epoch."""
+    pred_distill: bool = True
+    """Fit the teacher's predictions (soft cross-entropy)."""
+    intermediate_distill: bool = True
+    """Fit the teacher's attention scores and hidden states, layer by layer."""
+    is_lgt_fit: bool = False
+    """Fit the ground-truth labels too."""
+    temperature: PositiveFloat = 1.0
+    """Softmax temperature of the soft cross-entropy."""
+    quantization: Literal["ternary", "q8bert", "none"] = "ternary"
+    """What quant_cfg starts from: ternary is 2-bit weights and embeddings with 8-bit activations, q8bert 8
+    bits everywhere with moving-average activation ranges, none is float32."""
+    do_quant: bool = True
+    """false trains in float32, whatever quant_cfg says."""
+    quant_cfg: QuantConfig = field(default_factory=QuantConfig)
+    """Bits, quantizers, granularities, clips; keys given here count more than quantization's."""
+    train_cfg: PhaseConfig = field(default_factory=PhaseConfig)
+    """The training stage; its batch_size is train_batch_size."""
+    hidden_dropout_prob: Probability = 0.0
+    """The student's dropout while training; quantization regularizes enough."""
+    attention_probs_dropout_prob: Probability = 0.0
+    """The same for attention probabilities."""
+    compute_type: ComputeType = "auto"
+    """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
+    min_teacher_gain: NonNegativeFloat = 2.0
+    """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else
+    it is refused.
+    """
+    save_quantized_model: bool = True
+    """Write the best model packed to OUTPUT_DIR/TASK/."""
+    save_fp_model: bool = False
+    """Keep the best model's float32 weights for further training, in OUTPUT_DIR/latent/TASK/, where
+    save_ckpt_step's files are too; these keep it as well."""
+    packed_bits: Literal["1.6", "2"] = "1.6"
+    """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
+
+    @property
+    def keeps_latent(self):
+        """Whether float32 weights stay beside the packed model."""
+        return self.save_fp_model or self.save_ckpt_step > 0
+
+    PRESETS = {
+        "quantization": {
+            "none": {},
+            "ternary": {
+                "quant_cfg": {"embedding_bits": 2, "weight_bits": 2, "activation_bits": 8, "rest_bits": 8}
+            },
+            "q8bert": {
+                "quant_cfg": {
+                    "embedding_bits": 8,
+                    "embedding_quantizer": "symmetric",
+                    "embedding_granularity": "tensor",
+                    "embedding_clip_value": 0.0,
+                    "weight_bits": 8,
+                    "weight_quantizer": "symmetric",
+                    "weight_clip_value": 0.0,
+                    "activation_bits": 8,
+                    "activation_quantizer": "ema",
+                    "rest_bits": 8,
+                }
+            },
+        }
+    }
