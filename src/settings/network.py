@@ -135,6 +135,11 @@ class QuantConfig:
                 "granularities"
             )
 
+    @property
+    def lowest_bits(self):
+        """Of anything in the network; 32 where nothing is quantized."""
+        return min(self.embedding_bits, self.weight_bits, self.activation_bits, self.rest_bits)
+
 
 @dataclass(frozen=True)
 class NetConfig:
