@@ -3,9 +3,10 @@
 A field's docstring is its help text: what it is, its unit, and why the default is what it is.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal, Tuple
+from dataclasses import dataclass, field, replace
+from typing import Literal, Optional, Tuple
 
+from src.errors import UserError
 from src.settings.network import NetConfig, QuantConfig
 from src.settings.shared import BatchesConfig, DataConfig, GroupConfig, ModelArtsConfig
 from src.settings.stage import EvalConfig, Phase1Config, Phase2Config, PhaseConfig
@@ -54,6 +55,12 @@ class RunConfig(TrainingConfig, DataConfig):
     """Train; false with do_eval true only evaluates."""
     do_eval: bool = True
     """Evaluate during and after training."""
+
+
+@dataclass(frozen=True)
+class FoldersConfig:
+    """Where a task's records lie, and how a network is evaluated on them."""
+
     train_data_dir: str = ""
     """Folder with training records (train.mindrecord or train.tf_record, or files of the published shape)."""
     eval_data_dir: str = ""
@@ -102,9 +109,15 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
     gd_student_net_cfg: NetConfig = field(default_factory=NetConfig)
     """The student's network; what is left out is as in its checkpoint or, without one, as in the teacher."""
 
+    def __post_init__(self):
+        if self.load_gd_ckpt_path and self.student_init != "random":
+            raise UserError(
+                f"student_init: contradicts the checkpoint {self.load_gd_ckpt_path}; give only one of them"
+            )
+
 
 @dataclass(frozen=True)
-class TaskDistillConfig(RunConfig):
+class TaskDistillConfig(RunConfig, FoldersConfig):
     """Distil a task's teacher into a student in two phases and evaluate it (TinyBERT, arXiv 1909.10351)."""
 
     td_phase1_epoch_size: NonNegativeInt = 10
@@ -138,9 +151,37 @@ class TaskDistillConfig(RunConfig):
     td_student_net_cfg: NetConfig = field(default_factory=NetConfig)
     """The student's network."""
 
+    @property
+    def runs_phase1(self):
+        """Whether phase 1 is part of this run."""
+        return self.td_phase1_epoch_size > 0 and not self.load_td1_ckpt_path
+
+    def __post_init__(self):
+        if not (self.do_train or self.do_eval):
+            raise UserError("do_train and do_eval are both false: there is nothing to do")
+        if not self.do_train:
+            return
+        if not (self.td_phase2_epoch_size or self.runs_phase1):
+            raise UserError(
+                "td_phase2_epoch_size is 0 and phase 1 is skipped (td_phase1_epoch_size 0 or "
+                "load_td1_ckpt_path): there is nothing to train"
+            )
+        path = self.load_td1_ckpt_path or self.load_gd_ckpt_path
+        if self.load_td1_ckpt_path and self.load_gd_ckpt_path:
+            raise UserError(
+                f"load_gd_ckpt_path: {self.load_gd_ckpt_path} and load_td1_ckpt_path {path} both say where the "
+                "student starts; give only one of them"
+            )
+        if path and (self.student_init != "auto" or self.student_layers):
+            raise UserError(
+                f"student_init, student_layers: they contradict the checkpoint {path}; give only one of them"
+            )
+        if self.student_layers and self.student_init == "random":
+            raise UserError("student_layers: contradicts student_init random; leave one of them out")
+
 
 @dataclass(frozen=True)
-class FinetuneConfig(RunConfig):
+class FinetuneConfig(RunConfig, FoldersConfig):
     """Fine-tune a BERT checkpoint on a task: makes teachers, and is the baseline without distillation."""
 
     epoch_size: PositiveInt = 3
@@ -175,12 +216,12 @@ class TernaryConfig(RunConfig):
     """Checkpoint the student starts from, likewise; usually the teacher's own."""
     data_dir: str = ""
     """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
-    train_batch_size: PositiveInt = 32
-    """Rows of a training batch, in place of train_cfg.batch_size."""
+    train_batch_size: Optional[PositiveInt] = None
+    """Rows of a training batch: another name of train_cfg.batch_size. Unset: that one counts."""
     eval_batch_size: PositiveInt = 32
-    """Rows of an evaluation batch, in place of eval_cfg.batch_size."""
+    """Rows of an evaluation batch."""
     eval_ckpt_step: NonNegativeInt = 0
-    """Evaluate every N steps, in place of eval_cfg.eval_step; 0: at the end of every epoch."""
+    """Evaluate every N steps; 0: at the end of every epoch."""
     pred_distill: bool = True
     """Fit the teacher's predictions (soft cross-entropy)."""
     intermediate_distill: bool = True
@@ -197,7 +238,7 @@ class TernaryConfig(RunConfig):
     quant_cfg: QuantConfig = field(default_factory=QuantConfig)
     """Bits, quantizers, granularities, clips; keys given here count more than quantization's."""
     train_cfg: PhaseConfig = field(default_factory=PhaseConfig)
-    """The training stage; its batch_size is train_batch_size."""
+    """The training stage."""
     hidden_dropout_prob: Probability = 0.0
     """The student's dropout while training; quantization regularizes enough."""
     attention_probs_dropout_prob: Probability = 0.0
@@ -215,6 +256,32 @@ class TernaryConfig(RunConfig):
     save_ckpt_step's files are too; these keep it as well."""
     packed_bits: Literal["1.6", "2"] = "1.6"
     """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
+
+    def __post_init__(self):
+        given = self.train_cfg.batch_size
+        if self.train_batch_size is not None and given not in (
+            PhaseConfig().batch_size,
+            self.train_batch_size,
+        ):
+            raise UserError(
+                f"train_batch_size is {self.train_batch_size} and train_cfg.batch_size {given}: give only one"
+            )
+        if not (self.save_fp_model or self.save_quantized_model):
+            raise UserError("save_fp_model and save_quantized_model are both false: the result would be lost")
+        if self.do_train and not (self.pred_distill or self.intermediate_distill or self.is_lgt_fit):
+            raise UserError(
+                "pred_distill, intermediate_distill and is_lgt_fit are all false: there is nothing to learn from"
+            )
+
+    @property
+    def stage_cfg(self):
+        """`train_cfg` with the batch size that counts."""
+        return replace(self.train_cfg, batch_size=self.train_batch_size or self.train_cfg.batch_size)
+
+    @property
+    def quantization_cfg(self):
+        """What is quantized."""
+        return self.quant_cfg if self.do_quant else QuantConfig()
 
     @property
     def keeps_latent(self):
