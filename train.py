@@ -15,6 +15,7 @@ import shutil
 from dataclasses import replace
 
 from src import checkpoint as checkpoints
+from src.checkpoint.packed import PACKED_FILE, load_packed, save_packed
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
 from src.files import check_apart
@@ -28,7 +29,6 @@ from src.nn.loading import (
     uncalibrated_ranges,
     without_dropout,
 )
-from src.nn.packed import PACKED_FILE, load_packed, save_packed
 from src.runtime import compute_type, say
 from src.settings.network import NetConfig, QuantConfig
 from src.settings.parsing import required
