@@ -13,7 +13,7 @@ import eval as evaluation
 import train
 from src import checkpoint as checkpoints
 from src.nn.loading import load_model
-from src.nn.packed import PACKED_FILE
+from src.checkpoint.packed import PACKED_FILE
 from tests.helpers import run_script, save_network, teachable, tiny_network, write_info, write_split
 from tests.test_run_task_distill import good_teacher, refused_by, says
 

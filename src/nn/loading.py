@@ -5,9 +5,9 @@ from dataclasses import asdict, fields, replace
 import mindspore as ms
 
 from src import checkpoint as checkpoints
+from src.checkpoint.packed import load_packed
 from src.errors import UserError
 from src.nn.heads import BertEncoder, BertForSequence
-from src.nn.packed import load_packed
 from src.quant.quantizers import MovingAverageRange
 from src.settings.network import BertConfig, QuantConfig
 from src.settings.parsing import from_json
