@@ -2,7 +2,8 @@
 
     python eval.py --task_name SST-2 --model_dir MODEL_DIR --data_dir DATA_DIR
 
-MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold them under the task's lower-case name.
+MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold them under the task's lower-case
+name.
 """
 
 from src import metrics

@@ -46,8 +46,8 @@ def main(settings):
     session.finish(
         {"fine-tuned": results},
         f"done: the network is in {folder}; evaluate it with: python eval.py --task_name {data.task.name} "
-        f"--model_dir {folder} --data_dir {settings.eval_data_dir or settings.train_data_dir}; or distil it with: python "
-        f"run_task_distill.py --load_teacher_ckpt_path {folder} ...",
+        f"--model_dir {folder} --data_dir {settings.eval_data_dir or settings.train_data_dir}; or distil "
+        f"it with: python run_task_distill.py --load_teacher_ckpt_path {folder} ...",
     )
 
 

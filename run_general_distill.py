@@ -1,9 +1,11 @@
-"""General distillation (GD): a pre-trained BERT into a small one, on a text corpus without labels (TinyBERT, arXiv
-1909.10351).
+"""General distillation (GD): a pre-trained BERT into a small one, on a text corpus without labels (TinyBERT,
+arXiv 1909.10351).
 
-    python run_general_distill.py --config_path gd_config.yaml --load_teacher_ckpt_path TEACHER_DIR --data_dir DATA_DIR/gd
+    python run_general_distill.py --config_path gd_config.yaml --load_teacher_ckpt_path TEACHER_DIR --data_dir
+    DATA_DIR/gd
 
-The student and its projection are the start of task distillation: run_task_distill.py --load_gd_ckpt_path STUDENT_DIR.
+The student and its projection are the start of task distillation: run_task_distill.py --load_gd_ckpt_path
+STUDENT_DIR.
 """
 
 from dataclasses import asdict, replace
@@ -13,7 +15,7 @@ from src.data.sharded import open_corpus
 from src.data.task_data import facts_of
 from src.description import DataFacts
 from src.distill.distiller import Distiller, LossTerms
-from src.distill.student import StudentPlan, build_student
+from src.distill.student import build_student
 from src.distill.teacher import load_teacher
 from src.errors import command
 from src.files import check_apart, make_folder
@@ -49,19 +51,6 @@ def output_folder(settings, run):
     return folder
 
 
-def student_plan(settings):
-    """Where the student starts, and what is fitted."""
-    return StudentPlan(
-        settings.gd_student_net_cfg,
-        "gd_student_net_cfg",
-        settings.load_gd_ckpt_path,
-        "load_gd_ckpt_path",
-        from_teacher=settings.student_init == "teacher_layers",
-        fits_attention=settings.gd_cfg.attention_loss,
-        fits_states=settings.gd_cfg.hidden_loss,
-    )
-
-
 def open_data(settings, session, readers):
     """The corpus as batches; `readers` are ({setting: Description}, its row length) of who reads them."""
     info = DatasetInfo.load(settings.data_dir)
@@ -89,7 +78,7 @@ def main(settings):
     set_seed(settings.seed)
     student_net = settings.gd_student_net_cfg
     student = build_student(
-        student_plan(settings), loaded, None, session.compute_type(student_net.compute_type)
+        settings.student_plan, loaded, None, session.compute_type(student_net.compute_type)
     )
     model = student.model
     readers = (
@@ -98,11 +87,12 @@ def main(settings):
     )
     batches = open_data(settings, session, readers)
     say(
-        f"general distillation on {session.device}: {sum(batches.rows):,} rows in {len(batches.parts)} part(s), "
-        f"{session.group.size} process(es) of {settings.gd_cfg.batch_size} rows a step"
+        f"general distillation on {session.device}: {sum(batches.rows):,} rows in {len(batches.parts)} "
+        f"part(s), {session.group.size} process(es) of {settings.gd_cfg.batch_size} rows a step"
     )
     say(
-        f"{student.summary}; teacher: {teacher.parameters:,} parameters, {teacher.config.num_hidden_layers} layers"
+        f"{student.summary}; teacher: {teacher.parameters:,} parameters, "
+        f"{teacher.config.num_hidden_layers} layers"
     )
 
     folder = output_folder(settings, session.run)
@@ -126,8 +116,8 @@ def main(settings):
     }
     session.close(
         results,
-        f"done: the student is in {folder}; distil a task with: python run_task_distill.py --load_gd_ckpt_path "
-        f"{folder} --load_teacher_ckpt_path FINE_TUNED_TEACHER ...",
+        f"done: the student is in {folder}; distil a task with: python run_task_distill.py "
+        f"--load_gd_ckpt_path {folder} --load_teacher_ckpt_path FINE_TUNED_TEACHER ...",
     )
     forget(session.run)  # only now: until the results are there a run can be resumed
 

@@ -1,7 +1,7 @@
 """Task distillation (TD): a fine-tuned teacher into a small student, in two phases, with evaluation.
 
-    python run_task_distill.py --config_path td_config/td_config_sst2.yaml --load_teacher_ckpt_path TEACHER_DIR \\
-        --train_data_dir DATA_DIR/sst-2 --eval_data_dir DATA_DIR/sst-2
+python run_task_distill.py --config_path td_config/td_config_sst2.yaml --load_teacher_ckpt_path
+    TEACHER_DIR \\ --train_data_dir DATA_DIR/sst-2 --eval_data_dir DATA_DIR/sst-2
 """
 
 from dataclasses import replace
@@ -9,7 +9,7 @@ from dataclasses import replace
 from src import metrics
 from src.checkpoint import folder as checkpoints
 from src.distill.distiller import Distiller, LossTerms
-from src.distill.student import StudentPlan, build_student
+from src.distill.student import build_student
 from src.distill.teacher import load_teacher
 from src.errors import command
 from src.files import check_apart
@@ -24,21 +24,6 @@ from src.train.session import Session
 def open_session(settings, name, labels=()):
     return Session.open(
         name, part(settings, RunConfig), part(settings, FoldersConfig), to_yaml(settings), labels
-    )
-
-
-def student_plan(settings):
-    key = "load_td1_ckpt_path" if settings.load_td1_ckpt_path else "load_gd_ckpt_path"
-    return StudentPlan(
-        settings.td_student_net_cfg,
-        "td_student_net_cfg",
-        getattr(settings, key),
-        key,
-        from_teacher=settings.student_init == "teacher_layers" or bool(settings.student_layers),
-        layers=settings.student_layers,
-        keeps_head=not settings.load_gd_ckpt_path,
-        fits_attention=settings.runs_phase1 and settings.phase1_cfg.attention_loss,
-        fits_states=settings.runs_phase1 and settings.phase1_cfg.hidden_loss,
     )
 
 
@@ -87,8 +72,8 @@ def evaluate_only(settings):
     session.start()
     results, metric = session.evaluate(model), session.metric_names[0]
     say(f"============== {metrics.short_name(metric)} is {results[metric]}")
-    last_line = f"The best {metrics.printed_name(metric)}: {100 * results[metric]:.2f}"
-    session.finish({"student": results}, last_line)
+    best = f"The best {metrics.printed_name(metric)}: {100 * results[metric]:.2f}"
+    session.finish({"student": results}, best)
 
 
 @command
@@ -113,7 +98,7 @@ def main(settings):
     set_seed(settings.seed)  # the student's random weights do not depend on what was built before
     net, folder = settings.td_student_net_cfg, phase1
     student = build_student(
-        student_plan(settings), loaded, session.data, session.compute_type(net.compute_type)
+        settings.student_plan, loaded, session.data, session.compute_type(net.compute_type)
     )
     config = student.model.config
     session.start(resolved=to_yaml(replace(settings, td_student_net_cfg=net.filled(config))))

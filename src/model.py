@@ -16,7 +16,9 @@ from src.quant.quantizers import MovingAverageRange
 from src.vocabulary import is_lower_case
 
 NO_HEAD = ("classifier.", "fit_dense.")
-"""How the names of weights begin that an encoder has no place for: a task's head, distillation's projection."""
+"""How the names of weights begin that an encoder has no place for: a task's head, distillation's
+projection.
+"""
 
 
 class Model:
@@ -24,7 +26,8 @@ class Model:
 
     Args:
         description (Description): what the model says of itself.
-        network (Cell or exported session): a `BertForSequence`, a `BertEncoder`, or what `open_exported` gives.
+        network (Cell or exported session): a `BertForSequence`, a `BertEncoder`, or what `open_exported`
+            gives.
         vocabulary (sequence of str): its tokens in id order, or None where unknown.
     """
 
@@ -34,7 +37,7 @@ class Model:
         self.vocabulary = vocabulary
         self._logits = None
 
-    # --- where a model comes from -----------------------------------------------------------------------------
+    # --- where a model comes from ---------------------------------------------------------------------------
 
     @classmethod
     def load(cls, path, compute_type=ms.float32, device="CPU", device_id=0, threads=0):
@@ -57,7 +60,8 @@ class Model:
         """The frozen network of a `Checkpoint` of a task; `description` where it runs otherwise than it says.
 
         Raises:
-            UserError: it has no head, its weights do not fit, or a range of its quantizers was never calibrated.
+            UserError: it has no head, its weights do not fit, or a range of its quantizers was never
+                calibrated.
         """
         description = (description or checkpoint.description).frozen()
         if description.kind is None:
@@ -83,7 +87,7 @@ class Model:
         assign(model.network, checkpoint.weights, checkpoint.source, missing, allow_unexpected=NO_HEAD)
         return model
 
-    # --- what it is -------------------------------------------------------------------------------------------
+    # --- what it is -----------------------------------------------------------------------------------------
 
     @property
     def source(self):
@@ -124,7 +128,7 @@ class Model:
             name for name, cell in cells if isinstance(cell, MovingAverageRange) and not cell.calibrated()
         ]
 
-    # --- what it does -----------------------------------------------------------------------------------------
+    # --- what it does ---------------------------------------------------------------------------------------
 
     def __call__(self, *columns):
         """Logits, float32 (B, C), of input_ids, input_mask, segment_ids: int32 NumPy arrays (B, S)."""
@@ -157,7 +161,9 @@ class Model:
         assign(self.network, checkpoints.load(folder).weights, folder, allow_unexpected=("fit_dense.",))
 
     def save(self, folder, name=checkpoints.WEIGHTS_FILE, further=None):
-        """Write its folder: weights (as the file `name`), config.json, vocab.txt; `further` weights beside them."""
+        """Write its folder: weights (as the file `name`), config.json, vocab.txt; `further` weights beside
+        them.
+        """
         weights = {**self.weights(), **(further or {})}
         checkpoints.save(folder, weights, self.description, self.vocabulary, name)
 

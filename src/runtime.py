@@ -69,8 +69,8 @@ _LAUNCHED = (
 
 
 def join_group(config, device):
-    """The `Group` of this process; with `config.distribute` true, MindSpore's communication is started first (HCCL,
-    NCCL or, on CPU, its own).
+    """The `Group` of this process; with `config.distribute` true, MindSpore's communication is started first
+    (HCCL, NCCL or, on CPU, its own).
 
     Args:
         config (GroupConfig): distribute, device_num. device (str): its name, as `set_up` returned it.

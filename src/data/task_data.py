@@ -104,8 +104,8 @@ def load_task_data(
     names = tuple(info.labels if info else task.labels) or tuple(labels)
     if not kind.outputs(names):
         raise UserError(
-            f"task_name: {task.name} needs a folder that prepare_data.py wrote, for its dataset.json names the "
-            "labels"
+            f"task_name: {task.name} needs a folder that prepare_data.py wrote, for its dataset.json "
+            "names the labels"
         )
     splits = {}
     for split, found in _find_files(task, train_dir, eval_dir, dataset_type).items():

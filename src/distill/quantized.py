@@ -9,23 +9,23 @@ from src.errors import UserError
 from src.model import Model, new_network
 
 
-def quantized_student(path, key, data, quantization, dropout, compute_type, trained=True):
+def quantized_student(path, key, data, config, compute_type):
     """The quantized `Model` that starts from a task's checkpoint.
 
     Args:
-        path (str), key (str): the checkpoint, and the setting that names it. data (TaskData): the task's rows.
-        quantization (QuantConfig): what is rounded, and how.
-        dropout (dict): the student's own rates, by `BertConfig`'s names.
+        path (str), key (str): the checkpoint, and the setting that names it. data (TaskData): the task's
+            rows.
+        config (QuantizedStudentConfig): what is rounded, and whether training follows, which alone can fill
+            in a head or calibrate ranges.
         compute_type (mindspore.dtype): of the matrix products.
-        trained (bool): whether training follows, which alone can fill in a head or calibrate ranges.
 
     Raises:
-        UserError: the checkpoint is not of this task, or `trained` is false where training is needed.
+        UserError: the checkpoint is not of this task, or it is not trained where that is needed.
     """
     checkpoint = checkpoints.load(path)
     own = checkpoint.description
     data.check_model(own, key)
-    description = replace(own, bert=replace(own.bert, **dropout), quantization=quantization)
+    description = replace(own, bert=replace(own.bert, **config.dropout), quantization=config.quantization_cfg)
     description = description.with_head(data.kind, data.outputs, data.labels, data.task.name)
     model = Model(description, new_network(description, compute_type), checkpoint.vocabulary)
     known = dict(model.network.parameters_and_names())
@@ -38,24 +38,27 @@ def quantized_student(path, key, data, quantization, dropout, compute_type, trai
             if name in known or not name.endswith(state)
         },
         path,
-        allow_missing=("classifier.",) if trained else (),
+        allow_missing=("classifier.",) if config.do_train else (),
         allow_missing_endings=state,
         allow_unexpected=("fit_dense.",),
     )
-    if not trained and model.uncalibrated_ranges():
+    if not config.do_train and model.uncalibrated_ranges():
         raise UserError(
-            "quant_cfg.activation_quantizer: do_train is false, but only training calibrates the moving-average "
-            "ranges of ema; use --quant_cfg.activation_quantizer symmetric or dynamic, or train"
+            "quant_cfg.activation_quantizer: do_train is false, but only training calibrates the "
+            "moving-average ranges of ema; use --quant_cfg.activation_quantizer symmetric or dynamic, or "
+            "train"
         )
     return model
 
 
 def check_calibrated(quantization, batches_seen):
-    """Raise a `UserError` where training over so many batches ends before it calibrates the moving averages."""
+    """Raise a `UserError` where training over so many batches ends before it calibrates the moving
+    averages.
+    """
     if quantization.activation_quantizer == "ema" and quantization.ema_start_step >= batches_seen:
         raise UserError(
-            f"quant_cfg.ema_start_step is {quantization.ema_start_step}, but training ends after {batches_seen} "
-            "batches, so that the activations' ranges would never be calibrated"
+            f"quant_cfg.ema_start_step is {quantization.ema_start_step}, but training ends after "
+            f"{batches_seen} batches, so that the activations' ranges would never be calibrated"
         )
 
 
@@ -72,6 +75,18 @@ def check_comparable(student, teacher, terms):
             )
 
 
-def loss_terms(intermediate, predictions, labels):
-    """The `LossTerms` of quantization-aware training, each on or off (bool)."""
-    return LossTerms(float(intermediate), float(intermediate), float(predictions), float(labels))
+def loss_terms(config, has_teacher):
+    """The `LossTerms` that a `QuantizedStudentConfig` switches on; none where nothing is trained.
+
+    Raises:
+        UserError: they need a teacher and there is none.
+    """
+    if not config.do_train:
+        return LossTerms()
+    if not has_teacher and (config.pred_distill or config.intermediate_distill):
+        raise UserError(
+            "teacher_model_dir is needed: give --teacher_model_dir, or train on labels alone with "
+            "--pred_distill false --intermediate_distill false --is_lgt_fit true"
+        )
+    intermediate = float(config.intermediate_distill)
+    return LossTerms(intermediate, intermediate, float(config.pred_distill), float(config.is_lgt_fit))

@@ -1,15 +1,12 @@
 """Where a student comes from: a checkpoint, its teacher's layers, or random weights."""
 
 from dataclasses import dataclass, replace
-from typing import Tuple
-
 from src.checkpoint import folder as checkpoints
 from src.checkpoint.assign import assign
 from src.description import Description
 from src.distill.distiller import Projection, uniform_layer_map
 from src.errors import UserError
 from src.model import Model, layer_weights, new_network
-from src.settings.network import NetConfig
 
 _WIDTHS = (
     "vocab_size",
@@ -20,30 +17,6 @@ _WIDTHS = (
     "type_vocab_size",
     "use_relative_positions",
 )
-
-
-@dataclass(frozen=True)
-class StudentPlan:
-    """What a run's settings say about its student."""
-
-    net: NetConfig
-    """Keys left out come from the student's checkpoint if there is one, else from the teacher."""
-    section: str
-    """The key of `net`, for messages."""
-    path: str = ""
-    """Checkpoint it starts from; "" for none."""
-    key: str = ""
-    """The setting that names `path`."""
-    from_teacher: bool = False
-    """It starts from layers of the teacher; else, without a checkpoint, from random weights."""
-    layers: Tuple[int, ...] = ()
-    """Which, counted from 0; () for the last of each group of the uniform layer map."""
-    keeps_head: bool = False
-    """The head of `path` is the task's own."""
-    fits_attention: bool = True
-    """Its attention scores are fitted to the teacher's."""
-    fits_states: bool = True
-    """Its hidden states are fitted to the teacher's, through the projection."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +61,8 @@ def build_student(plan, teacher, data, compute_type):
         compute_type (mindspore.dtype): of the matrix products.
 
     Raises:
-        UserError: the checkpoint contradicts `plan.net` or the data, or the teacher cannot be compared with the
-            student.
+        UserError: the checkpoint contradicts `plan.net` or the data, or the teacher cannot be compared with
+            the student.
     """
     own, checkpoint, weights, start = teacher.description, None, {}, "random weights"
     if plan.path:
@@ -130,12 +103,14 @@ def _check_comparable(plan, bert, teacher):
 
 
 def _check_checkpoint(plan, description, teacher, data):
-    """Refuse a student's checkpoint of another vocabulary than its teacher's, or that does not fit the data."""
+    """Refuse a student's checkpoint of another vocabulary than its teacher's, or that does not fit the
+    data.
+    """
     known, other = teacher.vocab_sha256, description.vocab_sha256
     if known and other and known != other:
         raise UserError(
-            f"{plan.key}: the student {plan.path} and the teacher {teacher.source} were trained with different "
-            "vocabularies"
+            f"{plan.key}: the student {plan.path} and the teacher {teacher.source} were trained with "
+            "different vocabularies"
         )
     if data:  # the head that general distillation left is another task's
         described = description if plan.keeps_head else description.without_head()

@@ -26,12 +26,12 @@ def as_used(description, net_config, section):
     if used.hidden_act != own.hidden_act:
         if "relu" in (used.hidden_act, own.hidden_act):
             raise UserError(
-                f"{section}.hidden_act: {description.source} was trained with {own.hidden_act}; only gelu and "
-                f"gelu_new stand for each other, not {used.hidden_act}"
+                f"{section}.hidden_act: {description.source} was trained with {own.hidden_act}; only gelu "
+                f"and gelu_new stand for each other, not {used.hidden_act}"
             )
         say(
-            f"the teacher computes {used.hidden_act} where its checkpoint says {own.hidden_act}, as {section} "
-            "asks"
+            f"the teacher computes {used.hidden_act} where its checkpoint says {own.hidden_act}, as "
+            f"{section} asks"
         )
     return replace(description, bert=used)
 
@@ -62,8 +62,8 @@ def check_better_than_guessing(results, metric, labels, least_gain, key, path):
     say(f"teacher: {name} {100 * score:.2f} (the best constant answer: {100 * chance:.2f})")
     if 100 * (score - chance) < least_gain:
         raise UserError(
-            f"{key}: the teacher reaches {name} {100 * score:.2f} where always giving the best constant answer "
-            f"reaches {100 * chance:.2f}; it was not fine-tuned on this task or its labels or vocabulary differ "
-            f"(fine-tune it: python run_finetune.py --load_ckpt_path {path}; or, where no teacher beats a "
-            "guess, --min_teacher_gain 0)"
+            f"{key}: the teacher reaches {name} {100 * score:.2f} where always giving the best constant "
+            f"answer reaches {100 * chance:.2f}; it was not fine-tuned on this task or its labels or "
+            f"vocabulary differ (fine-tune it: python run_finetune.py --load_ckpt_path {path}; or, where "
+            "no teacher beats a guess, --min_teacher_gain 0)"
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
-from src.settings.network import NetConfig, QuantConfig
+from src.settings.network import NetConfig, QuantConfig, StudentPlan
 from src.settings.shared import BatchesConfig, DataConfig, GroupConfig, ModelArtsConfig
 from src.settings.stage import EvalConfig, Phase1Config, Phase2Config, PhaseConfig
 from src.settings.types import (
@@ -109,6 +109,19 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
     gd_student_net_cfg: NetConfig = field(default_factory=NetConfig)
     """The student's network; what is left out is as in its checkpoint or, without one, as in the teacher."""
 
+    @property
+    def student_plan(self):
+        """Where the student starts, and what is fitted."""
+        return StudentPlan(
+            self.gd_student_net_cfg,
+            "gd_student_net_cfg",
+            self.load_gd_ckpt_path,
+            "load_gd_ckpt_path",
+            from_teacher=self.student_init == "teacher_layers",
+            fits_attention=self.gd_cfg.attention_loss,
+            fits_states=self.gd_cfg.hidden_loss,
+        )
+
     def __post_init__(self):
         if self.load_gd_ckpt_path and self.student_init != "random":
             raise UserError(
@@ -152,6 +165,22 @@ class TaskDistillConfig(RunConfig, FoldersConfig):
     """The student's network."""
 
     @property
+    def student_plan(self):
+        """Where the student starts, and what is fitted."""
+        key = "load_td1_ckpt_path" if self.load_td1_ckpt_path else "load_gd_ckpt_path"
+        return StudentPlan(
+            self.td_student_net_cfg,
+            "td_student_net_cfg",
+            getattr(self, key),
+            key,
+            from_teacher=self.student_init == "teacher_layers" or bool(self.student_layers),
+            layers=self.student_layers,
+            keeps_head=not self.load_gd_ckpt_path,
+            fits_attention=self.runs_phase1 and self.phase1_cfg.attention_loss,
+            fits_states=self.runs_phase1 and self.phase1_cfg.hidden_loss,
+        )
+
+    @property
     def runs_phase1(self):
         """Whether phase 1 is part of this run."""
         return self.td_phase1_epoch_size > 0 and not self.load_td1_ckpt_path
@@ -169,8 +198,8 @@ class TaskDistillConfig(RunConfig, FoldersConfig):
         path = self.load_td1_ckpt_path or self.load_gd_ckpt_path
         if self.load_td1_ckpt_path and self.load_gd_ckpt_path:
             raise UserError(
-                f"load_gd_ckpt_path: {self.load_gd_ckpt_path} and load_td1_ckpt_path {path} both say where the "
-                "student starts; give only one of them"
+                f"load_gd_ckpt_path: {self.load_gd_ckpt_path} and load_td1_ckpt_path {path} both say "
+                "where the student starts; give only one of them"
             )
         if path and (self.student_init != "auto" or self.student_layers):
             raise UserError(
@@ -201,13 +230,44 @@ class FinetuneConfig(RunConfig, FoldersConfig):
 
 
 @dataclass(frozen=True)
-class TernaryConfig(RunConfig):
+class QuantizedStudentConfig:
+    """What a quantized student is, and what it learns from."""
+
+    do_train: bool = True
+    """Train; false quantizes the student as it is."""
+    pred_distill: bool = True
+    """Fit the teacher's predictions (soft cross-entropy)."""
+    intermediate_distill: bool = True
+    """Fit the teacher's attention scores and hidden states, layer by layer."""
+    is_lgt_fit: bool = False
+    """Fit the ground-truth labels too."""
+    do_quant: bool = True
+    """false trains in float32, whatever quant_cfg says."""
+    quant_cfg: QuantConfig = field(default_factory=QuantConfig)
+    """Bits, quantizers, granularities, clips; keys given here count more than quantization's."""
+    hidden_dropout_prob: Probability = 0.0
+    """The student's dropout while training; quantization regularizes enough."""
+    attention_probs_dropout_prob: Probability = 0.0
+    """The same for attention probabilities."""
+
+    @property
+    def quantization_cfg(self):
+        """What is quantized."""
+        return self.quant_cfg if self.do_quant else QuantConfig()
+
+    @property
+    def dropout(self):
+        """The student's rates, by `BertConfig`'s names."""
+        names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+        return {name: float(getattr(self, name)) for name in names}
+
+
+@dataclass(frozen=True)
+class TernaryConfig(QuantizedStudentConfig, RunConfig):
     """Train a quantized BERT with distillation from its full-precision teacher (TernaryBERT, arXiv
     2009.12812; Q8BERT, 1910.06188).
     """
 
-    do_train: bool = True
-    """Train; false quantizes the student as it is."""
     epoch_size: PositiveInt = 3
     """Epochs."""
     teacher_model_dir: str = ""
@@ -222,27 +282,13 @@ class TernaryConfig(RunConfig):
     """Rows of an evaluation batch."""
     eval_ckpt_step: NonNegativeInt = 0
     """Evaluate every N steps; 0: at the end of every epoch."""
-    pred_distill: bool = True
-    """Fit the teacher's predictions (soft cross-entropy)."""
-    intermediate_distill: bool = True
-    """Fit the teacher's attention scores and hidden states, layer by layer."""
-    is_lgt_fit: bool = False
-    """Fit the ground-truth labels too."""
     temperature: PositiveFloat = 1.0
     """Softmax temperature of the soft cross-entropy."""
     quantization: Literal["ternary", "q8bert", "none"] = "ternary"
     """What quant_cfg starts from: ternary is 2-bit weights and embeddings with 8-bit activations, q8bert 8
     bits everywhere with moving-average activation ranges, none is float32."""
-    do_quant: bool = True
-    """false trains in float32, whatever quant_cfg says."""
-    quant_cfg: QuantConfig = field(default_factory=QuantConfig)
-    """Bits, quantizers, granularities, clips; keys given here count more than quantization's."""
     train_cfg: PhaseConfig = field(default_factory=PhaseConfig)
     """The training stage."""
-    hidden_dropout_prob: Probability = 0.0
-    """The student's dropout while training; quantization regularizes enough."""
-    attention_probs_dropout_prob: Probability = 0.0
-    """The same for attention probabilities."""
     compute_type: ComputeType = "auto"
     """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
     min_teacher_gain: NonNegativeFloat = 2.0
@@ -270,18 +316,14 @@ class TernaryConfig(RunConfig):
             raise UserError("save_fp_model and save_quantized_model are both false: the result would be lost")
         if self.do_train and not (self.pred_distill or self.intermediate_distill or self.is_lgt_fit):
             raise UserError(
-                "pred_distill, intermediate_distill and is_lgt_fit are all false: there is nothing to learn from"
+                "pred_distill, intermediate_distill and is_lgt_fit are all false: there is nothing to "
+                "learn from"
             )
 
     @property
     def stage_cfg(self):
         """`train_cfg` with the batch size that counts."""
         return replace(self.train_cfg, batch_size=self.train_batch_size or self.train_cfg.batch_size)
-
-    @property
-    def quantization_cfg(self):
-        """What is quantized."""
-        return self.quant_cfg if self.do_quant else QuantConfig()
 
     @property
     def keeps_latent(self):

@@ -43,7 +43,8 @@ class TrainingRun:
 
     @classmethod
     def begin(cls, name, config, rows, resolved, **further):
-        """Set up the device and the group and print the settings; `start` is left to the command's own checks.
+        """Set up the device and the group and print the settings; `start` is left to the command's own
+        checks.
 
         Args:
             name (str): of the run folder when output_dir is unset.
@@ -61,8 +62,8 @@ class TrainingRun:
         elif config.enable_data_sink and rows.enable_buckets:
             rows = replace(rows, enable_buckets=False)
             runtime.say(
-                "enable_buckets: the data sink needs batches of one shape, so all rows are padded to the longest "
-                "of them"
+                "enable_buckets: the data sink needs batches of one shape, so all rows are padded to the "
+                "longest of them"
             )
         run = RunFolder(config.output_dir or os.path.join("output", name), group.first)
         return cls(config, rows, resolved, device, group, run, started, **further)
@@ -77,8 +78,9 @@ class TrainingRun:
         return runtime.compute_type(name, self.device)
 
     def check_steps(self, batches, config, epochs):
-        """Raise a `UserError` where a stage could not go through these batches, before hours of another one."""
-        self.plan(batches, config, epochs).steps(batches)
+        """Optimizer steps of a stage; a `UserError` where it could not go through these batches, before hours
+        of another one."""
+        return self.plan(batches, config, epochs).steps(batches)
 
     def start(self, until_step=0, resolved=""):
         """Begin the run folder's records: nothing is refused any more. Arguments as in `RunFolder.start`."""
@@ -211,7 +213,8 @@ class Session(TrainingRun):
         return {**evaluate(model, batches, self.metric_names), "parameters": model.parameters}
 
     def watch(self, model, folder):
-        """The `Evaluation` that keeps the best weights of a `Model` in `folder`; None without evaluation rows.
+        """The `Evaluation` that keeps the best weights of a `Model` in `folder`; None without evaluation
+        rows.
 
         Moving-average ranges that are not calibrated yet would answer the same to every row.
         """
@@ -225,7 +228,8 @@ class Session(TrainingRun):
         return Evaluation(results, self.evaluation.eval_step, folder)
 
     def check_teacher(self, teacher, key, path, least_gain):
-        """Evaluate a teacher (Model); a `UserError` where it is not better than guessing. Returns its results.
+        """Evaluate a teacher (Model); a `UserError` where it is not better than guessing. Returns its
+        results.
 
         Without evaluation rows, training rows serve, drawn at random.
         """

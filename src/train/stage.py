@@ -67,7 +67,8 @@ class StagePlan:
             )
         if len(batches) < accumulation:
             raise UserError(
-                f"gradient_accumulation_steps {accumulation} is more than the {len(batches)} batches of an epoch"
+                f"gradient_accumulation_steps {accumulation} is more than the {len(batches)} batches of "
+                "an epoch"
             )
         return len(batches) // (sink or accumulation) * (sink or 1)
 
