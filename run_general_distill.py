@@ -11,6 +11,7 @@ STUDENT_DIR.
 from dataclasses import asdict, replace
 
 from src.data.info import DatasetInfo
+
 from src.data.sharded import open_corpus
 from src.data.task_data import facts_of
 from src.description import DataFacts

@@ -1,6 +1,7 @@
 """Where a student comes from: a checkpoint, its teacher's layers, or random weights."""
 
 from dataclasses import dataclass, replace
+
 from src.checkpoint import folder as checkpoints
 from src.checkpoint.assign import assign
 from src.description import Description
