@@ -8,9 +8,9 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.data.records import DatasetInfo, Examples, RecordWriter, offsets_of
 from src.checkpoint.folder import save as save_checkpoint
 from src.checkpoint.formats import read_any
+from src.data.records import DatasetInfo, Examples, RecordWriter, offsets_of
 from src.description import Description
 from src.kinds import CLASSIFICATION, REGRESSION
 from src.model import Model
@@ -214,7 +214,13 @@ def write_info(
 
 def describe(network, task="SST-2", labels=("negative", "positive"), kind=CLASSIFICATION, **changes):
     """The `Description` of a task network."""
-    values = {"task_name": task, "labels": tuple(labels), "do_lower_case": True, "source": "a test", **changes}
+    values = {
+        "task_name": task,
+        "labels": tuple(labels),
+        "do_lower_case": True,
+        "source": "a test",
+        **changes,
+    }
     return Description(network.config, kind, network.num_labels, quantization=network.quantization, **values)
 
 
