@@ -93,6 +93,24 @@ def logits_of(network):
 # --- Hugging Face -------------------------------------------------------------------------------------------
 
 
+HUGGING_FACE_NAMES = (
+    ("bert.encoder.layers.1.attention.query.weight", "bert.encoder.layer.1.attention.self.query.weight"),
+    ("bert.encoder.layers.1.attention.output.weight", "bert.encoder.layer.1.attention.output.dense.weight"),
+    (
+        "bert.encoder.layers.0.attention.layer_norm.bias",
+        "bert.encoder.layer.0.attention.output.LayerNorm.bias",
+    ),
+    (
+        "bert.encoder.layers.0.feed_forward.intermediate.weight",
+        "bert.encoder.layer.0.intermediate.dense.weight",
+    ),
+    ("bert.encoder.layers.1.feed_forward.output.weight", "bert.encoder.layer.1.output.dense.weight"),
+    ("bert.encoder.layers.1.feed_forward.layer_norm.weight", "bert.encoder.layer.1.output.LayerNorm.weight"),
+    ("bert.embeddings.layer_norm.weight", "bert.embeddings.LayerNorm.weight"),
+    ("classifier.weight", "classifier.weight"),
+)
+
+
 def test_hugging_face_there_and_back_gives_the_same_logits(hugging_face, tmp_path, capsys):
     import transformers
 
@@ -102,28 +120,7 @@ def test_hugging_face_there_and_back_gives_the_same_logits(hugging_face, tmp_pat
     state = {
         name: value.numpy() for name, value in network.state_dict().items() if "position_ids" not in name
     }
-    for our_name, their_name in (
-        ("bert.encoder.layers.1.attention.query.weight", "bert.encoder.layer.1.attention.self.query.weight"),
-        (
-            "bert.encoder.layers.1.attention.output.weight",
-            "bert.encoder.layer.1.attention.output.dense.weight",
-        ),
-        (
-            "bert.encoder.layers.0.attention.layer_norm.bias",
-            "bert.encoder.layer.0.attention.output.LayerNorm.bias",
-        ),
-        (
-            "bert.encoder.layers.0.feed_forward.intermediate.weight",
-            "bert.encoder.layer.0.intermediate.dense.weight",
-        ),
-        ("bert.encoder.layers.1.feed_forward.output.weight", "bert.encoder.layer.1.output.dense.weight"),
-        (
-            "bert.encoder.layers.1.feed_forward.layer_norm.weight",
-            "bert.encoder.layer.1.output.LayerNorm.weight",
-        ),
-        ("bert.embeddings.layer_norm.weight", "bert.embeddings.LayerNorm.weight"),
-        ("classifier.weight", "classifier.weight"),
-    ):
+    for our_name, their_name in HUGGING_FACE_NAMES:
         np.testing.assert_array_equal(ours.weights[our_name], state[their_name])
     assert (
         len(ours.weights) == len(state)
@@ -285,6 +282,35 @@ GOOGLE_LAYER = {
 }
 
 
+GOOGLE_NAMES = (
+    (
+        "bert.encoder.layers.1.attention.value.weight",
+        "bert/encoder/layer_1/attention/self/value/kernel",
+        True,
+    ),
+    (
+        "bert.encoder.layers.0.feed_forward.intermediate.weight",
+        "bert/encoder/layer_0/intermediate/dense/kernel",
+        True,
+    ),
+    ("bert.encoder.layers.1.feed_forward.output.weight", "bert/encoder/layer_1/output/dense/kernel", True),
+    (
+        "bert.encoder.layers.1.attention.output.bias",
+        "bert/encoder/layer_1/attention/output/dense/bias",
+        False,
+    ),
+    (
+        "bert.encoder.layers.1.feed_forward.layer_norm.bias",
+        "bert/encoder/layer_1/output/LayerNorm/beta",
+        False,
+    ),
+    ("bert.pooler.dense.weight", "bert/pooler/dense/kernel", True),
+    ("classifier.weight", "output_weights", False),
+    ("bert.embeddings.word_embeddings.weight", "bert/embeddings/word_embeddings", False),
+)
+"""Ours, Google's, and whether it is transposed there."""
+
+
 def google_weights():
     shapes = {
         **GOOGLE,
@@ -323,36 +349,7 @@ def test_tensorflow_there_and_back(tmp_path, capsys):
     ours = load(tmp_path / "ours")
     assert ours.description.bert.hidden_act == "gelu_new" and ours.description.bert.layer_norm_eps == 1e-12
     assert len(ours.weights) == len(weights)
-    for name, theirs, transposed in (
-        (
-            "bert.encoder.layers.1.attention.value.weight",
-            "bert/encoder/layer_1/attention/self/value/kernel",
-            True,
-        ),
-        (
-            "bert.encoder.layers.0.feed_forward.intermediate.weight",
-            "bert/encoder/layer_0/intermediate/dense/kernel",
-            True,
-        ),
-        (
-            "bert.encoder.layers.1.feed_forward.output.weight",
-            "bert/encoder/layer_1/output/dense/kernel",
-            True,
-        ),
-        (
-            "bert.encoder.layers.1.attention.output.bias",
-            "bert/encoder/layer_1/attention/output/dense/bias",
-            False,
-        ),
-        (
-            "bert.encoder.layers.1.feed_forward.layer_norm.bias",
-            "bert/encoder/layer_1/output/LayerNorm/beta",
-            False,
-        ),
-        ("bert.pooler.dense.weight", "bert/pooler/dense/kernel", True),
-        ("classifier.weight", "output_weights", False),
-        ("bert.embeddings.word_embeddings.weight", "bert/embeddings/word_embeddings", False),
-    ):
+    for name, theirs, transposed in GOOGLE_NAMES:
         np.testing.assert_array_equal(
             ours.weights[name], weights[theirs].T if transposed else weights[theirs]
         )

@@ -1,12 +1,25 @@
 """What an imported checkpoint is: its head, architecture and vocabulary."""
 
+import os
+
+import mindspore as ms
 import pytest
 
+from src.checkpoint.folder import save
 from src.checkpoint.formats import read_any
 from src.files import write_json
 from src.kinds import CLASSIFICATION, REGRESSION
 from src.vocabulary import vocabulary_hash
-from tests.helpers import HEADS, TOKENS, hugging_face_weights, refusal, write_huggingface_by_hand
+from tests.helpers import (
+    HEADS,
+    TOKENS,
+    assert_same,
+    hugging_face_weights,
+    our_description,
+    our_weights,
+    refusal,
+    write_huggingface_by_hand,
+)
 
 
 def test_classifier_tells_the_labels_and_the_problem(tmp_path):
@@ -69,3 +82,21 @@ def test_cased_vocabulary_is_recognised(tmp_path):
     write_huggingface_by_hand(tmp_path, theirs)
     (tmp_path / "vocab.txt").write_text("\n".join(TOKENS[:-3] + ["Paris", "Rome", "Oslo"]))
     assert read_any(tmp_path).checkpoint.description.do_lower_case is False
+
+
+def test_our_own_checkpoint_is_read_once(tmp_path, monkeypatch):
+    read, real = [], ms.load_checkpoint
+    monkeypatch.setattr(ms, "load_checkpoint", lambda path: (read.append(path), real(path))[1])
+    save(tmp_path, our_weights(), our_description(), TOKENS)
+    found = read_any(tmp_path)
+    assert (found.file_format, read) == ("ours", [os.path.join(tmp_path, "eval_model.ckpt")])
+    assert_same(found.checkpoint.weights, our_weights())
+
+
+def test_a_ckpt_counts_in_a_folder_of_several_formats(tmp_path):
+    save(tmp_path / "ours", our_weights(), our_description())
+    write_huggingface_by_hand(tmp_path, hugging_face_weights(seed=1))
+    os.rename(tmp_path / "model.safetensors", tmp_path / "ours" / "model.safetensors")
+    assert_same(read_any(tmp_path / "ours").checkpoint.weights, our_weights())
+    os.remove(tmp_path / "ours" / "eval_model.ckpt")
+    assert_same(read_any(tmp_path / "ours").checkpoint.weights, our_weights(seed=1))

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from src.nn.packed import PACKED_FILE, load_packed, save_packed
 
 from src.checkpoint.assign import assign
 from src.checkpoint.folder import PACKED_FILE, load, packed_folder
