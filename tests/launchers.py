@@ -143,7 +143,7 @@ def is_alive(pid):
 
 
 def default_signals():
-    """Ignored signals are inherited: by the tests under nohup or in the background, and so by what they start."""
+    """Under nohup or in the background the tests ignore signals, and what they start would inherit that."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
 

@@ -14,7 +14,9 @@ import time
 from .commands import SCHEDULER
 
 POLL_SECONDS = 0.1
-TERM_SECONDS = 30  # from the request to end, after which a job on ModelArts copies its results, to force
+# From the request to end to force. On ModelArts a rank copies its results in between, and on CPU it hears the
+# request only when MindSpore has given up waiting for a dead rank, after 30 s.
+TERM_SECONDS = 120
 SCHEDULER_SECONDS = 5  # the ranks' own failure, which says more, may come after the scheduler's
 
 
