@@ -2,8 +2,8 @@
 library only.
 
     python distributed.py PYTHON ascend DEVICE_NUM EPOCH_SIZE HCCL_JSON [CONFIG] [--key value ...]
-    python distributed.py PYTHON gpu|cpu DEVICE_NUM EPOCH_SIZE DATA_DIR SCHEMA TEACHER [CONFIG] [--key value
-    ...]
+    python distributed.py PYTHON gpu DEVICE_NUM EPOCH_SIZE DATA_DIR SCHEMA TEACHER [CONFIG] [--key value ...]
+    python distributed.py PYTHON cpu (the same)
 
 The run_distributed_gd_*.sh beside it are how to call it; PYTHON is what the processes run with.
 
