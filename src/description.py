@@ -144,6 +144,15 @@ class Description:
         bert = replace(self.bert, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
         return replace(self, bert=bert)
 
+    def shares_head_with(self, other):
+        """Whether its head answers the same as another one's, as far as both say it."""
+        return (
+            self.kind is other.kind
+            and self.outputs == other.outputs
+            and not tasks.differ(self.task_name, other.task_name)
+            and tasks.same_labels(self.labels, other.labels)
+        )
+
     @property
     def is_quantized(self):
         """Whether any of its numbers is rounded to few bits."""

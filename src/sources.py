@@ -1,4 +1,6 @@
-"""Where a task's raw rows come from: the files' layout and the columns in them, read by `src/data/readers`."""
+"""Where a task's raw rows come from: the files' layout and the columns in them, read by
+`src/data/readers`.
+"""
 
 from dataclasses import dataclass
 from typing import Optional
