@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 
 import mindspore as ms
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 
 from src.checkpoint.folder import save as save_checkpoint
 from src.checkpoint.formats import read_any
-from src.data.records import DatasetInfo, Examples, RecordWriter, offsets_of
+from src.data.info import DatasetInfo
+from src.data.records import RecordWriter
 from src.description import Description
+from src.examples import Examples, offsets_of
 from src.kinds import CLASSIFICATION, REGRESSION
 from src.model import Model
 from src.nn.heads import BertForSequence
@@ -163,7 +166,7 @@ def golden_checkpoint(name, classifier_relu=True):
     return read_any(os.path.join(GOLDEN, name), classifier_relu=classifier_relu).checkpoint
 
 
-def make_examples(rows=50, longest=30, seed=0, regression=False, shortest=4):
+def make_examples(rows=50, longest=30, seed=0, kind=CLASSIFICATION, shortest=4):
     """Random `Examples`; row i's first token after [CLS] tells its number (i % 35)."""
     random = np.random.default_rng(seed)
     lengths = random.integers(shortest, longest + 1, rows)
@@ -172,28 +175,30 @@ def make_examples(rows=50, longest=30, seed=0, regression=False, shortest=4):
     ids = random.integers(5, len(VOCABULARY), offsets[-1]).astype(np.int32)
     ids[offsets[:-1]] = 2
     segments = np.concatenate([np.arange(size) >= size // 2 for size in lengths]).astype(np.int32)
-    labels = (
-        random.uniform(0, 5, rows).astype(np.float32)
-        if regression
-        else random.integers(0, 2, rows).astype(np.int32)
-    )
-    return Examples(ids, segments, offsets, labels)
+    labels = random.uniform(0, 5, rows) if kind is REGRESSION else random.integers(0, 2, rows)
+    return Examples(ids, segments, offsets, labelled(kind, labels))
 
 
-def teachable(rows, seed, regression=False):
+def labelled(kind, labels):
+    """The columns of `Examples` with these labels; {} for None."""
+    (column,) = kind.columns
+    return {} if labels is None else {column: np.asarray(labels, column.dtype)}
+
+
+def teachable(rows, seed, kind=CLASSIFICATION):
     """`Examples` whose label can be read off one token: word 10 and above against below, or the token's
     number.
     """
     examples = make_examples(rows, 12, seed)
     keys = np.random.default_rng(seed + 1).integers(5, 40, rows)
     examples.input_ids[examples.offsets[:-1] + 1] = keys
-    labels = (keys / 8.0).astype(np.float32) if regression else (keys >= 22).astype(np.int32)
-    return Examples(examples.input_ids, examples.segment_ids, examples.offsets, labels)
+    labels = keys / 8.0 if kind is REGRESSION else keys >= 22
+    return replace(examples, columns=labelled(kind, labels))
 
 
-def write_split(folder, split, examples, dataset_type="mindrecord", regression=False):
+def write_split(folder, split, examples, dataset_type="mindrecord", kind=CLASSIFICATION):
     os.makedirs(folder, exist_ok=True)
-    writer = RecordWriter(str(folder), split, dataset_type, regression)
+    writer = RecordWriter(str(folder), split, dataset_type, kind.columns)
     writer.write(examples)
     writer.close()
 
@@ -201,14 +206,14 @@ def write_split(folder, split, examples, dataset_type="mindrecord", regression=F
 def write_info(
     folder,
     task="SST-2",
-    head="classification",
+    kind=CLASSIFICATION,
     labels=("negative", "positive"),
     vocabulary=VOCABULARY,
     splits=None,
 ):
     """A `dataset.json` as prepare_data.py writes it."""
     DatasetInfo(
-        task, head, tuple(labels), vocabulary_hash(vocabulary), len(vocabulary), True, 32, splits or {}
+        task, kind, tuple(labels), vocabulary_hash(vocabulary), len(vocabulary), True, 32, splits or {}
     ).save(str(folder))
 
 
