@@ -13,7 +13,7 @@ import run_finetune
 import run_task_distill
 from src.checkpoint import folder as checkpoints
 from src.data.records import read_records
-from src.kinds import CLASSIFICATION
+from src.kinds import CLASSIFICATION, REGRESSION
 from tests.commands import SMALL, good_teacher, reference_logits, refused_by, says
 from tests.helpers import (
     ROOT,
@@ -211,11 +211,11 @@ def test_phase_2_continues_from_a_phase_1_checkpoint_without_running_phase_1(
 
 def test_regression_task_works(tmp_path, capsys):
     data = tmp_path / "data"
-    train, dev = teachable(24, 5, regression=True), teachable(15, 6, regression=True)
-    write_split(data, "train", train, regression=True)
-    write_split(data, "eval", dev, regression=True)
-    write_info(data, "STS-B", "regression", ())
-    teacher = good_teacher(tmp_path / "teacher", dev, outputs=1, task="STS-B", labels=(), regression=True)
+    train, dev = teachable(24, 5, kind=REGRESSION), teachable(15, 6, kind=REGRESSION)
+    write_split(data, "train", train, kind=REGRESSION)
+    write_split(data, "eval", dev, kind=REGRESSION)
+    write_info(data, "STS-B", REGRESSION, ())
+    teacher = good_teacher(tmp_path / "teacher", dev, outputs=1, task="STS-B", labels=(), kind=REGRESSION)
     out = run(
         capsys,
         "--task_name",
