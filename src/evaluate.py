@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 
-import mindspore as ms
 import numpy as np
 from tqdm import tqdm
 
@@ -35,47 +34,39 @@ def _filled(batch, size):
     ]
 
 
-def predict(network, batches, title="evaluate"):
-    """Run `network` over every row.
+def predict(model, batches, title="evaluate"):
+    """Run `model` over every row.
 
     Args:
-        network (Cell or callable): (input_ids, input_mask, segment_ids) -> logits (B, C). A cell runs in
-            evaluation mode; any other callable (an exported model) takes and gives NumPy arrays.
+        model (Model): runs in evaluation mode.
         batches (Batches): unshuffled, remainder kept.
         title (str): of the progress bar.
     """
-    run, training = network, None
-    if isinstance(network, ms.nn.Cell):
-        training = network.training
-        network.set_train(False)
-
-        def run(*columns):
-            return network(*(ms.Tensor(column) for column in columns)).asnumpy()
-
     rows_done, logits_done, seconds, shapes = [], [], [], set()
-    for rows, batch in tqdm(batches.with_rows(), total=len(batches), desc=title, leave=False, disable=None):
-        inputs = _filled(batch, batches.batch_size)
-        if inputs[0].shape not in shapes:  # compiles; run it once unclocked
-            shapes.add(inputs[0].shape)
-            run(*inputs)
-        started = time.perf_counter()
-        logits = run(*inputs)
-        seconds.append(time.perf_counter() - started)
-        rows_done.append(rows)
-        logits_done.append(logits[: len(rows)])
-    if training is not None:
-        network.set_train(training)
+    with model.evaluating():
+        for rows, batch in tqdm(
+            batches.with_rows(), total=len(batches), desc=title, leave=False, disable=None
+        ):
+            inputs = _filled(batch, batches.batch_size)
+            if inputs[0].shape not in shapes:  # compiles; run it once unclocked
+                shapes.add(inputs[0].shape)
+                model(*inputs)
+            started = time.perf_counter()
+            logits = model(*inputs)
+            seconds.append(time.perf_counter() - started)
+            rows_done.append(rows)
+            logits_done.append(logits[: len(rows)])
     logits = np.concatenate(logits_done)
     ordered = np.empty_like(logits)
     ordered[np.concatenate(rows_done)] = logits
     return Prediction(ordered, tuple(seconds))
 
 
-def evaluate(network, eval_batches, metric_names):
+def evaluate(model, eval_batches, metric_names):
     """Metrics over every row of each evaluation set.
 
     Args:
-        network (Cell or callable): as in `predict`.
+        model (Model): of a task.
         eval_batches (dict): {split: Batches}, the deciding one first.
         metric_names (tuple of str): the deciding one first.
 
@@ -86,8 +77,8 @@ def evaluate(network, eval_batches, metric_names):
     """
     results = {}
     for index, (split, batches) in enumerate(eval_batches.items()):
-        prediction = predict(network, batches, f"evaluate {split}")
-        values = metrics.compute(metric_names, prediction.logits, batches.examples.labels)
+        prediction = predict(model, batches, f"evaluate {split}")
+        values = metrics.score(metric_names, model.description.kind, prediction.logits, batches.examples)
         if index == 0:
             middle, late = 1000 * np.percentile(prediction.batch_seconds, (50, 95))
             first = {

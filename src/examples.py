@@ -1,4 +1,6 @@
-"""Rows of tokens and what is known about them, as flat arrays. Legend: N rows, T tokens of all rows together."""
+"""Rows of tokens and what is known about them, as flat arrays. Legend: N rows, T tokens of all rows
+together.
+"""
 
 from dataclasses import dataclass, field
 

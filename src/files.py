@@ -143,6 +143,12 @@ def sample_checksum(path, size=1 << 16):
     return digest.hexdigest()
 
 
+def write_text(path, text):
+    """Write a UTF-8 text file, atomically."""
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
 def write_json(path, value):
     """Write `value` as indented UTF-8 JSON, atomically."""
     with replacing(path) as temporary:

@@ -86,8 +86,8 @@ def choose(task_metrics, assessment_method, kind, outputs):
         spelled = {value: key for key, value in _METHODS.items() if key != "bf1"}
         known = ", ".join(spelled.get(item, item) for item in fitting)
         raise UserError(
-            f"assessment_method: {assessment_method} does not fit a task of {kind.describe(outputs)}; use one "
-            f"of {known}"
+            f"assessment_method: {assessment_method} does not fit a task of {kind.describe(outputs)}; use "
+            f"one of {known}"
         )
     return (name,) + tuple(item for item in own if item != name)
 

@@ -1,7 +1,7 @@
 """The one task table: what every other part needs to know about a task, by name.
 
-Sequence lengths follow TinyBERT (arXiv 1909.10351, appendix): 64 for one sentence and 128 for pairs; its epochs
-and learning rates are in td_config/.
+Sequence lengths follow TinyBERT (arXiv 1909.10351, appendix): 64 for one sentence and 128 for pairs; its
+epochs and learning rates are in td_config/.
 """
 
 import os

@@ -1,5 +1,6 @@
 """What several test files share: tiny networks, batches, the golden files, a tiny task on disk."""
 
+import json
 import os
 import sys
 
@@ -7,10 +8,13 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src import checkpoint as checkpoints
+from src.checkpoint.folder import save as save_checkpoint
+from src.checkpoint.formats import read_any
 from src.data.records import DatasetInfo, Examples, RecordWriter, offsets_of
+from src.description import Description
+from src.kinds import CLASSIFICATION, REGRESSION
+from src.model import Model
 from src.nn.heads import BertForSequence
-from src.nn.loading import description
 from src.settings.network import BertConfig
 from src.vocabulary import vocabulary_hash
 
@@ -156,7 +160,7 @@ def golden(name):
 
 
 def golden_checkpoint(name, classifier_relu=True):
-    return checkpoints.read_any(os.path.join(GOLDEN, name), classifier_relu=classifier_relu).checkpoint
+    return read_any(os.path.join(GOLDEN, name), classifier_relu=classifier_relu).checkpoint
 
 
 def make_examples(rows=50, longest=30, seed=0, regression=False, shortest=4):
@@ -208,6 +212,30 @@ def write_info(
     ).save(str(folder))
 
 
+def describe(network, task="SST-2", labels=("negative", "positive"), kind=CLASSIFICATION, **changes):
+    """The `Description` of a task network."""
+    values = {
+        "task_name": task,
+        "labels": tuple(labels),
+        "do_lower_case": True,
+        "source": "a test",
+        **changes,
+    }
+    return Description(network.config, kind, network.num_labels, quantization=network.quantization, **values)
+
+
+def as_model(network, vocabulary=VOCABULARY, **description):
+    """A `Model` of a task network; further arguments as in `describe`."""
+    if network.num_labels != 2:
+        description = {"labels": (), **description}
+    return Model(describe(network, **description), network, vocabulary)
+
+
+def regression_model(network, task="STS-B"):
+    """A `Model` of a network with one output."""
+    return as_model(network, task=task, labels=(), kind=REGRESSION)
+
+
 def save_network(
     folder,
     network,
@@ -218,11 +246,14 @@ def save_network(
     extra_weights=None,
     **config,
 ):
-    """A checkpoint folder of `network`."""
-    described = description(network.config, task, labels, regression, network.num_labels, True)
-    checkpoints.save(
-        str(folder), {**weights_of(network), **(extra_weights or {})}, {**described, **config}, vocabulary
-    )
+    """A checkpoint folder of `network`; `config` are keys of its config.json that differ (None: left out)."""
+    described = describe(network, task, labels, REGRESSION if regression else CLASSIFICATION)
+    save_checkpoint(str(folder), {**weights_of(network), **(extra_weights or {})}, described, vocabulary)
+    path = os.path.join(str(folder), "config.json")
+    with open(path, encoding="utf-8") as file:
+        values = {**json.load(file), **config}
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({key: value for key, value in values.items() if value is not None}, file)
     return str(folder)
 
 

@@ -19,10 +19,10 @@ import run_task_distill
 import train
 from src import checkpoint as checkpoints
 from src import modelarts
+from src.checkpoint.packed import PACKED_FILE
 from src.errors import UserError
 from src.files import ROOT
 from src.modelarts import CHECKPOINTS, DATA, OUTPUTS, on_platform, unpack
-from src.nn.packed import PACKED_FILE
 from src.settings import parsing as settings_module
 from src.settings.parsing import parse
 from src.settings.shared import ModelArtsConfig

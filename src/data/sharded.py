@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from src.data import records
-from src.data.corpus import PLAN_FILE
+from src.data.corpus.shards import PLAN_FILE
 from src.data.dataset import COLUMNS, Batches, bucket_lengths
 from src.errors import UserError
 

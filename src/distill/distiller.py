@@ -9,13 +9,8 @@ from dataclasses import dataclass, fields
 import mindspore as ms
 from mindspore import nn, ops
 
-from src.distill.losses import (
-    attention_loss,
-    hidden_loss,
-    label_cross_entropy,
-    mean_square,
-    soft_cross_entropy,
-)
+from src.distill import losses
+from src.distill.losses import attention_loss, hidden_loss
 from src.errors import UserError
 from src.nn.layers import Dense
 
@@ -93,7 +88,7 @@ class Distiller(nn.Cell):
             term unless its logits come with the batch. It gets no gradient; its config must have no dropout.
         projection (Projection): of the student's hidden states; None compares them as they are (equal
             widths).
-        regression (bool): one output; soft and label terms are mean squared errors.
+        kind (TaskKind): names the losses of the soft and label terms; None where neither is used.
         temperature (float): of the soft cross-entropy.
         cached_logits (bool): the batch has a fifth tensor, the teacher's logits (B, C).
 
@@ -107,20 +102,15 @@ class Distiller(nn.Cell):
     """
 
     def __init__(
-        self,
-        student,
-        terms,
-        teacher=None,
-        projection=None,
-        regression=False,
-        temperature=1.0,
-        cached_logits=False,
+        self, student, terms, teacher=None, projection=None, kind=None, temperature=1.0, cached_logits=False
     ):
         super().__init__(auto_prefix=False)
         self.student = student
         self.terms = terms
         self.names = terms.names()
-        self.regression = regression
+        if kind is not None:
+            self.soft_loss = getattr(losses, kind.soft_loss)
+            self.label_loss = getattr(losses, kind.label_loss)
         self.temperature = temperature
         self.cached_logits = cached_logits
         self.run_teacher = (
@@ -153,16 +143,6 @@ class Distiller(nn.Cell):
         idle = {id(item) for cell in heads for item in cell.get_parameters()}
         return [item for item in self.trainable_params() if id(item) not in idle]
 
-    def _soft_loss(self, logits, teacher_logits):
-        if self.regression:
-            return mean_square(logits, teacher_logits)
-        return soft_cross_entropy(logits, teacher_logits, self.temperature)
-
-    def _label_loss(self, logits, labels):
-        if self.regression:
-            return mean_square(logits[:, 0], labels)
-        return label_cross_entropy(logits, labels)
-
     def construct(self, input_ids, input_mask, segment_ids, labels=None, teacher_logits=None):
         logits, states, scores = self.student(input_ids, input_mask, segment_ids)
         teacher_states, teacher_scores = (), ()
@@ -187,9 +167,9 @@ class Distiller(nn.Cell):
             value = hidden_loss(states, ops.stop_gradient(teacher_states[:: self.stride]))
             total, values = total + self.terms.hidden_loss * value, values + (value,)
         if self.terms.soft_loss > 0:
-            value = self._soft_loss(logits, ops.stop_gradient(teacher_logits))
+            value = self.soft_loss(logits, ops.stop_gradient(teacher_logits), self.temperature)
             total, values = total + self.terms.soft_loss * value, values + (value,)
         if self.terms.label_loss > 0:
-            value = self._label_loss(logits, labels)
+            value = self.label_loss(logits, labels)
             total, values = total + self.terms.label_loss * value, values + (value,)
         return (total,) + values

@@ -59,6 +59,16 @@ def soft_cross_entropy(student_logits, teacher_logits, temperature):
     return -(target * ops.log_softmax(student_logits / temperature, -1)).mean()
 
 
+def soft_mean_square(student_logits, teacher_logits, temperature):
+    """Mean of the squared differences of float32 (B, C) logits: a regression has no temperature."""
+    return mean_square(student_logits, teacher_logits)
+
+
+def label_mean_square(logits, labels):
+    """Mean squared error of float32 (B, 1) logits and float32 (B,) labels."""
+    return mean_square(logits[:, 0], labels)
+
+
 def label_cross_entropy(logits, labels):
     """Cross-entropy of float32 (B, C) logits with int32 (B,) labels, the mean over rows."""
     return ops.cross_entropy(logits, labels)

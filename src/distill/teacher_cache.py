@@ -4,15 +4,15 @@ every time.
 
 from src.data.dataset import Batches
 from src.evaluate import predict
-from src.nn.heads import Logits
 
 
 def teacher_logits(teacher, examples, batch_size, boundaries, enable_buckets):
     """float32 (rows, C) logits of every training row, in the rows' order.
 
     Args:
-        teacher (BertForSequence): without dropout. examples (Examples): the training rows.
+        teacher (Model): without dropout. examples (Examples): the training rows.
         batch_size (int), boundaries (tuple of int), enable_buckets (bool): as in `Batches`.
     """
-    batches = Batches(examples, batch_size, boundaries, enable_buckets)
-    return predict(Logits(teacher), batches, "teacher logits").logits
+    return predict(
+        teacher, Batches(examples, batch_size, boundaries, enable_buckets), "teacher logits"
+    ).logits

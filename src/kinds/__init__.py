@@ -9,7 +9,9 @@ KINDS = (CLASSIFICATION, REGRESSION)
 
 
 def kind_named(name, where):
-    """The kind called `name` in settings and record folders; a `UserError` that starts with `where` for none."""
+    """The kind called `name` in settings and record folders; a `UserError` that starts with `where` for
+    none.
+    """
     for kind in KINDS:
         if kind.name == name:
             return kind

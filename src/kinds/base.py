@@ -1,7 +1,8 @@
-"""What a kind of task is: its rows, head, losses, metrics and answers. One file beside this one for each kind.
+"""What a kind of task is: its rows, head, losses, metrics and answers. One file beside this one for each
+kind.
 
-A kind knows NumPy only, so that the processes that tokenize load nothing else. What it names of other rooms it
-names by text: its losses are functions of `src/distill/losses.py`, its metrics those of `src/metrics.py`,
+A kind knows NumPy only, so that the processes that tokenize load nothing else. What it names of other rooms
+it names by text: its losses are functions of `src/distill/losses.py`, its metrics those of `src/metrics.py`,
 which scores what `predictions` gives.
 
 Legend: N rows, C outputs of the head.
@@ -13,7 +14,9 @@ from src.examples import Examples, offsets_of
 
 
 class TaskKind:
-    """One kind of task. A subclass sets the attributes and answers the questions below; `src/kinds` lists it."""
+    """One kind of task. A subclass sets the attributes and answers the questions below; `src/kinds` lists
+    it.
+    """
 
     name = ""
     """In settings (`task_type`) and in dataset.json (`head`)."""
@@ -39,7 +42,9 @@ class TaskKind:
         raise NotImplementedError
 
     def check_outputs(self, outputs, source):
-        """Raise a `UserError` where a head with so many outputs is none of this kind; `source` is the model."""
+        """Raise a `UserError` where a head with so many outputs is none of this kind; `source` is the
+        model.
+        """
         raise NotImplementedError
 
     def describe(self, outputs):
@@ -59,14 +64,17 @@ class TaskKind:
         raise NotImplementedError
 
     def check_labels(self, examples, names, split):
-        """Raise a `UserError` where the labels of a `split`'s `Examples` are none of this kind and these names."""
+        """Raise a `UserError` where the labels of a `split`'s `Examples` are none of this kind and these
+        names.
+        """
         raise NotImplementedError
 
     def encode(self, tokenizer, rows, max_seq_length):
         """Rows to `Examples`: `[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`, a label a row.
 
         Args:
-            tokenizer (Tokenizer): of `src/data/tokenization.py`. rows (list of Row): all with a label or none.
+            tokenizer (Tokenizer): of `src/data/tokenization.py`. rows (list of Row): all with a label or
+                none.
             max_seq_length (int): longest row in tokens, special ones included.
 
         Returns:

@@ -56,8 +56,8 @@ class SequenceClassification(TaskKind):
             )
         if not (0 <= labels.min() and labels.max() < len(names)):
             raise UserError(
-                f"the {split} records hold labels from {labels.min()} to {labels.max()}, but the task has the "
-                f"{len(names)} labels {', '.join(names)}"
+                f"the {split} records hold labels from {labels.min()} to {labels.max()}, but the task has "
+                f"the {len(names)} labels {', '.join(names)}"
             )
 
     def predictions(self, logits):

@@ -53,6 +53,7 @@ class BertEncoder(nn.Cell):
     def __init__(self, config, compute_type=ms.float32):
         super().__init__()
         self.config = config
+        self.compute_type = compute_type
         self.bert = Bert(config, compute_type)
 
     def construct(self, input_ids, input_mask, segment_ids):  # (B, S) each

@@ -1,7 +1,7 @@
 """What a network is: its architecture, its quantization, and how a YAML file speaks of it."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal, Optional
+from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
 from src.settings.types import (
@@ -135,6 +135,11 @@ class QuantConfig:
                 "granularities"
             )
 
+    @property
+    def lowest_bits(self):
+        """Of anything in the network; 32 where nothing is quantized."""
+        return min(self.embedding_bits, self.weight_bits, self.activation_bits, self.rest_bits)
+
 
 @dataclass(frozen=True)
 class NetConfig:
@@ -223,3 +228,27 @@ class NetConfig:
                     f"remove the key or name the matching checkpoint"
                 )
         return replace(bert, **choices)
+
+
+@dataclass(frozen=True)
+class StudentPlan:
+    """What a run's settings say about its student."""
+
+    net: NetConfig
+    """Keys left out come from the student's checkpoint if there is one, else from the teacher."""
+    section: str
+    """The key of `net`, for messages."""
+    path: str = ""
+    """Checkpoint it starts from; "" for none."""
+    key: str = ""
+    """The setting that names `path`."""
+    from_teacher: bool = False
+    """It starts from layers of the teacher; else, without a checkpoint, from random weights."""
+    layers: Tuple[int, ...] = ()
+    """Which, counted from 0; () for the last of each group of the uniform layer map."""
+    keeps_head: bool = False
+    """The head of `path` is the task's own."""
+    fits_attention: bool = True
+    """Its attention scores are fitted to the teacher's."""
+    fits_states: bool = True
+    """Its hidden states are fitted to the teacher's, through the projection."""

@@ -1,8 +1,8 @@
 """Settings from a YAML file and the command line.
 
 A YAML file lists only what differs from the defaults; the command line overrides any key, nested ones with
-dots (`--phase1_cfg.batch_size 16`). Precedence: command line, then the YAML of `--config_path`, then the defaults.
-Unknown keys raise.
+dots (`--phase1_cfg.batch_size 16`). Precedence: command line, then the YAML of `--config_path`, then the
+defaults. Unknown keys raise.
 """
 
 import difflib
@@ -17,7 +17,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from src.errors import UserError, one_line
-from src.files import ROOT, replacing
+from src.files import ROOT
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -404,8 +404,6 @@ def to_yaml(settings):
     return yaml.safe_dump(plain(asdict(settings)), sort_keys=False, allow_unicode=True)
 
 
-def save(settings, path):
-    """Write `to_yaml(settings)` to `path`."""
-    with replacing(path) as temporary:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(to_yaml(settings))
+def part(settings, config_class):
+    """The fields of `config_class`, one of the dataclasses that `settings` inherits from, and no others."""
+    return config_class(**{item.name: getattr(settings, item.name) for item in fields(config_class)})

@@ -3,10 +3,11 @@
 A field's docstring is its help text: what it is, its unit, and why the default is what it is.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal, Tuple
+from dataclasses import dataclass, field, replace
+from typing import Literal, Optional, Tuple
 
-from src.settings.network import NetConfig, QuantConfig
+from src.errors import UserError
+from src.settings.network import NetConfig, QuantConfig, StudentPlan
 from src.settings.shared import BatchesConfig, DataConfig, GroupConfig, ModelArtsConfig
 from src.settings.stage import EvalConfig, Phase1Config, Phase2Config, PhaseConfig
 from src.settings.types import (
@@ -54,6 +55,12 @@ class RunConfig(TrainingConfig, DataConfig):
     """Train; false with do_eval true only evaluates."""
     do_eval: bool = True
     """Evaluate during and after training."""
+
+
+@dataclass(frozen=True)
+class FoldersConfig:
+    """Where a task's records lie, and how a network is evaluated on them."""
+
     train_data_dir: str = ""
     """Folder with training records (train.mindrecord or train.tf_record, or files of the published shape)."""
     eval_data_dir: str = ""
@@ -102,9 +109,28 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
     gd_student_net_cfg: NetConfig = field(default_factory=NetConfig)
     """The student's network; what is left out is as in its checkpoint or, without one, as in the teacher."""
 
+    @property
+    def student_plan(self):
+        """Where the student starts, and what is fitted."""
+        return StudentPlan(
+            self.gd_student_net_cfg,
+            "gd_student_net_cfg",
+            self.load_gd_ckpt_path,
+            "load_gd_ckpt_path",
+            from_teacher=self.student_init == "teacher_layers",
+            fits_attention=self.gd_cfg.attention_loss,
+            fits_states=self.gd_cfg.hidden_loss,
+        )
+
+    def __post_init__(self):
+        if self.load_gd_ckpt_path and self.student_init != "random":
+            raise UserError(
+                f"student_init: contradicts the checkpoint {self.load_gd_ckpt_path}; give only one of them"
+            )
+
 
 @dataclass(frozen=True)
-class TaskDistillConfig(RunConfig):
+class TaskDistillConfig(RunConfig, FoldersConfig):
     """Distil a task's teacher into a student in two phases and evaluate it (TinyBERT, arXiv 1909.10351)."""
 
     td_phase1_epoch_size: NonNegativeInt = 10
@@ -138,9 +164,53 @@ class TaskDistillConfig(RunConfig):
     td_student_net_cfg: NetConfig = field(default_factory=NetConfig)
     """The student's network."""
 
+    @property
+    def student_plan(self):
+        """Where the student starts, and what is fitted."""
+        key = "load_td1_ckpt_path" if self.load_td1_ckpt_path else "load_gd_ckpt_path"
+        return StudentPlan(
+            self.td_student_net_cfg,
+            "td_student_net_cfg",
+            getattr(self, key),
+            key,
+            from_teacher=self.student_init == "teacher_layers" or bool(self.student_layers),
+            layers=self.student_layers,
+            keeps_head=not self.load_gd_ckpt_path,
+            fits_attention=self.runs_phase1 and self.phase1_cfg.attention_loss,
+            fits_states=self.runs_phase1 and self.phase1_cfg.hidden_loss,
+        )
+
+    @property
+    def runs_phase1(self):
+        """Whether phase 1 is part of this run."""
+        return self.td_phase1_epoch_size > 0 and not self.load_td1_ckpt_path
+
+    def __post_init__(self):
+        if not (self.do_train or self.do_eval):
+            raise UserError("do_train and do_eval are both false: there is nothing to do")
+        if not self.do_train:
+            return
+        if not (self.td_phase2_epoch_size or self.runs_phase1):
+            raise UserError(
+                "td_phase2_epoch_size is 0 and phase 1 is skipped (td_phase1_epoch_size 0 or "
+                "load_td1_ckpt_path): there is nothing to train"
+            )
+        path = self.load_td1_ckpt_path or self.load_gd_ckpt_path
+        if self.load_td1_ckpt_path and self.load_gd_ckpt_path:
+            raise UserError(
+                f"load_gd_ckpt_path: {self.load_gd_ckpt_path} and load_td1_ckpt_path {path} both say "
+                "where the student starts; give only one of them"
+            )
+        if path and (self.student_init != "auto" or self.student_layers):
+            raise UserError(
+                f"student_init, student_layers: they contradict the checkpoint {path}; give only one of them"
+            )
+        if self.student_layers and self.student_init == "random":
+            raise UserError("student_layers: contradicts student_init random; leave one of them out")
+
 
 @dataclass(frozen=True)
-class FinetuneConfig(RunConfig):
+class FinetuneConfig(RunConfig, FoldersConfig):
     """Fine-tune a BERT checkpoint on a task: makes teachers, and is the baseline without distillation."""
 
     epoch_size: PositiveInt = 3
@@ -160,13 +230,44 @@ class FinetuneConfig(RunConfig):
 
 
 @dataclass(frozen=True)
-class TernaryConfig(RunConfig):
+class QuantizedStudentConfig:
+    """What a quantized student is, and what it learns from."""
+
+    do_train: bool = True
+    """Train; false quantizes the student as it is."""
+    pred_distill: bool = True
+    """Fit the teacher's predictions (soft cross-entropy)."""
+    intermediate_distill: bool = True
+    """Fit the teacher's attention scores and hidden states, layer by layer."""
+    is_lgt_fit: bool = False
+    """Fit the ground-truth labels too."""
+    do_quant: bool = True
+    """false trains in float32, whatever quant_cfg says."""
+    quant_cfg: QuantConfig = field(default_factory=QuantConfig)
+    """Bits, quantizers, granularities, clips; keys given here count more than quantization's."""
+    hidden_dropout_prob: Probability = 0.0
+    """The student's dropout while training; quantization regularizes enough."""
+    attention_probs_dropout_prob: Probability = 0.0
+    """The same for attention probabilities."""
+
+    @property
+    def quantization_cfg(self):
+        """What is quantized."""
+        return self.quant_cfg if self.do_quant else QuantConfig()
+
+    @property
+    def dropout(self):
+        """The student's rates, by `BertConfig`'s names."""
+        names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+        return {name: float(getattr(self, name)) for name in names}
+
+
+@dataclass(frozen=True)
+class TernaryConfig(QuantizedStudentConfig, RunConfig):
     """Train a quantized BERT with distillation from its full-precision teacher (TernaryBERT, arXiv
     2009.12812; Q8BERT, 1910.06188).
     """
 
-    do_train: bool = True
-    """Train; false quantizes the student as it is."""
     epoch_size: PositiveInt = 3
     """Epochs."""
     teacher_model_dir: str = ""
@@ -175,33 +276,19 @@ class TernaryConfig(RunConfig):
     """Checkpoint the student starts from, likewise; usually the teacher's own."""
     data_dir: str = ""
     """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
-    train_batch_size: PositiveInt = 32
-    """Rows of a training batch, in place of train_cfg.batch_size."""
+    train_batch_size: Optional[PositiveInt] = None
+    """Rows of a training batch: another name of train_cfg.batch_size. Unset: that one counts."""
     eval_batch_size: PositiveInt = 32
-    """Rows of an evaluation batch, in place of eval_cfg.batch_size."""
+    """Rows of an evaluation batch."""
     eval_ckpt_step: NonNegativeInt = 0
-    """Evaluate every N steps, in place of eval_cfg.eval_step; 0: at the end of every epoch."""
-    pred_distill: bool = True
-    """Fit the teacher's predictions (soft cross-entropy)."""
-    intermediate_distill: bool = True
-    """Fit the teacher's attention scores and hidden states, layer by layer."""
-    is_lgt_fit: bool = False
-    """Fit the ground-truth labels too."""
+    """Evaluate every N steps; 0: at the end of every epoch."""
     temperature: PositiveFloat = 1.0
     """Softmax temperature of the soft cross-entropy."""
     quantization: Literal["ternary", "q8bert", "none"] = "ternary"
     """What quant_cfg starts from: ternary is 2-bit weights and embeddings with 8-bit activations, q8bert 8
     bits everywhere with moving-average activation ranges, none is float32."""
-    do_quant: bool = True
-    """false trains in float32, whatever quant_cfg says."""
-    quant_cfg: QuantConfig = field(default_factory=QuantConfig)
-    """Bits, quantizers, granularities, clips; keys given here count more than quantization's."""
     train_cfg: PhaseConfig = field(default_factory=PhaseConfig)
-    """The training stage; its batch_size is train_batch_size."""
-    hidden_dropout_prob: Probability = 0.0
-    """The student's dropout while training; quantization regularizes enough."""
-    attention_probs_dropout_prob: Probability = 0.0
-    """The same for attention probabilities."""
+    """The training stage."""
     compute_type: ComputeType = "auto"
     """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
     min_teacher_gain: NonNegativeFloat = 2.0
@@ -215,6 +302,28 @@ class TernaryConfig(RunConfig):
     save_ckpt_step's files are too; these keep it as well."""
     packed_bits: Literal["1.6", "2"] = "1.6"
     """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
+
+    def __post_init__(self):
+        given = self.train_cfg.batch_size
+        if self.train_batch_size is not None and given not in (
+            PhaseConfig().batch_size,
+            self.train_batch_size,
+        ):
+            raise UserError(
+                f"train_batch_size is {self.train_batch_size} and train_cfg.batch_size {given}: give only one"
+            )
+        if not (self.save_fp_model or self.save_quantized_model):
+            raise UserError("save_fp_model and save_quantized_model are both false: the result would be lost")
+        if self.do_train and not (self.pred_distill or self.intermediate_distill or self.is_lgt_fit):
+            raise UserError(
+                "pred_distill, intermediate_distill and is_lgt_fit are all false: there is nothing to "
+                "learn from"
+            )
+
+    @property
+    def stage_cfg(self):
+        """`train_cfg` with the batch size that counts."""
+        return replace(self.train_cfg, batch_size=self.train_batch_size or self.train_cfg.batch_size)
 
     @property
     def keeps_latent(self):

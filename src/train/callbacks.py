@@ -7,7 +7,7 @@ import time
 from mindspore import profiler
 from tqdm import tqdm
 
-from src.checkpoint import step_file, step_files
+from src.checkpoint.folder import step_file, step_files
 from src.metrics import printed_name, short_name
 from src.runtime import say
 

@@ -9,14 +9,22 @@ ternary codes 5 or 4 to a byte, symmetric and min-max codes of one byte, float32
 import contextlib
 import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from src import checkpoint as checkpoints
+from src.checkpoint.folder import (
+    CONFIG_FILE,
+    PACKED_FILE,
+    VOCABULARY_FILE,
+    described,
+    digest,
+    with_hash,
+    write_vocabulary,
+)
 from src.errors import UserError
-from src.files import make_folder, replacing, write_json, write_safetensors
+from src.files import make_folder, read_json, replacing, write_json, write_safetensors
 from src.nn.layers import quantized_weights
 from src.quant.packing import (
     pack_minmax,
@@ -26,11 +34,7 @@ from src.quant.packing import (
     unpack_symmetric,
     unpack_ternary,
 )
-from src.settings.network import QuantConfig
-from src.settings.parsing import from_json
-from src.vocabulary import vocabulary_hash
 
-PACKED_FILE = checkpoints.PACKED_FILE
 _FORMAT, _VERSION = "bert-packed", "4"
 
 
@@ -63,22 +67,49 @@ def _unpack(parts, entry, name):
     return values
 
 
-def save_packed(folder, network, config, vocabulary=None, density=5):
+def save_packed(folder, network, description, vocabulary=None, density=5):
     """Write `network`'s weights as it computes with them, packed, with config.json and vocab.txt.
 
     Args:
         folder (str): created where needed.
         network (BertForSequence): with a `quantization`.
-        config (dict): content of config.json, `quantization` included.
+        description (Description): the network's, quantization included; vocab_sha256 is set from
+            `vocabulary`.
         vocabulary (sequence of str): tokens in id order.
         density (int): ternary codes a byte: 5 (1.6 bits each) or 4 (2 bits).
+
+    Returns:
+        Bytes of the packed file.
+    """
+    arrays, layout = _pack_network(network, density)
+    layout, values = json.dumps(layout), with_hash(description, vocabulary).to_json()
+    metadata = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "layout": layout,
+        "sha256": digest(arrays, layout),
+        "config_sha256": _config_digest(values),
+    }
+    make_folder(folder)
+    path, vocabulary_path, config_path = (
+        os.path.join(folder, name) for name in (PACKED_FILE, VOCABULARY_FILE, CONFIG_FILE)
+    )
+    with contextlib.ExitStack() as stack:  # left in reverse order: config.json comes first, the codes last
+        write_safetensors(stack.enter_context(replacing(path)), arrays, metadata)
+        if vocabulary is not None:
+            write_vocabulary(stack.enter_context(replacing(vocabulary_path)), vocabulary)
+        write_json(stack.enter_context(replacing(config_path)), values)
+        if os.path.exists(path):  # codes never lie beside another network's description
+            os.remove(path)
+    return os.path.getsize(path)
+
+
+def _pack_network(network, density):
+    """({NAME|part: array}, {NAME: layout entry}) of all its weights.
 
     What the network does not quantize, vectors (biases, LayerNorm) among it, stays in float32: a network that
     rounds its activations answers the least change of a weight with other roundings, so nothing is rounded
     here that was not rounded in training.
-
-    Returns:
-        Bytes of the packed file.
     """
     arrays, layout = {}, {}
     quantized = quantized_weights(network)
@@ -94,48 +125,41 @@ def save_packed(folder, network, config, vocabulary=None, density=5):
             parts, entry = {"values": latent}, {"kind": "float"}
         layout[name] = {**entry, "shape": list(latent.shape)}
         arrays.update({f"{name}|{part}": value for part, value in parts.items()})
-    layout, config = json.dumps(layout), dict(config)
-    if vocabulary is not None:
-        config["vocab_sha256"] = vocabulary_hash(vocabulary)
-    metadata = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "layout": layout,
-        "sha256": checkpoints.digest(arrays, layout),
-        "config_sha256": _config_digest(config),
-    }
-    make_folder(folder)
-    path = os.path.join(folder, PACKED_FILE)
-    with (
-        contextlib.ExitStack() as stack
-    ):  # left in reverse order: the description is renamed first, the codes last
-        write_safetensors(stack.enter_context(replacing(path)), arrays, metadata)
-        if vocabulary is not None:
-            checkpoints.write_vocabulary(
-                stack.enter_context(replacing(os.path.join(folder, checkpoints.VOCABULARY_FILE))), vocabulary
-            )
-        write_json(stack.enter_context(replacing(os.path.join(folder, checkpoints.CONFIG_FILE))), config)
-        if os.path.exists(path):  # codes never lie beside another network's description
-            os.remove(path)
-    return os.path.getsize(path)
+    return arrays, layout
 
 
-def _config_digest(config):
+def _config_digest(values):
     """The checksum of a config.json: it decides what is computed with the codes, so they are read with their
     own only.
     """
-    return checkpoints.digest({}, json.dumps(config, sort_keys=True))
+    return digest({}, json.dumps(values, sort_keys=True))
 
 
 def load_packed(folder):
     """The `Checkpoint` in a packed model's folder: dequantized float32 weights.
 
-    Its config's `quantization` keeps the activations' settings only: the weights are quantized already.
+    Its description's `quantization` keeps the activations' settings only: the weights are quantized already.
 
     Raises:
         UserError: the file is damaged, of an unknown version, or does not fit its config.json.
     """
-    path = os.path.join(folder, PACKED_FILE)
+    path, config_path = os.path.join(folder, PACKED_FILE), os.path.join(folder, CONFIG_FILE)
+    weights, config_sha256 = _read_weights(path)
+    checkpoint = described(weights, path, folder)
+    trained = checkpoint.description.quantization
+    if trained is None:
+        raise UserError(f"{config_path} lacks quantization")
+    if _config_digest(read_json(config_path, "checkpoint configuration")) != config_sha256:
+        raise UserError(
+            f"{config_path} is not the one that {PACKED_FILE} was saved with: its checksum differs; copy "
+            "it anew"
+        )
+    activations = replace(trained, embedding_bits=32, weight_bits=32, rest_bits=32)
+    return replace(checkpoint, description=replace(checkpoint.description, quantization=activations))
+
+
+def _read_weights(path):
+    """({our name: float32 array}, the checksum of their config.json) of a packed file."""
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -148,25 +172,15 @@ def load_packed(folder):
         raise UserError(
             f"{path} has the format version {metadata.get('version')}; this program reads version {_VERSION}"
         )
-    if checkpoints.digest(arrays, metadata.get("layout")) != metadata.get("sha256"):
+    if digest(arrays, metadata.get("layout")) != metadata.get("sha256"):
         raise UserError(f"{path} is damaged: its checksum differs from the one stored in it; copy it anew")
-    weights = {}
+    parts = {}
+    for key, value in arrays.items():
+        name, _, part = key.partition("|")
+        parts.setdefault(name, {})[part] = value
     try:
-        for name, entry in json.loads(metadata["layout"]).items():
-            parts = {
-                key.partition("|")[2]: value for key, value in arrays.items() if key.partition("|")[0] == name
-            }
-            weights[name] = _unpack(parts, entry, name)
+        layout = json.loads(metadata["layout"])
+        weights = {name: _unpack(parts[name], entry, name) for name, entry in layout.items()}
     except (KeyError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
-    checkpoint = checkpoints.described(weights, folder, path, folder)
-    trained = from_json(
-        QuantConfig, checkpoint.config.get("quantization"), f"config.json of {folder}: quantization"
-    )
-    if _config_digest(checkpoint.config) != metadata.get("config_sha256"):
-        raise UserError(
-            f"{os.path.join(folder, checkpoints.CONFIG_FILE)} is not the one that "
-            f"{checkpoints.PACKED_FILE} was saved with: its checksum differs; copy it anew"
-        )
-    activations = asdict(replace(trained, embedding_bits=32, weight_bits=32, rest_bits=32))
-    return replace(checkpoint, config={**checkpoint.config, "quantization": activations})
+    return weights, metadata.get("config_sha256")
