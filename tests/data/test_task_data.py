@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from src.nn.loading import bert_config
 
 from src import checkpoint as checkpoints
 from src.data.records import Examples
 from src.data.task_data import load_task_data
 from src.errors import UserError
-from src.nn.loading import bert_config
 from tests.helpers import (
     VOCABULARY,
     make_examples,
