@@ -110,7 +110,7 @@ class BertGraph:
             return self.graph.node("Relu", x)
         return self.graph.node("Gelu", x, approximate="none" if act == "gelu" else "tanh")
 
-    # --- attention --------------------------------------------------------------------------------------------
+    # --- attention ------------------------------------------------------------------------------------------
 
     def attention(self, x, name, added_mask, first_only):
         """Context of self-attention on x (B, S, H): (B, S, H), or with `first_only` the first token's (B, 1,
@@ -231,7 +231,7 @@ class BertGraph:
             domain=MICROSOFT,
         )
 
-    # --- shapes -----------------------------------------------------------------------------------------------
+    # --- shapes ---------------------------------------------------------------------------------------------
 
     def _heads(self, x, order):  # (B, S, H) -> (B, heads, S, D), permuted
         x = self.graph.node("Reshape", x, shape(0, 0, self.config.num_attention_heads, self.width))
@@ -248,7 +248,7 @@ class BertGraph:
             return x._replace(codes=self._rows(x.codes, True))
         return self.graph.node("Gather", x, shape(0), axis=1)
 
-    # --- positions --------------------------------------------------------------------------------------------
+    # --- positions ------------------------------------------------------------------------------------------
 
     def _positions(self):
         """0, 1, ... S - 1."""

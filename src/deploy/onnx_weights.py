@@ -80,7 +80,7 @@ class Weights:
         """A weight as it is."""
         return self.graph.constant(self.weights[name], name)
 
-    # --- dense layers -----------------------------------------------------------------------------------------
+    # --- dense layers ---------------------------------------------------------------------------------------
 
     def dense(self, x, place, *names, units=None):
         """Outputs, side by side, of the dense layers `names` on a tensor x (..., in), quantized as at
@@ -168,7 +168,7 @@ class Weights:
             raise UserError(_needs_codes(self.form, name))
         return found
 
-    # --- embedding tables -------------------------------------------------------------------------------------
+    # --- embedding tables -----------------------------------------------------------------------------------
 
     def table(self, name, ids, rest=False):
         """Rows of an embedding table (..., H).

@@ -1,4 +1,4 @@
-"""Exported files as functions of NumPy arrays: ONNX in ONNX Runtime, MINDIR in MindSpore Lite or MindSpore."""
+"""Exported files as functions of arrays: ONNX in ONNX Runtime, MINDIR in MindSpore Lite or MindSpore."""
 
 import contextlib
 import json

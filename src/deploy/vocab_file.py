@@ -17,7 +17,8 @@ def check_beside(path, description):
     beside = _beside(path)
     if os.path.exists(beside) and vocabulary_hash(read_vocabulary(beside)) != description.vocab_sha256:
         raise UserError(
-            f"file_name: {beside} is not the vocabulary of {description.source}; name a file in another folder"
+            f"file_name: {beside} is not the vocabulary of {description.source}; name a file in another "
+            "folder"
         )
 
 
