@@ -34,8 +34,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
 from benchmarks.measure import cpu_name  # noqa: E402
-from src.data.corpus import CorpusReader, WordTokenizer, find_files, split_sentences  # noqa: E402
-from src.data.readers import BadRows  # noqa: E402
+from src.data.corpus.documents import CorpusReader  # noqa: E402
+from src.data.corpus.files import find_files  # noqa: E402
+from src.data.corpus.words import WordTokenizer, split_sentences  # noqa: E402
+from src.data.readers.rows import BadRows  # noqa: E402
 from src.data.tokenization import Tokenizer  # noqa: E402
 from src.vocabulary import is_lower_case, read_vocabulary  # noqa: E402
 

@@ -12,7 +12,7 @@ ROWS = [[10, 11, 12], [20], [], [30, 31]]
 
 
 def examples(rows=ROWS, first=0, columns=(LABEL, TAG, SCORE)):
-    """Rows whose label is their number, whose tags are their tokens' ids and 1000, whose score is half of it."""
+    """Rows whose label is their number, tags the ids and 1000, score half the number."""
     ids = np.array([token for row in rows for token in row], np.int32)
     numbers = np.arange(first, first + len(rows))
     values = {LABEL: numbers.astype(np.int32), TAG: ids + 1000, SCORE: (numbers / 2).astype(np.float32)}

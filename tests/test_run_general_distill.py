@@ -13,10 +13,10 @@ import pytest
 
 import run_general_distill
 import run_task_distill
-from src import checkpoint as checkpoints
+from src.checkpoint import folder as checkpoints
 from src.data.dataset import Batches
-from src.nn.loading import bert_config
 from src.train.callbacks import TrainingState
+from tests.commands import refused_by, says
 from tests.helpers import (
     VOCABULARY,
     make_examples,
@@ -28,7 +28,6 @@ from tests.helpers import (
     write_split,
 )
 from tests.numpy_bert import NumpyBert
-from tests.test_run_task_distill import refused_by, says
 
 STUDENT = [
     "--gd_student_net_cfg.num_hidden_layers",
@@ -91,8 +90,8 @@ def test_the_student_is_an_encoder_with_its_projection_and_the_losses_fall(disti
     student = checkpoints.load(str(distilled / "gd"))
     assert (
         student.num_labels == 0
-        and student.config["hidden_size"] == 12
-        and student.config["num_hidden_layers"] == 1
+        and student.description.bert.hidden_size == 12
+        and student.description.bert.num_hidden_layers == 1
     )
     assert student.weights["fit_dense.weight"].shape == (16, 12) and student.vocabulary == VOCABULARY
     rows = [json.loads(line) for line in (distilled / "metrics.jsonl").read_text().splitlines()]
@@ -144,11 +143,13 @@ def test_the_losses_are_those_of_the_student_and_the_teacher(corpus, tmp_path, c
     for folder in (str(tmp_path / "gd"), corpus[1]):
         checkpoint = checkpoints.load(folder)
         headless = {
-            "classifier.weight": np.zeros((1, checkpoint.config["hidden_size"])),
+            "classifier.weight": np.zeros((1, checkpoint.description.bert.hidden_size)),
             "classifier.bias": np.zeros(1),
         }
         passes.append(
-            NumpyBert({**checkpoint.weights, **headless}, bert_config(checkpoint))(ids, mask, segments)[1:]
+            NumpyBert({**checkpoint.weights, **headless}, checkpoint.description.bert)(ids, mask, segments)[
+                1:
+            ]
         )
     (states, scores), (teacher_states, teacher_scores) = passes
     weights = checkpoints.load(str(tmp_path / "gd")).weights

@@ -3,7 +3,7 @@
 A field's docstring is its help text: what it is, its unit, and why the default is what it is.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
@@ -108,6 +108,13 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
     """The teacher's network; normally empty, for its checkpoint's config.json says it."""
     gd_student_net_cfg: NetConfig = field(default_factory=NetConfig)
     """The student's network; what is left out is as in its checkpoint or, without one, as in the teacher."""
+
+    @property
+    def resumed_with(self):
+        """{key: value} of the settings that must be the same when a run is resumed, sections as dicts."""
+        keys = ("bucket_boundaries", "enable_buckets", "do_shuffle", "student_init", "gd_cfg")
+        networks = ("gd_teacher_net_cfg", "gd_student_net_cfg")
+        return {key: value for key, value in asdict(self).items() if key in keys + networks}
 
     @property
     def student_plan(self):
