@@ -96,7 +96,7 @@ def test_times_are_of_every_batch_but_for_the_first_run_of_a_shape():
 
 
 def test_regression_correlations_are_scipys_over_every_row():
-    examples = make_examples(11, 20, regression=True)
+    examples = make_examples(11, 20, kind=REGRESSION)
     results = evaluate(echo(1), {"eval": Batches(examples, 4, (8,))}, ("pearson", "spearman"))
     assert results["pearson"] == pytest.approx(
         stats.pearsonr(expected_values(examples), examples.labels)[0], rel=1e-4

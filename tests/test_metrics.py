@@ -9,7 +9,7 @@ from src import metrics
 from src.errors import UserError
 from src.examples import Examples, offsets_of
 from src.kinds import CLASSIFICATION, REGRESSION
-from tests.helpers import refuses
+from tests.helpers import labelled, refuses
 
 LOGITS = np.float32([[2, 1, 0], [0, 3, 1], [1, 2, 0], [0, 0, 5], [4, 0, 0], [0, 1, 0]])
 LABELS = np.int32([0, 1, 2, 2, 0, 0])
@@ -19,7 +19,7 @@ PREDICTED = [0, 1, 1, 2, 0, 1]
 def score(names, logits, labels, kind=CLASSIFICATION):
     """`metrics.score` of rows of one token."""
     zeros = np.zeros(len(labels), np.int32)
-    examples = Examples(zeros, zeros, offsets_of(zeros + 1), {kind.columns[0]: labels})
+    examples = Examples(zeros, zeros, offsets_of(zeros + 1), labelled(kind, labels))
     return metrics.score(names, kind, logits, examples)
 
 

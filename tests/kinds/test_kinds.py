@@ -43,7 +43,7 @@ class Words:
         return np.int32(ids), np.int32(segments), np.int64(lengths), cut
 
 
-def labelled(values, kind):
+def rows_labelled(values, kind):
     """`Examples` of one token a row."""
     values = np.array(values)
     zeros = np.zeros(len(values), np.int32)
@@ -130,9 +130,9 @@ def test_f1_of_class_1_fits_two_classes_only():
 )
 def test_records_whose_labels_are_no_classes_are_refused(labels, words):
     with pytest.raises(UserError) as error:
-        CLASSIFICATION.check_labels(labelled(labels, CLASSIFICATION), NAMES, "eval")
+        CLASSIFICATION.check_labels(rows_labelled(labels, CLASSIFICATION), NAMES, "eval")
     refuses(error, "the eval records hold", *words)
-    CLASSIFICATION.check_labels(labelled(np.int32([0, 2, 1]), CLASSIFICATION), NAMES, "eval")
+    CLASSIFICATION.check_labels(rows_labelled(np.int32([0, 2, 1]), CLASSIFICATION), NAMES, "eval")
 
 
 # --- regression ---------------------------------------------------------------------------------------------
@@ -167,9 +167,9 @@ def test_a_regression_has_one_output_and_no_class_names():
 
 def test_records_of_classes_are_no_regressions():
     with pytest.raises(UserError) as error:
-        REGRESSION.check_labels(labelled(np.int32([0, 3]), REGRESSION), (), "train")
+        REGRESSION.check_labels(rows_labelled(np.int32([0, 3]), REGRESSION), (), "train")
     refuses(error, "the train records hold whole-number labels", "a regression task")
-    REGRESSION.check_labels(labelled(np.float32([0, 3.5]), REGRESSION), (), "train")
+    REGRESSION.check_labels(rows_labelled(np.float32([0, 3.5]), REGRESSION), (), "train")
 
 
 # --- rows to examples ---------------------------------------------------------------------------------------
