@@ -282,9 +282,7 @@ def test_another_teacher_or_corpus_is_another_run(corpus, distilled, tmp_path, c
             "was written with " + words,
         )
         with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
-            patch.setattr(
-                Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-            )
+            patch.setattr(Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             run(capsys, *given, "--output_dir", tmp_path / "finished")
         says(capsys.readouterr().out, "training begins anew")
         assert not (tmp_path / "finished" / "results.json").exists()
