@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 
-from src.errors import UserError
+from src.errors import WRITE_FAULTS, UserError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the repository
 
@@ -32,11 +32,13 @@ def replacing(path):
         yield temporary
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in WRITE_FAULTS and error.filename is None:
+            error.filename = path  # a full disk: the system knows the open file by its number only
+        raise
     finally:
-        for left in (
-            temporary,
-            os.path.splitext(temporary)[0] + ".tmp",
-        ):  # save_checkpoint's own name for it while it writes
+        # save_checkpoint has a name of its own for it while it writes.
+        for left in (temporary, os.path.splitext(temporary)[0] + ".tmp"):
             if os.path.exists(left):
                 os.chmod(left, 0o644)  # save_checkpoint leaves 0400
                 os.remove(left)
