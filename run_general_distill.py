@@ -8,7 +8,7 @@ The student and its projection are the start of task distillation: run_task_dist
 STUDENT_DIR.
 """
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from src.data.info import DatasetInfo
 
@@ -28,17 +28,6 @@ from src.settings.training import GeneralDistillConfig, TrainingConfig
 from src.train.callbacks import TrainingState
 from src.train.resume import STATE_FILE, forget, go_on, made_from
 from src.train.session import TrainingRun
-
-RESUMED_WITH = (
-    "bucket_boundaries",
-    "enable_buckets",
-    "do_shuffle",
-    "student_init",
-    "gd_cfg",
-    "gd_teacher_net_cfg",
-    "gd_student_net_cfg",
-)
-"""Settings that must be the same when a run is resumed."""
 
 
 def output_folder(settings, run):
@@ -77,10 +66,8 @@ def main(settings):
         path, net, "gd_teacher_net_cfg", session.compute_type(net.compute_type), with_head=False
     )
     set_seed(settings.seed)
-    student_net = settings.gd_student_net_cfg
-    student = build_student(
-        settings.student_plan, loaded, None, session.compute_type(student_net.compute_type)
-    )
+    student_net, plan = settings.gd_student_net_cfg, settings.student_plan
+    student = build_student(plan, loaded, None, session.compute_type(student_net.compute_type))
     model = student.model
     readers = (
         ("load_teacher_ckpt_path", teacher.description, net.seq_length),
@@ -98,8 +85,7 @@ def main(settings):
 
     folder = output_folder(settings, session.run)
     settings = replace(settings, gd_student_net_cfg=student_net.filled(model.config))
-    kept = {key: value for key, value in asdict(settings).items() if key in RESUMED_WITH}
-    further = made_from(kept, loaded, student.checkpoint, [path for part in batches.parts for path in part])
+    further = made_from(settings.resumed_with, loaded, student.checkpoint, sum(batches.parts, []))
     loss = Distiller(model.network, terms, teacher.network, student.projection)
     steps = settings.epoch_size, max(0, settings.train_steps)
     stage = session.stage("gd", model, loss, batches, settings.gd_cfg, *steps, further)
@@ -108,8 +94,7 @@ def main(settings):
     session.start(stage.step_number, to_yaml(settings))
     if not stage.step_number:
         forget(session.run)  # an older run's state
-    every = settings.save_ckpt_step
-    session.fit(stage, folder, further=[TrainingState(every, session.run.join(STATE_FILE))] if every else [])
+    session.fit(stage, folder, further=[TrainingState(settings.save_ckpt_step, session.run.join(STATE_FILE))])
     results = {
         "losses": stage.read_step(),
         "parameters": model.parameters,

@@ -81,8 +81,7 @@ def evaluate_only(settings):
 def main(settings):
     """Settings, data, teacher, student, phase 1, phase 2, result."""
     if not settings.do_train:
-        evaluate_only(settings)
-        return
+        return evaluate_only(settings)
     path, net = settings.load_teacher_ckpt_path, settings.td_teacher_net_cfg
     required(settings, "load_teacher_ckpt_path")
     terms = LossTerms.intermediate(settings.phase1_cfg, "phase1_cfg") if settings.runs_phase1 else None

@@ -21,7 +21,6 @@ import stat
 import struct
 import sys
 import tempfile
-import threading
 import time
 import zipfile
 import zlib
@@ -47,7 +46,6 @@ OUTPUTS = ("output_dir", "save_ckpt_path", "file_name")
 
 _DEVICES_OF_A_MACHINE = 8
 _WAIT_SECONDS = 2 * 60 * 60  # for the process that downloads; a corpus takes its time
-_RESCUE_SECONDS = 5  # launchers kill after 30
 _FLAG_AGE_SECONDS = 5 * 60  # an older flag is an earlier job's: the processes of one job start within moments
 
 
@@ -90,17 +88,14 @@ def on_platform(settings):
     settings = _local(settings)
     make_folder(settings.output_path)
 
-    def rescue():
+    try:
+        with _stop_as_exception():
+            yield settings
+    except BaseException:
         try:
             _upload(settings, moxing)
         except (UserError, OSError) as error:
             print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
-
-    try:
-        with _stop_as_exception(rescue):
-            yield settings
-    except BaseException:
-        rescue()
         raise
     _upload(settings, moxing)
 
@@ -117,39 +112,25 @@ def _moxing():
 
 
 @contextlib.contextmanager
-def _stop_as_exception(rescue):
+def _stop_as_exception():
     """Turn SIGTERM, with which the platform and launchers stop a process, into `SystemExit`: the results are
     still copied.
 
-    A process that waits inside MindSpore for another one, which has died, cannot raise it for half a minute,
-    longer than it is given. So a thread hears the signal too and, where nothing was raised within
-    _RESCUE_SECONDS, calls `rescue` and ends the process.
+    Python runs a handler only between its own instructions, so not while MindSpore waits for another process.
+    If that one has died, MindSpore gives up after 30 s on CPU. The launchers wait longer before they kill;
+    where the platform does not, the results of such a job are lost.
     """
-    raised = threading.Event()
+    if _is_scheduler():  # it waits inside MindSpore all the time, and has no results
+        yield
+        return
 
     def stop(number, _):
-        raised.set()
         sys.exit(128 + number)
 
-    def listen():
-        with open(reading, "rb", buffering=0) as numbers:
-            while number := numbers.read(1):
-                if number[0] == signal.SIGTERM and not raised.wait(_RESCUE_SECONDS):
-                    rescue()
-                    os._exit(128 + signal.SIGTERM)
-
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    threading.Thread(target=listen, daemon=True).start()
-    before, before_writing = (
-        signal.signal(signal.SIGTERM, stop),
-        signal.set_wakeup_fd(writing, warn_on_full_buffer=False),
-    )
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
-        signal.set_wakeup_fd(before_writing)
-        os.close(writing)  # ends the thread
         signal.signal(
             signal.SIGTERM, before or signal.SIG_DFL
         )  # None: set by a library in C, and not to be had back
@@ -206,8 +187,8 @@ def _rank():
 
 
 def _is_scheduler():
-    """Whether this is msrun's extra process, which runs the same program with rank 0's environment but only
-    connects the others.
+    """Whether this is the extra process of a job on GPU or CPU, which runs the same program but only connects
+    the others.
     """
     return os.environ.get("MS_ROLE") == "MS_SCHED"
 

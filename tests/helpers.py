@@ -2,7 +2,9 @@
 
 import json
 import os
+import struct
 import sys
+from dataclasses import replace
 
 import mindspore as ms
 import numpy as np
@@ -10,8 +12,13 @@ import pytest
 
 from src.checkpoint.folder import save as save_checkpoint
 from src.checkpoint.formats import read_any
-from src.data.records import DatasetInfo, Examples, RecordWriter, offsets_of
+from src.checkpoint.names import translate
+from src.data.info import DatasetInfo
+from src.data.records import RecordWriter
 from src.description import Description
+from src.errors import UserError
+from src.examples import Examples, offsets_of
+from src.files import write_json
 from src.kinds import CLASSIFICATION, REGRESSION
 from src.model import Model
 from src.nn.heads import BertForSequence
@@ -163,7 +170,7 @@ def golden_checkpoint(name, classifier_relu=True):
     return read_any(os.path.join(GOLDEN, name), classifier_relu=classifier_relu).checkpoint
 
 
-def make_examples(rows=50, longest=30, seed=0, regression=False, shortest=4):
+def make_examples(rows=50, longest=30, seed=0, kind=CLASSIFICATION, shortest=4):
     """Random `Examples`; row i's first token after [CLS] tells its number (i % 35)."""
     random = np.random.default_rng(seed)
     lengths = random.integers(shortest, longest + 1, rows)
@@ -172,28 +179,30 @@ def make_examples(rows=50, longest=30, seed=0, regression=False, shortest=4):
     ids = random.integers(5, len(VOCABULARY), offsets[-1]).astype(np.int32)
     ids[offsets[:-1]] = 2
     segments = np.concatenate([np.arange(size) >= size // 2 for size in lengths]).astype(np.int32)
-    labels = (
-        random.uniform(0, 5, rows).astype(np.float32)
-        if regression
-        else random.integers(0, 2, rows).astype(np.int32)
-    )
-    return Examples(ids, segments, offsets, labels)
+    labels = random.uniform(0, 5, rows) if kind is REGRESSION else random.integers(0, 2, rows)
+    return Examples(ids, segments, offsets, labelled(kind, labels))
 
 
-def teachable(rows, seed, regression=False):
+def labelled(kind, labels):
+    """The columns of `Examples` with these labels; {} for None."""
+    (column,) = kind.columns
+    return {} if labels is None else {column: np.asarray(labels, column.dtype)}
+
+
+def teachable(rows, seed, kind=CLASSIFICATION):
     """`Examples` whose label can be read off one token: word 10 and above against below, or the token's
     number.
     """
     examples = make_examples(rows, 12, seed)
     keys = np.random.default_rng(seed + 1).integers(5, 40, rows)
     examples.input_ids[examples.offsets[:-1] + 1] = keys
-    labels = (keys / 8.0).astype(np.float32) if regression else (keys >= 22).astype(np.int32)
-    return Examples(examples.input_ids, examples.segment_ids, examples.offsets, labels)
+    labels = keys / 8.0 if kind is REGRESSION else keys >= 22
+    return replace(examples, columns=labelled(kind, labels))
 
 
-def write_split(folder, split, examples, dataset_type="mindrecord", regression=False):
+def write_split(folder, split, examples, dataset_type="mindrecord", kind=CLASSIFICATION):
     os.makedirs(folder, exist_ok=True)
-    writer = RecordWriter(str(folder), split, dataset_type, regression)
+    writer = RecordWriter(str(folder), split, dataset_type, kind.columns)
     writer.write(examples)
     writer.close()
 
@@ -201,14 +210,14 @@ def write_split(folder, split, examples, dataset_type="mindrecord", regression=F
 def write_info(
     folder,
     task="SST-2",
-    head="classification",
+    kind=CLASSIFICATION,
     labels=("negative", "positive"),
     vocabulary=VOCABULARY,
     splits=None,
 ):
     """A `dataset.json` as prepare_data.py writes it."""
     DatasetInfo(
-        task, head, tuple(labels), vocabulary_hash(vocabulary), len(vocabulary), True, 32, splits or {}
+        task, kind, tuple(labels), vocabulary_hash(vocabulary), len(vocabulary), True, 32, splits or {}
     ).save(str(folder))
 
 
@@ -241,13 +250,13 @@ def save_network(
     network,
     task="SST-2",
     labels=("negative", "positive"),
-    regression=False,
+    kind=CLASSIFICATION,
     vocabulary=VOCABULARY,
     extra_weights=None,
     **config,
 ):
     """A checkpoint folder of `network`; `config` are keys of its config.json that differ (None: left out)."""
-    described = describe(network, task, labels, REGRESSION if regression else CLASSIFICATION)
+    described = describe(network, task, labels, kind)
     save_checkpoint(str(folder), {**weights_of(network), **(extra_weights or {})}, described, vocabulary)
     path = os.path.join(str(folder), "config.json")
     with open(path, encoding="utf-8") as file:
@@ -271,3 +280,109 @@ def refuses(error, *words):
     assert "\n" not in text
     for word in words:
         assert word in text, f"{word!r} is not in {text!r}"
+
+
+# --- checkpoints: a network as small as its names allow, whose weights no network need compute --------------
+
+LAYERS, HIDDEN, INNER, WORDS, POSITIONS, TYPES, HEADS = 2, 8, 12, 20, 10, 2, 2
+TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + [f"word{index}" for index in range(WORDS - 5)]
+LAYER = "bert.encoder.layers.{}."
+
+
+def our_shapes(layers=LAYERS, labels=3):
+    """Our parameter names and shapes, written out by hand from the network's description."""
+    shapes = {
+        "bert.embeddings.word_embeddings.weight": (WORDS, HIDDEN),
+        "bert.embeddings.position_embeddings.weight": (POSITIONS, HIDDEN),
+        "bert.embeddings.token_type_embeddings.weight": (TYPES, HIDDEN),
+        "bert.pooler.dense.weight": (HIDDEN, HIDDEN),
+        "bert.pooler.dense.bias": (HIDDEN,),
+    }
+    norms = ["bert.embeddings.layer_norm"]
+    for index in range(layers):
+        layer = LAYER.format(index)
+        norms += [layer + "attention.layer_norm", layer + "feed_forward.layer_norm"]
+        for name, shape in (
+            ("attention.query", (HIDDEN, HIDDEN)),
+            ("attention.key", (HIDDEN, HIDDEN)),
+            ("attention.value", (HIDDEN, HIDDEN)),
+            ("attention.output", (HIDDEN, HIDDEN)),
+            ("feed_forward.intermediate", (INNER, HIDDEN)),
+            ("feed_forward.output", (HIDDEN, INNER)),
+        ):
+            shapes[f"{layer}{name}.weight"], shapes[f"{layer}{name}.bias"] = shape, shape[:1]
+    for norm in norms:
+        shapes[norm + ".weight"] = shapes[norm + ".bias"] = (HIDDEN,)
+    if labels:
+        shapes["classifier.weight"], shapes["classifier.bias"] = (labels, HIDDEN), (labels,)
+    return shapes
+
+
+def our_weights(seed=0, **sizes):
+    """Random weights of `our_shapes`."""
+    random = np.random.default_rng(seed)
+    return {name: random.normal(size=shape).astype(np.float32) for name, shape in our_shapes(**sizes).items()}
+
+
+def our_description(labels=("no", "maybe", "yes"), outputs=3, **bert):
+    """The `Description` of `our_weights`; further arguments are fields of its `BertConfig`."""
+    sizes = {
+        "vocab_size": WORDS,
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "intermediate_size": INNER,
+        "max_position_embeddings": POSITIONS,
+        "type_vocab_size": TYPES,
+    }
+    return Description(BertConfig(**{**sizes, **bert}), CLASSIFICATION, outputs, labels, source="x")
+
+
+def assert_same(found, expected):
+    """Assert that two {name: array} are equal."""
+    assert sorted(found) == sorted(expected)
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def write_ckpt(path, weights):
+    """A bare MindSpore checkpoint with names of its own."""
+    ms.save_checkpoint(
+        [{"name": name, "data": ms.Tensor(np.asarray(value, np.float32))} for name, value in weights.items()],
+        str(path),
+    )
+
+
+def write_huggingface_by_hand(folder, weights, dtype="F32", config=None):
+    """A Hugging Face folder without its libraries. The safetensors layout is a length, a JSON header and the
+    arrays.
+    """
+    arrays, header, place = [], {}, 0
+    for name, value in weights.items():
+        bits = {
+            "F32": value.astype("<f4"),
+            "F16": value.astype("<f2"),
+            "BF16": (value.astype("<f4").view("<u4") >> 16).astype("<u2"),
+        }[dtype]
+        header[name] = {"dtype": dtype, "shape": value.shape, "data_offsets": [place, place + bits.nbytes]}
+        arrays.append(bits.tobytes())
+        place += bits.nbytes
+    text = json.dumps(header).encode()
+    with open(os.path.join(folder, "model.safetensors"), "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + b"".join(arrays))
+    write_json(
+        os.path.join(folder, "config.json"), config or {"model_type": "bert", "num_attention_heads": HEADS}
+    )
+
+
+def hugging_face_weights(**sizes):
+    """`our_weights` under Hugging Face's names."""
+    return translate(our_weights(**sizes), "ours", "huggingface")
+
+
+def refusal(call, *args, **kwargs):
+    """The one line of the `UserError` that `call` raises."""
+    with pytest.raises(UserError) as caught:
+        call(*args, **kwargs)
+    assert "\n" not in str(caught.value).strip()
+    return str(caught.value)

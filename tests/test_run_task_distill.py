@@ -13,7 +13,7 @@ import run_finetune
 import run_task_distill
 from src.checkpoint import folder as checkpoints
 from src.data.records import read_records
-from src.kinds import CLASSIFICATION
+from src.kinds import CLASSIFICATION, REGRESSION
 from tests.commands import SMALL, good_teacher, reference_logits, refused_by, says
 from tests.helpers import (
     ROOT,
@@ -99,7 +99,7 @@ def test_run_leaves_a_complete_student_and_its_records(finished):
     student = checkpoints.load(os.path.join(output, "sst-2"))
     assert (
         student.description.bert.num_hidden_layers == 1
-        and student.labels == ("negative", "positive")
+        and student.description.labels == ("negative", "positive")
         and student.vocabulary == VOCABULARY
     )
     with open(os.path.join(output, "curves.png"), "rb") as file:
@@ -154,8 +154,8 @@ def test_familiar_lines_are_printed(finished):
         "best_Accuracy",
         "done: the student is in",
         "student: ",
-        "phase 1: 4 steps",
-        "phase 2: 8 steps",
+        "phase1: 4 steps",
+        "phase2: 8 steps",
     )
 
 
@@ -205,17 +205,17 @@ def test_phase_2_continues_from_a_phase_1_checkpoint_without_running_phase_1(
         "--phase2_cfg.cache_teacher",
         "false",
     )
-    assert "phase 1:" not in out and "phase 2: 4 steps" in out
+    assert "phase1:" not in out and "phase2: 4 steps" in out
     assert "eval_model.ckpt" in os.listdir(tmp_path / "sst-2")
 
 
 def test_regression_task_works(tmp_path, capsys):
     data = tmp_path / "data"
-    train, dev = teachable(24, 5, regression=True), teachable(15, 6, regression=True)
-    write_split(data, "train", train, regression=True)
-    write_split(data, "eval", dev, regression=True)
-    write_info(data, "STS-B", "regression", ())
-    teacher = good_teacher(tmp_path / "teacher", dev, outputs=1, task="STS-B", labels=(), regression=True)
+    train, dev = teachable(24, 5, kind=REGRESSION), teachable(15, 6, kind=REGRESSION)
+    write_split(data, "train", train, kind=REGRESSION)
+    write_split(data, "eval", dev, kind=REGRESSION)
+    write_info(data, "STS-B", REGRESSION, ())
+    teacher = good_teacher(tmp_path / "teacher", dev, outputs=1, task="STS-B", labels=(), kind=REGRESSION)
     out = run(
         capsys,
         "--task_name",

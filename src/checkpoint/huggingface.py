@@ -83,7 +83,7 @@ def _read_safetensors(path):
     except Exception as error:  # safetensors raises its own kind and ValueError
         raise UserError(f"{path} is truncated or not a safetensors file: {one_line(error)}") from error
     weights = {}
-    for name, tensor in tensors:
+    for name, tensor in sorted(tensors, key=lambda item: item[0]):  # the library gives them in any order
         if tensor["dtype"] not in _DTYPES:
             raise UserError(
                 f"{path}: {name} has the type {tensor['dtype']}; float32, float16 and bfloat16 weights "

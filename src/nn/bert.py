@@ -1,6 +1,6 @@
 """The one BERT: embeddings, encoder, pooler. Teacher and student, float and quantized, are all this backbone.
 
-Parameter names here are the project's own; `src/checkpoint.py` maps every other framework's onto them.
+Parameter names here are the project's own; `src/checkpoint/names.py` maps every other framework's onto them.
 No sequence length is baked in: shapes come from the tensors, so one set of weights serves every bucket.
 Shapes as in `layers.py`.
 """

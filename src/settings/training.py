@@ -3,7 +3,7 @@
 A field's docstring is its help text: what it is, its unit, and why the default is what it is.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
@@ -110,6 +110,13 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
     """The student's network; what is left out is as in its checkpoint or, without one, as in the teacher."""
 
     @property
+    def resumed_with(self):
+        """{key: value} of the settings that must be the same when a run is resumed, sections as dicts."""
+        keys = ("bucket_boundaries", "enable_buckets", "do_shuffle", "student_init", "gd_cfg")
+        networks = ("gd_teacher_net_cfg", "gd_student_net_cfg")
+        return {key: value for key, value in asdict(self).items() if key in keys + networks}
+
+    @property
     def student_plan(self):
         """Where the student starts, and what is fitted."""
         return StudentPlan(
@@ -130,7 +137,7 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
 
 
 @dataclass(frozen=True)
-class TaskDistillConfig(RunConfig, FoldersConfig):
+class TaskDistillConfig(FoldersConfig, RunConfig):
     """Distil a task's teacher into a student in two phases and evaluate it (TinyBERT, arXiv 1909.10351)."""
 
     td_phase1_epoch_size: NonNegativeInt = 10
@@ -210,7 +217,7 @@ class TaskDistillConfig(RunConfig, FoldersConfig):
 
 
 @dataclass(frozen=True)
-class FinetuneConfig(RunConfig, FoldersConfig):
+class FinetuneConfig(FoldersConfig, RunConfig):
     """Fine-tune a BERT checkpoint on a task: makes teachers, and is the baseline without distillation."""
 
     epoch_size: PositiveInt = 3

@@ -10,14 +10,15 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from src import checkpoint as checkpoints
+from src.checkpoint.folder import PACKED_FILE, load, packed_folder
+from src.checkpoint.formats import read_any
+from src.checkpoint.packed import load_packed, save_packed
 from src.errors import UserError
+from src.model import Model
 from src.nn.heads import BertForSequence
 from src.nn.layers import eager, quantized_weights
-from src.nn.loading import bert_config, description, load_model, quant_config, task_network
-from src.nn.packed import PACKED_FILE, load_packed, save_packed
 from src.settings.network import QuantConfig
-from tests.helpers import VOCABULARY, fill, random_batch, refuses, tensors, tiny_config, weights_of
+from tests.helpers import VOCABULARY, describe, fill, random_batch, refuses, tensors, tiny_config, weights_of
 
 W2A8 = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, rest_bits=8)
 W8A8 = QuantConfig(
@@ -34,10 +35,7 @@ def network_of(quantization, seed=3, **changes):
 
 
 def save(folder, network, **options):
-    text = description(
-        network.config, "SST-2", ("negative", "positive"), False, 2, True, network.quantization
-    )
-    return save_packed(str(folder), network, text, VOCABULARY, **options)
+    return save_packed(str(folder), network, describe(network), VOCABULARY, **options)
 
 
 def logits(network, seed=1):
@@ -54,16 +52,16 @@ def test_weights_come_back_bit_for_bit_and_the_network_with_them(tmp_path, densi
         )
     )
     save(tmp_path, network, density=density)
-    packed = load_model(str(tmp_path / PACKED_FILE))  # the folder does as well: other tests
+    packed = load_packed(packed_folder(str(tmp_path / PACKED_FILE)))  # the folder does as well: other tests
     for name, item in quantized_weights(network).items():
         np.testing.assert_array_equal(packed.weights[name], item.values(), err_msg=name)
     for name, value in weights_of(network).items():
         if name not in quantized_weights(network) and not name.endswith("second_moment"):
             np.testing.assert_array_equal(packed.weights[name], value, err_msg=name)
-    restored = task_network(packed, bert_config(packed))
-    assert quant_config(packed).activation_bits == 8 and quant_config(packed).weight_bits == 32
-    np.testing.assert_array_equal(logits(restored), logits(network))
-    assert packed.labels == ("negative", "positive") and packed.vocabulary == VOCABULARY
+    quantization = packed.description.quantization
+    assert quantization.activation_bits == 8 and quantization.weight_bits == 32
+    np.testing.assert_array_equal(logits(Model.from_checkpoint(packed).network), logits(network))
+    assert packed.description.labels == ("negative", "positive") and packed.vocabulary == VOCABULARY
 
 
 def test_rest_at_8_bits_is_in_the_network_not_only_in_the_file(tmp_path):
@@ -84,9 +82,9 @@ def test_rest_at_8_bits_is_in_the_network_not_only_in_the_file(tmp_path):
 def test_8_bit_weights_come_back(tmp_path):
     network = network_of(W8A8)
     save(tmp_path, network)
-    restored = load_packed(str(tmp_path))
+    packed = load_packed(str(tmp_path))
     for name, item in quantized_weights(network).items():
-        np.testing.assert_allclose(restored.weights[name], item.values(), rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(packed.weights[name], item.values(), rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("density,bits", [(5, 1.6), (4, 2.0)])
@@ -195,18 +193,21 @@ def test_truncated_files_are_refused_by_name(tmp_path, keep):
 def test_packed_model_has_no_weights_to_train(tmp_path):
     save(tmp_path, network_of(W2A8))
     file = tmp_path / PACKED_FILE
-    for read, path in ((checkpoints.load, tmp_path), (checkpoints.load, file), (checkpoints.read_any, file)):
+    for read, path in ((load, tmp_path), (load, file), (read_any, file)):
         with pytest.raises(UserError) as error:
             read(str(path))
         refuses(error, "packed model", "save_fp_model")
 
 
 def test_range_never_calibrated_is_refused(tmp_path):
-    network = network_of(QuantConfig(activation_bits=8, activation_quantizer="ema"))
-    save(tmp_path, network)
-    packed = load_model(str(tmp_path))
+    save(tmp_path, network_of(QuantConfig(activation_bits=8, activation_quantizer="ema")))
     with pytest.raises(UserError) as error:
-        task_network(packed, bert_config(packed))
+        Model.from_checkpoint(load_packed(str(tmp_path)))
     refuses(error, "never calibrated", "ema_start_step")
+
+
+def test_the_description_that_is_written_has_all_of_the_quantization(tmp_path):
+    save(tmp_path, network_of(W2A8))
     with open(tmp_path / "config.json", encoding="utf-8") as file:
-        assert json.load(file)["quantization"]["activation_quantizer"] == "ema"
+        quantization = json.load(file)["quantization"]
+    assert (quantization["weight_bits"], quantization["activation_bits"]) == (2, 8)

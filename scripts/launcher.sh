@@ -55,8 +55,8 @@ launch_distributed() {
     fi
 }
 
-# launch_by_msrun gpu|cpu ARGUMENT ...: `launch_distributed` by MindSpore's msrun, with the usage that both launchers share.
-launch_by_msrun() {
+# launch_cluster gpu|cpu ARGUMENT ...: `launch_distributed` on GPU or CPU, with the usage that both launchers share.
+launch_cluster() {
     local target="$1"
     shift
     if [ $# -lt 5 ] || [[ "$1" == -* ]]; then
