@@ -11,7 +11,6 @@ STUDENT_DIR.
 from dataclasses import replace
 
 from src.data.info import DatasetInfo
-
 from src.data.sharded import open_corpus
 from src.data.task_data import facts_of
 from src.description import DataFacts

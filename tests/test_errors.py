@@ -16,6 +16,7 @@ import pytest
 from src.checkpoint.folder import save as save_checkpoint
 from src.errors import UserError, command
 from src.files import replacing, write_safetensors
+from tests.helpers import describe, tiny_network
 
 ROOT = Path(__file__).resolve().parent.parent
 needs_full_disk = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
@@ -97,9 +98,11 @@ def test_a_temporary_name_is_told_as_the_file_it_would_become(tmp_path, capsys):
 
 
 def test_a_checkpoint_that_the_disk_does_not_take_leaves_nothing(tmp_path, capsys):
+    network = tiny_network(labels=2)
+
     def main():
         with small_disk():
-            save_checkpoint(str(tmp_path), {"x": np.zeros(9999, np.float32)}, {})
+            save_checkpoint(str(tmp_path), {"x": np.zeros(9999, np.float32)}, describe(network))
 
     assert "eval_model" in ended(main, capsys) and os.listdir(tmp_path) == []
 

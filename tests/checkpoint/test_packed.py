@@ -10,17 +10,15 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from src.checkpoint.assign import assign
 from src.checkpoint.folder import PACKED_FILE, load, packed_folder
 from src.checkpoint.formats import read_any
 from src.checkpoint.packed import load_packed, save_packed
-from src.description import Description
 from src.errors import UserError
-from src.kinds import CLASSIFICATION
+from src.model import Model
 from src.nn.heads import BertForSequence
 from src.nn.layers import eager, quantized_weights
 from src.settings.network import QuantConfig
-from tests.helpers import VOCABULARY, fill, random_batch, refuses, tensors, tiny_config, weights_of
+from tests.helpers import VOCABULARY, describe, fill, random_batch, refuses, tensors, tiny_config, weights_of
 
 W2A8 = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, rest_bits=8)
 W8A8 = QuantConfig(
@@ -37,24 +35,7 @@ def network_of(quantization, seed=3, **changes):
 
 
 def save(folder, network, **options):
-    described = Description(
-        network.config,
-        CLASSIFICATION,
-        2,
-        ("negative", "positive"),
-        "SST-2",
-        do_lower_case=True,
-        quantization=network.quantization,
-    )
-    return save_packed(str(folder), network, described, VOCABULARY, **options)
-
-
-def restored(packed):
-    """The network of a packed `Checkpoint`."""
-    described = packed.description
-    network = BertForSequence(described.bert, described.outputs, quantization=described.quantization)
-    assign(network, packed.weights, packed.source)
-    return network
+    return save_packed(str(folder), network, describe(network), VOCABULARY, **options)
 
 
 def logits(network, seed=1):
@@ -79,7 +60,7 @@ def test_weights_come_back_bit_for_bit_and_the_network_with_them(tmp_path, densi
             np.testing.assert_array_equal(packed.weights[name], value, err_msg=name)
     quantization = packed.description.quantization
     assert quantization.activation_bits == 8 and quantization.weight_bits == 32
-    np.testing.assert_array_equal(logits(restored(packed)), logits(network))
+    np.testing.assert_array_equal(logits(Model.from_checkpoint(packed).network), logits(network))
     assert packed.description.labels == ("negative", "positive") and packed.vocabulary == VOCABULARY
 
 
@@ -218,10 +199,15 @@ def test_packed_model_has_no_weights_to_train(tmp_path):
         refuses(error, "packed model", "save_fp_model")
 
 
-def test_the_description_that_is_written_has_all_of_the_quantization(tmp_path):
+def test_range_never_calibrated_is_refused(tmp_path):
     save(tmp_path, network_of(QuantConfig(activation_bits=8, activation_quantizer="ema")))
-    with open(tmp_path / "config.json", encoding="utf-8") as file:
-        assert json.load(file)["quantization"]["activation_quantizer"] == "ema"
+    with pytest.raises(UserError) as error:
+        Model.from_checkpoint(load_packed(str(tmp_path)))
+    refuses(error, "never calibrated", "ema_start_step")
+
+
+def test_the_description_that_is_written_has_all_of_the_quantization(tmp_path):
     save(tmp_path, network_of(W2A8))
     with open(tmp_path / "config.json", encoding="utf-8") as file:
-        assert json.load(file)["quantization"]["weight_bits"] == 2
+        quantization = json.load(file)["quantization"]
+    assert (quantization["weight_bits"], quantization["activation_bits"]) == (2, 8)

@@ -10,16 +10,7 @@ from src.errors import UserError
 from src.settings.network import NetConfig
 from src.settings.stage import Phase1Config
 from src.settings.training import GeneralDistillConfig, TaskDistillConfig
-from tests.helpers import (
-    VOCABULARY,
-    describe,
-    make_examples,
-    refuses,
-    save_network,
-    task_data,
-    tiny_network,
-    weights_of,
-)
+from tests.helpers import describe, refuses, save_network, task_data, tiny_network, weights_of
 
 LAYER = "bert.encoder.layers.{}.attention.query.weight"
 
