@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,7 @@ from src.distill import losses
 from src.examples import Column
 from src.kinds.base import TaskKind
 from src.sources import OwnRows
-from tests.helpers import VOCABULARY, make_examples, run_script, write_info
-
-from src.data.records import RecordWriter  # isort: skip
+from tests.helpers import VOCABULARY, make_examples, run_script, write_info, write_split
 
 LABELS = ("low", "high")
 
@@ -62,17 +61,10 @@ def task(tmp_path, monkeypatch):
     monkeypatch.setattr(losses, "label_cross_entropy_of_tokens", cross_entropy_of_tokens, raising=False)
     monkeypatch.setitem(tasks._BY_KEY, "tags", tasks.Task("tags", kind, LABELS, ("accuracy",), OwnRows(), 16))
     data = tmp_path / "tags"
-    data.mkdir()
     for split, rows, seed in (("train", 48, 1), ("eval", 20, 2)):
         examples = make_examples(rows, 12, seed)
         tags = (examples.input_ids > 20).astype(np.int32)
-        writer = RecordWriter(str(data), split, "mindrecord", kind.columns)
-        writer.write(
-            type(examples)(
-                examples.input_ids, examples.segment_ids, examples.offsets, {kind.columns[0]: tags}
-            )
-        )
-        writer.close()
+        write_split(data, split, replace(examples, columns={kind.columns[0]: tags}), kind=kind)
     write_info(data, "tags", kind, LABELS)
     (tmp_path / "vocab.txt").write_text("".join(token + "\n" for token in VOCABULARY))
     return data
