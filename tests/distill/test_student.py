@@ -7,10 +7,20 @@ import pytest
 from src.checkpoint import folder as checkpoints
 from src.distill.student import build_student, student_layers
 from src.errors import UserError
+from src.nn.heads import BertEncoder
 from src.settings.network import NetConfig
 from src.settings.stage import Phase1Config
 from src.settings.training import GeneralDistillConfig, TaskDistillConfig
-from tests.helpers import describe, refuses, save_network, task_data, tiny_network, weights_of
+from tests.helpers import (
+    VOCABULARY,
+    describe,
+    make_examples,
+    refuses,
+    save_network,
+    task_data,
+    tiny_network,
+    weights_of,
+)
 
 LAYER = "bert.encoder.layers.{}.attention.query.weight"
 
@@ -180,3 +190,88 @@ def test_student_without_keys_of_its_own_resembles_the_teacher(teacher):
         16,
         40,
     )
+
+
+# --- does it belong to its teacher and its data -------------------------------------------------------------
+
+
+def test_a_students_description_is_its_tasks_and_its_teachers(teacher):
+    described = build(teacher).model.description
+    assert (described.task_name, described.labels, described.outputs) == (
+        "SST-2",
+        ("negative", "positive"),
+        2,
+    )
+    assert described.vocab_sha256 == teacher.description.vocab_sha256 != ""
+    assert described.do_lower_case is True and described.quantization is None
+    assert build(teacher).model.vocabulary == VOCABULARY
+
+
+def test_a_student_of_another_vocabulary_than_its_teachers_is_refused(teacher, tmp_path):
+    other = save_network(tmp_path, tiny_network(5, labels=2), vocabulary=VOCABULARY[:-1] + ("other",))
+    for builder in (build, build_general):
+        with pytest.raises(UserError) as error:
+            builder(teacher, load_gd_ckpt_path=other)
+        refuses(error, "load_gd_ckpt_path", other, "different vocabularies")
+
+
+def test_a_student_that_cannot_read_the_rows_is_refused(teacher, tmp_path):
+    data = task_data(train=make_examples(6, 20))
+    path = save_network(tmp_path, tiny_network(5, labels=2, max_position_embeddings=16))
+    with pytest.raises(UserError) as error:
+        build(teacher, data, {"num_hidden_layers": None}, load_gd_ckpt_path=path)
+    refuses(error, "the train records", "20 tokens", "positions for 16")
+    for student in ({"num_hidden_layers": 2, "seq_length": 19}, {"max_position_embeddings": 16}):
+        with pytest.raises(UserError) as error:
+            build(teacher, data, student)
+        refuses(error, "the train records", "20 tokens")
+    build(teacher, data, {"num_hidden_layers": 2, "seq_length": 20})
+
+
+def test_a_phase_1_student_of_another_task_is_refused_and_a_general_one_is_not(teacher, tmp_path):
+    data = task_data("RTE", train=make_examples(6, 10))
+    path = save_network(tmp_path, tiny_network(5, labels=2))  # of SST-2
+    with pytest.raises(UserError) as error:
+        build(teacher, data, load_td1_ckpt_path=path)
+    refuses(error, "load_td1_ckpt_path", "trained on SST-2, not RTE")
+    student = build(teacher, data, load_gd_ckpt_path=path)
+    assert student.model.description.labels == ("entailment", "not_entailment")
+
+
+# --- general distillation -----------------------------------------------------------------------------------
+
+
+def test_a_general_student_has_no_head_and_a_projection_to_its_teacher(teacher):
+    student = build_general(teacher, {"num_hidden_layers": 2, "hidden_size": 12})
+    assert isinstance(student.model.network, BertEncoder) and student.checkpoint is None
+    assert student.model.description.kind is None and student.start == "random weights"
+    assert student.projection.fit_dense.weight.shape == (16, 12)
+    assert student.summary.startswith("student: ") and "2 layers, started from random" in student.summary
+    copied = build_general(teacher, student_init="teacher_layers")
+    weights = weights_of(copied.model.network)
+    np.testing.assert_array_equal(weights[LAYER.format(1)], teacher.weights[LAYER.format(3)])
+    assert not any("classifier" in name for name in weights)
+
+
+def test_a_general_student_goes_on_with_the_projection_of_its_checkpoint(teacher, tmp_path):
+    network = tiny_network(5, labels=2)
+    for width in (16, 24):  # the second one was learnt for another teacher
+        fit = {
+            "fit_dense.weight": np.full((width, 16), 0.5, np.float32),
+            "fit_dense.bias": np.arange(width, dtype=np.float32),
+        }
+        path = save_network(tmp_path / str(width), network, extra_weights=fit)
+        student = build_general(teacher, load_gd_ckpt_path=path)
+        weight = student.projection.fit_dense.weight.asnumpy()
+        np.testing.assert_array_equal(weight, fit["fit_dense.weight"] if width == 16 else np.eye(16))
+        assert (student.start == path) is (width == 16)
+        assert width == 16 or "to a teacher of width 24, not 16" in student.start
+        np.testing.assert_array_equal(
+            weights_of(student.model.network)[LAYER.format(0)], weights_of(network)[LAYER.format(0)]
+        )
+
+
+def test_a_general_student_whose_depth_does_not_divide_the_teachers_is_refused(teacher):
+    with pytest.raises(UserError) as error:
+        build_general(teacher, {"num_hidden_layers": 3})
+    refuses(error, "gd_student_net_cfg.num_hidden_layers", "4 layers, not 3")
