@@ -23,6 +23,7 @@ from benchmarks.measure import cpu_name, kernel_times, matrix_time  # noqa: E402
 def build_step(config, quantization):
     """The `TrainStep` that train.py runs, on fresh random weights."""
     from src.distill.distiller import Distiller, LossTerms
+    from src.kinds import CLASSIFICATION
     from src.nn.heads import BertForSequence
     from src.nn.layers import second_moments
     from src.settings.stage import AdamWeightDecayConfig
@@ -30,7 +31,8 @@ def build_step(config, quantization):
     from src.train.step import LossScale, TrainStep
 
     teacher, student = BertForSequence(config, 2), BertForSequence(config, 2, quantization=quantization)
-    network = Distiller(student, LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0), teacher)
+    terms = LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0)
+    network = Distiller(student, terms, teacher, kind=CLASSIFICATION)
     optimizer = AdamW(network.trained_parameters(), AdamWeightDecayConfig(), 10**6, second_moments(student))
     step = TrainStep(network, optimizer, LossScale(), max_grad_norm=1.0)
     step.set_train(True)
