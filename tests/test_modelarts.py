@@ -27,8 +27,8 @@ from src.settings.paths import CHECKPOINTS, DATA, OUTPUTS
 from src.settings.shared import ModelArtsConfig
 from src.settings.tools import ExportConfig
 from src.settings.training import FinetuneConfig, GeneralDistillConfig, TaskDistillConfig, TernaryConfig
+from tests.commands import SMALL, good_teacher, refused_by, says
 from tests.helpers import refuses, run_script, save_network, teachable, tiny_network, write_info, write_split
-from tests.test_run_task_distill import SMALL, good_teacher, refused_by, says
 
 RANK_VARIABLES = (
     "RANK_ID",
