@@ -71,7 +71,7 @@ def test_a_run_is_finished_when_its_own_results_and_student_are_there(
 
 @pytest.mark.parametrize("others", [(0, 2), (1, 2), (0, 0)])
 def test_processes_that_find_different_things_do_not_start(folder, monkeypatch, others):
-    """This one finds a state (1); nothing (0) and a finished run (2) beside it give the sum of three states."""
+    """This one finds a state (1), the others nothing (0) or a finished run (2)."""
     (folder / STATE_FILE).write_text("4")
     theirs = np.float32([0, *others])
     monkeypatch.setattr(ms.ops, "AllReduce", lambda: lambda mine: ms.Tensor(mine.asnumpy() + theirs))
