@@ -52,10 +52,10 @@ def fit_phase2(settings, session, teacher, student, folder):
     """Fit the predictions; returns the best evaluation."""
     config, network, kind = settings.phase2_cfg, student.model.network, session.data.kind
     terms = LossTerms(soft_loss=1.0, label_loss=float(config.label_loss_weight))
-    further = session.cached_logits(teacher) if config.cache_teacher else {}
+    rows = session.rows_with_logits(teacher) if config.cache_teacher else None
     temperature = float(config.temperature)
     loss = Distiller(network, terms, teacher.network, None, kind, temperature, config.cache_teacher)
-    batches = session.train_batches(config, **further)
+    batches = session.train_batches(config, rows)
     stage = session.stage("phase2", student.model, loss, batches, config, settings.td_phase2_epoch_size)
     return session.fit(stage, folder, session.watch(student.model, folder))
 

@@ -184,9 +184,7 @@ def test_encoder_gives_the_kinds_examples(pair, label):
     )
     assert np.array_equal(examples.input_ids, ids) and np.array_equal(examples.segment_ids, segments)
     assert examples.lengths.tolist() == lengths.tolist() and cut == (3 if pair else 0)
-    assert [values.tolist() for values in examples.columns.values()] == (
-        [] if label is None else [[label] * 3]
-    )
+    assert examples.labels is None if label is None else examples.labels.tolist() == [label] * 3
 
 
 def test_pool_gives_the_same_in_the_same_order():
@@ -196,8 +194,9 @@ def test_pool_gives_the_same_in_the_same_order():
     for workers in (1, 2):
         with TokenizerPool(VOCABULARY, True, REGRESSION, 16, workers) as pool:
             for _ in range(2):  # a pool serves several streams
+                encoded = list(pool.map(chunks))
                 results.append(
-                    [(e.input_ids.tolist(), e.labels.tolist(), cut) for e, cut in pool.map(chunks)]
+                    [(part.input_ids.tolist(), part.labels.tolist(), cut) for part, cut in encoded]
                 )
     assert results[0] == results[1] == results[2] == results[3]
     assert [labels[0] for _, labels, _ in results[0]] == list(range(12))
