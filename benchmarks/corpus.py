@@ -153,8 +153,8 @@ def pure_python(sentences, vocab_file, lower_case, workers):
         return time.monotonic() - start, sum(used), np.concatenate(parts)
 
 
-def main():
-    """Measure both, compare, print."""
+def read_options():
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -169,8 +169,12 @@ def main():
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count(), help="processes of both (default: one a core)"
     )
-    options = parser.parse_args()
+    return parser.parse_args()
 
+
+def main():
+    """Measure both, compare, print."""
+    options = read_options()
     inputs, vocabulary = options.input.split(","), read_vocabulary(options.vocab_file)
     lower_case = is_lower_case(vocabulary)
     lines, documents = read_corpus(inputs)
