@@ -139,7 +139,7 @@ class Batches:
         return np.where(mask, values[places], column.fill).astype(values.dtype)
 
     def __iter__(self):
-        """Yield a batch's arrays as a tuple: input_ids, input_mask, segment_ids, the columns, the extra ones."""
+        """Yield a batch's arrays as a tuple: input_ids, input_mask, segment_ids, columns, extra ones."""
         for _, batch in self.with_rows():
             yield batch
 

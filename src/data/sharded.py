@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from src.data.corpus import PLAN_FILE
+from src.data.corpus.shards import PLAN_FILE
 from src.data.dataset import Batches, bucket_lengths
 from src.data.info import INFO_FILE, DatasetInfo
 from src.data.records import TOKEN_COLUMNS, count_rows, find_split, read_records
