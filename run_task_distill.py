@@ -22,9 +22,8 @@ from src.train.session import Session
 
 
 def open_session(settings, name, labels=()):
-    return Session.open(
-        name, part(settings, RunConfig), part(settings, FoldersConfig), to_yaml(settings), labels
-    )
+    parts = part(settings, RunConfig), part(settings, FoldersConfig)
+    return Session.open(name, *parts, to_yaml(settings), labels)
 
 
 def check_phases(settings, session, folders):
@@ -52,10 +51,10 @@ def fit_phase2(settings, session, teacher, student, folder):
     """Fit the predictions; returns the best evaluation."""
     config, network, kind = settings.phase2_cfg, student.model.network, session.data.kind
     terms = LossTerms(soft_loss=1.0, label_loss=float(config.label_loss_weight))
-    further = session.cached_logits(teacher) if config.cache_teacher else {}
+    rows = session.rows_with_logits(teacher) if config.cache_teacher else None
     temperature = float(config.temperature)
     loss = Distiller(network, terms, teacher.network, None, kind, temperature, config.cache_teacher)
-    batches = session.train_batches(config, **further)
+    batches = session.train_batches(config, rows)
     stage = session.stage("phase2", student.model, loss, batches, config, settings.td_phase2_epoch_size)
     return session.fit(stage, folder, session.watch(student.model, folder))
 
@@ -96,9 +95,8 @@ def main(settings):
 
     set_seed(settings.seed)  # the student's random weights do not depend on what was built before
     net, folder = settings.td_student_net_cfg, phase1
-    student = build_student(
-        settings.student_plan, loaded, session.data, session.compute_type(net.compute_type)
-    )
+    compute_type, plan = session.compute_type(net.compute_type), settings.student_plan
+    student = build_student(plan, loaded, session.data, compute_type)
     config = student.model.config
     session.start(resolved=to_yaml(replace(settings, td_student_net_cfg=net.filled(config))))
     say(student.summary)

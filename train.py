@@ -43,6 +43,13 @@ def check_plan(settings, session):
     check_calibrated(settings.quantization_cfg, steps * config.gradient_accumulation_steps)
 
 
+def same_batches(settings):
+    """Flags of eval.py for the batches of this run: a batch's own ranges decide its scores."""
+    lengths = ",".join(map(str, settings.bucket_boundaries))
+    padding = f"--bucket_boundaries {lengths}" if settings.enable_buckets else "--enable_buckets false"
+    return f"--batch_size {settings.eval_batch_size} {padding}"
+
+
 @command
 @with_settings(TernaryConfig)
 def main(settings):
@@ -78,23 +85,21 @@ def main(settings):
     say(f"student: {student.parameters:,} parameters, started from {student_dir}")
     if settings.do_train:
         scores = fit_student(settings, session, student, teacher, terms, result.latent)
-    else:
-        student.save(result.latent)
-        scores = session.evaluate(student) if settings.do_eval else None
     if not session.group.first:
         return
+    if not settings.do_train:
+        student.save(result.latent)
+        scores = session.evaluate(student) if settings.do_eval else None
     models["quantized student"] = scores
     if settings.save_quantized_model:
         packed = result.pack(student, settings.packed_bits)
         models["packed model"] = session.evaluate(packed) if settings.do_eval else None
     result.clean_up()
-    lengths = ",".join(map(str, settings.bucket_boundaries))
-    padding = f"--bucket_boundaries {lengths}" if settings.enable_buckets else "--enable_buckets false"
     folder = result.packed if settings.save_quantized_model else result.latent
     session.finish(
         models,
         f"done: evaluate it with: python eval.py --task_name {task.name} --model_dir {folder} --data_dir "
-        f"{data_dir} --batch_size {settings.eval_batch_size} {padding}",
+        f"{data_dir} {same_batches(settings)}",
     )
 
 

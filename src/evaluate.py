@@ -14,14 +14,17 @@ class Prediction:
     """What a pass over a data set gave."""
 
     logits: np.ndarray
-    """float32 (rows, C), in the rows' own order."""
+    """float32 (rows, C), in the rows' own order; of a head that answers for tokens (tokens of all rows,
+    C).
+    """
+    rows: int
     batch_seconds: tuple
     """Wall time of the network alone on each batch, graph compilation left out."""
 
     @property
     def seconds_per_1000_rows(self):
         """The same by rows; those that fill up the last batch are none of the data's."""
-        return 1000.0 * sum(self.batch_seconds) / len(self.logits)
+        return 1000.0 * sum(self.batch_seconds) / self.rows
 
 
 def _filled(batch, size):
@@ -38,11 +41,13 @@ def predict(model, batches, title="evaluate"):
     """Run `model` over every row.
 
     Args:
-        model (Model): runs in evaluation mode.
+        model (Model): of a task; runs in evaluation mode.
         batches (Batches): unshuffled, remainder kept.
         title (str): of the progress bar.
     """
-    rows_done, logits_done, seconds, shapes = [], [], [], set()
+    lengths, count = batches.examples.lengths, len(batches.examples)
+    by_token = model.description.kind.logits_per == "token"
+    answers, seconds, shapes = [None] * count, [], set()
     with model.evaluating():
         for rows, batch in tqdm(
             batches.with_rows(), total=len(batches), desc=title, leave=False, disable=None
@@ -54,12 +59,10 @@ def predict(model, batches, title="evaluate"):
             started = time.perf_counter()
             logits = model(*inputs)
             seconds.append(time.perf_counter() - started)
-            rows_done.append(rows)
-            logits_done.append(logits[: len(rows)])
-    logits = np.concatenate(logits_done)
-    ordered = np.empty_like(logits)
-    ordered[np.concatenate(rows_done)] = logits
-    return Prediction(ordered, tuple(seconds))
+            for row, answer in zip(rows, logits):
+                answers[row] = answer[: lengths[row]] if by_token else answer
+    logits = np.concatenate(answers) if by_token else np.stack(answers)
+    return Prediction(logits, count, tuple(seconds))
 
 
 def evaluate(model, eval_batches, metric_names):
@@ -82,7 +85,7 @@ def evaluate(model, eval_batches, metric_names):
         if index == 0:
             middle, late = 1000 * np.percentile(prediction.batch_seconds, (50, 95))
             first = {
-                "rows": len(prediction.logits),
+                "rows": prediction.rows,
                 "seconds_per_1000_rows": round(prediction.seconds_per_1000_rows, 4),
                 "p50_ms": round(middle, 3),
                 "p95_ms": round(late, 3),

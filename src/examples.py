@@ -2,7 +2,7 @@
 together.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -32,7 +32,9 @@ class Examples:
     offsets: np.ndarray
     """int64 (N + 1,)"""
     columns: dict = field(default_factory=dict)
-    """{Column: array (N,) or, of a column per token, (T,)}; {} where nothing is known about the rows."""
+    """{Column: array (N, ...) or, of a column per token, (T, ...)}; {} where nothing is known about the
+    rows.
+    """
 
     def __len__(self):
         return len(self.offsets) - 1
@@ -47,6 +49,10 @@ class Examples:
         """The values of the only column; None where there is none."""
         (values,) = self.columns.values() or (None,)
         return values
+
+    def with_column(self, column, values):
+        """These `Examples` with one more column at the end."""
+        return replace(self, columns={**self.columns, column: values})
 
     def take(self, rows):
         """The `Examples` of the given row numbers (any integer sequence), in that order."""

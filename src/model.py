@@ -11,7 +11,7 @@ from src.checkpoint.formats import read_any
 from src.checkpoint.packed import load_packed
 from src.deploy.sessions import EXPORTED_ENDINGS, open_exported
 from src.errors import UserError
-from src.nn.heads import BertEncoder, BertForSequence, Logits
+from src.nn.heads import BertEncoder, BertForSequence, BertForTokens, Logits
 from src.quant.quantizers import MovingAverageRange
 from src.vocabulary import is_lower_case
 
@@ -182,7 +182,8 @@ def new_network(description, compute_type=ms.float32):
     """The network that a `Description` describes, with random weights."""
     if description.kind is None:
         return BertEncoder(description.bert, compute_type)
-    return BertForSequence(description.bert, description.outputs, compute_type, description.quantization)
+    cell = {"row": BertForSequence, "token": BertForTokens}[description.kind.logits_per]
+    return cell(description.bert, description.outputs, compute_type, description.quantization)
 
 
 def layer_weights(weights, layers):

@@ -9,12 +9,15 @@ from dataclasses import replace
 import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import nn
+from mindspore.ops import composite as C
 
 from src.checkpoint.folder import save as save_checkpoint
 from src.checkpoint.formats import read_any
 from src.checkpoint.names import translate
 from src.data.info import DatasetInfo
 from src.data.records import RecordWriter
+from src.data.task_data import TaskData
 from src.description import Description
 from src.errors import UserError
 from src.examples import Examples, offsets_of
@@ -23,6 +26,7 @@ from src.kinds import CLASSIFICATION, REGRESSION
 from src.model import Model
 from src.nn.heads import BertForSequence
 from src.settings.network import BertConfig
+from src.tasks import get_task
 from src.vocabulary import vocabulary_hash
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -264,6 +268,41 @@ def save_network(
     with open(path, "w", encoding="utf-8") as file:
         json.dump({key: value for key, value in values.items() if value is not None}, file)
     return str(folder)
+
+
+class Gradients(nn.Cell):
+    """A distiller's outputs and the gradients of the first of them, the weighted sum."""
+
+    def __init__(self, distiller):
+        super().__init__(auto_prefix=False)
+        self.distiller = distiller
+        self.weights = ms.ParameterTuple(distiller.trainable_params())
+        self.gradient = C.GradOperation(get_by_list=True, sens_param=True)
+
+    def construct(self, *batch):
+        outputs = self.distiller(*batch)
+        sens = (ms.Tensor(1.0, ms.float32),)
+        for _ in outputs[1:]:
+            sens += (ms.Tensor(0.0, ms.float32),)
+        return outputs, self.gradient(self.distiller, self.weights)(*batch, sens)
+
+
+def terms_and_gradients(distiller, batch):
+    """({term: value}, {parameter: gradient of the sum})."""
+    cell = Gradients(distiller)
+    outputs, gradients = cell(*tensors(*batch))
+    assert len(outputs) == 1 + len(distiller.names)
+    return (
+        {name: float(value) for name, value in zip(("loss", *distiller.names), outputs)},
+        {weight.name: gradient.asnumpy() for weight, gradient in zip(cell.weights, gradients)},
+    )
+
+
+def task_data(task="SST-2", labels=None, train=None, info=None, **evals):
+    """A `TaskData` of a task in the table, by default without rows; `evals` are its evaluation splits."""
+    task = get_task(task)
+    kind, labels = task.kind or CLASSIFICATION, task.labels if labels is None else tuple(labels)
+    return TaskData(task, kind, labels, train, evals, info)
 
 
 def run_script(script, capsys, *arguments):

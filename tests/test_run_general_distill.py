@@ -16,6 +16,7 @@ import run_task_distill
 from src.checkpoint import folder as checkpoints
 from src.data.dataset import Batches
 from src.train.callbacks import TrainingState
+from src.train.stage import Stage
 from tests.commands import refused_by, says
 from tests.helpers import (
     VOCABULARY,
@@ -89,7 +90,7 @@ def distilled(corpus, tmp_path_factory):
 def test_the_student_is_an_encoder_with_its_projection_and_the_losses_fall(distilled, corpus):
     student = checkpoints.load(str(distilled / "gd"))
     assert (
-        student.num_labels == 0
+        student.description.kind is None
         and student.description.bert.hidden_size == 12
         and student.description.bert.num_hidden_layers == 1
     )
@@ -247,7 +248,7 @@ def test_a_finished_run_is_left_alone_and_a_fresh_one_forgets_an_older_state(
     interrupted(corpus, tmp_path, "--save_ckpt_step", "4", *STUDENT)
     assert (tmp_path / "state.safetensors").exists()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(run_general_distill.Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         run(capsys, *given, "--save_ckpt_step", "4", "--output_dir", tmp_path, *STUDENT)
     assert not (tmp_path / "state.safetensors").exists()
 
@@ -281,9 +282,7 @@ def test_another_teacher_or_corpus_is_another_run(corpus, distilled, tmp_path, c
             "was written with " + words,
         )
         with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
-            patch.setattr(
-                run_general_distill.Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-            )
+            patch.setattr(Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             run(capsys, *given, "--output_dir", tmp_path / "finished")
         says(capsys.readouterr().out, "training begins anew")
         assert not (tmp_path / "finished" / "results.json").exists()

@@ -99,7 +99,7 @@ def test_run_leaves_a_complete_student_and_its_records(finished):
     student = checkpoints.load(os.path.join(output, "sst-2"))
     assert (
         student.description.bert.num_hidden_layers == 1
-        and student.labels == ("negative", "positive")
+        and student.description.labels == ("negative", "positive")
         and student.vocabulary == VOCABULARY
     )
     with open(os.path.join(output, "curves.png"), "rb") as file:
@@ -154,8 +154,8 @@ def test_familiar_lines_are_printed(finished):
         "best_Accuracy",
         "done: the student is in",
         "student: ",
-        "phase 1: 4 steps",
-        "phase 2: 8 steps",
+        "phase1: 4 steps",
+        "phase2: 8 steps",
     )
 
 
@@ -205,7 +205,7 @@ def test_phase_2_continues_from_a_phase_1_checkpoint_without_running_phase_1(
         "--phase2_cfg.cache_teacher",
         "false",
     )
-    assert "phase 1:" not in out and "phase 2: 4 steps" in out
+    assert "phase1:" not in out and "phase2: 4 steps" in out
     assert "eval_model.ckpt" in os.listdir(tmp_path / "sst-2")
 
 

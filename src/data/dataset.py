@@ -46,7 +46,6 @@ class Batches:
             (evaluation).
         seed (int): of the shuffle.
         rank (int), device_num (int): this device and how many there are.
-        extra (dict of str: ndarray): further columns, one row each, appended in order to every batch.
         longest (int): as in `bucket_lengths`.
 
     Raises:
@@ -64,7 +63,6 @@ class Batches:
         seed=0,
         rank=0,
         device_num=1,
-        extra=None,
         longest=0,
     ):
         if len(examples) == 0:
@@ -85,7 +83,6 @@ class Batches:
         self.drop_remainder = drop_remainder
         self.seed = seed
         self.rank = rank
-        self.extra = extra or {}
         self.buckets = bucket_lengths(examples.lengths, boundaries, enable_buckets, longest)
         self.bucket_of = np.searchsorted(self.buckets, examples.lengths)
         self.epoch = 0
@@ -110,7 +107,7 @@ class Batches:
     @property
     def columns(self):
         """Names of a batch's arrays."""
-        return (*TOKEN_COLUMNS, *(column.name for column in self.examples.columns), *self.extra)
+        return (*TOKEN_COLUMNS, *(column.name for column in self.examples.columns))
 
     def pad(self, rows, length):
         """input_ids, input_mask, segment_ids of some rows, int32 (rows, length).
@@ -132,14 +129,16 @@ class Batches:
         return mask, np.where(mask, starts[:, None] + places, 0)
 
     def _column(self, column, values, rows, length):
-        """One column of some rows: (rows,), or of a column per token (rows, length)."""
+        """One column of some rows: (rows, ...), or of a column per token (rows, length, ...)."""
         if column.per == "row":
             return values[rows]
         mask, places = self._places(rows, length)
-        return np.where(mask, values[places], column.fill).astype(values.dtype)
+        padded = values[places]
+        padded[~mask] = column.fill
+        return padded
 
     def __iter__(self):
-        """Yield a batch's arrays as a tuple: input_ids, input_mask, segment_ids, columns, extra ones."""
+        """Yield a batch's arrays as a tuple: input_ids, input_mask, segment_ids, the columns."""
         for _, batch in self.with_rows():
             yield batch
 
@@ -158,5 +157,4 @@ class Batches:
             columns = [
                 self._column(column, values, rows, length) for column, values in self.examples.columns.items()
             ]
-            extra = [values[rows] for values in self.extra.values()]
-            yield rows, (*self.pad(rows, length), *columns, *extra)
+            yield rows, (*self.pad(rows, length), *columns)

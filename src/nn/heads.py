@@ -40,6 +40,20 @@ class BertForSequence(nn.Cell):
         return self.classifier(self.dropout(pooled)), hidden_states, scores
 
 
+class BertForTokens(BertForSequence):
+    """The same with an answer for every token: the classifier reads the last hidden states.
+
+    Outputs:
+        logits float32 (B, S, num_labels), and `Bert`'s hidden states and attention scores.
+    """
+
+    def construct(self, input_ids, input_mask, segment_ids):  # (B, S) each
+        hidden_states, scores, _ = self.bert(input_ids, input_mask, segment_ids)
+        batch, length, width = hidden_states[-1].shape
+        tokens = self.dropout(hidden_states[-1]).reshape((batch * length, width))
+        return self.classifier(tokens).reshape((batch, length, -1)), hidden_states, scores
+
+
 class BertEncoder(nn.Cell):
     """BERT without a task's head: what general distillation trains.
 

@@ -137,7 +137,7 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
 
 
 @dataclass(frozen=True)
-class TaskDistillConfig(RunConfig, FoldersConfig):
+class TaskDistillConfig(FoldersConfig, RunConfig):
     """Distil a task's teacher into a student in two phases and evaluate it (TinyBERT, arXiv 1909.10351)."""
 
     td_phase1_epoch_size: NonNegativeInt = 10
@@ -217,7 +217,7 @@ class TaskDistillConfig(RunConfig, FoldersConfig):
 
 
 @dataclass(frozen=True)
-class FinetuneConfig(RunConfig, FoldersConfig):
+class FinetuneConfig(FoldersConfig, RunConfig):
     """Fine-tune a BERT checkpoint on a task: makes teachers, and is the baseline without distillation."""
 
     epoch_size: PositiveInt = 3

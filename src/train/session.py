@@ -12,7 +12,7 @@ from src import metrics, runtime
 from src.data.dataset import Batches
 from src.data.task_data import TaskData, load_task_data
 from src.distill.teacher import SAMPLE_ROWS, check_better_than_guessing
-from src.distill.teacher_cache import teacher_logits
+from src.distill.teacher_cache import with_logits
 from src.errors import UserError
 from src.evaluate import evaluate
 from src.files import write_json
@@ -188,10 +188,10 @@ class Session(TrainingRun):
         runtime.say(f"task {task.name} on {session.device}: {sizes}")
         return session
 
-    def train_batches(self, config, **extra):
-        """`Batches` of the training rows for a `PhaseConfig`; `extra` are further columns."""
+    def train_batches(self, config, rows=None):
+        """`Batches` of the training rows (or of `rows`, Examples) for a `PhaseConfig`."""
         return Batches(
-            self.data.train,
+            self.data.train if rows is None else rows,
             config.batch_size,
             *self.padding,
             self.rows.do_shuffle,
@@ -199,13 +199,11 @@ class Session(TrainingRun):
             seed=self.rows.seed,
             rank=self.group.rank,
             device_num=self.group.size,
-            extra=extra,
         )
 
-    def cached_logits(self, teacher):
-        """The column of `train_batches` that stands for running a teacher (Model) in every epoch."""
-        batch_size = self.evaluation.batch_size
-        return {"teacher_logits": teacher_logits(teacher, self.data.train, batch_size, *self.padding)}
+    def rows_with_logits(self, teacher):
+        """The training rows with a teacher's (Model) logits, which stand for running it in every epoch."""
+        return with_logits(teacher, self.data.train, self.evaluation.batch_size, *self.padding)
 
     def evaluate(self, model):
         """Results of a `Model` on every evaluation set, its `parameters` among them."""

@@ -145,10 +145,9 @@ def test_shards_of_unequal_size_do_not_exist():
 
 
 def test_extra_columns_follow_their_rows():
-    examples = make_examples(20, 20)
-    batches = Batches(
-        examples, 4, (8,), shuffle=True, extra={"teacher_logits": np.arange(40.0).reshape(20, 2)}
-    )
+    column = Column("teacher_logits", np.float32)
+    examples = make_examples(20, 20).with_column(column, np.arange(40.0).reshape(20, 2))
+    batches = Batches(examples, 4, (8,), shuffle=True)
     for rows, batch in batches.with_rows():
         np.testing.assert_array_equal(batch[4], np.stack([2.0 * rows, 2.0 * rows + 1], 1))
 

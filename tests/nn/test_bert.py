@@ -4,8 +4,8 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from src.model import Model
 from src.nn.heads import BertForSequence, Logits
-from src.nn.loading import bert_config, task_network
 from tests.helpers import (
     fill,
     golden,
@@ -49,14 +49,14 @@ def test_golden_teacher_gives_the_published_hidden_states_scores_and_logits():
         [numbers[f"teacher_hidden.{index}"] for index in range(7)],
         [numbers[f"teacher_scores.{index}"] for index in range(6)],
     )
-    assert_same_outputs(task_network(checkpoint, bert_config(checkpoint)), expected, *inputs)
+    assert_same_outputs(Model.from_checkpoint(checkpoint).network, expected, *inputs)
 
 
 @needs_golden
 def test_golden_ternarybert_teacher_without_relu_gives_the_published_logits():
     numbers, checkpoint = golden("ternarybert"), golden_checkpoint("ternarybert_model", False)
     inputs = tensors(*(numbers[name].astype(np.int32) for name in ("input_ids", "input_mask", "segment_ids")))
-    logits = Logits(task_network(checkpoint, bert_config(checkpoint)))(*inputs)
+    logits = Logits(Model.from_checkpoint(checkpoint).network)(*inputs)
     np.testing.assert_allclose(logits.asnumpy(), numbers["teacher_logits"], atol=1e-4)
 
 

@@ -4,14 +4,14 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src import checkpoint as checkpoints
+from src.checkpoint.assign import assign
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError
+from src.kinds import CLASSIFICATION
+from src.model import Model
 from src.nn.heads import BertForSequence
 from src.nn.layers import Embedding
-from src.nn.loading import bert_config, task_network
 from src.settings.network import QuantConfig
-from tests.distill.test_distiller import terms_and_gradients
 from tests.helpers import (
     fill,
     golden,
@@ -22,6 +22,7 @@ from tests.helpers import (
     refuses,
     relative_error,
     tensors,
+    terms_and_gradients,
     tiny_config,
     weights_of,
 )
@@ -33,9 +34,9 @@ W2A8 = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8)
 def test_golden_ternary_bert_states_scores_losses_and_gradients():
     numbers = golden("ternarybert")
     checkpoint = golden_checkpoint("ternarybert_model", classifier_relu=False)
-    config = bert_config(checkpoint)
-    teacher, student = task_network(checkpoint, config), BertForSequence(config, 2, quantization=W2A8)
-    checkpoints.assign(student, checkpoint.weights, checkpoint.source)
+    teacher = Model.from_checkpoint(checkpoint).network
+    student = BertForSequence(teacher.config, 2, quantization=W2A8)
+    assign(student, checkpoint.weights, checkpoint.source)
     batch = [numbers[name].astype(np.int32) for name in ("input_ids", "input_mask", "segment_ids")]
     logits, states, scores = student(*tensors(*batch))
     np.testing.assert_allclose(logits.asnumpy(), numbers["student_logits"], atol=1e-3)
@@ -47,7 +48,8 @@ def test_golden_ternary_bert_states_scores_losses_and_gradients():
         np.testing.assert_allclose(
             score.asnumpy() * keys, numbers[f"student_scores.{index}"] * keys, atol=1e-3
         )
-    distiller = Distiller(student, LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0), teacher)
+    terms = LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0)
+    distiller = Distiller(student, terms, teacher, kind=CLASSIFICATION)
     values, gradients = terms_and_gradients(distiller, [*batch, np.zeros(len(batch[0]), np.int32)])
     for ours, theirs in (
         ("attention_loss", "att_loss"),
