@@ -77,10 +77,8 @@ def main(settings):
         f"general distillation on {session.device}: {sum(batches.rows):,} rows in {len(batches.parts)} "
         f"part(s), {session.group.size} process(es) of {settings.gd_cfg.batch_size} rows a step"
     )
-    say(
-        f"{student.summary}; teacher: {teacher.parameters:,} parameters, "
-        f"{teacher.config.num_hidden_layers} layers"
-    )
+    depth = teacher.config.num_hidden_layers
+    say(f"{student.summary}; teacher: {teacher.parameters:,} parameters, {depth} layers")
 
     folder = output_folder(settings, session.run)
     settings = replace(settings, gd_student_net_cfg=student_net.filled(model.config))
@@ -94,13 +92,9 @@ def main(settings):
     if not stage.step_number:
         forget(session.run)  # an older run's state
     session.fit(stage, folder, further=[TrainingState(settings.save_ckpt_step, session.run.join(STATE_FILE))])
-    results = {
-        "losses": stage.read_step(),
-        "parameters": model.parameters,
-        "resumed_with": stage.fingerprint(),
-    }
+    losses, made = stage.read_step(), stage.fingerprint()
     session.close(
-        results,
+        {"losses": losses, "parameters": model.parameters, "resumed_with": made},
         f"done: the student is in {folder}; distil a task with: python run_task_distill.py "
         f"--load_gd_ckpt_path {folder} --load_teacher_ckpt_path FINE_TUNED_TEACHER ...",
     )

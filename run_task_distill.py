@@ -22,9 +22,8 @@ from src.train.session import Session
 
 
 def open_session(settings, name, labels=()):
-    return Session.open(
-        name, part(settings, RunConfig), part(settings, FoldersConfig), to_yaml(settings), labels
-    )
+    parts = part(settings, RunConfig), part(settings, FoldersConfig)
+    return Session.open(name, *parts, to_yaml(settings), labels)
 
 
 def check_phases(settings, session, folders):
@@ -96,9 +95,8 @@ def main(settings):
 
     set_seed(settings.seed)  # the student's random weights do not depend on what was built before
     net, folder = settings.td_student_net_cfg, phase1
-    student = build_student(
-        settings.student_plan, loaded, session.data, session.compute_type(net.compute_type)
-    )
+    compute_type, plan = session.compute_type(net.compute_type), settings.student_plan
+    student = build_student(plan, loaded, session.data, compute_type)
     config = student.model.config
     session.start(resolved=to_yaml(replace(settings, td_student_net_cfg=net.filled(config))))
     say(student.summary)

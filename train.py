@@ -8,6 +8,8 @@ MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold the
 name. --do_train false quantizes the student as it is, without any training.
 """
 
+from dataclasses import replace
+
 from src.distill.distiller import Distiller
 from src.distill.quantized import check_calibrated, check_comparable, loss_terms, quantized_student
 from src.distill.teacher import load_teacher
@@ -43,11 +45,24 @@ def check_plan(settings, session):
     check_calibrated(settings.quantization_cfg, steps * config.gradient_accumulation_steps)
 
 
+def default_folder(settings):
+    """Of the run; what was only quantized does not replace what was trained."""
+    return "output/ternary" if settings.do_train else "output/ternary-untrained"
+
+
+def same_batches(settings):
+    """Flags of eval.py for the batches of this run: a batch's own ranges decide its scores."""
+    lengths = ",".join(map(str, settings.bucket_boundaries))
+    padding = f"--bucket_boundaries {lengths}" if settings.enable_buckets else "--enable_buckets false"
+    return f"--batch_size {settings.eval_batch_size} {padding}"
+
+
 @command
 @with_settings(TernaryConfig)
 def main(settings):
     """Settings, data, teacher, student, fit, packed model."""
     required(settings, "task_name", "student_model_dir", "data_dir")
+    settings = replace(settings, output_dir=settings.output_dir or default_folder(settings))
     task = get_task(settings.task_name)
     teacher_dir, student_dir, data_dir = (
         path and task_folder(path, task)
@@ -71,30 +86,28 @@ def main(settings):
     if teacher:
         check_comparable(student.config, teacher.config, terms)
     if teacher and (settings.do_train or settings.do_eval):
-        gain = settings.min_teacher_gain
-        models["teacher"] = session.check_teacher(teacher, "teacher_model_dir", teacher_dir, gain)
+        source = "teacher_model_dir", teacher_dir
+        models["teacher"] = session.check_teacher(teacher, *source, settings.min_teacher_gain)
 
     session.start()
     say(f"student: {student.parameters:,} parameters, started from {student_dir}")
     if settings.do_train:
         scores = fit_student(settings, session, student, teacher, terms, result.latent)
-    else:
-        student.save(result.latent)
-        scores = session.evaluate(student) if settings.do_eval else None
     if not session.group.first:
         return
+    if not settings.do_train:
+        student.save(result.latent)
+        scores = session.evaluate(student) if settings.do_eval else None
     models["quantized student"] = scores
     if settings.save_quantized_model:
         packed = result.pack(student, settings.packed_bits)
         models["packed model"] = session.evaluate(packed) if settings.do_eval else None
     result.clean_up()
-    lengths = ",".join(map(str, settings.bucket_boundaries))
-    padding = f"--bucket_boundaries {lengths}" if settings.enable_buckets else "--enable_buckets false"
     folder = result.packed if settings.save_quantized_model else result.latent
     session.finish(
         models,
         f"done: evaluate it with: python eval.py --task_name {task.name} --model_dir {folder} --data_dir "
-        f"{data_dir} --batch_size {settings.eval_batch_size} {padding}",
+        f"{data_dir} {same_batches(settings)}",
     )
 
 

@@ -149,8 +149,10 @@ class Model:
             return
         training = self.network.training
         self._cell().set_train(False)
-        yield
-        self.network.set_train(training)
+        try:
+            yield
+        finally:
+            self.network.set_train(training)
 
     def weights(self):
         """{name: float32 array} of its network, what quantizers remember included."""

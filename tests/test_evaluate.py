@@ -11,6 +11,7 @@ from src.data.dataset import Batches
 from src.description import Description
 from src.evaluate import evaluate, predict
 from src.kinds import CLASSIFICATION, REGRESSION
+from src.kinds.classification import SequenceClassification
 from src.model import Model
 from tests.helpers import describe, make_examples, tiny_config, tiny_network
 
@@ -116,3 +117,24 @@ def test_further_sets_are_reported_under_their_own_names():
     )
     assert results["rows"] == 9 and results["accuracy/eval_mm"] == pytest.approx(1 - results["accuracy/x"])
     assert results["accuracy"] == pytest.approx(sk.accuracy_score(first.labels, expected_values(first) < 300))
+
+
+class TokenKind(SequenceClassification):
+    """An answer a token."""
+
+    logits_per = "token"
+
+
+def test_answers_for_tokens_come_without_padding_in_the_rows_own_order():
+    examples = make_examples(23, 30)
+
+    def network(ids, mask, segments):
+        return np.stack([ids, segments], 2).astype(np.float32)
+
+    model = Model(Description(tiny_config(), TokenKind(), 2), network)
+    prediction = predict(model, Batches(examples, 4, (8, 16)))
+    expected = np.stack([examples.input_ids, examples.segment_ids], 1)
+    np.testing.assert_array_equal(prediction.logits, expected)
+    assert prediction.rows == 23 and len(prediction.logits) == len(examples.input_ids) > 23
+    seconds = 1000 * sum(prediction.batch_seconds) / 23
+    assert prediction.seconds_per_1000_rows == pytest.approx(seconds)

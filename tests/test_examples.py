@@ -69,3 +69,17 @@ def test_labels_are_the_values_of_the_only_column():
     assert examples(columns=(SCORE,)).labels.tolist() == [0, 0.5, 1, 1.5]
     with pytest.raises(ValueError):
         _ = examples().labels  # of several none is the one
+
+
+def test_one_more_column_leaves_the_rows_as_they_were():
+    logits = Column("teacher_logits", np.float32)
+    values = np.arange(8, dtype=np.float32).reshape(4, 2)
+    rows = examples(columns=(LABEL,))
+    found = rows.with_column(logits, values)
+    assert list(found.columns) == [LABEL, logits] and list(rows.columns) == [LABEL]
+    np.testing.assert_array_equal(found.take([3, 1]).columns[logits], [[6, 7], [2, 3]])
+    states = Column("states", np.float32, per="token")
+    values = np.arange(12, dtype=np.float32).reshape(6, 2)
+    found = rows.with_column(states, values)
+    np.testing.assert_array_equal(found.take([1, 3]).columns[states], [[6, 7], [8, 9], [10, 11]])
+    np.testing.assert_array_equal(concatenate([found, found]).columns[states], np.concatenate([values] * 2))

@@ -20,14 +20,15 @@ from src import modelarts
 from src.checkpoint.packed import PACKED_FILE
 from src.errors import UserError
 from src.files import ROOT
-from src.modelarts import CHECKPOINTS, DATA, OUTPUTS, on_platform, unpack
+from src.modelarts import on_platform, unpack
 from src.settings import parsing as settings_module
 from src.settings.parsing import parse
+from src.settings.paths import CHECKPOINTS, DATA, OUTPUTS
 from src.settings.shared import ModelArtsConfig
 from src.settings.tools import ExportConfig
 from src.settings.training import FinetuneConfig, GeneralDistillConfig, TaskDistillConfig, TernaryConfig
+from tests.commands import SMALL, good_teacher, refused_by, says
 from tests.helpers import refuses, run_script, save_network, teachable, tiny_network, write_info, write_split
-from tests.test_run_task_distill import SMALL, good_teacher, refused_by, says
 
 RANK_VARIABLES = (
     "RANK_ID",
@@ -327,7 +328,7 @@ def test_the_other_processes_wait_for_the_first_one(cloud, monkeypatch, url):
         with monkeypatch.context() as patch:
             patch.setenv("DEVICE_ID", "0")
             try:
-                modelarts._download_once(settings, sys.modules["moxing"])
+                modelarts._download_once(settings, False, sys.modules["moxing"])
             except UserError:
                 assert "nothing" in url
 

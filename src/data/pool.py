@@ -7,6 +7,7 @@ process holds, so that its processes wait for ever where their parent was killed
 import os
 import signal
 from collections import deque
+from contextlib import contextmanager
 from itertools import chain, islice
 from multiprocessing import get_context
 
@@ -27,9 +28,7 @@ def _serve(pipe, make, arguments):
             item = pipe.recv()
             try:
                 result = worker(item)
-            except (
-                UserError
-            ) as error:  # any other is a fault in the program: it ends the process, and is printed
+            except UserError as error:  # any other fault is the program's: it is printed and ends the process
                 result = error
             pipe.send(result)
     except (EOFError, ConnectionError):
@@ -92,28 +91,36 @@ class WorkerPool:
             return
         if not self._pipes:
             self._start()
-        try:
-            yield from self._shared(chain(head, items))
-        except (EOFError, ConnectionError) as error:
-            raise UserError(
-                f"one of the {self._workers} processes ended early (out of memory or killed); try "
-                "--num_workers 1"
-            ) from error
+        yield from self._shared(chain(head, items))
 
     def _shared(self, items):
         waiting = deque()  # the pipes that owe a result, in the items' order
         for item in items:
             if len(waiting) < self._workers:
                 pipe = self._pipes[len(waiting)]
-                pipe.send(item)
+                with self._naming_the_dead():
+                    pipe.send(item)
             else:
                 pipe = waiting.popleft()
-                result = pipe.recv()
-                pipe.send(item)  # before the result is used, so that the process need not wait for that
+                with self._naming_the_dead():
+                    result = pipe.recv()
+                    pipe.send(item)  # before the result is used: the process need not wait for that
                 yield _checked(result)
             waiting.append(pipe)
         for pipe in waiting:
-            yield _checked(pipe.recv())
+            with self._naming_the_dead():
+                result = pipe.recv()
+            yield _checked(result)
+
+    @contextmanager
+    def _naming_the_dead(self):
+        try:
+            yield
+        except (EOFError, ConnectionError) as error:
+            raise UserError(
+                f"one of the {self._workers} processes ended early (out of memory or killed); try "
+                "--num_workers 1"
+            ) from error
 
 
 def _checked(result):

@@ -91,11 +91,10 @@ def load_task_data(
         UserError: a folder or file is missing or damaged, holds another task's data, or labels lie outside
             the map.
     """
-    info = DatasetInfo.load(train_dir or eval_dir)
+    folder = train_dir or eval_dir
+    info = DatasetInfo.load(folder) if folder else None  # "" would mean the working directory
     if info and tasks.get_task(info.task_name) != task:
-        raise UserError(
-            f"task_name: {train_dir or eval_dir} was prepared for {info.task_name}, not {task.name}"
-        )
+        raise UserError(f"task_name: {folder} was prepared for {info.task_name}, not {task.name}")
     if train_dir and eval_dir:
         _check_prepared_alike(info, train_dir, DatasetInfo.load(eval_dir), eval_dir)
     kind = info.kind if info else task.kind or CLASSIFICATION

@@ -120,9 +120,10 @@ def _check_checkpoint(plan, description, teacher, data):
 
 def _described(bert, teacher, plan):
     """The student's `Description` before it has a head: it reads text as its teacher does."""
-    lower_case = True if teacher.do_lower_case is None else teacher.do_lower_case
     source = plan.path or f"the student ({plan.section})"
-    return Description(bert, do_lower_case=lower_case, vocab_sha256=teacher.vocab_sha256, source=source)
+    return Description(
+        bert, do_lower_case=teacher.do_lower_case, vocab_sha256=teacher.vocab_sha256, source=source
+    )
 
 
 def _from_teacher(plan, bert, teacher):

@@ -333,42 +333,41 @@ def cut(path, size):
 
 
 @pytest.mark.parametrize(
-    "damage, message",
+    "damage, counting, reading",
     [
-        (lambda path: cut(path, -1), "train.mindrecord is truncated"),
-        (lambda path: cut(path, -5000), "train.mindrecord is truncated"),
-        (lambda path: cut(path, (2 << 20) + 1000), "train.mindrecord is truncated"),
-        (lambda path: cut(path, 2 << 20), "train.mindrecord is truncated"),
-        (lambda path: cut(path, 10_000), "train.mindrecord is truncated"),
-        (lambda path: cut(path, 100), "train.mindrecord is not a whole MindRecord file"),
-        (lambda path: cut(path, 5), "train.mindrecord is not a whole MindRecord file"),
-        (lambda path: path.write_bytes(b"foreign" * 100), "train.mindrecord is not a whole MindRecord file"),
-        (lambda path: path.write_bytes(b""), "train.mindrecord is empty"),
-        (lambda path: os.remove(f"{path}.db"), "train.mindrecord.db is missing"),
-        (lambda path: open(f"{path}.db", "wb").close(), "train.mindrecord is not a whole MindRecord file"),
-        (lambda path: cut(path.with_name(path.name + ".db"), 8192), "train.mindrecord is not a whole"),
+        (lambda path: cut(path, -1), "is truncated", "may be truncated"),
+        (lambda path: cut(path, -5000), "is truncated", "may be truncated"),
+        (lambda path: cut(path, (2 << 20) + 1000), "is truncated", "may be truncated"),
+        (lambda path: cut(path, 2 << 20), "is truncated", "may be truncated"),
+        (lambda path: cut(path, 10_000), "is truncated", "may be truncated"),
+        (lambda path: cut(path, 100), "is not a whole MindRecord file", "cannot be read as mindrecord"),
+        (lambda path: cut(path, 5), "is not a whole MindRecord file", "cannot be read as mindrecord"),
+        (lambda path: path.write_bytes(b"foreign" * 100), "is not a whole MindRecord", "cannot be read"),
+        (lambda path: path.write_bytes(b""), "is empty", "is empty"),
+        (lambda path: os.remove(f"{path}.db"), "[.]db is missing", "[.]db is missing"),
+        (lambda path: open(f"{path}.db", "wb").close(), "is not a whole MindRecord", "cannot be read"),
+        (lambda path: cut(path.with_name(path.name + ".db"), 8192), "is not a whole", "cannot be read"),
     ],
 )
-def test_damaged_mindrecord(tmp_path, good_mindrecord, damage, message):
+def test_damaged_mindrecord(tmp_path, good_mindrecord, damage, counting, reading):
     folder = tmp_path / "data"
     shutil.copytree(good_mindrecord, folder)
     damage(folder / "train.mindrecord")
-    refused(folder, message)
-    with pytest.raises(UserError, match=message):
+    refused(folder, f"train.mindrecord.*{reading}")
+    with pytest.raises(UserError, match=f"train.mindrecord.*{counting}"):
         count_rows(str(folder / "train.mindrecord"), "mindrecord")
 
 
-def test_an_index_that_is_cut_in_its_middle(tmp_path, good_mindrecord):
-    folder = tmp_path / "data"
-    shutil.copytree(good_mindrecord, folder)
-    cut(folder / "train.mindrecord.db", -5)
-    refused(folder, "train.mindrecord cannot be read as mindrecord")
+def test_an_index_that_is_cut_at_its_end(tmp_path, good_mindrecord):
+    shutil.copytree(good_mindrecord, tmp_path / "data")
+    cut(tmp_path / "data" / "train.mindrecord.db", -5)
+    refused(tmp_path / "data", "train.mindrecord cannot be read as mindrecord")
 
 
 def test_renamed_mindrecord(tmp_path, good_mindrecord):
     for ending in ("", ".db"):
         shutil.copy(good_mindrecord / f"train.mindrecord{ending}", tmp_path / f"train_0.mindrecord{ending}")
-    refused(tmp_path, "train_0.mindrecord is not a whole MindRecord file: .* do not rename")
+    refused(tmp_path, "train_0.mindrecord cannot be read as mindrecord.* do not rename")
 
 
 def test_a_mindrecord_file_without_rows(tmp_path):

@@ -269,3 +269,10 @@ def test_every_split_is_held_against_the_model(data):
     with pytest.raises(UserError) as error:
         data.check_model(described, "model_dir", seq_length=19)
     refuses(error, "the train records", "20 tokens")
+
+
+def test_without_a_folder_none_of_the_working_directory_is_read(tmp_path, monkeypatch):
+    (tmp_path / "dataset.json").write_text("no JSON")
+    monkeypatch.chdir(tmp_path)
+    data = load_task_data(get_task("SST-2"), "", "")
+    assert data.splits == {} and data.labels == ("negative", "positive")

@@ -106,6 +106,16 @@ def test_evaluation_rows_judge_a_teacher_where_there_are_any(tmp_path, capsys):
     assert session.evaluate(model(Oracle()))["accuracy/eval_mm"] == 1.0
 
 
+def test_a_teachers_answers_stand_beside_the_training_rows(tmp_path):
+    session = session_with(task_data(train=sorted_rows(10, 4)), tmp_path)
+    rows = session.rows_with_logits(model(Oracle()))
+    batches = session.train_batches(PhaseConfig(batch_size=5), rows)
+    assert batches.columns[-2:] == ("label_ids", "teacher_logits") and len(batches) == 2
+    for *_, labels, logits in batches:  # in whatever order they come
+        np.testing.assert_array_equal(logits, np.eye(2, dtype=np.float32)[labels])
+    assert len(session.data.train.columns) == 1
+
+
 # --- what a run is ------------------------------------------------------------------------------------------
 
 
@@ -135,8 +145,8 @@ def test_a_session_reads_its_data_and_chooses_their_metrics(no_device, tmp_path,
     assert session.metric_names == ("macro_f1", "accuracy") and session.run.path == "output/td-sst-2"
     assert "task SST-2 on CPU: train 6 rows, eval 5 rows" in capsys.readouterr().out
     assert session.compute_type("auto") == ms.float32
-    batches = session.train_batches(PhaseConfig(batch_size=4), teacher_logits=np.zeros((6, 2), np.float32))
-    assert len(batches) == 1 and batches.columns[-1] == "teacher_logits"
+    batches = session.train_batches(PhaseConfig(batch_size=4))
+    assert len(batches) == 1 and batches.columns[-1] == "label_ids" and batches.shuffle
     only = Session.open("td", RunConfig(task_name="sst2", do_train=False), folders, "")
     assert only.data.train is None and len(only.data.evals["eval"]) == 5
     alone = Session.open("td", RunConfig(task_name="sst2", do_eval=False), folders, "")

@@ -206,3 +206,29 @@ def test_stage_has_what_the_device_queue_needs():
         stage.fit([watch])
     assert len(taken) == stage.step_number == stage.total_steps == 6
     assert watch.steps == [3, 6] and watch.epochs == [(1, 3), (2, 6)]
+
+
+# --- how many steps ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "accumulation, max_steps, sink, epoch, steps",
+    [
+        (1, 0, 0, 10, 30),
+        (3, 0, 0, 3, 9),  # the tenth batch of an epoch fills no step
+        (3, 7, 0, 3, 7),
+        (1, 100, 0, 10, 100),
+        (1, 0, 4, 8, 24),  # those that do not fill a sink are left out
+        (1, 8, 4, 8, 8),
+        (1, 0, 99, 10, 30),  # a sink is at most an epoch
+    ],
+)
+def test_steps_of_a_plan(accumulation, max_steps, sink, epoch, steps):
+    plan = StagePlan(PhaseConfig(gradient_accumulation_steps=accumulation), 3, max_steps, sink)
+    assert (plan.epoch_steps(range(10)), plan.steps(range(10))) == (epoch, steps)
+
+
+def test_a_number_of_steps_in_which_no_sink_ends_is_refused():
+    with pytest.raises(UserError) as error:
+        StagePlan(PhaseConfig(), 3, 10, 4).steps(range(10))
+    refuses(error, "train_steps: the data sink runs 4 steps at once; 10 is no multiple of that, 8 would be")
