@@ -1,8 +1,8 @@
 """Convert checkpoints: Hugging Face, TensorFlow or published MindSpore ones into ours, and any of them into
 the first two.
 
-python convert_checkpoint.py --input bert-base-uncased/ --output teacher/ [--task_name SST-2] [--to
-huggingface]
+    python convert_checkpoint.py --input bert-base-uncased/ --output teacher/ [--task_name SST-2] \\
+        [--to huggingface]
 """
 
 import os

@@ -1,11 +1,11 @@
 """General distillation (GD): a pre-trained BERT into a small one, on a text corpus without labels (TinyBERT,
 arXiv 1909.10351).
 
-    python run_general_distill.py --config_path gd_config.yaml --load_teacher_ckpt_path TEACHER_DIR --data_dir
-    DATA_DIR/gd
+    python run_general_distill.py --config_path gd_config.yaml --load_teacher_ckpt_path TEACHER_DIR \\
+        --data_dir DATA_DIR/gd
 
-The student and its projection are the start of task distillation: run_task_distill.py --load_gd_ckpt_path
-STUDENT_DIR.
+The student and its projection are the start of task distillation:
+run_task_distill.py --load_gd_ckpt_path STUDENT_DIR.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """Task distillation (TD): a fine-tuned teacher into a small student, in two phases, with evaluation.
 
-python run_task_distill.py --config_path td_config/td_config_sst2.yaml --load_teacher_ckpt_path
-    TEACHER_DIR \\ --train_data_dir DATA_DIR/sst-2 --eval_data_dir DATA_DIR/sst-2
+    python run_task_distill.py --config_path td_config/td_config_sst2.yaml \\
+        --load_teacher_ckpt_path TEACHER_DIR --train_data_dir DATA_DIR/sst-2 --eval_data_dir DATA_DIR/sst-2
 """
 
 from dataclasses import replace

@@ -21,7 +21,7 @@ from src.settings.parsing import part, required, to_yaml
 from src.settings.stage import EvalConfig
 from src.settings.training import FoldersConfig, QuantizedStudentConfig, RunConfig, TernaryConfig
 from src.tasks import get_task, task_folder
-from src.train.packing import PackedResult
+from src.train.packed_result import PackedResult
 from src.train.session import Session
 
 

@@ -1,7 +1,7 @@
 """How exported ONNX graphs agree with the network they come from, on a task's dev records.
 
-    python benchmarks/agreement.py --task_name MRPC --model_dir MODEL_DIR --data_dir DATA_DIR/mrpc --lengths
-    56,88
+    python benchmarks/agreement.py --task_name MRPC --model_dir MODEL_DIR --data_dir DATA_DIR/mrpc \\
+        --lengths 56,88
 
 One line a kind of weights: the metric of the network and of the file on the same batches, and for how many
 rows both give the same class (for a regression: the correlation of their values). MODEL_DIR is a quantized

@@ -163,9 +163,8 @@ class Deployments:
         self.paths[title] = path
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
-        options.add_session_config_entry(
-            "session.intra_op.allow_spinning", "0"
-        )  # models that wait must not take a core
+        # Models that wait must not take a core.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         names = [item.name for item in session.get_inputs()]
         self.models[title] = (

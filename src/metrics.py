@@ -15,9 +15,8 @@ from src.errors import UserError
 def _correlation(function):
     def compute(predictions, labels):
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # a constant prediction: SciPy warns and returns nan, which means 0 here
+            # A constant prediction: SciPy warns and returns nan, which means 0 here.
+            warnings.simplefilter("ignore")
             value = float(function(predictions, labels)[0])
         return 0.0 if np.isnan(value) else value
 

@@ -1,17 +1,17 @@
 """A model: a network or an exported file, with its description and its vocabulary."""
 
 import contextlib
-import os
 
 import mindspore as ms
 
 from src.checkpoint import folder as checkpoints
+from src.checkpoint import huggingface
 from src.checkpoint.assign import assign
 from src.checkpoint.formats import read_any
 from src.checkpoint.packed import load_packed
 from src.deploy.sessions import EXPORTED_ENDINGS, open_exported
 from src.errors import UserError
-from src.nn.heads import BertEncoder, BertForSequence, BertForTokens, Logits
+from src.nn.heads import HEADS, BertEncoder, Logits
 from src.quant.quantizers import MovingAverageRange
 from src.vocabulary import is_lower_case
 
@@ -174,7 +174,7 @@ def read(path):
     """The `Checkpoint` to run that a path means: a Hugging Face folder, a packed model where it is named or
     alone there, else one of ours.
     """
-    if os.path.isfile(os.path.join(path, "model.safetensors")):
+    if huggingface.FORMAT.find(path):
         return read_any(path).checkpoint
     packed = checkpoints.packed_folder(path)
     return load_packed(packed) if packed else checkpoints.load(path)
@@ -184,8 +184,9 @@ def new_network(description, compute_type=ms.float32):
     """The network that a `Description` describes, with random weights."""
     if description.kind is None:
         return BertEncoder(description.bert, compute_type)
-    cell = {"row": BertForSequence, "token": BertForTokens}[description.kind.logits_per]
-    return cell(description.bert, description.outputs, compute_type, description.quantization)
+    return HEADS[description.kind.logits_per](
+        description.bert, description.outputs, compute_type, description.quantization
+    )
 
 
 def layer_weights(weights, layers):

@@ -119,9 +119,8 @@ def _stop_as_exception():
     try:
         yield
     finally:
-        signal.signal(
-            signal.SIGTERM, before or signal.SIG_DFL
-        )  # None: set by a library in C, and not to be had back
+        # None: set by a library in C, and not to be had back.
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 # --- copying ------------------------------------------------------------------------------------------------

@@ -61,11 +61,8 @@ class Group:
 
 
 ALONE = Group()
-_LAUNCHED = (
-    "MS_ROLE",
-    "RANK_TABLE_FILE",
-    "OMPI_COMM_WORLD_SIZE",
-)  # what msrun, the Ascend launcher and mpirun set
+# What our launchers, msrun and mpirun set.
+_LAUNCHED = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_SIZE")
 
 
 def join_group(config, device):

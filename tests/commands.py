@@ -71,10 +71,8 @@ def good_teacher(folder, examples, outputs=2, layers=2, **saved):
     """
     network = tiny_network(4, labels=outputs, num_hidden_layers=layers)
     reference = NumpyBert(weights_of(network), network.config)
-    reference.weights["classifier.weight"], reference.weights["classifier.bias"] = (
-        np.eye(16),
-        np.zeros(16),
-    )  # its logits: pooled
+    # Its logits: pooled.
+    reference.weights["classifier.weight"], reference.weights["classifier.bias"] = (np.eye(16), np.zeros(16))
     pooled = np.stack(
         [
             reference.row(

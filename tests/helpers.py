@@ -59,11 +59,8 @@ def fill(network, seed, spread=0.3):
     """Every weight, biases and LayerNorm included, from a seeded NumPy generator; returns the network."""
     random = np.random.default_rng(seed)
     for name, parameter in network.parameters_dict().items():
-        if name.rsplit(".", 1)[-1] in (
-            "second_moment",
-            "threshold",
-            "steps",
-        ):  # a quantizer's state, not a weight
+        # A quantizer's state, not a weight.
+        if name.rsplit(".", 1)[-1] in ("second_moment", "threshold", "steps"):
             continue
         value = random.normal(size=parameter.shape) * spread
         parameter.set_data(ms.Tensor(value + (1.0 if name.endswith("norm.weight") else 0.0), ms.float32))

@@ -408,9 +408,8 @@ def test_output_is_written_whole_or_not_at_all(ours, tmp_path, capsys, monkeypat
     assert sorted(os.listdir(tmp_path)) == ["ours", "out"]
     assert load(tmp_path / "out").description.labels == ()
     monkeypatch.undo()
-    convert(
-        capsys, "--input", ours, "--output", tmp_path / "out", "--task_name", "sst2"
-    )  # replaces a checkpoint
+    # Replaces a checkpoint.
+    convert(capsys, "--input", ours, "--output", tmp_path / "out", "--task_name", "sst2")
     assert load(tmp_path / "out").description.labels == ("negative", "positive")
 
 

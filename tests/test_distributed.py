@@ -49,9 +49,8 @@ def results(tmp_path_factory):
         str(pair),
         "4",
     ]
-    path = (
-        os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
-    )  # msrun starts the first python there
+    # Msrun starts the first python there.
+    path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
     done = subprocess.run(
         msrun,
         cwd=pair,

@@ -62,9 +62,8 @@ def test_rows_come_back_in_their_own_order_with_the_last_smaller_batch():
     prediction = predict(model, Batches(examples, 4, (8, 16)))
     assert prediction.logits.shape == (23, 2)
     np.testing.assert_array_equal(prediction.logits[:, 0], expected_values(examples))
-    assert {shape[0] for shape in model.network.shapes} == {
-        4
-    }  # the last batch is filled up: no graph of its own
+    # The last batch is filled up: no graph of its own.
+    assert {shape[0] for shape in model.network.shapes} == {4}
     assert prediction.seconds_per_1000_rows > 0
 
 

@@ -15,8 +15,8 @@ import export
 import run_general_distill
 import run_task_distill
 import train
-from src import checkpoint as checkpoints
 from src import modelarts
+from src.checkpoint import folder as checkpoints
 from src.checkpoint.packed import PACKED_FILE
 from src.errors import UserError
 from src.files import ROOT
@@ -519,10 +519,8 @@ def test_damaged_zips_are_one_line_and_leave_nothing(tmp_path):
     middle = bytearray(whole)
     middle[300:330] = bytes(30)
     secret = bytearray(whole)
-    for mark, flags in (
-        (b"PK\x03\x04", 6),
-        (b"PK\x01\x02", 8),
-    ):  # the flag of a password, in both of the first member's headers
+    # The flag of a password, in both of the first member's headers.
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         secret[secret.index(mark) + flags] |= 1
     for name, content in (
         ("half", whole[: len(whole) // 2]),
@@ -614,7 +612,7 @@ def test_task_distillation_as_a_job(task, tmp_path, capsys, monkeypatch):
     )
     run1 = task.bucket / "out" / "run1"
     assert {"config.yaml", "metrics.jsonl", "results.json", "sst-2"} <= set(os.listdir(run1))
-    assert checkpoints.load(str(run1 / "sst-2")).config["num_hidden_layers"] == 1
+    assert checkpoints.load(str(run1 / "sst-2")).description.bert.num_hidden_layers == 1
     assert f"train_data_dir: {task.cache}/data/sst-2\n" in (run1 / "config.yaml").read_text()
     assert not (tmp_path / "output").exists()
 
@@ -638,7 +636,7 @@ def test_general_distillation_as_a_job(task, capsys):
     )
     says(out, "done: the student is in", "to obs://bucket/out/")
     assert {"config.yaml", "gd", "metrics.jsonl", "results.json"} <= set(os.listdir(task.bucket / "out"))
-    assert checkpoints.load(str(task.bucket / "out" / "gd")).config["num_hidden_layers"] == 1
+    assert checkpoints.load(str(task.bucket / "out" / "gd")).description.bert.num_hidden_layers == 1
 
 
 def test_a_resumed_job_begins_with_what_the_one_before_left_in_the_cloud(task, capsys):

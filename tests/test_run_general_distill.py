@@ -215,9 +215,8 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(corpus, distilled, t
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         np.testing.assert_array_equal(value, theirs[name], name)
-    assert sorted(os.listdir(tmp_path / "gd")) == sorted(
-        os.listdir(distilled / "gd")
-    )  # the stopped run's step_4.ckpt is gone too
+    # The stopped run's step_4.ckpt is gone too.
+    assert sorted(os.listdir(tmp_path / "gd")) == sorted(os.listdir(distilled / "gd"))
     rows = [
         [{**json.loads(line), "time": 0} for line in (folder / "metrics.jsonl").read_text().splitlines()]
         for folder in (tmp_path, distilled)
@@ -389,9 +388,8 @@ def test_task_distillation_starts_from_the_student_and_its_projection(corpus, di
     before, after = (
         checkpoints.load(str(folder)).weights for folder in (distilled / "gd", tmp_path / "td" / "phase1")
     )
-    assert {"fit_dense.weight", "fit_dense.bias"} < before.keys() and len(after) == len(
-        before
-    ) + 2  # and a classifier
+    # And a classifier.
+    assert {"fit_dense.weight", "fit_dense.bias"} < before.keys() and len(after) == len(before) + 2
     for name, value in before.items():
         np.testing.assert_allclose(after[name], value, atol=1e-9, err_msg=name)
 

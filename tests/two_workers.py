@@ -36,7 +36,13 @@ def run(folder, batch_size, distribute):
         tiny_network(1, labels=2, num_hidden_layers=1),
         tiny_network(2, labels=2, hidden_size=24),
     )
-    loss = Distiller(student, LossTerms(1.0, 1.0, 1.0, 0.5), teacher, Projection(16, 24, 0.2), CLASSIFICATION)
+    loss = Distiller(
+        student,
+        LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0, label_loss=0.5),
+        teacher,
+        Projection(16, 24, 0.2),
+        CLASSIFICATION,
+    )
     examples = make_examples(ROWS, 12)
     batches = Batches(
         examples,

@@ -188,9 +188,8 @@ def head(given, weights, source, notices):
         kind = kind_of_problem(problem_type, source)
     else:
         kind = REGRESSION if count == 1 else CLASSIFICATION  # as transformers takes such a file
-    if (
-        given.get("num_labels", count) != count
-    ):  # many files carry a stale one; Hugging Face does not write it
+    # Many files carry a stale one; Hugging Face does not write it.
+    if given.get("num_labels", count) != count:
         notices.append(
             f"num_labels is {given['num_labels']} in its configuration but the classifier has {count} "
             "outputs; the classifier counts"

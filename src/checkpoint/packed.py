@@ -46,8 +46,10 @@ def _pack(values, latent, kind, bits, granularity, density):
     if kind == "symmetric":
         codes, scale = pack_symmetric(latent, bits, granularity)
         return {"codes": codes, "scale": scale}, {"kind": "symmetric"}
-    codes, low, width = pack_minmax(latent, bits, granularity)
-    return {"codes": codes, "low": low, "width": width}, {"kind": "minmax", "bits": bits}
+    if kind == "minmax":
+        codes, low, width = pack_minmax(latent, bits, granularity)
+        return {"codes": codes, "low": low, "width": width}, {"kind": "minmax", "bits": bits}
+    raise ValueError(f"the quantizer '{kind}' has no packed form")
 
 
 def _unpack(parts, entry, name):
@@ -154,7 +156,7 @@ def load_packed(folder):
             f"{config_path} is not the one that {PACKED_FILE} was saved with: its checksum differs; copy "
             "it anew"
         )
-    activations = replace(trained, embedding_bits=32, weight_bits=32, rest_bits=32)
+    activations = trained.activations_only()
     return replace(checkpoint, description=replace(checkpoint.description, quantization=activations))
 
 

@@ -21,9 +21,8 @@ from src.files import read_json, write_json
 TOKENS, MASK, SEGMENTS = TOKEN_COLUMNS = ("input_ids", "input_mask", "segment_ids")
 SCHEMA_FILE = "schema.json"
 _READ_BATCH = 1024  # rows padded together while reading: Python's share of the time vanishes
-_ABSENT = -(
-    2**31
-)  # pads what a batch's longer rows add, so that a row whose columns differ in length is noticed
+# Pads what a batch's longer rows add, so that a row whose columns differ in length is noticed.
+_ABSENT = -(2**31)
 
 
 # --- which files serve a split ------------------------------------------------------------------------------
@@ -121,7 +120,7 @@ def find_split(folder, split, dataset_type="auto"):
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-def read_records(files, dataset_type, columns, schema="", need_columns=True):
+def read_records(files, dataset_type, columns, schema=""):
     """All rows of some record files, in file order, without padding.
 
     Args:
@@ -131,7 +130,6 @@ def read_records(files, dataset_type, columns, schema="", need_columns=True):
             float32, whatever `Column.dtype` says: the kind of task judges them.
         schema (str): schema JSON of TFRecord files, or its folder. Default: `schema.json` beside the first
             file if there is one; without any the types come from the first row.
-        need_columns (bool): whether a missing one of `columns` is an error; otherwise it is left out.
 
     Returns:
         Examples
@@ -141,7 +139,7 @@ def read_records(files, dataset_type, columns, schema="", need_columns=True):
             an `input_mask` is not ones followed by zeros; columns of one row differ in length.
     """
     schema = _schema_file(schema, files[0]) if dataset_type == "tfrecord" else None
-    parts = [_read_file(path, dataset_type, columns, schema, need_columns) for path in files]
+    parts = [_read_file(path, dataset_type, columns, schema) for path in files]
     return concatenate(parts)
 
 
@@ -163,13 +161,13 @@ def _schema_file(schema, first_file):
     return schema
 
 
-def _read_file(path, dataset_type, columns, schema, need_columns):
+def _read_file(path, dataset_type, columns, schema):
     _check_there(path, dataset_type)
     # Not `count_rows`: a corpus is read by a thread, and MindSpore's `get_dataset_size` releases whatever
     # iterators other threads create meanwhile.
     rows = _count_tfrecord(path) if dataset_type == "tfrecord" else None
     with _telling(path, f"cannot be read as {dataset_type}, it may be truncated or damaged"):
-        names, batches = _open(path, dataset_type, columns, schema, need_columns, rows)
+        names, batches = _open(path, dataset_type, columns, schema, rows)
         parts = [_unpad(path, dict(zip(names, batch)), columns) for batch in batches]
     if not parts:
         raise UserError(f"{path} holds no rows")
@@ -192,7 +190,7 @@ def _telling(path, fault):
         raise UserError(f"{path} {fault}: {one_line(telling.removeprefix('[ERROR]'))[:300]}") from error
 
 
-def _open(path, dataset_type, columns, schema, need_columns, rows):
+def _open(path, dataset_type, columns, schema, rows):
     """(column names, iterator over padded NumPy batches in their order) of one file."""
     import mindspore.dataset as ds
 
@@ -201,14 +199,12 @@ def _open(path, dataset_type, columns, schema, need_columns, rows):
     else:
         data = ds.TFRecordDataset([path], schema=schema)
     found = data.get_col_names()
-    optional = [column.name for column in columns]
-    needed = [*TOKEN_COLUMNS, *(optional if need_columns else ())]
-    missing = [name for name in needed if name not in found]
+    names = [*TOKEN_COLUMNS, *(column.name for column in columns)]
+    missing = [name for name in names if name not in found]
     if missing:
         raise UserError(
             f"{path} lacks the column {' and '.join(missing)}; its columns are {', '.join(sorted(found))}"
         )
-    names = [*TOKEN_COLUMNS, *(name for name in optional if name in found)]
     if dataset_type == "tfrecord":
         # Without num_samples a schema's "numRows" would silently drop the rows beyond it.
         data = ds.TFRecordDataset([path], schema, names, num_samples=rows, shuffle=False)
@@ -459,9 +455,8 @@ class _TFRecordFile:
 
 def import_tensorflow():
     """The tensorflow module; a `UserError` that says how to install it where it is missing."""
-    os.environ.setdefault(
-        "TF_CPP_MIN_LOG_LEVEL", "3"
-    )  # otherwise its import prints a page about the processor;
+    # Otherwise its import prints a page about the processor.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # we compute nothing with it
     try:
         import tensorflow

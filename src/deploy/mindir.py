@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from dataclasses import replace
 
 import mindspore as ms
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from src.checkpoint.assign import assign
 from src.errors import UserError
 from src.files import checksum, replacing, write_json
-from src.nn.heads import BertForSequence, Logits
+from src.nn.heads import HEADS, Logits
 from src.quant.quantizers import use_rounding_operator
 
 LARGEST = 1 << 30
@@ -32,10 +31,10 @@ def write_mindir(path, weights, description, compute_type, shape, file_format="M
     Raises:
         UserError: the network is too large for one file.
     """
-    activations = description.quantization and replace(
-        description.quantization, embedding_bits=32, weight_bits=32, rest_bits=32
+    activations = description.quantization and description.quantization.activations_only()
+    network = HEADS[description.kind.logits_per](
+        description.frozen().bert, description.outputs, compute_type, activations
     )
-    network = BertForSequence(description.frozen().bert, description.outputs, compute_type, activations)
     known = dict(network.parameters_and_names())
     size = 4 * sum(item.size for item in known.values())
     if size > LARGEST:

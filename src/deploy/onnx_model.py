@@ -58,6 +58,11 @@ def build_model(weights, description, form):
             f"{onnx.defs.onnx_opset_version()}, and these graphs are of opset {OPSET}; pip install "
             f"'onnx>={OLDEST_ONNX}'"
         )
+    if description.kind.logits_per != "row":
+        raise UserError(
+            f"file_format: the ONNX graph has no head that answers for every {description.kind.logits_per}; "
+            "export MINDIR"
+        )
     graph = BertGraph(weights, description.bert, description.quantization, form).build()
     size = sum(item.ByteSize() for item in graph.constants)
     if size > LARGEST:

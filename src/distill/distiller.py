@@ -15,7 +15,7 @@ from src.errors import UserError
 from src.nn.layers import Dense
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LossTerms:
     """Weights of the loss terms; a term of weight 0 is not computed. The field's name is the term's name in
     every log.
@@ -25,6 +25,16 @@ class LossTerms:
     hidden_loss: float = 0.0
     soft_loss: float = 0.0
     label_loss: float = 0.0
+
+    @property
+    def compares_layers(self):
+        """Whether the student's layers are compared with the teacher's."""
+        return self.attention_loss > 0 or self.hidden_loss > 0
+
+    @property
+    def reaches_logits(self):
+        """Whether a term fits the logits."""
+        return self.soft_loss > 0 or self.label_loss > 0
 
     def names(self):
         """The terms in use, in order."""
@@ -113,14 +123,12 @@ class Distiller(nn.Cell):
             self.label_loss = getattr(losses, kind.label_loss)
         self.temperature = temperature
         self.cached_logits = cached_logits
-        self.run_teacher = (
-            terms.attention_loss > 0 or terms.hidden_loss > 0 or (terms.soft_loss > 0 and not cached_logits)
-        )
+        self.run_teacher = terms.compares_layers or (terms.soft_loss > 0 and not cached_logits)
         if self.run_teacher:
             for parameter in teacher.get_parameters():
                 parameter.requires_grad = False
             self.teacher = teacher
-        if terms.attention_loss > 0 or terms.hidden_loss > 0:
+        if terms.compares_layers:
             self.stride = uniform_layer_map(
                 student.config.num_hidden_layers, teacher.config.num_hidden_layers
             )
@@ -134,7 +142,7 @@ class Distiller(nn.Cell):
 
         Weight decay would otherwise shrink them step by step.
         """
-        if self.terms.soft_loss > 0 or self.terms.label_loss > 0:
+        if self.terms.reaches_logits:
             return self.trainable_params()
         heads = [
             self.student.bert.pooler,

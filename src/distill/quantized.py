@@ -64,7 +64,7 @@ def check_calibrated(quantization, batches_seen):
 
 def check_comparable(student, teacher, terms):
     """Refuse a teacher whose layers cannot be compared one by one with the student's (both `BertConfig`)."""
-    if not (terms.attention_loss or terms.hidden_loss):
+    if not terms.compares_layers:
         return
     for name in ("num_hidden_layers", "hidden_size", "num_attention_heads"):
         if getattr(student, name) != getattr(teacher, name):
@@ -89,4 +89,9 @@ def loss_terms(config, has_teacher):
             "--pred_distill false --intermediate_distill false --is_lgt_fit true"
         )
     intermediate = float(config.intermediate_distill)
-    return LossTerms(intermediate, intermediate, float(config.pred_distill), float(config.is_lgt_fit))
+    return LossTerms(
+        attention_loss=intermediate,
+        hidden_loss=intermediate,
+        soft_loss=float(config.pred_distill),
+        label_loss=float(config.is_lgt_fit),
+    )

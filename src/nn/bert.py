@@ -87,9 +87,8 @@ class Attention(nn.Cell):
         self.softmax = P.Softmax(axis=-1)
 
     def _split_heads(self, x, batch, length):  # (B*S, H)
-        return x.reshape((batch, length, self.heads, self.head_width)).transpose(
-            (0, 2, 1, 3)
-        )  # (B, heads, S, D)
+        # (B, heads, S, D).
+        return x.reshape((batch, length, self.heads, self.head_width)).transpose((0, 2, 1, 3))
 
     def _operand(self, quantize, x, batch, length):
         """x (B*S, H) quantized and split into heads."""

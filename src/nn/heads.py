@@ -75,6 +75,10 @@ class BertEncoder(nn.Cell):
         return pooled, hidden_states, scores
 
 
+HEADS = {"row": BertForSequence, "token": BertForTokens}
+"""The networks for a task, by what a `TaskKind` has logits for."""
+
+
 class Logits(nn.Cell):
     """A `BertForSequence` reduced to its logits, (B, num_labels): what evaluation and export run."""
 

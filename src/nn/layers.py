@@ -110,9 +110,10 @@ class Dense(nn.Cell):
     ):
         super().__init__()
         self.quantize = WeightQuantizer(quantization, part, (out_channels, in_channels))
+        # (out, in).
         self.weight = ms.Parameter(
             initializer(TruncatedNormal(initializer_range), (out_channels, in_channels)), name="weight"
-        )  # (out, in)
+        )
         self.bias = ms.Parameter(initializer("zeros", (out_channels,)), name="bias")
         self.compute_type = compute_type
         self.product = P.MatMul(transpose_b=True)
@@ -157,9 +158,8 @@ class Embedding(nn.Cell):
         self.lookup = PaddedLookup() if padded else P.Gather()
         self.padded = padded
         self.quantize = WeightQuantizer(quantization, part, (rows, width))
-        self.by_row = (
-            self.quantize.active and self.quantize.granularity == "row" and part == "embedding"
-        )  # the other tables are small
+        # The other tables are small.
+        self.by_row = self.quantize.active and self.quantize.granularity == "row" and part == "embedding"
 
     def _rows(self, table, ids):
         if self.padded:

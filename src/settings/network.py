@@ -135,6 +135,10 @@ class QuantConfig:
                 "granularities"
             )
 
+    def activations_only(self):
+        """These settings for weights that are quantized already."""
+        return replace(self, embedding_bits=32, weight_bits=32, rest_bits=32)
+
     @property
     def lowest_bits(self):
         """Of anything in the network; 32 where nothing is quantized."""
@@ -164,7 +168,7 @@ class NetConfig:
     hidden_act: Optional[HiddenAct] = None
     """Activation: gelu (exact, erf), gelu_new (tanh form, faster to compute) or relu. Run's choice for a
     teacher: gelu_new there trades a difference of about 1e-3 in its hidden states for speed, and the log says
-        so.
+    so.
     """
     hidden_dropout_prob: Optional[Probability] = None
     """Dropout on embeddings and layer outputs while training (run's choice)."""

@@ -103,9 +103,8 @@ def _tidy_argument(value, key, kind, config_class):
             raise UserError(f"command line: {key} is not valid JSON: {one_line(error)}") from error
         return value
     if get_origin(kind) is tuple and not value.lstrip().startswith("["):
-        return json.dumps(
-            [item.strip() for item in value.split(",")]
-        )  # quoted: a bare no would be YAML's false
+        # Quoted: a bare no would be YAML's false.
+        return json.dumps([item.strip() for item in value.split(",")])
     return _tidy_value(value, kind)
 
 
@@ -209,7 +208,7 @@ def read_yaml(path, config_class, notices):
     """The settings in a YAML file, keys checked against `config_class`.
 
     The published files hold three documents (settings, help, choices): the first one counts, and `notices`
-        says so.
+    says so.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -325,7 +324,7 @@ def parse(config_class, arguments=None, script=None):
     """The settings of one run.
 
     Args:
-        config_class: one of the dataclasses above.
+        config_class: one of the dataclasses of `src/settings`.
         arguments (list of str): the command line without the program's name. Default: `sys.argv[1:]`.
         script (str): the program's name for `--help`.
 
@@ -345,9 +344,8 @@ def parse(config_class, arguments=None, script=None):
             path = _found_config(path, notices)
             file = read_yaml(path, config_class, notices)
             chosen = parser.parse_args(arguments, namespace=_parse_file(parser, file, path, config_class))
-        for key, presets in getattr(
-            config_class, "PRESETS", {}
-        ).items():  # a preset's values count less than the file's own
+        # A preset's values count less than the file's own.
+        for key, presets in getattr(config_class, "PRESETS", {}).items():
             if chosen[key] != file.get(key, chosen[key]):  # what the file adds was meant for its own preset
                 left_out = [name for name in presets[file[key]] if file.pop(name, None)]
                 notices.extend(
@@ -392,11 +390,8 @@ def to_yaml(settings):
             return {key: plain(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [plain(item) for item in value]
-        for kind in (
-            bool,
-            int,
-            float,
-        ):  # jsonargparse's range-checked numbers are subclasses that YAML does not know
+        # Jsonargparse's range-checked numbers are subclasses that YAML does not know.
+        for kind in (bool, int, float):
             if isinstance(value, kind):
                 return kind(value)
         return value

@@ -25,10 +25,8 @@ CHECKPOINTS = (
     "vocab_file",
 )
 OUTPUTS = ("output_dir", "save_ckpt_path", "file_name")
-_WHILE = {
-    "train_data_dir": "do_train",
-    "eval_data_dir": "do_eval",
-}  # unset, they mean something while these hold
+# Unset, they mean something while these hold.
+_WHILE = {"train_data_dir": "do_train", "eval_data_dir": "do_eval"}
 
 
 def inside_copies(settings):

@@ -98,9 +98,8 @@ def test_step_checkpoints_share_one_config(folder):
 def test_step_checkpoint_of_another_network_brings_its_own_config(folder):
     save(folder, our_weights(seed=5), our_description(hidden_act="relu"), TOKENS, "step_1.ckpt")
     assert load(os.path.join(folder, "step_1.ckpt")).description.bert.hidden_act == "relu"
-    assert not os.path.exists(
-        os.path.join(folder, "eval_model.ckpt")
-    )  # it would lie beside another network's description
+    # It would lie beside another network's description.
+    assert not os.path.exists(os.path.join(folder, "eval_model.ckpt"))
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 0.5, -1])

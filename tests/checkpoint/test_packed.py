@@ -74,9 +74,8 @@ def test_rest_at_8_bits_is_in_the_network_not_only_in_the_file(tmp_path):
         values = weights_of(network)[name]
         steps = np.abs(values).max(1, keepdims=True) / np.float32(127)
         plain.parameters_dict()[name].set_data(ms.Tensor(np.rint(values / steps) * steps))
-    np.testing.assert_allclose(
-        logits(network), logits(plain), atol=1e-5
-    )  # of a network that has the rounded tables as its own
+    # Of a network that has the rounded tables as its own.
+    np.testing.assert_allclose(logits(network), logits(plain), atol=1e-5)
 
 
 def test_8_bit_weights_come_back(tmp_path):

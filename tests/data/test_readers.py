@@ -249,10 +249,8 @@ def test_json_lines_for_a_glue_task(tmp_path):
         {"text": "a", "text_pair": "b", "label": "neutral"},
         {"text": "a", "text_pair": "b", "label": 2},
     )
-    assert [row[2] for row in read("MNLI", tmp_path, "dev_matched")] == [
-        1,
-        2,
-    ]  # a plain name serves, for want of the official one
+    # A plain name serves, for want of the official one.
+    assert [row[2] for row in read("MNLI", tmp_path, "dev_matched")] == [1, 2]
     assert find_source(str(tmp_path), "dev_mismatched") is None
     with pytest.raises(UserError, match="one text a row"):
         read("SST-2", tmp_path, "dev")

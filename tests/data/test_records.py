@@ -199,7 +199,7 @@ def test_rows_without_labels(tmp_path):
     row = padded(0, [1, 2])
     del row["label_ids"]
     tf_record(tmp_path / "corpus.tfrecord", row)
-    assert read(tmp_path, need_columns=False).columns == {}
+    assert read(tmp_path, columns=()).columns == {}
     refused(tmp_path, "lacks the column label_ids; its columns are input_ids, input_mask, segment_ids")
 
 

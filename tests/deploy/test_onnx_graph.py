@@ -212,10 +212,8 @@ def test_whole_int8_graph_follows_the_network(tmp_path, name, quantization):
     expected, found = expected_logits(network, batch), session(tmp_path, network, "int8")(*batch[:3])
     assert np.sqrt(np.mean((found - expected) ** 2)) < (0.15 if name == "4 bits" else 0.05) * expected.std()
     nodes = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
-    assert "MatMulIntegerToFloat" in nodes and not nodes & {
-        "MatMul",
-        "FusedMatMul",
-    }  # every product is one of integers
+    # Every product is one of integers.
+    assert "MatMulIntegerToFloat" in nodes and not nodes & {"MatMul", "FusedMatMul"}
 
 
 @pytest.mark.parametrize("name", ["symmetric", "ema"])

@@ -35,9 +35,8 @@ def assert_gradients(found, expected):
     scale = max(np.linalg.norm(item) for item in expected.values())
     for name, gradient in found.items():
         reference = expected.get(name, np.zeros_like(gradient))
-        if (
-            np.linalg.norm(reference) < 1e-6 * scale
-        ):  # a key's bias shifts all scores of a query alike: softmax cancels it
+        # A key's bias shifts all scores of a query alike: softmax cancels it.
+        if np.linalg.norm(reference) < 1e-6 * scale:
             assert np.linalg.norm(gradient) < 1e-5 * scale, name
         else:
             assert relative_error(gradient, reference) < 1e-3, name
@@ -152,10 +151,11 @@ def test_intermediate_losses_and_gradients_are_those_of_torch(random_case):
         _, teacher_states, teacher_scores = torch_outputs(torch_twin(teacher), ids, mask, segments)
     _, states, scores = torch_outputs(twin, ids, mask, segments)
     mse = torch.nn.functional.mse_loss
+    # G(1) = 2, g(2) = 4.
     attention = sum(
         mse(torch.where(ours <= -1e2, 0.0, ours), torch.where(theirs <= -1e2, 0.0, theirs))
         for ours, theirs in zip(scores, (teacher_scores[1], teacher_scores[3]))
-    )  # g(1) = 2, g(2) = 4
+    )
     hidden = sum(
         mse(fit(ours), theirs)
         for ours, theirs in zip(states, (teacher_states[0], teacher_states[2], teacher_states[4]))
@@ -217,9 +217,8 @@ def test_teacher_gets_no_gradient_and_says_the_same_while_training(random_case):
     distiller.set_train(True)
     assert teacher.training
     np.testing.assert_array_equal(teacher(*tensors(*batch[:3]))[0].asnumpy(), calm)
-    assert float(distiller(*tensors(*batch))[0]) != float(
-        distiller(*tensors(*batch))[0]
-    )  # the student's dropout is on
+    # The student's dropout is on.
+    assert float(distiller(*tensors(*batch))[0]) != float(distiller(*tensors(*batch))[0])
 
 
 def test_regression_compares_every_row_with_its_own_teacher_output():

@@ -100,7 +100,9 @@ def test_training_must_outlast_the_start_of_calibration(start, batches, good):
 
 
 def test_terms_are_those_switched_on():
-    assert loss_terms(QuantizedStudentConfig(), True) == LossTerms(1.0, 1.0, 1.0, 0.0)
+    assert loss_terms(QuantizedStudentConfig(), True) == LossTerms(
+        attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0
+    )
     labels = QuantizedStudentConfig(pred_distill=False, intermediate_distill=False, is_lgt_fit=True)
     assert loss_terms(labels, False) == LossTerms(label_loss=1.0)
     assert loss_terms(QuantizedStudentConfig(do_train=False), False) == LossTerms()

@@ -73,9 +73,8 @@ def test_kinds_are_found_by_their_names_and_by_hugging_faces():
 def test_what_a_kind_names_is_there(kind):
     assert callable(getattr(losses, kind.soft_loss)) and callable(getattr(losses, kind.label_loss))
     assert set(kind.default_metrics) <= set(kind.metrics)
-    assert (
-        kind.architecture == "BertForSequenceClassification"
-    )  # transformers has no class of its own for one
+    # Transformers has no class of its own for one.
+    assert kind.architecture == "BertForSequenceClassification"
     (column,) = kind.columns
     assert column.name == "label_ids" and column.per == "row" and kind.logits_per == "row"
 

@@ -97,9 +97,8 @@ def test_a_preset_counts_less_than_what_is_given_with_it(yaml_file):
 
 
 def test_another_preset_on_the_command_line_leaves_out_what_a_file_gave_with_its_own(yaml_file):
-    saved = yaml_file(
-        to_yaml(settings_of("--quantization", "q8bert", config_class=TernaryConfig))
-    )  # as a run's config.yaml
+    # As a run's config.yaml.
+    saved = yaml_file(to_yaml(settings_of("--quantization", "q8bert", config_class=TernaryConfig)))
     assert settings_of("--config_path", saved, config_class=TernaryConfig).quant_cfg.weight_bits == 8
     settings, notices = parse(
         TernaryConfig,

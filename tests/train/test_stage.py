@@ -93,9 +93,8 @@ def test_stage_runs_every_step_logs_them_and_learns():
 
 
 def test_accumulation_divides_the_steps_and_an_epochs_odd_batches_are_left_out():
-    stage = make_stage(
-        examples=make_examples(23, 12), gradient_accumulation_steps=2
-    )  # 5 batches, 2 steps an epoch
+    # 5 batches, 2 steps an epoch.
+    stage = make_stage(examples=make_examples(23, 12), gradient_accumulation_steps=2)
     watch = Weights()
     stage.fit([watch])
     assert stage.total_steps == 4 and watch.epochs == [(1, 2), (2, 4)]

@@ -140,13 +140,8 @@ class CorpusReader:
             try:
                 value = json.loads(line)
                 text, title = value["text"].encode("utf-8"), str(value.get("title", ""))
-            except (
-                ValueError,
-                LookupError,
-                TypeError,
-                AttributeError,
-                RecursionError,
-            ):  # ValueError: half a surrogate pair too
+            # ValueError: half a surrogate pair too.
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 self._bad_rows.add(f'{self._path}, line {self._line}: not a JSON object with a string "text"')
                 continue
             for parts, continues in self._pieces(_lines(io.BytesIO(text), self._piece_bytes)):

@@ -117,9 +117,8 @@ class WordTokenizer:
         ends = np.flatnonzero(numbers <= 1)  # of sentences
         lengths = np.diff(np.cumsum(counts)[ends], prepend=0)
         last = numbers[ends] == 1  # of its document
-        sentences = np.bincount(
-            (np.cumsum(last) - last)[lengths > 0], minlength=len(documents)
-        )  # of each document
+        # Of each document.
+        sentences = np.bincount((np.cumsum(last) - last)[lengths > 0], minlength=len(documents))
         origins = np.cumsum([not document.continues for document in documents])
         return Sentences(
             tokens,

@@ -122,9 +122,8 @@ def test_next_texts_follow_and_random_ones_are_of_another_document():
                 inside(second, whole) for number, whole in enumerate(documents) if number not in homes[:1]
             )
         counts[label] += 1
-    assert (
-        set(counts) == {0, 1} and 0.4 < counts[1] / len(rows) < 0.75
-    )  # over half: what is left at an end is often one sentence
+    # Over half: what is left at an end is often one sentence.
+    assert set(counts) == {0, 1} and 0.4 < counts[1] / len(rows) < 0.75
 
 
 def test_a_random_text_is_never_of_the_same_document():
