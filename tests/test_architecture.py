@@ -24,7 +24,7 @@ ALLOWED = {
     "runtime": {"errors"},
     "vocabulary": {"errors"},
     "evaluate": {"metrics"},
-    "settings": {"errors", "files"},
+    "settings": {"errors", "files", "kinds"},
     "tasks": {"errors", "kinds", "sources"},
     "description": {"errors", "kinds", "settings", "tasks"},
     "modelarts": {"errors", "files", "runtime", "settings"},

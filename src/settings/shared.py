@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Tuple
 
-from src.settings.types import DeviceTarget, NonNegativeInt, PositiveInt
+from src.settings.types import AssessmentMethod, DeviceTarget, NonNegativeInt, PositiveInt, TaskType
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,11 @@ class DataConfig(BatchesConfig):
     """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own
     data.
     """
-    task_type: Literal["auto", "classification", "regression"] = "auto"
+    task_type: TaskType = "auto"
     """Kind of the task's head; auto takes it from the task. Naming another kind than the task's is an
     error.
     """
-    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = (
-        "auto"
-    )
+    assessment_method: AssessmentMethod = "auto"
     """Metric that decides which checkpoint is best; auto takes the task's own. bf1 is f1 of class 1, mf1 is
     macro F1.
     """

@@ -4,7 +4,14 @@ from dataclasses import dataclass
 from typing import Literal, Tuple, Union
 
 from src.settings.shared import DeviceConfig, ModelArtsConfig, PaddingConfig, RecordsConfig
-from src.settings.types import ClosedUnitInterval, ComputeType, NonNegativeInt, PositiveInt, Probability
+from src.settings.types import (
+    AssessmentMethod,
+    ClosedUnitInterval,
+    ComputeType,
+    NonNegativeInt,
+    PositiveInt,
+    Probability,
+)
 
 
 @dataclass(frozen=True)
@@ -13,9 +20,7 @@ class EvaluateConfig(DeviceConfig, RecordsConfig, PaddingConfig):
 
     model_dir: str = ""
     """The model's folder, or a folder that holds it under the task's lower-case name."""
-    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = (
-        "auto"
-    )
+    assessment_method: AssessmentMethod = "auto"
     """Metric of the last line; auto takes the task's own."""
     batch_size: PositiveInt = 32
     """Rows of a batch; the last, smaller one is evaluated too."""
@@ -58,9 +63,7 @@ class EvaluateExportedConfig(RecordsConfig, PaddingConfig):
 
     model_file: str = ""
     """The .onnx or .mindir file."""
-    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = (
-        "auto"
-    )
+    assessment_method: AssessmentMethod = "auto"
     """Metric that counts; auto takes the task's own."""
     device_target: Literal["CPU", "GPU", "Ascend"] = "CPU"
     """Where it runs: ONNX on CPU or GPU (CUDA), MINDIR on CPU or Ascend."""
@@ -110,9 +113,7 @@ class PostprocessConfig:
     """YAML file with settings that differ from these defaults."""
     task_name: str = ""
     """Task, in any case."""
-    assessment_method: Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"] = (
-        "auto"
-    )
+    assessment_method: AssessmentMethod = "auto"
     """Metric that counts; auto takes the task's own."""
     input_dir: str = "preprocess_Result"
     """What preprocess.py wrote."""

@@ -5,6 +5,8 @@ from typing import Literal
 
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt, restricted_number_type
 
+from src.kinds import KINDS
+
 __all__ = ["ClosedUnitInterval", "NonNegativeInt", "PositiveInt"]
 
 
@@ -20,3 +22,5 @@ HIDDEN_ACTS = ("gelu", "gelu_new", "relu")
 HiddenAct = Literal["gelu", "gelu_new", "relu"]
 ComputeType = Literal["auto", "float32", "float16"]
 DeviceTarget = Literal["auto", "Ascend", "GPU", "CPU"]
+TaskType = Literal[("auto", *(kind.name for kind in KINDS))]
+AssessmentMethod = Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"]
