@@ -8,7 +8,8 @@ name.
 
 from src import metrics
 from src.data.task_data import load_task_data
-from src.errors import command
+from src.deploy.sessions import EXPORTED_ENDINGS
+from src.errors import UserError, command
 from src.evaluate import evaluate
 from src.files import write_json
 from src.model import Model
@@ -24,6 +25,11 @@ def main():
     """Settings, model, data, result."""
     settings = read_settings(EvaluateConfig)
     required(settings, "task_name", "model_dir", "data_dir")
+    if settings.model_dir.endswith(EXPORTED_ENDINGS):
+        raise UserError(
+            f"model_dir: {settings.model_dir} is an exported file; run: python run_eval_onnx.py --model_file "
+            f"{settings.model_dir} --task_name {settings.task_name} --data_dir {settings.data_dir}"
+        )
     task = get_task(settings.task_name)
     device = set_up(part(settings, DeviceConfig), seed=0)
     model = Model.load(task_folder(settings.model_dir, task), compute_type(settings.compute_type, device))

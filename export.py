@@ -79,13 +79,17 @@ def main(settings):
             f"file_format: MindSpore writes AIR on Ascend only, and this runs on {device}; use MINDIR or ONNX"
         )
     checkpoint = read(settings.ckpt_file)
-    task = get_task(settings.task_name or checkpoint.description.task_name or "custom")
+    own = checkpoint.description.task_name
+    task = get_task(settings.task_name or own or "custom")
+    if own and get_task(own) != task:
+        raise UserError(f"task_name: {checkpoint.source} was trained on {own}, not {task.name}")
     # An ONNX graph computes in float32 and is compared with a network that does.
     number_type = ms.float32 if file_format == "ONNX" else compute_type(settings.compute_type, device)
     model = Model.from_checkpoint(checkpoint, number_type)
     if task.kind:
-        head = {"task_name": task.name, "kind": task.kind, "outputs": task.kind.outputs(task.labels)}
-        model.description.check_fits(DataFacts("", 0, 0, 0, **head), "task_name")
+        outputs = task.kind.outputs(task.labels)
+        facts = DataFacts(task_name=task.name, kind=task.kind, labels=task.labels, outputs=outputs)
+        model.description.check_fits(facts, "task_name")
     length = row_length(settings.seq_length, task, model)
     path = target_path(settings.file_name, file_format, task)
     if file_format == "SAFETENSORS":

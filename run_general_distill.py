@@ -82,7 +82,8 @@ def main(settings):
 
     folder = output_folder(settings, session.run)
     settings = replace(settings, gd_student_net_cfg=student_net.filled(model.config))
-    further = made_from(settings.resumed_with, loaded, student.checkpoint, sum(batches.parts, []))
+    as_run = replace(settings, enable_buckets=session.rows.enable_buckets)
+    further = made_from(as_run.resumed_with, loaded, student.checkpoint, sum(batches.parts, []))
     loss = Distiller(model.network, terms, teacher.network, student.projection)
     steps = settings.epoch_size, max(0, settings.train_steps)
     stage = session.stage("gd", model, loss, batches, settings.gd_cfg, *steps, further)

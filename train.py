@@ -50,11 +50,12 @@ def default_folder(settings):
     return "output/ternary" if settings.do_train else "output/ternary-untrained"
 
 
-def same_batches(settings):
+def same_batches(session):
     """Flags of eval.py for the batches of this run: a batch's own ranges decide its scores."""
-    lengths = ",".join(map(str, settings.bucket_boundaries))
-    padding = f"--bucket_boundaries {lengths}" if settings.enable_buckets else "--enable_buckets false"
-    return f"--batch_size {settings.eval_batch_size} {padding}"
+    boundaries, enable_buckets = session.padding
+    lengths = ",".join(map(str, boundaries))
+    padding = f"--bucket_boundaries {lengths}" if enable_buckets else "--enable_buckets false"
+    return f"--batch_size {session.evaluation.batch_size} {padding}"
 
 
 @command
@@ -71,18 +72,18 @@ def main(settings):
     quantized = part(settings, QuantizedStudentConfig)
     terms = loss_terms(quantized, bool(teacher_dir))
     evaluation = EvalConfig(settings.eval_batch_size, settings.eval_ckpt_step)
-    folders = FoldersConfig(data_dir, data_dir, evaluation)
+    folders = FoldersConfig(data_dir, data_dir if settings.do_eval else "", evaluation)
     session = Session.open("ternary", part(settings, RunConfig), folders, to_yaml(settings))
     if settings.do_train:
         check_plan(settings, session)
-
     compute_type, models, teacher = session.compute_type(settings.compute_type), {}, None
     if teacher_dir:
         _, teacher = load_teacher(teacher_dir, NetConfig(), "teacher", compute_type)
         session.data.check_model(teacher.description, "teacher_model_dir")
     student = quantized_student(student_dir, "student_model_dir", session.data, quantized, compute_type)
     inputs = {"teacher_model_dir": teacher_dir, "student_model_dir": student_dir}
-    result = PackedResult.of_run(session.run, task.folder, settings.keeps_latent, inputs)
+    kept = settings.keeps_latent, settings.save_quantized_model
+    result = PackedResult.of_run(session.run, task.folder, *kept, inputs)
     if teacher:
         check_comparable(student.config, teacher.config, terms)
     if teacher and (settings.do_train or settings.do_eval):
@@ -107,7 +108,7 @@ def main(settings):
     session.finish(
         models,
         f"done: evaluate it with: python eval.py --task_name {task.name} --model_dir {folder} --data_dir "
-        f"{data_dir} {same_batches(settings)}",
+        f"{data_dir} {same_batches(session)}",
     )
 
 

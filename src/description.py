@@ -22,12 +22,12 @@ _PLACEHOLDER = re.compile(r"LABEL_\d+")
 class DataFacts:
     """What some rows say of themselves, for a model to be held against."""
 
-    rows: str
+    rows: str = "the data"
     """What messages call them, as `the train records`."""
-    longest: int
-    """Tokens of the longest row."""
-    largest_token_id: int
-    largest_segment_id: int
+    longest: int = 0
+    """Tokens of the longest row; 0, like the next two, where there are no rows yet."""
+    largest_token_id: int = 0
+    largest_segment_id: int = 0
     vocab_sha256: str = ""
     """Of the vocabulary they were tokenized with; "" where unknown."""
     task_name: str = ""

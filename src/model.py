@@ -154,6 +154,10 @@ class Model:
         finally:
             self.network.set_train(training)
 
+    def release(self):
+        """Let go of the graphs that evaluation has compiled, and of their memory."""
+        self._logits = None
+
     def weights(self):
         """{name: float32 array} of its network, what quantizers remember included."""
         return {name: item.asnumpy() for name, item in self.network.parameters_and_names()}
@@ -171,13 +175,13 @@ class Model:
 
 
 def read(path):
-    """The `Checkpoint` to run that a path means: a Hugging Face folder, a packed model where it is named or
-    alone there, else one of ours.
+    """The `Checkpoint` to run that a path means: a packed model where it is named or no .ckpt lies beside it,
+    a Hugging Face folder, else one of ours.
     """
-    if huggingface.FORMAT.find(path):
-        return read_any(path).checkpoint
     packed = checkpoints.packed_folder(path)
-    return load_packed(packed) if packed else checkpoints.load(path)
+    if packed:
+        return load_packed(packed)
+    return read_any(path).checkpoint if huggingface.FORMAT.find(path) else checkpoints.load(path)
 
 
 def new_network(description, compute_type=ms.float32):

@@ -7,9 +7,10 @@ import pytest
 from src import model as models
 from src.checkpoint import folder as checkpoints
 from src.checkpoint.folder import Checkpoint
+from src.checkpoint.packed import save_packed
 from src.errors import UserError
 from src.kinds import REGRESSION
-from src.model import Model, layer_weights, new_network
+from src.model import Model, layer_weights, new_network, read
 from src.nn.heads import BertEncoder, BertForSequence
 from src.quant.quantizers import MovingAverageRange
 from src.settings.network import QuantConfig
@@ -18,6 +19,7 @@ from tests.helpers import (
     as_model,
     describe,
     fill,
+    random_batch,
     refuses,
     regression_model,
     save_network,
@@ -199,3 +201,19 @@ def test_layer_weights_renumbers_the_chosen_layers_and_keeps_the_rest():
         "bert.encoder.layers.0.y": 11,
         "bert.encoder.layers.1.y": 1,
     }
+
+
+def test_a_packed_model_may_be_named_by_its_file(tmp_path):
+    two = QuantConfig(weight_bits=2, embedding_bits=2, rest_bits=8)
+    student = as_model(fill(BertForSequence(tiny_config(num_hidden_layers=1), 2, quantization=two), 1))
+    save_packed(str(tmp_path), student.network, student.description, VOCABULARY)
+    for path in (tmp_path, tmp_path / "quantized_model.safetensors"):
+        assert read(str(path)).description.quantization.weight_bits == 32
+
+
+def test_released_graphs_are_compiled_anew():
+    model = as_model(tiny_network(1, labels=2, num_hidden_layers=1))
+    columns = random_batch(labels=2)[:3]
+    before = model(*columns)
+    model.release()
+    np.testing.assert_array_equal(model(*columns), before)

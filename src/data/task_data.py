@@ -47,18 +47,15 @@ class TaskData:
 
     def check_model(self, description, key, seq_length=None):
         """Raise a `UserError` where a model is not of this task or cannot read a row; see `check_fits`."""
-        for split, examples in self.splits.items():
-            description.check_fits(self.facts(split, examples), key, seq_length)
-
-    def facts(self, split, examples):
-        """The `DataFacts` of one split."""
-        return DataFacts(
-            **facts_of(split, examples, self.info),
-            task_name=self.task.name,
-            kind=self.kind,
-            labels=self.labels,
-            outputs=self.outputs,
-        )
+        task = {
+            "task_name": self.task.name,
+            "kind": self.kind,
+            "labels": self.labels,
+            "outputs": self.outputs,
+        }
+        rows = [facts_of(split, examples, self.info) for split, examples in self.splits.items()]
+        for facts in rows or [{}]:  # without rows the task still says what the model must be
+            description.check_fits(DataFacts(**facts, **task), key, seq_length)
 
 
 def facts_of(split, examples, info):

@@ -76,6 +76,8 @@ def build_student(plan, teacher, data, compute_type):
             weights, start = _from_teacher(plan, bert, teacher)
     _check_comparable(plan, bert, own.bert)
     description = _described(bert, own, plan)
+    if checkpoint and not own.vocab_sha256:
+        description = replace(description, vocab_sha256=checkpoint.description.vocab_sha256)
     if checkpoint:
         _check_checkpoint(plan, replace(checkpoint.description, bert=bert), own, data)
     elif data:

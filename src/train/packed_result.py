@@ -27,11 +27,13 @@ class PackedResult:
     """Whether the float32 weights stay beside the packed model."""
 
     @classmethod
-    def of_run(cls, run, task_folder, keeps_latent, inputs):
+    def of_run(cls, run, task_folder, keeps_latent, packs, inputs):
         """The folders in a `RunFolder`; weights that nobody asked to keep go to one of their own.
 
         Args:
-            task_folder (str): the task's. inputs (dict): {setting: path} of what must not be replaced.
+            task_folder (str): the task's. keeps_latent (bool): as the field. packs (bool): whether a packed
+                model is written.
+            inputs (dict): {setting: path} of what must not be replaced.
 
         Raises:
             UserError: a folder holds an input, or weights that would be read in place of the packed model.
@@ -41,7 +43,7 @@ class PackedResult:
         for path in (latent, packed):
             check_apart(path, "output_dir", inputs)
         hiding = glob.glob(os.path.join(glob.escape(packed), "*.ckpt"))
-        if hiding:
+        if packs and hiding:
             raise UserError(
                 f"output_dir: {hiding[0]} would be read in place of the packed model beside it; name another "
                 "folder"

@@ -48,8 +48,12 @@ class RunFolder:
         """Append one line of JSON to metrics.jsonl, with the time in seconds since the epoch."""
         if not self.writes:
             return
-        with open(self._metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+        try:
+            with open(self._metrics, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+        except OSError as error:  # of an open file the system does not say which
+            error.filename = error.filename or self._metrics
+            raise
 
     def join(self, *names):
         """A path in the folder."""

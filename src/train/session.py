@@ -177,7 +177,7 @@ class Session(TrainingRun):
         session.data = data = load_task_data(
             task,
             folders.train_data_dir if config.do_train else "",
-            folders.eval_data_dir if config.do_eval else "",
+            folders.eval_data_dir,
             config.dataset_type,
             config.schema_dir,
             config.task_type,
@@ -203,20 +203,26 @@ class Session(TrainingRun):
 
     def rows_with_logits(self, teacher):
         """The training rows with a teacher's (Model) logits, which stand for running it in every epoch."""
-        return with_logits(teacher, self.data.train, self.evaluation.batch_size, *self.padding)
+        rows = with_logits(teacher, self.data.train, self.evaluation.batch_size, *self.padding)
+        teacher.release()
+        return rows
 
     def evaluate(self, model):
         """Results of a `Model` on every evaluation set, its `parameters` among them."""
-        batches = self.data.eval_batches(self.evaluation.batch_size, *self.padding)
-        return {**evaluate(model, batches, self.metric_names), "parameters": model.parameters}
+        return self._scores(model, self.data)
+
+    def _scores(self, model, data):
+        batches = data.eval_batches(self.evaluation.batch_size, *self.padding)
+        results = {**evaluate(model, batches, self.metric_names), "parameters": model.parameters}
+        model.release()  # a stage needs the memory that its graphs hold
+        return results
 
     def watch(self, model, folder):
-        """The `Evaluation` that keeps the best weights of a `Model` in `folder`; None without evaluation
-        rows.
+        """The `Evaluation` that keeps the best weights of a `Model` in `folder`; None where none is wanted.
 
         Moving-average ranges that are not calibrated yet would answer the same to every row.
         """
-        if not self.data.evals:
+        if not self.config.do_eval:
             return None
         batches = self.data.eval_batches(self.evaluation.batch_size, *self.padding)
 
@@ -235,8 +241,7 @@ class Session(TrainingRun):
         if not data.evals:
             rows = np.random.default_rng(self.rows.seed).permutation(len(data.train))[:SAMPLE_ROWS]
             data = replace(data, evals={"train sample": data.train.take(np.sort(rows))})
-        batches = data.eval_batches(self.evaluation.batch_size, *self.padding)
-        results = {**evaluate(teacher, batches, self.metric_names), "parameters": teacher.parameters}
+        results = self._scores(teacher, data)
         labels = next(iter(data.evals.values())).labels
         check_better_than_guessing(results, self.metric_names[0], labels, least_gain, key, path)
         return results

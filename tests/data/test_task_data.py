@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from src.checkpoint import folder as checkpoints
-from src.data.task_data import load_task_data
+from src.data.task_data import facts_of, load_task_data
 from src.errors import UserError
 from src.kinds import CLASSIFICATION, REGRESSION
 from src.tasks import get_task
@@ -259,10 +259,10 @@ def test_every_split_is_held_against_the_model(data):
     """The training rows have up to 20 tokens, the others up to 18."""
     described = describe(tiny_network(1, labels=2, num_hidden_layers=1))
     for split, longest in (("train", 20), ("eval", 18)):
-        facts = data.facts(split, data.splits[split])
-        assert (facts.rows, facts.longest) == (f"the {split} records", longest)
-        assert (facts.task_name, facts.outputs, facts.labels) == ("SST-2", 2, ("negative", "positive"))
-        assert facts.largest_token_id == data.splits[split].input_ids.max() and facts.largest_segment_id == 1
+        facts = facts_of(split, data.splits[split], data.info)
+        assert (facts["rows"], facts["longest"]) == (f"the {split} records", longest)
+        assert facts["largest_token_id"] == data.splits[split].input_ids.max()
+        assert facts["largest_segment_id"] == 1
     with pytest.raises(UserError) as error:
         replace(data, train=None).check_model(described, "model_dir", seq_length=17)
     refuses(error, "the eval records", "18 tokens")
@@ -276,3 +276,11 @@ def test_without_a_folder_none_of_the_working_directory_is_read(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     data = load_task_data(get_task("SST-2"), "", "")
     assert data.splits == {} and data.labels == ("negative", "positive")
+
+
+def test_a_model_of_another_task_is_refused_even_where_no_rows_are_read(tmp_path):
+    folder = save_network(tmp_path / "model", tiny_network(1, labels=2, num_hidden_layers=1))
+    description = checkpoints.load(folder).description
+    with pytest.raises(UserError) as error:
+        load_task_data(get_task("MRPC"), "", "").check_model(description, "student_model_dir")
+    refuses(error, "student_model_dir", "was trained on SST-2, not MRPC")

@@ -12,8 +12,8 @@ from src.train.run_folder import RunFolder
 from tests.helpers import VOCABULARY, as_model, fill, refuses, tiny_config
 
 
-def result_of(folder, keeps_latent=False, **inputs):
-    return PackedResult.of_run(RunFolder(str(folder)), "sst-2", keeps_latent, inputs)
+def result_of(folder, keeps_latent=False, packs=True, **inputs):
+    return PackedResult.of_run(RunFolder(str(folder)), "sst-2", keeps_latent, packs, inputs)
 
 
 def test_float_weights_that_nobody_keeps_have_a_folder_of_their_own(tmp_path):
@@ -33,6 +33,7 @@ def test_inputs_are_not_replaced_and_no_other_weights_hide_the_packed_model(tmp_
     with pytest.raises(UserError) as error:
         result_of(tmp_path)
     refuses(error, "output_dir", "eval_model.ckpt would be read in place of the packed model")
+    assert result_of(tmp_path, True, packs=False).latent  # nothing packed, nothing hidden
 
 
 def test_only_what_nobody_keeps_is_removed(tmp_path):

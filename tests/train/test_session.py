@@ -150,7 +150,7 @@ def test_a_session_reads_its_data_and_chooses_their_metrics(no_device, tmp_path,
     only = Session.open("td", RunConfig(task_name="sst2", do_train=False), folders, "")
     assert only.data.train is None and len(only.data.evals["eval"]) == 5
     alone = Session.open("td", RunConfig(task_name="sst2", do_eval=False), folders, "")
-    assert alone.data.evals == {} and alone.watch(model(Oracle()), "x") is None
+    assert len(alone.data.evals["eval"]) == 5 and alone.watch(model(Oracle()), "x") is None
 
 
 @pytest.mark.parametrize(
