@@ -23,7 +23,7 @@ def main():
     data_dir = task_folder(settings.data_dir, task)
     data = load_task_data(task, "", data_dir, settings.dataset_type, settings.schema_dir)
     split, *others = data.evals
-    examples, facts = data.evals[split], data.facts(split, data.evals[split])
+    examples, facts = data.evals[split], data.facts(split)
     length = settings.seq_length or task.max_seq_length
     if facts.longest > length:
         raise UserError(

@@ -47,15 +47,14 @@ class TaskData:
 
     def check_model(self, description, key, seq_length=None):
         """Raise a `UserError` where a model is not of this task or cannot read a row; see `check_fits`."""
-        task = {
-            "task_name": self.task.name,
-            "kind": self.kind,
-            "labels": self.labels,
-            "outputs": self.outputs,
-        }
-        rows = [facts_of(split, examples, self.info) for split, examples in self.splits.items()]
-        for facts in rows or [{}]:  # without rows the task still says what the model must be
-            description.check_fits(DataFacts(**facts, **task), key, seq_length)
+        for split in self.splits or [None]:  # without rows the task still says what the model must be
+            description.check_fits(self.facts(split), key, seq_length)
+
+    def facts(self, split):
+        """The `DataFacts` of a split's rows; of the task alone for None."""
+        rows = facts_of(split, self.splits[split], self.info) if split else {}
+        task = {"task_name": self.task.name, "kind": self.kind, "labels": self.labels}
+        return DataFacts(**rows, **task, outputs=self.outputs)
 
 
 def facts_of(split, examples, info):

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+import eval as eval_script
 import predict
 from src.data.texts import encode_texts, read_texts
 from src.data.tokenization import Tokenizer
@@ -116,3 +117,8 @@ def test_a_runtime_too_old_is_told_which_one_it_needs(onnx_file, tmp_path, capsy
         "pip install",
     )
     assert os.listdir(tmp_path) == ["m.onnx"]
+
+
+def test_eval_py_names_the_command_for_an_exported_file(task, onnx_file, capsys):
+    given = ("--task_name", "SST-2", "--model_dir", onnx_file, "--data_dir", task.data)
+    says(refused_by(eval_script, capsys, *given), "model_dir", "run_eval_onnx.py --model_file")
