@@ -1,20 +1,22 @@
 """Convert checkpoints: Hugging Face, TensorFlow or published MindSpore ones into ours, and any of them into
 the first two.
 
-python convert_checkpoint.py --input bert-base-uncased/ --output teacher/ [--task_name SST-2] [--to
-huggingface]
+    python convert_checkpoint.py --input bert-base-uncased/ --output teacher/ [--task_name SST-2] \\
+        [--to huggingface]
 """
 
 import os
 import re
 
-from src import checkpoint as checkpoints
-from src.config import ConvertConfig, parse, required
+from src.checkpoint import folder, huggingface, tensorflow
+from src.checkpoint.formats import FORMATS, read_any
+from src.checkpoint.labels import with_labels
 from src.errors import UserError, command
 from src.files import check_replaceable, replacing_folder
-from src.tasks import REGRESSION, get_task
+from src.settings.parsing import parse, required
+from src.settings.tools import ConvertConfig
+from src.tasks import get_task
 
-_WRITERS = {"huggingface": checkpoints.write_huggingface, "tensorflow": checkpoints.write_tensorflow}
 _OUR_FILES = (
     "eval_model.ckpt",
     "config.json",
@@ -27,6 +29,14 @@ _OUR_FILES = (
 )
 
 
+def _write_ours(path, checkpoint):
+    folder.save(path, checkpoint.weights, checkpoint.description, checkpoint.vocabulary)
+    return []
+
+
+_WRITERS = {"mindspore": _write_ours, "huggingface": huggingface.write, "tensorflow": tensorflow.write}
+
+
 @command
 def main(arguments=None):
     settings, notices = parse(ConvertConfig, arguments, script="convert_checkpoint.py")
@@ -34,22 +44,18 @@ def main(arguments=None):
     _check_output(settings.input, settings.output)
     task = get_task(settings.task_name) if settings.task_name else None
 
-    read = checkpoints.read_any(
-        settings.input, settings.bert_config, settings.vocab_file, settings.classifier_relu
-    )
+    read = read_any(settings.input, settings.bert_config, settings.vocab_file, settings.classifier_relu)
     checkpoint, notices = read.checkpoint, notices + read.notices
     if task:
-        checkpoint, more = checkpoints.with_labels(
-            checkpoint, task.name, task.labels, task.head == REGRESSION
-        )
+        checkpoint, more = with_labels(checkpoint, task)
         notices += more
-    with replacing_folder(settings.output) as folder:
-        if settings.to == "mindspore":
-            checkpoints.save(folder, checkpoint.weights, checkpoint.config, checkpoint.vocabulary)
-        else:
-            notices += _WRITERS[settings.to](folder, checkpoint)
+    with replacing_folder(settings.output) as path:
+        notices += _WRITERS[settings.to](path, checkpoint)
     _report(read, checkpoint, notices)
-    print(f"wrote {settings.to} checkpoint {settings.output}; next: {_next_step(settings, checkpoint)}")
+    print(
+        f"wrote {settings.to} checkpoint {settings.output}; next: "
+        f"{_next_step(settings, checkpoint.description)}"
+    )
 
 
 def _check_output(source, output):
@@ -61,37 +67,42 @@ def _check_output(source, output):
 
 
 def _report(read, checkpoint, notices):
-    config, size = checkpoint.config, sum(value.size for value in checkpoint.weights.values())
+    bert = checkpoint.description.bert
     print(
-        f"recognised: {checkpoints.FORMATS[read.file_format]} BERT, {config['num_hidden_layers']} layers, "
-        f"{config['hidden_size']} wide, {config['num_attention_heads']} heads, {config['hidden_act']}, "
-        f"LayerNorm epsilon {config['layer_norm_eps']}, classifier_relu "
-        f"{str(config['classifier_relu']).lower()}"
+        f"recognised: {FORMATS[read.file_format]} BERT, {bert.num_hidden_layers} layers, "
+        f"{bert.hidden_size} wide, {bert.num_attention_heads} heads, {bert.hidden_act}, LayerNorm epsilon "
+        f"{bert.layer_norm_eps}, classifier_relu {str(bert.classifier_relu).lower()}"
     )
+    size = sum(value.size for value in checkpoint.weights.values())
     print(f"weights: {len(checkpoint.weights)}, parameters: {size:,}")
     print(f"dropped: {', '.join(read.dropped) if read.dropped else 'nothing'}")
-    if not checkpoint.num_labels:
-        print("head: none (encoder only)")
-    elif config["problem_type"] == "regression":
-        print("head: regression")
-    else:
-        names = ", ".join(checkpoint.labels) or "without names (--task_name gives them)"
-        print(f"head: {checkpoint.num_labels} labels: {names}")
+    print(f"head: {_head(checkpoint.description)}")
     for notice in notices:
         print(f"note: {notice}")
 
 
-def _next_step(settings, checkpoint):
+def _head(description):
+    kind, outputs = description.kind, description.outputs
+    if kind is None:
+        return "none (encoder only)"
+    if outputs == 1:
+        return kind.describe(outputs)
+    return f"{outputs} labels: {', '.join(description.labels) or 'without names (--task_name gives them)'}"
+
+
+def _next_step(settings, description):
     if settings.to == "huggingface":
-        kind = "AutoModelForSequenceClassification" if checkpoint.num_labels else "AutoModel"
-        return f'transformers.{kind}.from_pretrained("{settings.output}")'
+        architecture = (
+            description.kind.architecture.replace("Bert", "AutoModel") if description.kind else "AutoModel"
+        )
+        return f'transformers.{architecture}.from_pretrained("{settings.output}")'
     if settings.to == "tensorflow":
         return (
             f"init_checkpoint={os.path.join(settings.output, 'bert_model.ckpt')} in Google's "
             "run_classifier.py"
         )
-    task = checkpoint.config.get("task_name", "TASK")
-    if checkpoint.num_labels:
+    task = description.task_name or "TASK"
+    if description.kind:
         return f"python run_task_distill.py --task_name {task} --load_teacher_ckpt_path {settings.output} ..."
     return f"python run_finetune.py --task_name {task} --load_ckpt_path {settings.output} ..."
 

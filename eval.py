@@ -7,14 +7,16 @@ name.
 """
 
 from src import metrics
-from src.config import EvaluateConfig, read_settings, required
 from src.data.task_data import load_task_data
-from src.errors import command
+from src.deploy.sessions import EXPORTED_ENDINGS
+from src.errors import UserError, command
 from src.evaluate import evaluate
 from src.files import write_json
-from src.model.heads import Logits
-from src.model.loading import bert_config, load_model, parameter_count, task_network, without_dropout
+from src.model import Model
 from src.runtime import compute_type, set_up
+from src.settings.parsing import part, read_settings, required
+from src.settings.shared import DeviceConfig
+from src.settings.tools import EvaluateConfig
 from src.tasks import get_task, task_folder
 
 
@@ -23,24 +25,31 @@ def main():
     """Settings, model, data, result."""
     settings = read_settings(EvaluateConfig)
     required(settings, "task_name", "model_dir", "data_dir")
+    if settings.model_dir.endswith(EXPORTED_ENDINGS):
+        raise UserError(
+            f"model_dir: {settings.model_dir} is an exported file; run: python run_eval_onnx.py --model_file "
+            f"{settings.model_dir} --task_name {settings.task_name} --data_dir {settings.data_dir}"
+        )
     task = get_task(settings.task_name)
-    device = set_up(settings, seed=0)
-    checkpoint = load_model(task_folder(settings.model_dir, task))
-    data = load_task_data(settings, "", task_folder(settings.data_dir, task), checkpoint.labels)
-    config = without_dropout(bert_config(checkpoint))
-    data.check_model(checkpoint, config, "model_dir")
-    network = task_network(checkpoint, config, compute_type(settings.compute_type, device))
-    names = metrics.choose(task.metrics, settings.assessment_method, data.num_labels, data.regression)
+    device = set_up(part(settings, DeviceConfig), seed=0)
+    model = Model.load(task_folder(settings.model_dir, task), compute_type(settings.compute_type, device))
+    data = load_task_data(
+        task,
+        "",
+        task_folder(settings.data_dir, task),
+        settings.dataset_type,
+        settings.schema_dir,
+        labels=model.description.labels,
+    )
+    data.check_model(model.description, "model_dir")
+    names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)
+    batches = data.eval_batches(settings.batch_size, settings.bucket_boundaries, settings.enable_buckets)
     results = {
         "task": task.name,
-        "model": checkpoint.source,
+        "model": model.source,
         "device": device,
-        "parameters": parameter_count(network),
-        **evaluate(
-            Logits(network),
-            data.eval_batches(settings.batch_size, settings.bucket_boundaries, settings.enable_buckets),
-            names,
-        ),
+        "parameters": model.parameters,
+        **evaluate(model, batches, names),
     }
     for name, value in results.items():
         print(f"{name}: {value}")

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
-from src.config import BertConfig, QuantConfig, TernaryConfig
-from src.model.heads import BertForSequence
-from src.model.loading import bert_config, load_model, task_network, without_dropout
+from src.checkpoint.assign import assign
+from src.model import Model, new_network, read
+from src.nn.heads import BertForSequence
+from src.settings.network import BertConfig, QuantConfig
+from src.settings.training import TernaryConfig
 
 _NETWORKS = {
     "tinybert": (
@@ -25,8 +27,9 @@ def create_network(name, ckpt_file="", num_labels=2, is_training=False, **archit
         name (str): "tinybert" (TinyBERT's 4 layers of 312) or "ternarybert" (6 layers of 768, 2-bit weights,
             8-bit activations).
         ckpt_file (str): a checkpoint of this project, whose own architecture, quantization and weights then
-            count; "" for random
-            weights. num_labels (int): outputs without a checkpoint. is_training (bool): keep dropout.
+            count; "" for random weights.
+        num_labels (int): outputs without a checkpoint.
+        is_training (bool): keep dropout.
         **architecture: fields of `BertConfig` that differ, without a checkpoint.
 
     Raises:
@@ -40,11 +43,20 @@ def create_network(name, ckpt_file="", num_labels=2, is_training=False, **archit
             f"{', '.join(architecture)}: a checkpoint has its own architecture; leave these out, or ckpt_file"
         )
     if ckpt_file:
-        checkpoint = load_model(ckpt_file)
-        config = bert_config(checkpoint)
-        return task_network(checkpoint, config if is_training else without_dropout(config))
+        return _trained(ckpt_file, is_training)
     config, quantization = _NETWORKS[name]
     config = replace(config, **architecture)
-    return BertForSequence(
-        config if is_training else without_dropout(config), num_labels, quantization=quantization
-    )
+    if not is_training:
+        config = replace(config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    return BertForSequence(config, num_labels, quantization=quantization)
+
+
+def _trained(ckpt_file, is_training):
+    """The network of a checkpoint."""
+    checkpoint = read(ckpt_file)
+    model = Model.from_checkpoint(checkpoint)
+    if not is_training:
+        return model.network
+    network = new_network(checkpoint.description)  # with its dropout
+    assign(network, model.weights(), ckpt_file)
+    return network

@@ -4,9 +4,10 @@ python postprocess.py --task_name SST-2 --input_dir preprocess_Result --result_d
 """
 
 from src import metrics
-from src.config import PostprocessConfig, read_settings
-from src.deploy.bin_files import read_info, read_labels, read_results
+from src.deploy.bin_files import read_inputs, read_results
 from src.errors import UserError, command
+from src.settings.parsing import read_settings
+from src.settings.tools import PostprocessConfig
 from src.tasks import get_task
 
 
@@ -14,14 +15,15 @@ from src.tasks import get_task
 def main():
     """Settings, labels and logits, metric."""
     settings = read_settings(PostprocessConfig)
-    info = read_info(settings.input_dir)
-    task = get_task(settings.task_name or info["task_name"])
-    if get_task(info["task_name"]) != task:
-        raise UserError(f"task_name: {settings.input_dir} holds rows of {info['task_name']}, not {task.name}")
-    names = metrics.choose(task.metrics, settings.assessment_method, info["num_labels"], info["regression"])
-    logits = read_results(settings.result_dir, info["rows"], info["num_labels"])
-    results = metrics.compute(names, logits, read_labels(settings.input_dir, info["rows"]))
-    print(metrics.result_block(results, names) + f"\n{info['rows']} rows", flush=True)
+    inputs = read_inputs(settings.input_dir)
+    facts = inputs.facts
+    task = get_task(settings.task_name or facts.task_name)
+    if get_task(facts.task_name) != task:
+        raise UserError(f"task_name: {inputs.folder} holds rows of {facts.task_name}, not {task.name}")
+    names = metrics.choose(task.metrics, settings.assessment_method, facts.kind, facts.outputs)
+    logits = read_results(settings.result_dir, inputs.rows, facts.outputs)
+    results = metrics.score(names, facts.kind, logits, inputs.labels())
+    print(metrics.result_block(results, names) + f"\n{inputs.rows} rows", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@
 python preprocess.py --task_name SST-2 --data_dir DATA_DIR --seq_length 64
 """
 
-from src.config import PreprocessConfig, read_settings, required
 from src.data.dataset import Batches
 from src.data.task_data import load_task_data
 from src.deploy.bin_files import OWN_INPUTS, write_inputs
 from src.errors import UserError, command
 from src.files import check_replaceable, replacing_folder
+from src.settings.parsing import read_settings, required
+from src.settings.tools import PreprocessConfig
 from src.tasks import get_task, task_folder
 
 
@@ -18,39 +19,26 @@ def main():
     """Settings, records, files."""
     settings = read_settings(PreprocessConfig)
     required(settings, "task_name", "data_dir")
-    task = get_task(settings.task_name)
-    data = load_task_data(settings, "", task_folder(settings.data_dir, task))
-    split, examples = next(iter(data.evals.items()))
+    task, output_dir = get_task(settings.task_name), settings.output_dir
+    data_dir = task_folder(settings.data_dir, task)
+    data = load_task_data(task, "", data_dir, settings.dataset_type, settings.schema_dir)
+    split, *others = data.evals
+    examples, facts = data.evals[split], data.facts(split)
     length = settings.seq_length or task.max_seq_length
-    longest = int(examples.lengths.max())
-    if longest > length:
+    if facts.longest > length:
         raise UserError(
-            f"seq_length: the {split} records hold a row of {longest} tokens, more than {length}; export "
-            f"the model with --seq_length {longest}, or prepare the data with --max_seq_length {length}"
+            f"seq_length: {facts.rows} hold a row of {facts.longest} tokens, more than {length}; export the "
+            f"model with --seq_length {facts.longest}, or prepare the data with --max_seq_length {length}"
         )
     rows = Batches(examples, 1).pad(range(len(examples)), length)
-    check_replaceable(settings.output_dir, "output_dir", OWN_INPUTS)
-    with replacing_folder(settings.output_dir) as folder:
-        write_inputs(
-            folder,
-            rows,
-            examples.labels,
-            {
-                "task_name": task.name,
-                "split": split,
-                "regression": data.regression,
-                "num_labels": data.num_labels,
-                "labels": list(data.labels),
-                "vocab_sha256": data.info.vocab_sha256 if data.info else None,
-                "largest_token_id": int(examples.input_ids.max()),
-                "largest_segment_id": int(examples.segment_ids.max()),
-            },
-        )
-    if len(data.evals) > 1:
-        print(f"only the {split} rows are written, not those of {', '.join(list(data.evals)[1:])}")
+    check_replaceable(output_dir, "output_dir", OWN_INPUTS)
+    with replacing_folder(output_dir) as folder:
+        write_inputs(folder, rows, examples.labels, facts, split)
+    if others:
+        print(f"only the {split} rows are written, not those of {', '.join(others)}")
     print(
-        f"done: {len(examples)} rows of {length} tokens in {settings.output_dir}; next: python "
-        f"infer_mindir.py --model_file MINDIR_FILE --input_dir {settings.output_dir}",
+        f"done: {len(examples)} rows of {length} tokens in {output_dir}; next: python infer_mindir.py "
+        f"--model_file MINDIR_FILE --input_dir {output_dir}",
         flush=True,
     )
 

@@ -4,14 +4,14 @@ python run_eval_onnx.py --model_file output/export/sst-2.onnx --task_name SST-2 
 """
 
 from src import metrics
-from src.checkpoint import Checkpoint
-from src.config import EvaluateExportedConfig, read_settings, required
 from src.data.task_data import load_task_data
-from src.deploy.sessions import open_exported
-from src.errors import command
+from src.deploy.sessions import EXPORTED_ENDINGS
+from src.errors import UserError, command
 from src.evaluate import evaluate
 from src.files import write_json
-from src.model.loading import bert_config
+from src.model import Model
+from src.settings.parsing import read_settings, required
+from src.settings.tools import EvaluateExportedConfig
 from src.tasks import get_task, task_folder
 
 
@@ -20,24 +20,27 @@ def main():
     """Settings, model, data, result."""
     settings = read_settings(EvaluateExportedConfig)
     required(settings, "model_file", "task_name", "data_dir")
-    task = get_task(settings.task_name)
-    model = open_exported(settings.model_file, settings.device_target, settings.device_id, settings.threads)
-    described = Checkpoint({}, model.metadata, None, settings.model_file)
-    data = load_task_data(settings, "", task_folder(settings.data_dir, task), described.labels)
-    data.check_model(described, bert_config(described), "model_file", model.length)
-    names = metrics.choose(task.metrics, settings.assessment_method, data.num_labels, data.regression)
+    task, path = get_task(settings.task_name), settings.model_file
+    if not path.endswith(EXPORTED_ENDINGS):
+        raise UserError(
+            f"{path}: not an exported model; its name must end in {' or '.join(EXPORTED_ENDINGS)}"
+        )
+    place = {"device": settings.device_target, "device_id": settings.device_id}
+    model = Model.load(path, **place, threads=settings.threads)
+    data = load_task_data(
+        task,
+        "",
+        task_folder(settings.data_dir, task),
+        settings.dataset_type,
+        settings.schema_dir,
+        labels=model.description.labels,
+    )
+    data.check_model(model.description, "model_file", model.length)
+    names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)
     batch_size = model.batch_size or settings.batch_size
     boundaries = (model.length,) if model.length else settings.bucket_boundaries
-    results = {
-        "task": task.name,
-        "model": settings.model_file,
-        "batch_size": batch_size,
-        **evaluate(
-            model,
-            data.eval_batches(batch_size, boundaries, settings.enable_buckets or bool(model.length)),
-            names,
-        ),
-    }
+    batches = data.eval_batches(batch_size, boundaries, settings.enable_buckets or bool(model.length))
+    results = {"task": task.name, "model": path, "batch_size": batch_size, **evaluate(model, batches, names)}
     for name, value in results.items():
         print(f"{name}: {value}")
     print(

@@ -1,218 +1,105 @@
 """General distillation (GD): a pre-trained BERT into a small one, on a text corpus without labels (TinyBERT,
 arXiv 1909.10351).
 
-    python run_general_distill.py --config_path gd_config.yaml --load_teacher_ckpt_path TEACHER_DIR --data_dir
-    DATA_DIR/gd
+    python run_general_distill.py --config_path gd_config.yaml --load_teacher_ckpt_path TEACHER_DIR \\
+        --data_dir DATA_DIR/gd
 
-The student and its projection are the start of task distillation: run_task_distill.py --load_gd_ckpt_path
-STUDENT_DIR.
+The student and its projection are the start of task distillation:
+run_task_distill.py --load_gd_ckpt_path STUDENT_DIR.
 """
 
-import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-from src import checkpoint as checkpoints
-from src.config import GeneralDistillConfig, required
-from src.data.records import DatasetInfo
+from src.data.info import DatasetInfo
 from src.data.sharded import open_corpus
-from src.data.task_data import check_bounds, check_vocabulary
+from src.data.task_data import facts_of
+from src.description import DataFacts
 from src.distill.distiller import Distiller, LossTerms
-from src.distill.student import build_general_student
-from src.errors import UserError, command
-from src.files import check_apart, make_folder, read_json, sample_checksum
-from src.model.loading import encoder_description, encoder_network, parameter_count, without_dropout
+from src.distill.student import build_student
+from src.distill.teacher import load_teacher
+from src.errors import command
+from src.files import check_apart, make_folder
 from src.modelarts import with_settings
-from src.runtime import compute_type, same_everywhere, say, set_seed
-from src.train.callbacks import LastCheckpoint, TrainingState
+from src.runtime import say, set_seed
+from src.settings.parsing import part, required, to_yaml
+from src.settings.shared import BatchesConfig
+from src.settings.training import GeneralDistillConfig, TrainingConfig
+from src.train.callbacks import TrainingState
+from src.train.resume import STATE_FILE, forget, go_on, made_from
 from src.train.session import TrainingRun
-from src.train.stage import Stage
-from src.train.teacher import teacher_config
-
-STATE_FILE = "state.safetensors"
-NOTHING, STATE, FINISHED = 0, 1, 2
-RESUMED_WITH = (
-    "bucket_boundaries",
-    "enable_buckets",
-    "do_shuffle",
-    "student_init",
-    "gd_cfg",
-    "gd_teacher_net_cfg",
-    "gd_student_net_cfg",
-)
-"""Settings that must be the same when a run is resumed."""
-
-
-def open_teacher(settings, device):
-    """(Checkpoint, its own BertConfig, frozen BertEncoder)."""
-    checkpoint = checkpoints.load(settings.load_teacher_ckpt_path)
-    own, used = teacher_config(checkpoint, settings.gd_teacher_net_cfg, "gd_teacher_net_cfg")
-    return (
-        checkpoint,
-        own,
-        encoder_network(
-            checkpoint.weights,
-            checkpoint.source,
-            without_dropout(used),
-            compute_type(settings.gd_teacher_net_cfg.compute_type, device),
-        ),
-    )
 
 
 def output_folder(settings, run):
-    """Where the student goes; made before hours of training, and not where the teacher, the student's start
-    or the corpus lies.
-    """
+    """Where the student goes; made before hours of training, and not where an input lies."""
     folder = settings.save_ckpt_path or run.join("gd")
-    inputs = {
-        key: getattr(settings, key) for key in ("load_teacher_ckpt_path", "load_gd_ckpt_path", "data_dir")
-    }
-    check_apart(folder, "save_ckpt_path", inputs)
+    inputs = ("load_teacher_ckpt_path", "load_gd_ckpt_path", "data_dir")
+    check_apart(folder, "save_ckpt_path", {key: getattr(settings, key) for key in inputs})
     check_apart(run.path, "output_dir", {"data_dir": settings.data_dir})
     if run.writes:
         make_folder(folder)
     return folder
 
 
-def resumed_with(settings, teacher, start, batches):
-    """{dotted key: JSON value} of the settings RESUMED_WITH, and of what the run is made from.
+def open_data(settings, session, readers):
+    """The corpus as batches; `readers` are ({setting: Description}, its row length) of who reads them."""
+    info = DatasetInfo.load(settings.data_dir)
 
-    Args:
-        teacher (Checkpoint), start (Checkpoint or None): the student's. batches (ShardedBatches).
-    """
+    def check(examples):
+        facts = DataFacts(**facts_of("train", examples, info))
+        for key, description, seq_length in readers:
+            description.check_fits(facts, key, seq_length)
 
-    def flat(prefix, value):
-        if isinstance(value, dict):
-            for key, item in value.items():
-                yield from flat(f"{prefix}.{key}", item)
-        else:
-            yield prefix, list(value) if isinstance(value, tuple) else value
-
-    values = asdict(settings)
-    corpus = [f"{os.path.basename(path)} {sample_checksum(path)}" for part in batches.parts for path in part]
-    return {
-        **dict(pair for key in RESUMED_WITH for pair in flat(key, values[key])),
-        "the teacher's weights": checkpoints.digest(teacher.weights)[:16],
-        "the student's first weights": checkpoints.digest(start.weights)[:16] if start else "",
-        "the corpus": checkpoints.digest({}, *corpus)[:16],
-    }
-
-
-def found_of_run(run, folder, stage, state):
-    """What the run folder holds of this very run: NOTHING, a saved STATE, or that it is FINISHED."""
-    try:
-        results = read_json(run.join("results.json"), "the results")
-    except UserError:  # none, or of a run that was stopped while it wrote them
-        results = {}
-    if results.get("resumed_with") == stage.fingerprint() and os.path.exists(
-        os.path.join(folder, checkpoints.WEIGHTS_FILE)
-    ):
-        return FINISHED
-    return STATE if os.path.exists(state) else NOTHING
+    return open_corpus(settings.data_dir, session.rows, settings.gd_cfg.batch_size, session.group, check)
 
 
 @command
 @with_settings(GeneralDistillConfig)
 def main(settings):
-    """Settings, teacher, student, corpus, stage, result."""
+    """Settings, teacher, student, corpus, fit, result."""
     required(settings, "load_teacher_ckpt_path", "data_dir")
     terms = LossTerms.intermediate(settings.gd_cfg, "gd_cfg")
-    session = TrainingRun.begin(settings, "gd")
-    settings = session.settings
-    teacher_checkpoint, own_config, teacher = open_teacher(settings, session.device)
-    kind = compute_type(settings.gd_student_net_cfg.compute_type, session.device)
+    batches_config = part(settings, BatchesConfig)
+    session = TrainingRun.begin("gd", part(settings, TrainingConfig), batches_config, to_yaml(settings))
+    path, net = settings.load_teacher_ckpt_path, settings.gd_teacher_net_cfg
+    loaded, teacher = load_teacher(
+        path, net, "gd_teacher_net_cfg", session.compute_type(net.compute_type), with_head=False
+    )
     set_seed(settings.seed)
-    student = build_general_student(settings, teacher_checkpoint, own_config, kind)
-    config = student.network.config
-    info = DatasetInfo.load(settings.data_dir)
-    for key, checkpoint in (
-        ("load_teacher_ckpt_path", teacher_checkpoint),
-        ("load_gd_ckpt_path", student.checkpoint),
-    ):
-        if checkpoint:
-            check_vocabulary(info, checkpoint, key)
-
-    def check(examples):
-        check_bounds(
-            examples,
-            "train",
-            teacher.config,
-            settings.load_teacher_ckpt_path,
-            settings.gd_teacher_net_cfg.seq_length,
-        )
-        check_bounds(
-            examples,
-            "train",
-            config,
-            "the student (gd_student_net_cfg)",
-            settings.gd_student_net_cfg.seq_length,
-        )
-
-    batches = open_corpus(settings, check, settings.gd_cfg.batch_size, session.group)
+    student_net, plan = settings.gd_student_net_cfg, settings.student_plan
+    student = build_student(plan, loaded, None, session.compute_type(student_net.compute_type))
+    model = student.model
+    readers = (
+        ("load_teacher_ckpt_path", teacher.description, net.seq_length),
+        ("load_gd_ckpt_path", model.description, student_net.seq_length),
+    )
+    batches = open_data(settings, session, readers)
     say(
         f"general distillation on {session.device}: {sum(batches.rows):,} rows in {len(batches.parts)} "
         f"part(s), {session.group.size} process(es) of {settings.gd_cfg.batch_size} rows a step"
     )
-    say(
-        f"student: {parameter_count(student.network):,} parameters, {config.num_hidden_layers} layers, "
-        f"started from {student.start}; teacher: {parameter_count(teacher):,} parameters, "
-        f"{own_config.num_hidden_layers} layers"
-    )
+    depth = teacher.config.num_hidden_layers
+    say(f"{student.summary}; teacher: {teacher.parameters:,} parameters, {depth} layers")
 
     folder = output_folder(settings, session.run)
-    settings = replace(settings, gd_student_net_cfg=settings.gd_student_net_cfg.filled(config))
-    vocabulary = teacher_checkpoint.vocabulary
-    further = resumed_with(settings, teacher_checkpoint, student.checkpoint, batches)
-    stage = Stage(
-        "gd",
-        Distiller(student.network, terms, teacher, student.projection),
-        batches,
-        settings.gd_cfg,
-        settings.epoch_size,
-        session.run,
-        encoder_description(config, teacher_checkpoint.config.get("do_lower_case", True)),
-        vocabulary,
-        kind,
-        session.sink_steps(batches),
-        max(0, settings.train_steps),
-        session.group,
-        further,
-    )
-    state = session.run.join(STATE_FILE)
-    found = found_of_run(session.run, folder, stage, state) if settings.resume else NOTHING
-    if not same_everywhere(found, session.group):
-        raise UserError(
-            f"resume: not every process of the job finds the same in {session.run.path}; put the first "
-            f"one's {STATE_FILE} or results.json into output_dir on every machine"
-        )
-    if found == FINISHED:
-        say(f"resume: this run is finished; its student is in {folder}")
+    settings = replace(settings, gd_student_net_cfg=student_net.filled(model.config))
+    as_run = replace(settings, enable_buckets=session.rows.enable_buckets)
+    further = made_from(as_run.resumed_with, loaded, student.checkpoint, sum(batches.parts, []))
+    loss = Distiller(model.network, terms, teacher.network, student.projection)
+    steps = settings.epoch_size, max(0, settings.train_steps)
+    stage = session.stage("gd", model, loss, batches, settings.gd_cfg, *steps, further)
+    if settings.resume and go_on(stage, folder):
         return
-    if found == STATE:
-        stage.load_state(state)
-        say(f"resumed after step {stage.step_number} of {stage.total_steps}")
-    elif settings.resume:
-        say(f"resume: there is no {state}, so training begins anew")
-    session.run.start(settings, stage.step_number)
-    if session.run.writes and not stage.step_number and os.path.exists(state):
-        os.remove(state)  # an older run's
-    callbacks = [*session.shared_callbacks(folder), LastCheckpoint(folder)]
-    if settings.save_ckpt_step:
-        callbacks.append(TrainingState(settings.save_ckpt_step, state))
-    seconds = stage.fit(callbacks, settings.log_step)
-    say(f"general distillation: {stage.total_steps} steps in {seconds:.0f} s")
+    session.start(stage.step_number, to_yaml(settings))
+    if not stage.step_number:
+        forget(session.run)  # an older run's state
+    session.fit(stage, folder, further=[TrainingState(settings.save_ckpt_step, session.run.join(STATE_FILE))])
+    losses, made = stage.read_step(), stage.fingerprint()
     session.close(
-        {
-            "losses": stage.read_step(),
-            "parameters": parameter_count(student.network),
-            "resumed_with": stage.fingerprint(),
-        },
+        {"losses": losses, "parameters": model.parameters, "resumed_with": made},
         f"done: the student is in {folder}; distil a task with: python run_task_distill.py "
         f"--load_gd_ckpt_path {folder} --load_teacher_ckpt_path FINE_TUNED_TEACHER ...",
     )
-    if session.run.writes and os.path.exists(
-        state
-    ):  # only now: until the results are there a run can be resumed
-        os.remove(state)
+    forget(session.run)  # only now: until the results are there a run can be resumed
 
 
 if __name__ == "__main__":

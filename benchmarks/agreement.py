@@ -1,7 +1,7 @@
 """How exported ONNX graphs agree with the network they come from, on a task's dev records.
 
-    python benchmarks/agreement.py --task_name MRPC --model_dir MODEL_DIR --data_dir DATA_DIR/mrpc --lengths
-    56,88
+    python benchmarks/agreement.py --task_name MRPC --model_dir MODEL_DIR --data_dir DATA_DIR/mrpc \\
+        --lengths 56,88
 
 One line a kind of weights: the metric of the network and of the file on the same batches, and for how many
 rows both give the same class (for a regression: the correlation of their values). MODEL_DIR is a quantized
@@ -18,8 +18,14 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from benchmarks.deploy import load_network  # noqa: E402
 from benchmarks.measure import cpu_name  # noqa: E402
+
+
+def agreement(found, expected):
+    """How the predictions of a file and of the network agree, in words."""
+    if np.issubdtype(expected.dtype, np.integer):
+        return f"same class for {100 * (found == expected).mean():.2f} % of the rows"
+    return f"correlation with the network {np.corrcoef(found, expected)[0, 1]:.5f}"
 
 
 def main():
@@ -36,67 +42,44 @@ def main():
     )
     options = parser.parse_args()
 
-    import mindspore as ms
-    import onnx
-
     from src import metrics
     from src.data.dataset import Batches
-    from src.data.records import find_split, read_records
-    from src.deploy.onnx_graph import build_model
-    from src.deploy.sessions import OnnxModel
+    from src.data.task_data import load_task_data
+    from src.deploy.onnx_model import write_onnx
     from src.errors import UserError
     from src.evaluate import predict
-    from src.model.heads import Logits
-    from src.model.layers import computed_weights
+    from src.model import Model
+    from src.nn.layers import computed_weights
+    from src.runtime import use_device
     from src.tasks import get_task
 
-    ms.set_device("CPU")
-    ms.set_context(mode=ms.GRAPH_MODE)
-    network, description = load_network(options.model_dir)
-    network.set_train(False)
-    regression = description["problem_type"] == "regression"
-    examples = read_records(*find_split(options.data_dir, "eval"))
-    names = metrics.choose(get_task(options.task_name).metrics, "auto", network.num_labels, regression)
+    use_device("CPU")
+    model, task = Model.load(options.model_dir), get_task(options.task_name)
+    data = load_task_data(task, "", options.data_dir, labels=model.description.labels)
+    examples = data.evals["eval"]
+    names = metrics.choose(task.metrics, "auto", data.kind, data.outputs)
 
     def answers(model):
         logits = predict(model, Batches(examples, options.batch_size, options.lengths)).logits
-        return logits, metrics.compute(names, logits, examples.labels)
+        return data.kind.predictions(logits), metrics.score(names, data.kind, logits, examples)
 
-    expected, scores = answers(Logits(network))
+    expected, scores = answers(model)
     print(
         f"{cpu_name()}; {options.model_dir}: {len(expected)} rows in batches of {options.batch_size}, "
         f"padded to {options.lengths}"
     )
     print("network: " + ", ".join(f"{name} {100 * scores[name]:.2f}" for name in names), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        for kind in ("int8", "2bit", "float"):
-            path = os.path.join(folder, f"{kind}.onnx")
+        for form in ("int8", "2bit", "float"):
+            path = os.path.join(folder, f"{form}.onnx")
             try:
-                onnx.save(
-                    build_model(
-                        computed_weights(network),
-                        network.config,
-                        network.num_labels,
-                        network.quantization,
-                        kind,
-                        description,
-                    ),
-                    path,
-                )
+                write_onnx(path, computed_weights(model.network), model.description, form)
             except UserError as error:
-                print(f"{kind}: {error}")
+                print(f"{form}: {error}")
                 continue
-            logits, results = answers(OnnxModel(path))
-            same = (
-                f"correlation with the network {np.corrcoef(logits[:, 0], expected[:, 0])[0, 1]:.5f}"
-                if regression
-                else f"same class for {100 * (logits.argmax(1) == expected.argmax(1)).mean():.2f} % of the "
-                "rows"
-            )
-            print(
-                f"{kind}: " + ", ".join(f"{name} {100 * results[name]:.2f}" for name in names) + f"; {same}",
-                flush=True,
-            )
+            found, results = answers(Model.load(path))
+            shown = ", ".join(f"{name} {100 * results[name]:.2f}" for name in names)
+            print(f"{form}: {shown}; {agreement(found, expected)}", flush=True)
 
 
 if __name__ == "__main__":

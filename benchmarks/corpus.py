@@ -19,7 +19,6 @@ the two rates.
 import argparse
 import multiprocessing
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -34,8 +33,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
 from benchmarks.measure import cpu_name  # noqa: E402
-from src.data.corpus import CorpusReader, WordTokenizer, find_files, split_sentences  # noqa: E402
-from src.data.readers import BadRows  # noqa: E402
+from src.data.corpus.documents import CorpusReader  # noqa: E402
+from src.data.corpus.files import find_files  # noqa: E402
+from src.data.corpus.words import WordTokenizer, split_sentences  # noqa: E402
+from src.data.readers.rows import BadRows  # noqa: E402
 from src.data.tokenization import Tokenizer  # noqa: E402
 from src.vocabulary import is_lower_case, read_vocabulary  # noqa: E402
 
@@ -45,6 +46,12 @@ def read_corpus(inputs):
     reader = CorpusReader(find_files(inputs), BadRows(), 1 << 20)
     documents = list(reader.documents())
     return reader.lines, documents
+
+
+def sentences_of(documents):
+    """The sentences of all `Document`s, blank ones left out."""
+    lines = (line for document in documents for line in split_sentences(document.text).split("\n"))
+    return [line for line in lines if line.strip()]
 
 
 # --- ours ---------------------------------------------------------------------------------------------------
@@ -151,8 +158,8 @@ def pure_python(sentences, vocab_file, lower_case, workers):
         return time.monotonic() - start, sum(used), np.concatenate(parts)
 
 
-def main():
-    """Measure both, compare, print."""
+def read_options():
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -167,8 +174,12 @@ def main():
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count(), help="processes of both (default: one a core)"
     )
-    options = parser.parse_args()
+    return parser.parse_args()
 
+
+def main():
+    """Measure both, compare, print."""
+    options = read_options()
     inputs, vocabulary = options.input.split(","), read_vocabulary(options.vocab_file)
     lower_case = is_lower_case(vocabulary)
     lines, documents = read_corpus(inputs)
@@ -177,12 +188,7 @@ def main():
         f"{sum(len(document.text) for document in documents) / 1e6:.1f} million characters"
     )
 
-    sentences = [
-        line
-        for document in documents
-        for line in re.split("\n", split_sentences(document.text))
-        if line.strip()
-    ]
+    sentences = sentences_of(documents)
     before, used_before, expected = pure_python(sentences, options.vocab_file, lower_case, options.workers)
     start = time.monotonic()
     found = WordTokenizer(Tokenizer(vocabulary, lower_case)).encode(documents).tokens

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,10 +40,10 @@ def save_random_student(folder, activation_quantizer):
     """Save a 4-layer, 384-wide W2A8 network of random weights."""
     import mindspore as ms
 
-    from src import checkpoint as checkpoints
-    from src.config import BertConfig, QuantConfig
-    from src.model.heads import BertForSequence
-    from src.model.loading import description
+    from src.description import Description
+    from src.kinds import CLASSIFICATION
+    from src.model import Model, new_network
+    from src.settings.network import BertConfig, QuantConfig
 
     config = BertConfig(
         hidden_size=384,
@@ -59,26 +60,14 @@ def save_random_student(folder, activation_quantizer):
         activation_quantizer=activation_quantizer,
         activation_clip_value=0.0,
     )
-    network = BertForSequence(config, 2, quantization=quantization)
+    description = Description(
+        config, CLASSIFICATION, 2, task_name="SST-2", quantization=quantization, source=folder
+    )
+    network = new_network(description)
     for name, parameter in network.parameters_and_names():
         if name.endswith(".threshold"):
             parameter.set_data(ms.Tensor([1.0 if "probs" in name else 4.0], ms.float32))
-    checkpoints.save(
-        folder,
-        {name: item.asnumpy() for name, item in network.parameters_and_names()},
-        description(config, "SST-2", ("negative", "positive"), False, 2, True, quantization),
-    )
-
-
-def load_network(folder):
-    """(network, description) of a model's folder."""
-    from src.model.loading import bert_config, load_model, task_network, without_dropout
-
-    checkpoint = load_model(folder)
-    return task_network(checkpoint, without_dropout(bert_config(checkpoint))), {
-        **checkpoint.config,
-        "num_labels": checkpoint.num_labels,
-    }
+    Model(description, network).save(folder)
 
 
 def torch_bert_base():
@@ -99,19 +88,20 @@ def torch_bert_base():
     return run, 4 * sum(item.numel() for item in model.parameters())
 
 
-def optimized_by_onnxruntime(network, description, path):
-    """The path of what onnxruntime.transformers.optimizer makes of a float network as PyTorch and
-    transformers export it.
+def optimized_by_onnxruntime(model, path):
+    """The path of what onnxruntime.transformers.optimizer makes of a model as PyTorch and transformers export
+    it, in float.
     """
     import torch
     from onnxruntime.transformers import optimizer
     from transformers import BertForSequenceClassification
 
-    from src import checkpoint as checkpoints
-    from src.model.layers import computed_weights
+    from src.checkpoint.folder import Checkpoint
+    from src.checkpoint.huggingface import write
+    from src.nn.layers import computed_weights
 
     os.makedirs(path)
-    checkpoints.write_huggingface(path, checkpoints.Checkpoint(computed_weights(network), description))
+    write(path, Checkpoint(computed_weights(model.network), model.description))
     model = BertForSequenceClassification.from_pretrained(path, attn_implementation="eager").eval()
     names, sample = ["input_ids", "attention_mask", "token_type_ids"], torch.ones((2, 8), dtype=torch.int32)
     torch.onnx.export(
@@ -144,31 +134,26 @@ class Deployments:
         self.threads, self.folder, self.models, self.paths = options.threads, folder, {}, {}
         import torch
 
+        from src.model import Model
+
         torch.set_num_threads(options.threads)
         self.models["BERT-base, PyTorch"] = (*torch_bert_base(), False)
         if options.teacher_dir:
-            teacher = load_network(options.teacher_dir)
-            self.add_onnx("teacher, ONNX float32", *teacher, "float", True)
-            self.open_onnx(
-                "teacher, onnxruntime's optimizer",
-                optimized_by_onnxruntime(*teacher, os.path.join(folder, "teacher")),
-                True,
-            )
+            teacher = Model.load(options.teacher_dir)
+            self.add_onnx("teacher, ONNX float32", teacher, "float", True)
+            optimized = optimized_by_onnxruntime(teacher, os.path.join(folder, "teacher"))
+            self.open_onnx("teacher, onnxruntime's optimizer", optimized, True)
         trained = bool(options.student_dir)
         student_dir = options.student_dir or os.path.join(folder, "random")
         if not trained:
             save_random_student(student_dir, options.activation_quantizer)
-        student, description = load_network(student_dir)
-        student.set_train(False)
-        plain = self.add_onnx(
-            "student, ONNX float32", student, description, "float", trained, activations=False
-        )
-        self.add_quantize_dynamic(
-            THEIRS, optimized_by_onnxruntime(student, description, os.path.join(folder, "student")), trained
-        )
+        student = Model.load(student_dir)
+        plain = self.add_onnx("student, ONNX float32", student, "float", trained, activations=False)
+        optimized = optimized_by_onnxruntime(student, os.path.join(folder, "student"))
+        self.add_quantize_dynamic(THEIRS, optimized, trained)
         self.add_quantize_dynamic(THEIRS_OF_OURS, plain, trained)
-        self.add_onnx(INT8, student, description, "int8", trained)
-        self.add_onnx("student, ONNX 2bit", student, description, "2bit", trained)
+        self.add_onnx(INT8, student, "int8", trained)
+        self.add_onnx("student, ONNX 2bit", student, "2bit", trained)
         self.add_mindir("student, MINDIR", student_dir, trained)
 
     def open_onnx(self, title, path, trained):
@@ -178,9 +163,8 @@ class Deployments:
         self.paths[title] = path
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
-        options.add_session_config_entry(
-            "session.intra_op.allow_spinning", "0"
-        )  # models that wait must not take a core
+        # Models that wait must not take a core.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         names = [item.name for item in session.get_inputs()]
         self.models[title] = (
@@ -203,27 +187,20 @@ class Deployments:
         )
         self.open_onnx(title, quantized, trained)
 
-    def add_onnx(self, title, network, description, kind, trained, activations=True):
+    def add_onnx(self, title, model, form, trained, activations=True):
         """Export and add; without `activations` as a plain float network."""
-        import onnx
-
-        from src.deploy.onnx_graph import build_model
-        from src.model.layers import computed_weights
+        from src.deploy.onnx_model import write_onnx
+        from src.nn.layers import computed_weights
 
         path = os.path.join(self.folder, f"{len(self.models)}.onnx")
-        quantization = network.quantization if activations else None
-        onnx.save(
-            build_model(
-                computed_weights(network), network.config, network.num_labels, quantization, kind, description
-            ),
-            path,
-        )
+        description = model.description if activations else replace(model.description, quantization=None)
+        write_onnx(path, computed_weights(model.network), description, form)
         self.open_onnx(title, path, trained)
         return path
 
     def add_mindir(self, title, model_dir, trained):
         """Add what export.py makes of a model's folder: a MINDIR of each measured shape as one model."""
-        from src.deploy.sessions import MindirModel
+        from src.deploy.sessions import MindirSession
 
         graphs = {}
         for batch, length in SHAPES.values():
@@ -245,7 +222,7 @@ class Deployments:
                 ],
                 check=True,
             )
-            graphs[batch, length] = MindirModel(path)
+            graphs[batch, length] = MindirSession(path)
         self.models[title] = (
             lambda *columns: graphs.get(columns[0].shape, graphs[SHAPES["throughput"]])(*columns),
             os.path.getsize(path),
@@ -254,15 +231,16 @@ class Deployments:
 
 
 def accuracy(run, data_dir, batch_size=32):
-    """Accuracy on the dev records."""
+    """Accuracy on SST-2's dev records."""
     from src.data.dataset import Batches
-    from src.data.records import find_split, read_records
-    from src.evaluate import predict
+    from src.data.task_data import load_task_data
+    from src.tasks import get_task
 
-    examples = read_records(*find_split(data_dir, "eval"))
-    return float(
-        (predict(run, Batches(examples, batch_size)).logits.argmax(axis=1) == examples.labels).mean()
-    )
+    (examples,) = load_task_data(get_task("SST-2"), "", data_dir).evals.values()
+    right = 0
+    for *columns, labels in Batches(examples, batch_size):
+        right += int((run(*columns).argmax(axis=1) == labels).sum())
+    return right / len(examples)
 
 
 def measure(models, options):
@@ -336,6 +314,64 @@ def print_profiles(paths, threads):
             )
 
 
+def print_table(models, medians, scores):
+    """The table: models as `Deployments` has them, medians as `measure` gives them, {title: accuracy}."""
+    from tabulate import tabulate
+
+    base, size = medians["BERT-base, PyTorch"], models["BERT-base, PyTorch"][1]
+    (batch_1, length_1), (batch, length) = SHAPES.values()
+    rows = [
+        [
+            title,
+            f"{models[title][1]:,}",
+            f"{size / models[title][1]:.1f}",
+            f"{1000 * both['latency']:.2f}",
+            f"{base['latency'] / both['latency']:.1f}",
+            f"{batch / both['throughput']:.0f}",
+            f"{base['throughput'] / both['throughput']:.1f}",
+            f"{100 * scores[title]:.2f}" if title in scores else "-",
+        ]
+        for title, both in medians.items()
+    ]
+    print(
+        tabulate(
+            rows,
+            [
+                "model",
+                "bytes",
+                "times smaller",
+                f"p50 ms at {batch_1} x {length_1}",
+                "times faster",
+                f"sentences/s at {batch} x {length}",
+                "times faster",
+                "accuracy",
+            ],
+            tablefmt="github",
+            stralign="right",
+        )
+    )
+
+
+def print_ratios(medians):
+    """How our graphs compare with others of the same weights."""
+    (batch_1, length_1), (batch, length) = SHAPES.values()
+    if "teacher, ONNX float32" in medians:
+        ours, theirs = medians["teacher, ONNX float32"], medians["teacher, onnxruntime's optimizer"]
+        print(
+            f"float32 against onnxruntime's optimizer: {theirs['latency'] / ours['latency']:.2f} times as "
+            f"fast at {batch_1} x {length_1}, {theirs['throughput'] / ours['throughput']:.2f} times at "
+            f"{batch} x {length}"
+        )
+    ours = medians[INT8]
+    for title in (THEIRS, THEIRS_OF_OURS):
+        theirs = medians[title]
+        print(
+            f"int8 against {title.removeprefix('student, ')}: {theirs['latency'] / ours['latency']:.2f} "
+            f"times as fast at {batch_1} x {length_1}, {theirs['throughput'] / ours['throughput']:.2f} "
+            f"times at {batch} x {length}"
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -364,11 +400,9 @@ def main():
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
 
-    import mindspore as ms
-    from tabulate import tabulate
+    from src.runtime import use_device
 
-    ms.set_device("CPU")
-    ms.set_context(mode=ms.GRAPH_MODE)
+    use_device("CPU")
     with tempfile.TemporaryDirectory() as folder:
         deployments = Deployments(options, folder)
         models = deployments.models
@@ -380,54 +414,9 @@ def main():
         }
         if options.profile:
             print_profiles(deployments.paths, options.threads)
-    base, size = medians["BERT-base, PyTorch"], models["BERT-base, PyTorch"][1]
-    (batch_1, length_1), (batch, length) = SHAPES.values()
-    rows = [
-        [
-            title,
-            f"{models[title][1]:,}",
-            f"{size / models[title][1]:.1f}",
-            f"{1000 * both['latency']:.2f}",
-            f"{base['latency'] / both['latency']:.1f}",
-            f"{batch / both['throughput']:.0f}",
-            f"{base['throughput'] / both['throughput']:.1f}",
-            f"{100 * scores[title]:.2f}" if title in scores else "-",
-        ]
-        for title, both in medians.items()
-    ]
     print(f"{cpu_name()}, {options.threads} threads, medians of {options.rounds} turns")
-    print(
-        tabulate(
-            rows,
-            [
-                "model",
-                "bytes",
-                "times smaller",
-                f"p50 ms at {batch_1} x {length_1}",
-                "times faster",
-                f"sentences/s at {batch} x {length}",
-                "times faster",
-                "accuracy",
-            ],
-            tablefmt="github",
-            stralign="right",
-        )
-    )
-    if options.teacher_dir:
-        ours, theirs = medians["teacher, ONNX float32"], medians["teacher, onnxruntime's optimizer"]
-        print(
-            f"float32 against onnxruntime's optimizer: {theirs['latency'] / ours['latency']:.2f} times as "
-            f"fast at {batch_1} x {length_1}, {theirs['throughput'] / ours['throughput']:.2f} times at "
-            f"{batch} x {length}"
-        )
-    ours = medians[INT8]
-    for title in (THEIRS, THEIRS_OF_OURS):
-        theirs = medians[title]
-        print(
-            f"int8 against {title.removeprefix('student, ')}: {theirs['latency'] / ours['latency']:.2f} "
-            f"times as fast at {batch_1} x {length_1}, {theirs['throughput'] / ours['throughput']:.2f} "
-            f"times at {batch} x {length}"
-        )
+    print_table(models, medians, scores)
+    print_ratios(medians)
 
 
 if __name__ == "__main__":

@@ -24,24 +24,21 @@ def save_network(folder, shape, hidden_act):
     """A checkpoint of random weights; `shape` is LAYERSxWIDTH, with 12 heads and an inner layer 4 times as
     wide.
     """
-    from src import checkpoint as checkpoints
-    from src.config import BertConfig
-    from src.model.heads import BertForSequence
-    from src.model.loading import description
+    from src.description import Description
+    from src.kinds import CLASSIFICATION
+    from src.model import Model, new_network
+    from src.settings.network import BertConfig
 
     layers, width = (int(number) for number in shape.split("x"))
-    network = BertForSequence(
-        BertConfig(
-            num_hidden_layers=layers,
-            hidden_size=width,
-            num_attention_heads=12,
-            intermediate_size=4 * width,
-            hidden_act=hidden_act,
-        ),
-        2,
+    bert = BertConfig(
+        num_hidden_layers=layers,
+        hidden_size=width,
+        num_attention_heads=12,
+        intermediate_size=4 * width,
+        hidden_act=hidden_act,
     )
-    weights = {name: item.asnumpy() for name, item in network.parameters_and_names()}
-    checkpoints.save(folder, weights, description(network.config, "SST-2", (), False, 2, True))
+    description = Description(bert, CLASSIFICATION, 2, do_lower_case=True, source=folder)
+    Model(description, new_network(description)).save(folder)
 
 
 def main():

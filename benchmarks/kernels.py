@@ -1,4 +1,4 @@
-"""Times the operators that `src/model/layers.py` and `src/train` build anew on CPU against MindSpore's own.
+"""Times the operators that `src/nn/layers.py` and `src/train` build anew on CPU against MindSpore's own.
 
     python benchmarks/kernels.py [--rows 512 --width 384 --intermediate 1536 --vocabulary 30522]
 
@@ -22,9 +22,9 @@ from mindspore.ops import operations as P  # noqa: E402
 from scipy.special import erf  # noqa: E402
 
 import src  # noqa: E402, F401  sets MindSpore's log level before it is imported
-from src.config import AdamWeightDecayConfig  # noqa: E402
-from src.model.layers import Gelu, GeluNew, LayerNorm, SquareSum, Tanh  # noqa: E402
+from src.nn.layers import Gelu, GeluNew, LayerNorm, SquareSum, Tanh  # noqa: E402
 from src.quant.quantizers import Quantizer, _Largest, _Round, _Ternary  # noqa: E402
+from src.settings.stage import AdamWeightDecayConfig  # noqa: E402
 from src.train.optim import AdamW  # noqa: E402
 
 EPSILON = 1e-12

@@ -22,15 +22,17 @@ from benchmarks.measure import cpu_name, kernel_times, matrix_time  # noqa: E402
 
 def build_step(config, quantization):
     """The `TrainStep` that train.py runs, on fresh random weights."""
-    from src.config import AdamWeightDecayConfig
     from src.distill.distiller import Distiller, LossTerms
-    from src.model.heads import BertForSequence
-    from src.model.layers import second_moments
+    from src.kinds import CLASSIFICATION
+    from src.nn.heads import BertForSequence
+    from src.nn.layers import second_moments
+    from src.settings.stage import AdamWeightDecayConfig
     from src.train.optim import AdamW
     from src.train.step import LossScale, TrainStep
 
     teacher, student = BertForSequence(config, 2), BertForSequence(config, 2, quantization=quantization)
-    network = Distiller(student, LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0), teacher)
+    terms = LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0)
+    network = Distiller(student, terms, teacher, kind=CLASSIFICATION)
     optimizer = AdamW(network.trained_parameters(), AdamWeightDecayConfig(), 10**6, second_moments(student))
     step = TrainStep(network, optimizer, LossScale(), max_grad_norm=1.0)
     step.set_train(True)
@@ -39,7 +41,7 @@ def build_step(config, quantization):
 
 def quantizations(quantizer):
     """{title: QuantConfig or None} of the two steps."""
-    from src.config import QuantConfig
+    from src.settings.network import QuantConfig
 
     return {
         "float32": None,
@@ -77,7 +79,7 @@ def main():
 
     import mindspore as ms
 
-    from src.config import BertConfig
+    from src.settings.network import BertConfig
 
     ms.set_device("CPU")
     ms.set_context(mode=ms.GRAPH_MODE)

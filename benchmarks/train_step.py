@@ -41,50 +41,56 @@ def first_projection(student_width, teacher_width):
 # --- this project's side ------------------------------------------------------------------------------------
 
 
+def our_networks(options):
+    """(teacher's `Model`, student's network)."""
+    from dataclasses import replace
+
+    from src.checkpoint import folder as checkpoints
+    from src.checkpoint.assign import assign
+    from src.model import Model, layer_weights, new_network
+
+    def load(folder):
+        checkpoint = checkpoints.load(folder)
+        bert = replace(checkpoint.description.bert, hidden_act=options.hidden_act)
+        description = replace(checkpoint.description, bert=bert)
+        return Model.from_checkpoint(checkpoint, description=description)
+
+    teacher = load(options.teacher_dir)
+    if options.student_dir:
+        return teacher, load(options.student_dir).network
+    depth = teacher.config.num_hidden_layers
+    stride = depth // options.student_layers
+    bert = replace(teacher.config, num_hidden_layers=options.student_layers)
+    student = new_network(replace(teacher.description, bert=bert))
+    layers = range(stride - 1, depth, stride)
+    assign(student, layer_weights(teacher.weights(), layers), "teacher layers")
+    return teacher, student
+
+
 class OurSide:
     """The steps as `run_task_distill.py` builds them."""
 
     def __init__(self, options):
-        from dataclasses import replace
-
         import mindspore as ms
 
-        from src import checkpoint as checkpoints
-        from src.config import AdamWeightDecayConfig
         from src.distill.distiller import Distiller, LossTerms, Projection
-        from src.model.heads import BertForSequence
-        from src.model.loading import bert_config, layer_weights, task_network, without_dropout
+        from src.settings.stage import AdamWeightDecayConfig
         from src.train.optim import AdamW
         from src.train.step import LossScale, TrainStep
 
         ms.set_device("CPU")
         ms.set_context(mode=ms.GRAPH_MODE)
         self.ms = ms
-        checkpoint = checkpoints.load(options.teacher_dir)
-        config = without_dropout(replace(bert_config(checkpoint), hidden_act=options.hidden_act))
-        depth = config.num_hidden_layers
-        teacher = task_network(checkpoint, config)
-        if options.student_dir:
-            start = checkpoints.load(options.student_dir)
-            student = task_network(
-                start, without_dropout(replace(bert_config(start), hidden_act=options.hidden_act))
-            )
-        else:
-            student = BertForSequence(
-                replace(config, num_hidden_layers=options.student_layers), checkpoint.num_labels
-            )
-            stride = depth // options.student_layers
-            checkpoints.assign(
-                student, layer_weights(checkpoint.weights, range(stride - 1, depth, stride)), "teacher layers"
-            )
-        projection = Projection(student.config.hidden_size, config.hidden_size, 0.02)
-        projection.fit_dense.weight.set_data(
-            ms.Tensor(first_projection(student.config.hidden_size, config.hidden_size))
-        )
+        model, student = our_networks(options)
+        teacher, kind = model.network, model.description.kind
+        widths = student.config.hidden_size, teacher.config.hidden_size
+        projection = Projection(*widths, 0.02)
+        projection.fit_dense.weight.set_data(ms.Tensor(first_projection(*widths)))
+        states, soft = LossTerms(attention_loss=1.0, hidden_loss=1.0), LossTerms(soft_loss=1.0)
         networks = {
-            "phase1": Distiller(student, LossTerms(attention_loss=1.0, hidden_loss=1.0), teacher, projection),
-            "phase2": Distiller(student, LossTerms(soft_loss=1.0), teacher),
-            "phase2 cached": Distiller(student, LossTerms(soft_loss=1.0), cached_logits=True),
+            "phase1": Distiller(student, states, teacher, projection),
+            "phase2": Distiller(student, soft, teacher, kind=kind),
+            "phase2 cached": Distiller(student, soft, kind=kind, cached_logits=True),
         }
         schedule = AdamWeightDecayConfig(
             learning_rate=LEARNING_RATE, end_learning_rate=LEARNING_RATE, warmup_ratio=0.0
@@ -97,7 +103,7 @@ class OurSide:
         }
         for step in self.steps.values():
             step.set_train(True)
-        self.logits = np.zeros((10000, checkpoint.num_labels), np.float32)
+        self.logits = np.zeros((10000, model.description.outputs), np.float32)
 
     def run(self, phase, batches):
         """Seconds of one pass over the batches, and the first loss."""
@@ -127,7 +133,8 @@ class TorchSide:
         from transformers import BertConfig, BertForSequenceClassification
         from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-        from src import checkpoint as checkpoints
+        from src.checkpoint import folder as checkpoints
+        from src.checkpoint.huggingface import write
 
         def scores_attention(module, query, key, value, mask, scaling=None, dropout=0.0, **_):
             """Attention that returns its scores before softmax, as TinyBERT distils them, in place of
@@ -144,7 +151,7 @@ class TorchSide:
 
         def load(checkpoint):
             with tempfile.TemporaryDirectory() as folder:
-                checkpoints.write_huggingface(folder, checkpoint)
+                write(folder, checkpoint)
                 config = BertConfig.from_pretrained(
                     folder,
                     hidden_act=options.hidden_act,
@@ -273,8 +280,9 @@ def save_batches(options):
     """Write the first batches of one shuffled epoch to options.batches; returns their padded lengths."""
     from src.data.dataset import Batches
     from src.data.records import find_split, read_records
+    from src.kinds import CLASSIFICATION
 
-    examples = read_records(*find_split(options.data_dir, "train"))
+    examples = read_records(*find_split(options.data_dir, "train"), CLASSIFICATION.columns)
     chosen = []
     for batch in Batches(
         examples, options.batch_size, (16, 32, 64, 128), shuffle=True, drop_remainder=True, seed=1

@@ -1,8 +1,8 @@
 """Looks at the packages of the Python that runs it; standard library only.
 
 python packages.py missing REQUIREMENTS_FILE   prints what is not installed; exit status 1 if anything is
-python packages.py remove_damaged              removes the metadata of packages that lack files: pip installs
-them again
+python packages.py remove_damaged              removes the metadata of packages that lack files, so that
+                                               pip installs them again
 """
 
 import glob

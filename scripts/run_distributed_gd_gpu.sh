@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# General distillation (GD) in several processes on the GPUs of this machine, started by MindSpore's msrun.
+# General distillation (GD) in several processes on the GPUs of this machine.
 set -euo pipefail
-# shellcheck source=scripts/launch.sh
-source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
+# shellcheck source=scripts/launcher.sh
+source "$(dirname "${BASH_SOURCE[0]}")/launcher.sh"
 
-launch_by_msrun gpu "$@"
+launch_cluster gpu "$@"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Evaluate any model of this project, packed ones included.
 set -euo pipefail
-# shellcheck source=scripts/launch.sh
-source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
+# shellcheck source=scripts/launcher.sh
+source "$(dirname "${BASH_SOURCE[0]}")/launcher.sh"
 
 if [ $# -lt 3 ] || [[ "$1" == -* ]]; then
     cat <<'USAGE'

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # General distillation (GD) on one device.
 set -euo pipefail
-# shellcheck source=scripts/launch.sh
-source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
+# shellcheck source=scripts/launcher.sh
+source "$(dirname "${BASH_SOURCE[0]}")/launcher.sh"
 
 if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then
     cat <<'USAGE'

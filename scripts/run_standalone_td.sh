@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Task distillation (TD) on one device.
 set -euo pipefail
-# shellcheck source=scripts/launch.sh
-source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
+# shellcheck source=scripts/launcher.sh
+source "$(dirname "${BASH_SOURCE[0]}")/launcher.sh"
 
 if [ $# -eq 0 ] || [[ "$1" == -* ]]; then
     cat <<'USAGE'

@@ -81,9 +81,8 @@ def run(log_path, command):
     reading, writing = open_channel(sys.stdout.isatty())
     child = subprocess.Popen(command, stdout=writing, stderr=writing)
     os.close(writing)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # the terminal sends it to the command too, which then ends as it likes
+    # The terminal sends it to the command too, which then ends as it likes.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     for data in chunks(reading):
         try:

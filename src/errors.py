@@ -4,11 +4,9 @@ traceback.
 
 import errno
 import functools
-import io
 import os
 import re
 import sys
-import traceback
 
 
 class UserError(Exception):
@@ -23,7 +21,7 @@ def one_line(message):
 
 
 # How writing to a file that is already open fails; the system then gives no path.
-_WRITE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+WRITE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 def refused_path(error):
@@ -33,22 +31,11 @@ def refused_path(error):
     if not error.strerror:
         return None
     if isinstance(error.filename, (str, bytes)):
-        return os.fsdecode(
-            error.filename2 or error.filename
-        )  # of a renaming the target: the source is a temporary name
-    if error.errno in (errno.EPIPE, *_WRITE_FAULTS) and stdout_is_gone():
+        # Of a renaming the target: the source is a temporary name.
+        return os.fsdecode(error.filename2 or error.filename)
+    if error.errno in (errno.EPIPE, *WRITE_FAULTS) and stdout_is_gone():
         return "standard output"
-    if error.errno not in _WRITE_FAULTS:
-        return None
-    for frame, _ in reversed(
-        list(traceback.walk_tb(error.__traceback__))
-    ):  # whoever wrote holds the open file, or its object does
-        own = getattr(frame.f_locals.get("self"), "__dict__", {})
-        for value in (*frame.f_locals.values(), *own.values()):
-            if isinstance(value, io.IOBase) and isinstance(getattr(value, "name", None), str):
-                if set(str(getattr(value, "mode", ""))) & set("wax+"):
-                    return value.name
-    return "cannot write"
+    return "cannot write" if error.errno in WRITE_FAULTS else None
 
 
 def stdout_is_gone():
@@ -58,9 +45,7 @@ def stdout_is_gone():
     is let go.
     """
     try:
-        sys.stdout.write(
-            "\n"
-        )  # without a buffer (python -u) nothing is left to flush, so that only a write can tell
+        sys.stdout.write("\n")  # with python -u nothing is left to flush, so only a write can tell
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -92,9 +77,8 @@ def command(main):
         except KeyboardInterrupt:
             print("stopped by the user", file=sys.stderr, flush=True)
             sys.exit(130)
-        message = re.sub(
-            r"\.writing-\w{8}-", "", message
-        )  # of a temporary name: it is gone, and means the file it would become
+        # A temporary name is gone, and means the file it would become.
+        message = re.sub(r"\.writing-\w{8}-", "", message)
         print(f"error: {message}", file=sys.stderr, flush=True)
         sys.exit(2)
 

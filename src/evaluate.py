@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 
-import mindspore as ms
 import numpy as np
 from tqdm import tqdm
 
@@ -15,14 +14,17 @@ class Prediction:
     """What a pass over a data set gave."""
 
     logits: np.ndarray
-    """float32 (rows, C), in the rows' own order."""
+    """float32 (rows, C), in the rows' own order; of a head that answers for tokens (tokens of all rows,
+    C).
+    """
+    rows: int
     batch_seconds: tuple
     """Wall time of the network alone on each batch, graph compilation left out."""
 
     @property
     def seconds_per_1000_rows(self):
         """The same by rows; those that fill up the last batch are none of the data's."""
-        return 1000.0 * sum(self.batch_seconds) / len(self.logits)
+        return 1000.0 * sum(self.batch_seconds) / self.rows
 
 
 def _filled(batch, size):
@@ -35,47 +37,39 @@ def _filled(batch, size):
     ]
 
 
-def predict(network, batches, title="evaluate"):
-    """Run `network` over every row.
+def predict(model, batches, title="evaluate"):
+    """Run `model` over every row.
 
     Args:
-        network (Cell or callable): (input_ids, input_mask, segment_ids) -> logits (B, C). A cell runs in
-            evaluation mode; any other callable (an exported model) takes and gives NumPy arrays.
+        model (Model): of a task; runs in evaluation mode.
         batches (Batches): unshuffled, remainder kept.
         title (str): of the progress bar.
     """
-    run, training = network, None
-    if isinstance(network, ms.nn.Cell):
-        training = network.training
-        network.set_train(False)
-
-        def run(*columns):
-            return network(*(ms.Tensor(column) for column in columns)).asnumpy()
-
-    rows_done, logits_done, seconds, shapes = [], [], [], set()
-    for rows, batch in tqdm(batches.with_rows(), total=len(batches), desc=title, leave=False, disable=None):
-        inputs = _filled(batch, batches.batch_size)
-        if inputs[0].shape not in shapes:  # compiles; run it once unclocked
-            shapes.add(inputs[0].shape)
-            run(*inputs)
-        started = time.perf_counter()
-        logits = run(*inputs)
-        seconds.append(time.perf_counter() - started)
-        rows_done.append(rows)
-        logits_done.append(logits[: len(rows)])
-    if training is not None:
-        network.set_train(training)
-    logits = np.concatenate(logits_done)
-    ordered = np.empty_like(logits)
-    ordered[np.concatenate(rows_done)] = logits
-    return Prediction(ordered, tuple(seconds))
+    lengths, count = batches.examples.lengths, len(batches.examples)
+    by_token = model.description.kind.logits_per == "token"
+    answers, seconds, shapes = [None] * count, [], set()
+    with model.evaluating():
+        for rows, batch in tqdm(
+            batches.with_rows(), total=len(batches), desc=title, leave=False, disable=None
+        ):
+            inputs = _filled(batch, batches.batch_size)
+            if inputs[0].shape not in shapes:  # compiles; run it once unclocked
+                shapes.add(inputs[0].shape)
+                model(*inputs)
+            started = time.perf_counter()
+            logits = model(*inputs)
+            seconds.append(time.perf_counter() - started)
+            for row, answer in zip(rows, logits):
+                answers[row] = answer[: lengths[row]] if by_token else answer
+    logits = np.concatenate(answers) if by_token else np.stack(answers)
+    return Prediction(logits, count, tuple(seconds))
 
 
-def evaluate(network, eval_batches, metric_names):
+def evaluate(model, eval_batches, metric_names):
     """Metrics over every row of each evaluation set.
 
     Args:
-        network (Cell or callable): as in `predict`.
+        model (Model): of a task.
         eval_batches (dict): {split: Batches}, the deciding one first.
         metric_names (tuple of str): the deciding one first.
 
@@ -86,12 +80,12 @@ def evaluate(network, eval_batches, metric_names):
     """
     results = {}
     for index, (split, batches) in enumerate(eval_batches.items()):
-        prediction = predict(network, batches, f"evaluate {split}")
-        values = metrics.compute(metric_names, prediction.logits, batches.examples.labels)
+        prediction = predict(model, batches, f"evaluate {split}")
+        values = metrics.score(metric_names, model.description.kind, prediction.logits, batches.examples)
         if index == 0:
             middle, late = 1000 * np.percentile(prediction.batch_seconds, (50, 95))
             first = {
-                "rows": len(prediction.logits),
+                "rows": prediction.rows,
                 "seconds_per_1000_rows": round(prediction.seconds_per_1000_rows, 4),
                 "p50_ms": round(middle, 3),
                 "p95_ms": round(late, 3),

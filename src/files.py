@@ -8,7 +8,9 @@ import re
 import shutil
 import tempfile
 
-from src.errors import UserError
+from src.errors import WRITE_FAULTS, UserError
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the repository
 
 
 @contextlib.contextmanager
@@ -30,11 +32,13 @@ def replacing(path):
         yield temporary
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in WRITE_FAULTS and error.filename is None:
+            error.filename = path  # a full disk: the system knows the open file by its number only
+        raise
     finally:
-        for left in (
-            temporary,
-            os.path.splitext(temporary)[0] + ".tmp",
-        ):  # save_checkpoint's own name for it while it writes
+        # save_checkpoint has a name of its own for it while it writes.
+        for left in (temporary, os.path.splitext(temporary)[0] + ".tmp"):
             if os.path.exists(left):
                 os.chmod(left, 0o644)  # save_checkpoint leaves 0400
                 os.remove(left)
@@ -139,6 +143,12 @@ def sample_checksum(path, size=1 << 16):
         file.seek(max(0, length - size))
         digest.update(file.read(size))
     return digest.hexdigest()
+
+
+def write_text(path, text):
+    """Write a UTF-8 text file, atomically."""
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def write_json(path, value):

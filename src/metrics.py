@@ -15,9 +15,8 @@ from src.errors import UserError
 def _correlation(function):
     def compute(predictions, labels):
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # a constant prediction: SciPy warns and returns nan, which means 0 here
+            # A constant prediction: SciPy warns and returns nan, which means 0 here.
+            warnings.simplefilter("ignore")
             value = float(function(predictions, labels)[0])
         return 0.0 if np.isnan(value) else value
 
@@ -36,7 +35,6 @@ _METRICS = {
     "pearson": _correlation(stats.pearsonr),
     "spearman": _correlation(stats.spearmanr),
 }
-REGRESSION_METRICS = ("pearson", "spearman")
 
 _PRINTED = {
     "accuracy": "Accuracy",
@@ -67,57 +65,51 @@ def short_name(metric):
     return _SHORT[metric]
 
 
-def choose(task_metrics, assessment_method, outputs, regression):
+def choose(task_metrics, assessment_method, kind, outputs):
     """The metrics to report, the deciding one first.
 
     Args:
-        task_metrics (tuple of str): the task's own. Own data may be of either kind: those of the other kind
-            are left out.
+        task_metrics (tuple of str): the task's own; where none of them fits, the kind's.
         assessment_method (str): `auto`, or the method the user wants to decide.
-        outputs (int): classes, or 1 for regression. regression (bool): whether the task is a regression.
+        kind (TaskKind), outputs (int): of the data's head.
 
     Raises:
-        UserError: a metric that this kind of task, or this number of classes, does not have.
+        UserError: a metric that this kind of task, or this number of outputs, does not have.
     """
-    fitting = [
-        name
-        for name in _METRICS
-        if (name in REGRESSION_METRICS) == regression and (name != "f1" or outputs == 2)
-    ]
-    own = tuple(name for name in task_metrics if name in fitting) or REGRESSION_METRICS
+    fitting = kind.fitting_metrics(outputs)
+    own = tuple(name for name in task_metrics if name in fitting) or kind.default_metrics
     if assessment_method == "auto":
         return own
     name = _METHODS.get(assessment_method, assessment_method)
     if name not in fitting:
         spelled = {value: key for key, value in _METHODS.items() if key != "bf1"}
-        kind = "regression task" if regression else f"classification task of {outputs} classes"
+        known = ", ".join(spelled.get(item, item) for item in fitting)
         raise UserError(
-            f"assessment_method: {assessment_method} does not fit a {kind}; use one of "
-            f"{', '.join(spelled.get(item, item) for item in fitting)}"
+            f"assessment_method: {assessment_method} does not fit a task of {kind.describe(outputs)}; use "
+            f"one of {known}"
         )
     return (name,) + tuple(item for item in own if item != name)
 
 
-def compute(metric_names, logits, labels):
-    """{name: value} of each metric.
+def score(metric_names, kind, logits, examples):
+    """{metric: value} of each metric.
 
     Args:
-        metric_names (iterable of str): names above.
-        logits (ndarray): float (rows, classes), or (rows, 1) for regression.
-        labels (ndarray): int (rows,) class indices, or float (rows,) targets.
+        metric_names (iterable of str): names above. kind (TaskKind): of the task.
+        logits (ndarray): float32, a row for each of the `examples` (Examples).
 
     Raises:
         UserError: a logit is not finite: the largest of such is no answer.
     """
-    wrong = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    wrong = np.flatnonzero(~np.isfinite(logits).reshape(len(logits), -1).all(axis=1))
     if len(wrong):
         raise UserError(
             f"the logits of {len(wrong)} of {len(logits)} rows are not finite numbers, row {wrong[0] + 1} "
             "the first of them: the network overflows (compute_type float32 has a wider range than "
             "float16) or its weights are damaged"
         )
-    predictions = logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)
-    return {name: _METRICS[name](predictions, labels) for name in metric_names}
+    predictions = kind.predictions(logits)
+    return {name: _METRICS[name](predictions, examples.labels) for name in metric_names}
 
 
 def result_block(results, metric_names):
@@ -130,6 +122,6 @@ def chance_level(metric, labels):
     """What the metric gives to the best constant answer: the share of the commonest class, or 0 for a
     correlation.
     """
-    if metric in ("matthews",) + REGRESSION_METRICS:
+    if metric in ("matthews", "pearson", "spearman"):
         return 0.0
     return max(_METRICS[metric](np.full_like(labels, label), labels) for label in np.unique(labels))

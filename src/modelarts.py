@@ -1,13 +1,5 @@
 """Jobs on ModelArts: the cloud's folders are copied to the machine, the program runs on the copies, its
-results are copied back.
-
-While `enable_modelarts` is true, a setting's relative path is taken from these folders; absolute paths stay
-as they are:
-
-    DATA         data_path, the copy of data_url with its zips unpacked
-    CHECKPOINTS  load_path, the copy of checkpoint_url; else data_path or this repository, where the published
-    job pages have them OUTPUTS      output_path, which is copied to train_url at the end, and from there
-    first where a run is resumed
+results are copied back. `src/settings/paths.py` says which settings are taken from which copy.
 """
 
 import contextlib
@@ -21,33 +13,20 @@ import stat
 import struct
 import sys
 import tempfile
-import threading
 import time
 import zipfile
 import zlib
-from dataclasses import fields, replace
+from dataclasses import replace
 
-from src.config import ROOT, read_settings
 from src.errors import UserError, one_line
 from src.files import make_folder, read_json, write_json
 from src.runtime import environment_number
-
-DATA = ("data_dir", "train_data_dir", "eval_data_dir", "schema_dir")
-CHECKPOINTS = (
-    "load_teacher_ckpt_path",
-    "load_gd_ckpt_path",
-    "load_td1_ckpt_path",
-    "load_ckpt_path",
-    "teacher_model_dir",
-    "student_model_dir",
-    "ckpt_file",
-    "vocab_file",
-)
-OUTPUTS = ("output_dir", "save_ckpt_path", "file_name")
+from src.settings.parsing import part, read_settings
+from src.settings.paths import inside_copies
+from src.settings.shared import ModelArtsConfig
 
 _DEVICES_OF_A_MACHINE = 8
 _WAIT_SECONDS = 2 * 60 * 60  # for the process that downloads; a corpus takes its time
-_RESCUE_SECONDS = 5  # launchers kill after 30
 _FLAG_AGE_SECONDS = 5 * 60  # an older flag is an earlier job's: the processes of one job start within moments
 
 
@@ -69,40 +48,44 @@ def with_settings(config_class):
 
 @contextlib.contextmanager
 def on_platform(settings):
-    """Yield `settings`; with `enable_modelarts` true, download first, yield them with local paths, and upload
-    the results at the end.
+    """Yield a command's settings; with `enable_modelarts` true, as they are inside the machine's copies,
+    which are made before and copied back afterwards.
+    """
+    if not settings.enable_modelarts:
+        yield settings
+        return
+    with copies(part(settings, ModelArtsConfig), getattr(settings, "resume", False)):
+        device_id = environment_number("DEVICE_ID", default=settings.device_id)
+        yield replace(inside_copies(settings), device_id=device_id)
+
+
+@contextlib.contextmanager
+def copies(config, resume=False):
+    """Download first, and upload the results at the end.
 
     The upload also follows an error, Ctrl-C and the platform's stop signal; if it then fails too, that is
     printed and the first error stays.
 
     Args:
-        settings (ModelArtsConfig): the run's settings.
+        config (ModelArtsConfig): the job's folders. resume (bool): what train_url holds is needed too.
 
     Raises:
         UserError: moxing is missing, a folder cannot be copied, or a zip is damaged, leads out of its folder
             or has no room.
     """
-    if not settings.enable_modelarts:
-        yield settings
-        return
     moxing = _moxing()
-    _download_once(settings, moxing)
-    settings = _local(settings)
-    make_folder(settings.output_path)
-
-    def rescue():
+    _download_once(config, resume and bool(config.train_url), moxing)
+    make_folder(config.output_path)
+    try:
+        with _stop_as_exception():
+            yield
+    except BaseException:
         try:
-            _upload(settings, moxing)
+            _upload(config, moxing)
         except (UserError, OSError) as error:
             print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
-
-    try:
-        with _stop_as_exception(rescue):
-            yield settings
-    except BaseException:
-        rescue()
         raise
-    _upload(settings, moxing)
+    _upload(config, moxing)
 
 
 def _moxing():
@@ -117,84 +100,27 @@ def _moxing():
 
 
 @contextlib.contextmanager
-def _stop_as_exception(rescue):
+def _stop_as_exception():
     """Turn SIGTERM, with which the platform and launchers stop a process, into `SystemExit`: the results are
     still copied.
 
-    A process that waits inside MindSpore for another one, which has died, cannot raise it for half a minute,
-    longer than it is given. So a thread hears the signal too and, where nothing was raised within
-    _RESCUE_SECONDS, calls `rescue` and ends the process.
+    Python runs a handler only between its own instructions, so not while MindSpore waits for another process.
+    If that one has died, MindSpore gives up after 30 s on CPU. The launchers wait longer before they kill;
+    where the platform does not, the results of such a job are lost.
     """
-    raised = threading.Event()
+    if _is_scheduler():  # it waits inside MindSpore all the time, and has no results
+        yield
+        return
 
     def stop(number, _):
-        raised.set()
         sys.exit(128 + number)
 
-    def listen():
-        with open(reading, "rb", buffering=0) as numbers:
-            while number := numbers.read(1):
-                if number[0] == signal.SIGTERM and not raised.wait(_RESCUE_SECONDS):
-                    rescue()
-                    os._exit(128 + signal.SIGTERM)
-
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    threading.Thread(target=listen, daemon=True).start()
-    before, before_writing = (
-        signal.signal(signal.SIGTERM, stop),
-        signal.set_wakeup_fd(writing, warn_on_full_buffer=False),
-    )
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
-        signal.set_wakeup_fd(before_writing)
-        os.close(writing)  # ends the thread
-        signal.signal(
-            signal.SIGTERM, before or signal.SIG_DFL
-        )  # None: set by a library in C, and not to be had back
-
-
-# --- settings -----------------------------------------------------------------------------------------------
-
-
-def _local(settings):
-    """`settings` with their relative paths inside the machine's copies, and the number of the device that the
-    platform chose.
-    """
-    names = {item.name for item in fields(settings)}
-    data, checkpoints, output = settings.data_path, settings.load_path, settings.output_path
-    given = {
-        name: getattr(settings, name) or _unset(settings, name)
-        for name in names.intersection(DATA + CHECKPOINTS + OUTPUTS)
-    }
-    changes = {"device_id": environment_number("DEVICE_ID", default=settings.device_id)}
-    for name, path in given.items():
-        if not path:
-            continue
-        folders = (data,) if name in DATA else (output,) if name in OUTPUTS else (checkpoints, data, ROOT)
-        places = [os.path.normpath(os.path.join(folder, path)) for folder in folders]
-        changes[name] = next(filter(os.path.exists, places), places[0])
-        if name in OUTPUTS and not os.path.join(changes[name], "").startswith(
-            os.path.join(os.path.normpath(output), "")
-        ):
-            print(
-                f"{name}: {path} is outside output_path ({output}) and will not be copied to train_url",
-                flush=True,
-            )
-    return replace(settings, **changes)
-
-
-def _unset(settings, name):
-    """What the setting `name` means while it is unset: its whole folder, where that is of use."""
-    if name in OUTPUTS:  # save_ckpt_path is in output_dir
-        return {"output_dir": ".", "file_name": "model"}.get(name, "")
-    asked = {
-        "data_dir": True,
-        "train_data_dir": getattr(settings, "do_train", True),
-        "eval_data_dir": getattr(settings, "do_eval", True),
-    }
-    return "." if settings.data_url and asked.get(name) else ""
+        # None: set by a library in C, and not to be had back.
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 # --- copying ------------------------------------------------------------------------------------------------
@@ -206,8 +132,8 @@ def _rank():
 
 
 def _is_scheduler():
-    """Whether this is msrun's extra process, which runs the same program with rank 0's environment but only
-    connects the others.
+    """Whether this is the extra process of a job on GPU or CPU, which runs the same program but only connects
+    the others.
     """
     return os.environ.get("MS_ROLE") == "MS_SCHED"
 
@@ -218,13 +144,13 @@ def _first_of_machine():
     return device % min(size, _DEVICES_OF_A_MACHINE) == 0
 
 
-def _download_once(settings, moxing):
+def _download_once(config, resume, moxing):
     """Download in the machine's first process; the others wait for the flag that it leaves beside the
     data.
     """
-    if _is_scheduler() or not (settings.data_url or settings.checkpoint_url or _is_resumed(settings)):
+    if _is_scheduler() or not (config.data_url or config.checkpoint_url or resume):
         return
-    flag = os.path.normpath(settings.data_path) + ".downloaded"
+    flag = os.path.normpath(config.data_path) + ".downloaded"
     if not _first_of_machine():
         _wait_for(flag)
         return
@@ -232,15 +158,11 @@ def _download_once(settings, moxing):
     with contextlib.suppress(FileNotFoundError):
         os.remove(flag)
     try:
-        _download(settings, moxing)
+        _download(config, resume, moxing)
     except (UserError, OSError) as error:
         write_json(flag, {"error": one_line(error)})
         raise
     write_json(flag, {"error": ""})
-
-
-def _is_resumed(settings):
-    return bool(settings.train_url) and getattr(settings, "resume", False)
 
 
 def _wait_for(flag):
@@ -269,49 +191,49 @@ def _written_since(path, moment):
         return False
 
 
-def _download(settings, moxing):
+def _download(config, resume, moxing):
     """Copy the data, the checkpoints and the results of a run to be resumed to the machine, and unpack the
     data's zips.
     """
-    for key, folder in (("data_url", settings.data_path), ("checkpoint_url", settings.load_path)):
-        url = getattr(settings, key)
+    for key, folder in (("data_url", config.data_path), ("checkpoint_url", config.load_path)):
+        url = getattr(config, key)
         if url:
             make_folder(folder)
             _copy(moxing, key, url, folder)
             if not os.listdir(folder):
                 raise UserError(f"{key}: {url} holds nothing")
-    if _is_resumed(settings) and moxing.file.exists(settings.train_url):
-        make_folder(settings.output_path)
-        _copy(moxing, "train_url", settings.train_url, settings.output_path)
-    if settings.data_url and settings.need_modelarts_dataset_unzip:
-        for path in _zips(settings):
-            unpack(path, settings.data_path)
+    if resume and moxing.file.exists(config.train_url):
+        make_folder(config.output_path)
+        _copy(moxing, "train_url", config.train_url, config.output_path)
+    if config.data_url and config.need_modelarts_dataset_unzip:
+        for path in _zips(config):
+            unpack(path, config.data_path)
             print(f"unpacked {path}", flush=True)
 
 
-def _zips(settings):
+def _zips(config):
     """Paths of the zips to unpack."""
-    found = sorted(name for name in os.listdir(settings.data_path) if name.lower().endswith(".zip"))
-    name = settings.modelarts_dataset_unzip_name
+    found = sorted(name for name in os.listdir(config.data_path) if name.lower().endswith(".zip"))
+    name = config.modelarts_dataset_unzip_name
     if name:
         chosen = [item for item in found if item in (name, name + ".zip")]
         if not chosen:
             raise UserError(
-                f"modelarts_dataset_unzip_name: {settings.data_url} has no {name}.zip; it has "
+                f"modelarts_dataset_unzip_name: {config.data_url} has no {name}.zip; it has "
                 f"{', '.join(found) or 'no zip at all'}"
             )
         found = chosen
-    return [os.path.join(settings.data_path, item) for item in found]
+    return [os.path.join(config.data_path, item) for item in found]
 
 
-def _upload(settings, moxing):
+def _upload(config, moxing):
     """Copy the results to train_url; only the job's first process, which writes them, does."""
-    if _is_scheduler() or _rank() or not os.listdir(settings.output_path):
+    if _is_scheduler() or _rank() or not os.listdir(config.output_path):
         return
-    if settings.train_url:
-        _copy(moxing, "train_url", settings.output_path, settings.train_url)
+    if config.train_url:
+        _copy(moxing, "train_url", config.output_path, config.train_url)
     else:
-        print(f"train_url is not set: the results stay in {settings.output_path} on the machine", flush=True)
+        print(f"train_url is not set: the results stay in {config.output_path} on the machine", flush=True)
 
 
 def _copy(moxing, key, source, target):

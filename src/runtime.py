@@ -1,19 +1,14 @@
-"""The one place that knows about devices, ranks, seeds and the run folder."""
+"""The one place that knows about devices, ranks and seeds."""
 
-import contextlib
-import json
 import os
 import random
 import sys
-import time
 from dataclasses import dataclass
 
 import mindspore as ms
 import numpy as np
 
-from src import config as settings_module
 from src.errors import UserError, one_line
-from src.files import make_folder, replacing
 
 _DEVICES = ("Ascend", "GPU", "CPU")
 
@@ -65,27 +60,25 @@ class Group:
         return self.rank == 0
 
 
-_LAUNCHED = (
-    "MS_ROLE",
-    "RANK_TABLE_FILE",
-    "OMPI_COMM_WORLD_SIZE",
-)  # what msrun, the Ascend launcher and mpirun set
+ALONE = Group()
+# What our launchers, msrun and mpirun set.
+_LAUNCHED = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_SIZE")
 
 
-def join_group(settings, device):
-    """The `Group` of this process; with `distribute` true, MindSpore's communication is started first (HCCL,
-    NCCL or, on CPU, its own).
+def join_group(config, device):
+    """The `Group` of this process; with `config.distribute` true, MindSpore's communication is started first
+    (HCCL, NCCL or, on CPU, its own).
 
     Args:
-        settings (GroupConfig): distribute, device_num. device (str): its name, as `set_up` returned it.
+        config (GroupConfig): distribute, device_num. device (str): its name, as `set_up` returned it.
 
     Raises:
         UserError: no launcher started this process, the others cannot be reached, or they are not device_num.
     """
-    if not settings.distribute:
-        if settings.device_num > 1:
+    if not config.distribute:
+        if config.device_num > 1:
             raise UserError(
-                f"device_num is {settings.device_num} but distribute is false: start the job with "
+                f"device_num is {config.device_num} but distribute is false: start the job with "
                 f"scripts/run_distributed_gd_cpu.sh (or _gpu, _ascend)"
             )
         return Group()
@@ -104,9 +97,9 @@ def join_group(settings, device):
             f"{one_line(error)[:300]}"
         ) from error
     group = Group(communication.get_rank(), communication.get_group_size())
-    if settings.device_num not in (1, group.size):
+    if config.device_num not in (1, group.size):
         raise UserError(
-            f"device_num is {settings.device_num} but the launcher started {group.size} process(es)"
+            f"device_num is {config.device_num} but the launcher started {group.size} process(es)"
         )
     ms.set_auto_parallel_context(
         parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True, device_num=group.size
@@ -115,11 +108,13 @@ def join_group(settings, device):
 
 
 def same_everywhere(number, group):
-    """Whether an int is the same in every process of a `Group`; all of them must ask."""
+    """Whether an int below 2^24 is the same in every process of a `Group`; all of them must ask."""
     if group.size == 1:
         return True
-    total = ms.ops.AllReduce()(ms.Tensor([float(number)], ms.float32))
-    return float(total.asnumpy()[0]) == float(np.float32(number)) * group.size
+    mine = np.zeros(group.size, np.float32)
+    mine[group.rank] = number
+    everybody = ms.ops.AllReduce()(ms.Tensor(mine)).asnumpy()  # each process adds zeros to the others' places
+    return bool((everybody == everybody[0]).all())
 
 
 def environment_number(*names, default):
@@ -135,32 +130,23 @@ def environment_number(*names, default):
     return default
 
 
-def _device_number(settings, device):
-    """The device's number: in a group each process has its own, which its launcher says; CPU has only one for
-    all.
-    """
-    if not getattr(settings, "distribute", False):
-        return settings.device_id
-    return (
-        0
-        if device == "CPU"
-        else environment_number("DEVICE_ID", "OMPI_COMM_WORLD_LOCAL_RANK", default=settings.device_id)
-    )
-
-
-def set_up(settings, seed):
+def set_up(config, seed, distribute=False):
     """Graph mode on the chosen device, every random generator seeded.
 
     Args:
-        settings (DeviceConfig): device and its number.
+        config (DeviceConfig): device and its number.
         seed (int): for weights, dropout and shuffling.
+        distribute (bool): in a group each process has its own device, whose number its launcher says.
 
     Returns:
         The device's name.
     """
-    device = choose_device(settings.device_target)
-    use_device(device, _device_number(settings, device))
-    if settings.enable_graph_kernel:
+    device, number = choose_device(config.device_target), config.device_id
+    if distribute:  # CPU has only one for all
+        names = ("DEVICE_ID", "OMPI_COMM_WORLD_LOCAL_RANK")
+        number = 0 if device == "CPU" else environment_number(*names, default=number)
+    use_device(device, number)
+    if config.enable_graph_kernel:
         if device == "CPU":
             print("enable_graph_kernel: not available on CPU, ignored", flush=True)
         else:
@@ -181,62 +167,6 @@ def compute_type(name, device):
     if name == "auto":
         name = "float32" if device == "CPU" else "float16"
     return {"float32": ms.float32, "float16": ms.float16}[name]
-
-
-class RunFolder:
-    """The folder of one run: `config.yaml`, `metrics.jsonl`, curves and checkpoints.
-
-    Nothing is written before `start`: a run that is refused leaves an older run's records alone.
-
-    Args:
-        path (str): the folder. writes (bool): false for all but the first process of a group, whose files
-            these are.
-    """
-
-    def __init__(self, path, writes=True):
-        self.path = path
-        self.writes = writes
-        self._metrics = os.path.join(path, "metrics.jsonl")
-
-    def start(self, settings, until_step=0):
-        """Make the folder if it is missing, write config.yaml, begin metrics.jsonl: empty, or for a run that
-        is resumed with its lines up to step `until_step`.
-
-        `config.parse` reads config.yaml back: the same command with it repeats the run.
-        """
-        if not self.writes:
-            return
-        make_folder(self.path)
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(self.join("results.json"))  # an older run's, which config.yaml will no longer describe
-        settings_module.save(settings, self.join("config.yaml"))
-        kept = []
-        if until_step and os.path.exists(self._metrics):
-            with open(self._metrics, encoding="utf-8") as file:
-                kept = [line for line in file if _step_of(line) <= until_step]
-        with replacing(self._metrics) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(kept)
-
-    def record(self, **values):
-        """Append one line of JSON to metrics.jsonl, with the time in seconds since the epoch."""
-        if not self.writes:
-            return
-        with open(self._metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
-
-    def join(self, *names):
-        """A path in the folder."""
-        return os.path.join(self.path, *names)
-
-
-def _step_of(line):
-    """The step of a line of metrics.jsonl; a line that a killed process left unfinished counts as later than
-    all.
-    """
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError):
-        return sys.maxsize
 
 
 def say(line):

@@ -1,20 +1,18 @@
 """The one task table: what every other part needs to know about a task, by name.
 
-A task's `columns` name the TSV (or parquet) columns that hold its text(s) and label. `header=False` files are
-addressed by
-column number. Sequence lengths follow TinyBERT (arXiv 1909.10351, appendix): 64 for one sentence and 128 for
-pairs; its epochs and learning rates are in td_config/.
+Sequence lengths follow TinyBERT (arXiv 1909.10351, appendix): 64 for one sentence and 128 for pairs; its
+epochs and learning rates are in td_config/.
 """
 
 import os
 import re
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import Optional, Tuple, Union
 
 from src.errors import UserError
-
-CLASSIFICATION = "classification"
-REGRESSION = "regression"
+from src.kinds import CLASSIFICATION, REGRESSION
+from src.kinds.base import TaskKind
+from src.sources import GlueTsv, OwnRows
 
 
 @dataclass(frozen=True)
@@ -23,116 +21,74 @@ class Task:
 
     name: str
     """The name as GLUE writes it."""
-    head: str
-    """CLASSIFICATION or REGRESSION."""
+    kind: Optional[TaskKind]
+    """None: the user's own data say it."""
     labels: Tuple[str, ...]
     """Class names in index order, as GLUE's and Hugging Face's numbering has them; empty for regression and
-    own data.
-    """
+    own data."""
     metrics: Tuple[str, ...]
     """Names in `src.metrics`; the first one decides which checkpoint is best."""
-    text: str
-    """Column of the first (or only) text."""
-    text_pair: Optional[str]
-    """Column of the second text, or None."""
-    label: str
-    """Column of the label in the train and dev files."""
+    source: Union[GlueTsv, OwnRows]
+    """Where its raw rows come from."""
+    max_seq_length: int = 128
+    """Longest row in tokens, [CLS] and [SEP] included, where the user names none."""
     eval_splits: Tuple[Tuple[str, str], ...] = (("eval", "dev"),)
     """(our split name, stem of the official file) for each evaluation set."""
     test_splits: Tuple[Tuple[str, str], ...] = (("test", "test"),)
     """(our split name, stem of the official file) for each unlabelled test set."""
-    header: bool = True
-    """Whether the TSV files start with a header row."""
-    test_text: Optional[str] = None
-    """Column of the text in the test file where it differs."""
-    parquet_text: Optional[str] = None
-    """Column of the first text in Hugging Face's parquet files where it differs."""
-    parquet_text_pair: Optional[str] = None
-    """Column of the second text there, likewise; the label's column is always `label`."""
-    max_seq_length: int = 128
-    """Longest row in tokens, [CLS] and [SEP] included, where the user names none."""
 
     @property
     def folder(self):
         """Lower-case folder name."""
         return self.name.lower()
 
+    @property
+    def is_own(self):
+        """Whether it is the user's own data, whose kind and labels its files say."""
+        return self.kind is None
+
 
 _NLI = ("entailment", "neutral", "contradiction")
 _RTE = ("entailment", "not_entailment")
+# CoLA's files have no header: source, label, the author's own mark, sentence. Its test file has one.
+_COLA = GlueTsv("3", None, "1", header=False, width=4, test_text="sentence", parquet_text="sentence")
+_MRPC = GlueTsv("#1 String", "#2 String", "Quality", parquet_text="sentence1", parquet_text_pair="sentence2")
+_MNLI = GlueTsv(
+    "sentence1", "sentence2", "gold_label", parquet_text="premise", parquet_text_pair="hypothesis"
+)
+_TWO_SENTENCES = GlueTsv("sentence1", "sentence2", "label")
 _TASKS = (
-    # CoLA's files have no header: source, label, the author's own mark, sentence. Its test file has one:
-    # index, sentence.
-    Task(
-        "CoLA",
-        CLASSIFICATION,
-        ("unacceptable", "acceptable"),
-        ("matthews",),
-        "3",
-        None,
-        "1",
-        header=False,
-        test_text="sentence",
-        parquet_text="sentence",
-        max_seq_length=64,
-    ),
+    Task("CoLA", CLASSIFICATION, ("unacceptable", "acceptable"), ("matthews",), _COLA, 64),
     Task(
         "SST-2",
         CLASSIFICATION,
         ("negative", "positive"),
         ("accuracy",),
-        "sentence",
-        None,
-        "label",
-        max_seq_length=64,
+        GlueTsv("sentence", None, "label"),
+        64,
     ),
-    Task(
-        "MRPC",
-        CLASSIFICATION,
-        ("not_equivalent", "equivalent"),
-        ("f1", "accuracy"),
-        "#1 String",
-        "#2 String",
-        "Quality",
-        parquet_text="sentence1",
-        parquet_text_pair="sentence2",
-    ),
-    Task("STS-B", REGRESSION, (), ("pearson", "spearman"), "sentence1", "sentence2", "score"),
+    Task("MRPC", CLASSIFICATION, ("not_equivalent", "equivalent"), ("f1", "accuracy"), _MRPC),
+    Task("STS-B", REGRESSION, (), ("pearson", "spearman"), GlueTsv("sentence1", "sentence2", "score")),
     Task(
         "QQP",
         CLASSIFICATION,
         ("not_duplicate", "duplicate"),
         ("f1", "accuracy"),
-        "question1",
-        "question2",
-        "is_duplicate",
+        GlueTsv("question1", "question2", "is_duplicate"),
     ),
     Task(
         "MNLI",
         CLASSIFICATION,
         _NLI,
         ("accuracy",),
-        "sentence1",
-        "sentence2",
-        "gold_label",
+        _MNLI,
         eval_splits=(("eval", "dev_matched"), ("eval_mm", "dev_mismatched")),
         test_splits=(("test", "test_matched"), ("test_mm", "test_mismatched")),
-        parquet_text="premise",
-        parquet_text_pair="hypothesis",
     ),
-    Task("QNLI", CLASSIFICATION, _RTE, ("accuracy",), "question", "sentence", "label"),
-    Task("RTE", CLASSIFICATION, _RTE, ("accuracy",), "sentence1", "sentence2", "label"),
-    Task(
-        "WNLI",
-        CLASSIFICATION,
-        ("not_entailment", "entailment"),
-        ("accuracy",),
-        "sentence1",
-        "sentence2",
-        "label",
-    ),
-    # The user's own data in the JSON-lines schema; head and labels come from its files (see data/readers.py).
-    Task("custom", CLASSIFICATION, (), ("accuracy", "macro_f1"), "text", "text_pair", "label"),
+    Task("QNLI", CLASSIFICATION, _RTE, ("accuracy",), GlueTsv("question", "sentence", "label")),
+    Task("RTE", CLASSIFICATION, _RTE, ("accuracy",), _TWO_SENTENCES),
+    Task("WNLI", CLASSIFICATION, ("not_entailment", "entailment"), ("accuracy",), _TWO_SENTENCES),
+    Task("custom", None, (), (), OwnRows()),
 )
 _BY_KEY = {task.name.lower().replace("-", ""): task for task in _TASKS}
 
@@ -159,7 +115,7 @@ def differ(one, other):
     with any.
     """
     known = [_BY_KEY.get(_key(name)) for name in (one, other)]
-    return None not in known and known[0] != known[1] and "custom" not in (known[0].name, known[1].name)
+    return None not in known and known[0] != known[1] and not (known[0].is_own or known[1].is_own)
 
 
 def same_labels(some, others):

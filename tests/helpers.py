@@ -1,17 +1,32 @@
 """What several test files share: tiny networks, batches, the golden files, a tiny task on disk."""
 
+import json
 import os
+import struct
 import sys
+from dataclasses import replace
 
 import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import nn
+from mindspore.ops import composite as C
 
-from src import checkpoint as checkpoints
-from src.config import BertConfig
-from src.data.records import DatasetInfo, Examples, RecordWriter, offsets_of
-from src.model.heads import BertForSequence
-from src.model.loading import description
+from src.checkpoint.folder import save as save_checkpoint
+from src.checkpoint.formats import read_any
+from src.checkpoint.names import translate
+from src.data.info import DatasetInfo
+from src.data.records import RecordWriter
+from src.data.task_data import TaskData
+from src.description import Description
+from src.errors import UserError
+from src.examples import Examples, offsets_of
+from src.files import write_json
+from src.kinds import CLASSIFICATION, REGRESSION
+from src.model import Model
+from src.nn.heads import BertForSequence
+from src.settings.network import BertConfig
+from src.tasks import get_task
 from src.vocabulary import vocabulary_hash
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -44,11 +59,8 @@ def fill(network, seed, spread=0.3):
     """Every weight, biases and LayerNorm included, from a seeded NumPy generator; returns the network."""
     random = np.random.default_rng(seed)
     for name, parameter in network.parameters_dict().items():
-        if name.rsplit(".", 1)[-1] in (
-            "second_moment",
-            "threshold",
-            "steps",
-        ):  # a quantizer's state, not a weight
+        # A quantizer's state, not a weight.
+        if name.rsplit(".", 1)[-1] in ("second_moment", "threshold", "steps"):
             continue
         value = random.normal(size=parameter.shape) * spread
         parameter.set_data(ms.Tensor(value + (1.0 if name.endswith("norm.weight") else 0.0), ms.float32))
@@ -156,10 +168,10 @@ def golden(name):
 
 
 def golden_checkpoint(name, classifier_relu=True):
-    return checkpoints.read_any(os.path.join(GOLDEN, name), classifier_relu=classifier_relu).checkpoint
+    return read_any(os.path.join(GOLDEN, name), classifier_relu=classifier_relu).checkpoint
 
 
-def make_examples(rows=50, longest=30, seed=0, regression=False, shortest=4):
+def make_examples(rows=50, longest=30, seed=0, kind=CLASSIFICATION, shortest=4):
     """Random `Examples`; row i's first token after [CLS] tells its number (i % 35)."""
     random = np.random.default_rng(seed)
     lengths = random.integers(shortest, longest + 1, rows)
@@ -168,28 +180,30 @@ def make_examples(rows=50, longest=30, seed=0, regression=False, shortest=4):
     ids = random.integers(5, len(VOCABULARY), offsets[-1]).astype(np.int32)
     ids[offsets[:-1]] = 2
     segments = np.concatenate([np.arange(size) >= size // 2 for size in lengths]).astype(np.int32)
-    labels = (
-        random.uniform(0, 5, rows).astype(np.float32)
-        if regression
-        else random.integers(0, 2, rows).astype(np.int32)
-    )
-    return Examples(ids, segments, offsets, labels)
+    labels = random.uniform(0, 5, rows) if kind is REGRESSION else random.integers(0, 2, rows)
+    return Examples(ids, segments, offsets, labelled(kind, labels))
 
 
-def teachable(rows, seed, regression=False):
+def labelled(kind, labels):
+    """The columns of `Examples` with these labels; {} for None."""
+    (column,) = kind.columns
+    return {} if labels is None else {column: np.asarray(labels, column.dtype)}
+
+
+def teachable(rows, seed, kind=CLASSIFICATION):
     """`Examples` whose label can be read off one token: word 10 and above against below, or the token's
     number.
     """
     examples = make_examples(rows, 12, seed)
     keys = np.random.default_rng(seed + 1).integers(5, 40, rows)
     examples.input_ids[examples.offsets[:-1] + 1] = keys
-    labels = (keys / 8.0).astype(np.float32) if regression else (keys >= 22).astype(np.int32)
-    return Examples(examples.input_ids, examples.segment_ids, examples.offsets, labels)
+    labels = keys / 8.0 if kind is REGRESSION else keys >= 22
+    return replace(examples, columns=labelled(kind, labels))
 
 
-def write_split(folder, split, examples, dataset_type="mindrecord", regression=False):
+def write_split(folder, split, examples, dataset_type="mindrecord", kind=CLASSIFICATION):
     os.makedirs(folder, exist_ok=True)
-    writer = RecordWriter(str(folder), split, dataset_type, regression)
+    writer = RecordWriter(str(folder), split, dataset_type, kind.columns)
     writer.write(examples)
     writer.close()
 
@@ -197,15 +211,39 @@ def write_split(folder, split, examples, dataset_type="mindrecord", regression=F
 def write_info(
     folder,
     task="SST-2",
-    head="classification",
+    kind=CLASSIFICATION,
     labels=("negative", "positive"),
     vocabulary=VOCABULARY,
     splits=None,
 ):
     """A `dataset.json` as prepare_data.py writes it."""
     DatasetInfo(
-        task, head, tuple(labels), vocabulary_hash(vocabulary), len(vocabulary), True, 32, splits or {}
+        task, kind, tuple(labels), vocabulary_hash(vocabulary), len(vocabulary), True, 32, splits or {}
     ).save(str(folder))
+
+
+def describe(network, task="SST-2", labels=("negative", "positive"), kind=CLASSIFICATION, **changes):
+    """The `Description` of a task network."""
+    values = {
+        "task_name": task,
+        "labels": tuple(labels),
+        "do_lower_case": True,
+        "source": "a test",
+        **changes,
+    }
+    return Description(network.config, kind, network.num_labels, quantization=network.quantization, **values)
+
+
+def as_model(network, vocabulary=VOCABULARY, **description):
+    """A `Model` of a task network; further arguments as in `describe`."""
+    if network.num_labels != 2:
+        description = {"labels": (), **description}
+    return Model(describe(network, **description), network, vocabulary)
+
+
+def regression_model(network, task="STS-B"):
+    """A `Model` of a network with one output."""
+    return as_model(network, task=task, labels=(), kind=REGRESSION)
 
 
 def save_network(
@@ -213,17 +251,55 @@ def save_network(
     network,
     task="SST-2",
     labels=("negative", "positive"),
-    regression=False,
+    kind=CLASSIFICATION,
     vocabulary=VOCABULARY,
     extra_weights=None,
     **config,
 ):
-    """A checkpoint folder of `network`."""
-    described = description(network.config, task, labels, regression, network.num_labels, True)
-    checkpoints.save(
-        str(folder), {**weights_of(network), **(extra_weights or {})}, {**described, **config}, vocabulary
-    )
+    """A checkpoint folder of `network`; `config` are keys of its config.json that differ (None: left out)."""
+    described = describe(network, task, labels, kind)
+    save_checkpoint(str(folder), {**weights_of(network), **(extra_weights or {})}, described, vocabulary)
+    path = os.path.join(str(folder), "config.json")
+    with open(path, encoding="utf-8") as file:
+        values = {**json.load(file), **config}
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({key: value for key, value in values.items() if value is not None}, file)
     return str(folder)
+
+
+class Gradients(nn.Cell):
+    """A distiller's outputs and the gradients of the first of them, the weighted sum."""
+
+    def __init__(self, distiller):
+        super().__init__(auto_prefix=False)
+        self.distiller = distiller
+        self.weights = ms.ParameterTuple(distiller.trainable_params())
+        self.gradient = C.GradOperation(get_by_list=True, sens_param=True)
+
+    def construct(self, *batch):
+        outputs = self.distiller(*batch)
+        sens = (ms.Tensor(1.0, ms.float32),)
+        for _ in outputs[1:]:
+            sens += (ms.Tensor(0.0, ms.float32),)
+        return outputs, self.gradient(self.distiller, self.weights)(*batch, sens)
+
+
+def terms_and_gradients(distiller, batch):
+    """({term: value}, {parameter: gradient of the sum})."""
+    cell = Gradients(distiller)
+    outputs, gradients = cell(*tensors(*batch))
+    assert len(outputs) == 1 + len(distiller.names)
+    return (
+        {name: float(value) for name, value in zip(("loss", *distiller.names), outputs)},
+        {weight.name: gradient.asnumpy() for weight, gradient in zip(cell.weights, gradients)},
+    )
+
+
+def task_data(task="SST-2", labels=None, train=None, info=None, **evals):
+    """A `TaskData` of a task in the table, by default without rows; `evals` are its evaluation splits."""
+    task = get_task(task)
+    kind, labels = task.kind or CLASSIFICATION, task.labels if labels is None else tuple(labels)
+    return TaskData(task, kind, labels, train, evals, info)
 
 
 def run_script(script, capsys, *arguments):
@@ -240,3 +316,109 @@ def refuses(error, *words):
     assert "\n" not in text
     for word in words:
         assert word in text, f"{word!r} is not in {text!r}"
+
+
+# --- checkpoints: a network as small as its names allow, whose weights no network need compute --------------
+
+LAYERS, HIDDEN, INNER, WORDS, POSITIONS, TYPES, HEADS = 2, 8, 12, 20, 10, 2, 2
+TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + [f"word{index}" for index in range(WORDS - 5)]
+LAYER = "bert.encoder.layers.{}."
+
+
+def our_shapes(layers=LAYERS, labels=3):
+    """Our parameter names and shapes, written out by hand from the network's description."""
+    shapes = {
+        "bert.embeddings.word_embeddings.weight": (WORDS, HIDDEN),
+        "bert.embeddings.position_embeddings.weight": (POSITIONS, HIDDEN),
+        "bert.embeddings.token_type_embeddings.weight": (TYPES, HIDDEN),
+        "bert.pooler.dense.weight": (HIDDEN, HIDDEN),
+        "bert.pooler.dense.bias": (HIDDEN,),
+    }
+    norms = ["bert.embeddings.layer_norm"]
+    for index in range(layers):
+        layer = LAYER.format(index)
+        norms += [layer + "attention.layer_norm", layer + "feed_forward.layer_norm"]
+        for name, shape in (
+            ("attention.query", (HIDDEN, HIDDEN)),
+            ("attention.key", (HIDDEN, HIDDEN)),
+            ("attention.value", (HIDDEN, HIDDEN)),
+            ("attention.output", (HIDDEN, HIDDEN)),
+            ("feed_forward.intermediate", (INNER, HIDDEN)),
+            ("feed_forward.output", (HIDDEN, INNER)),
+        ):
+            shapes[f"{layer}{name}.weight"], shapes[f"{layer}{name}.bias"] = shape, shape[:1]
+    for norm in norms:
+        shapes[norm + ".weight"] = shapes[norm + ".bias"] = (HIDDEN,)
+    if labels:
+        shapes["classifier.weight"], shapes["classifier.bias"] = (labels, HIDDEN), (labels,)
+    return shapes
+
+
+def our_weights(seed=0, **sizes):
+    """Random weights of `our_shapes`."""
+    random = np.random.default_rng(seed)
+    return {name: random.normal(size=shape).astype(np.float32) for name, shape in our_shapes(**sizes).items()}
+
+
+def our_description(labels=("no", "maybe", "yes"), outputs=3, **bert):
+    """The `Description` of `our_weights`; further arguments are fields of its `BertConfig`."""
+    sizes = {
+        "vocab_size": WORDS,
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "intermediate_size": INNER,
+        "max_position_embeddings": POSITIONS,
+        "type_vocab_size": TYPES,
+    }
+    return Description(BertConfig(**{**sizes, **bert}), CLASSIFICATION, outputs, labels, source="x")
+
+
+def assert_same(found, expected):
+    """Assert that two {name: array} are equal."""
+    assert sorted(found) == sorted(expected)
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def write_ckpt(path, weights):
+    """A bare MindSpore checkpoint with names of its own."""
+    ms.save_checkpoint(
+        [{"name": name, "data": ms.Tensor(np.asarray(value, np.float32))} for name, value in weights.items()],
+        str(path),
+    )
+
+
+def write_huggingface_by_hand(folder, weights, dtype="F32", config=None):
+    """A Hugging Face folder without its libraries. The safetensors layout is a length, a JSON header and the
+    arrays.
+    """
+    arrays, header, place = [], {}, 0
+    for name, value in weights.items():
+        bits = {
+            "F32": value.astype("<f4"),
+            "F16": value.astype("<f2"),
+            "BF16": (value.astype("<f4").view("<u4") >> 16).astype("<u2"),
+        }[dtype]
+        header[name] = {"dtype": dtype, "shape": value.shape, "data_offsets": [place, place + bits.nbytes]}
+        arrays.append(bits.tobytes())
+        place += bits.nbytes
+    text = json.dumps(header).encode()
+    with open(os.path.join(folder, "model.safetensors"), "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + b"".join(arrays))
+    write_json(
+        os.path.join(folder, "config.json"), config or {"model_type": "bert", "num_attention_heads": HEADS}
+    )
+
+
+def hugging_face_weights(**sizes):
+    """`our_weights` under Hugging Face's names."""
+    return translate(our_weights(**sizes), "ours", "huggingface")
+
+
+def refusal(call, *args, **kwargs):
+    """The one line of the `UserError` that `call` raises."""
+    with pytest.raises(UserError) as caught:
+        call(*args, **kwargs)
+    assert "\n" not in str(caught.value).strip()
+    return str(caught.value)

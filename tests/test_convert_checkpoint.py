@@ -4,15 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import convert_checkpoint
-from src import checkpoint as checkpoints
+from src.checkpoint import folder as our_files
+from src.checkpoint.folder import load, save
+from src.checkpoint.formats import read_any
+from src.errors import UserError
 from src.vocabulary import vocabulary_hash
-from tests.test_checkpoint import (
+from tests.helpers import (
     HEADS,
     HIDDEN,
     INNER,
@@ -22,7 +26,7 @@ from tests.test_checkpoint import (
     TYPES,
     WORDS,
     assert_same,
-    our_config,
+    our_description,
     our_weights,
 )
 
@@ -89,41 +93,38 @@ def logits_of(network):
 # --- Hugging Face -------------------------------------------------------------------------------------------
 
 
+HUGGING_FACE_NAMES = (
+    ("bert.encoder.layers.1.attention.query.weight", "bert.encoder.layer.1.attention.self.query.weight"),
+    ("bert.encoder.layers.1.attention.output.weight", "bert.encoder.layer.1.attention.output.dense.weight"),
+    (
+        "bert.encoder.layers.0.attention.layer_norm.bias",
+        "bert.encoder.layer.0.attention.output.LayerNorm.bias",
+    ),
+    (
+        "bert.encoder.layers.0.feed_forward.intermediate.weight",
+        "bert.encoder.layer.0.intermediate.dense.weight",
+    ),
+    ("bert.encoder.layers.1.feed_forward.output.weight", "bert.encoder.layer.1.output.dense.weight"),
+    ("bert.encoder.layers.1.feed_forward.layer_norm.weight", "bert.encoder.layer.1.output.LayerNorm.weight"),
+    ("bert.embeddings.layer_norm.weight", "bert.embeddings.LayerNorm.weight"),
+    ("classifier.weight", "classifier.weight"),
+)
+
+
 def test_hugging_face_there_and_back_gives_the_same_logits(hugging_face, tmp_path, capsys):
     import transformers
 
     folder, network, logits = hugging_face
     lines = convert(capsys, "--input", folder, "--output", tmp_path / "ours")
-    ours = checkpoints.load(tmp_path / "ours")
+    ours = load(tmp_path / "ours")
     state = {
         name: value.numpy() for name, value in network.state_dict().items() if "position_ids" not in name
     }
-    for our_name, their_name in (
-        ("bert.encoder.layers.1.attention.query.weight", "bert.encoder.layer.1.attention.self.query.weight"),
-        (
-            "bert.encoder.layers.1.attention.output.weight",
-            "bert.encoder.layer.1.attention.output.dense.weight",
-        ),
-        (
-            "bert.encoder.layers.0.attention.layer_norm.bias",
-            "bert.encoder.layer.0.attention.output.LayerNorm.bias",
-        ),
-        (
-            "bert.encoder.layers.0.feed_forward.intermediate.weight",
-            "bert.encoder.layer.0.intermediate.dense.weight",
-        ),
-        ("bert.encoder.layers.1.feed_forward.output.weight", "bert.encoder.layer.1.output.dense.weight"),
-        (
-            "bert.encoder.layers.1.feed_forward.layer_norm.weight",
-            "bert.encoder.layer.1.output.LayerNorm.weight",
-        ),
-        ("bert.embeddings.layer_norm.weight", "bert.embeddings.LayerNorm.weight"),
-        ("classifier.weight", "classifier.weight"),
-    ):
+    for our_name, their_name in HUGGING_FACE_NAMES:
         np.testing.assert_array_equal(ours.weights[our_name], state[their_name])
     assert (
         len(ours.weights) == len(state)
-        and ours.labels == ("no", "maybe", "yes")
+        and ours.description.labels == ("no", "maybe", "yes")
         and ours.vocabulary == tuple(TOKENS)
     )
     size = sum(value.size for value in state.values())
@@ -146,7 +147,7 @@ def test_pytorch_file_gives_the_same_as_safetensors(hugging_face, tmp_path, caps
     import torch
 
     folder, network, _ = hugging_face
-    expected = checkpoints.read_any(folder).checkpoint.weights
+    expected = read_any(folder).checkpoint.weights
     os.remove(os.path.join(folder, "model.safetensors"))
     old_names = {
         name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
@@ -154,7 +155,7 @@ def test_pytorch_file_gives_the_same_as_safetensors(hugging_face, tmp_path, caps
     }
     path = os.path.join(folder, "pytorch_model.bin")
     torch.save(old_names, path)
-    assert_same(checkpoints.read_any(folder).checkpoint.weights, expected)
+    assert_same(read_any(folder).checkpoint.weights, expected)
     content = Path(path).read_bytes()
     Path(path).write_bytes(content[: len(content) // 2])
     assert path in refused(capsys, "--input", folder, "--output", tmp_path / "ours")
@@ -191,14 +192,11 @@ def test_sharded_safetensors(hugging_face, tmp_path):
     folder, network, _ = hugging_face
     network.save_pretrained(tmp_path / "shards", max_shard_size="3KB")
     assert os.path.exists(tmp_path / "shards" / "model.safetensors.index.json")
-    assert_same(
-        checkpoints.read_any(tmp_path / "shards").checkpoint.weights,
-        checkpoints.read_any(folder).checkpoint.weights,
-    )
+    assert_same(read_any(tmp_path / "shards").checkpoint.weights, read_any(folder).checkpoint.weights)
     shard = next(name for name in sorted(os.listdir(tmp_path / "shards")) if name.endswith(".safetensors"))
     os.remove(tmp_path / "shards" / shard)
-    with pytest.raises(checkpoints.UserError, match="is missing"):
-        checkpoints.read_any(tmp_path / "shards")
+    with pytest.raises(UserError, match="is missing"):
+        read_any(tmp_path / "shards")
 
 
 def test_encoder_there_and_back(hugging_face, tmp_path, capsys):
@@ -219,21 +217,21 @@ def test_encoder_there_and_back(hugging_face, tmp_path, capsys):
 @pytest.mark.parametrize("change", [{"classifier_relu": True}, {"use_relative_positions": True}])
 @pytest.mark.parametrize("to", ["huggingface", "tensorflow"])
 def test_networks_that_other_formats_lack_are_refused(tmp_path, capsys, change, to):
-    checkpoints.save(tmp_path / "ours", our_weights(), our_config(**change), TOKENS)
+    save(tmp_path / "ours", our_weights(), our_description(**change), TOKENS)
     message = refused(capsys, "--input", tmp_path / "ours", "--output", tmp_path / "out", "--to", to)
     assert next(iter(change)) in message and not (tmp_path / "out").exists()
 
 
 def test_projection_is_left_out_with_a_notice(tmp_path, capsys):
     fit = {"fit_dense.weight": np.ones((16, HIDDEN), np.float32), "fit_dense.bias": np.ones(16, np.float32)}
-    checkpoints.save(tmp_path / "ours", {**our_weights(), **fit}, our_config(), TOKENS)
+    save(tmp_path / "ours", {**our_weights(), **fit}, our_description(), TOKENS)
     lines = convert(capsys, "--input", tmp_path / "ours", "--output", tmp_path / "out", "--to", "huggingface")
     assert any("fit_dense" in line and "left out" in line for line in lines)
-    assert_same(checkpoints.read_any(tmp_path / "out").checkpoint.weights, our_weights())
+    assert_same(read_any(tmp_path / "out").checkpoint.weights, our_weights())
 
 
 def test_a_hugging_face_folder_says_the_task_and_the_vocabularys_hash(tmp_path, capsys):
-    checkpoints.save(tmp_path / "ours", our_weights(), {**our_config(), "task_name": "SST-2"}, TOKENS)
+    save(tmp_path / "ours", our_weights(), replace(our_description(), task_name="SST-2"), TOKENS)
     lines = convert(capsys, "--input", tmp_path / "ours", "--output", tmp_path / "out", "--to", "huggingface")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert (config["task_name"], config["vocab_sha256"]) == ("SST-2", vocabulary_hash(TOKENS))
@@ -245,10 +243,10 @@ def test_quantized_training_goes_on_elsewhere_without_what_its_quantizers_learnt
         "bert.pooler.dense.quantize.second_moment": np.ones((HIDDEN, HIDDEN), np.float32),
         "bert.x.threshold": np.ones(1, np.float32),
     }
-    checkpoints.save(tmp_path / "ours", {**our_weights(), **state}, our_config(), TOKENS)
+    save(tmp_path / "ours", {**our_weights(), **state}, our_description(), TOKENS)
     lines = convert(capsys, "--input", tmp_path / "ours", "--output", tmp_path / "out", "--to", "huggingface")
     assert any("quantizers had learnt" in line and "left out" in line for line in lines)
-    assert_same(checkpoints.read_any(tmp_path / "out").checkpoint.weights, our_weights())
+    assert_same(read_any(tmp_path / "out").checkpoint.weights, our_weights())
 
 
 # --- TensorFlow ---------------------------------------------------------------------------------------------
@@ -282,6 +280,35 @@ GOOGLE_LAYER = {
     "output/LayerNorm/gamma": (HIDDEN,),
     "output/LayerNorm/beta": (HIDDEN,),
 }
+
+
+GOOGLE_NAMES = (
+    (
+        "bert.encoder.layers.1.attention.value.weight",
+        "bert/encoder/layer_1/attention/self/value/kernel",
+        True,
+    ),
+    (
+        "bert.encoder.layers.0.feed_forward.intermediate.weight",
+        "bert/encoder/layer_0/intermediate/dense/kernel",
+        True,
+    ),
+    ("bert.encoder.layers.1.feed_forward.output.weight", "bert/encoder/layer_1/output/dense/kernel", True),
+    (
+        "bert.encoder.layers.1.attention.output.bias",
+        "bert/encoder/layer_1/attention/output/dense/bias",
+        False,
+    ),
+    (
+        "bert.encoder.layers.1.feed_forward.layer_norm.bias",
+        "bert/encoder/layer_1/output/LayerNorm/beta",
+        False,
+    ),
+    ("bert.pooler.dense.weight", "bert/pooler/dense/kernel", True),
+    ("classifier.weight", "output_weights", False),
+    ("bert.embeddings.word_embeddings.weight", "bert/embeddings/word_embeddings", False),
+)
+"""Ours, Google's, and whether it is transposed there."""
 
 
 def google_weights():
@@ -319,39 +346,10 @@ def test_tensorflow_there_and_back(tmp_path, capsys):
     (tmp_path / "google" / "vocab.txt").write_text("\n".join(TOKENS))
     lines = convert(capsys, "--input", tmp_path / "google", "--output", tmp_path / "ours")
     assert any(line.startswith("dropped: ") and all(name in line for name in training) for line in lines)
-    ours = checkpoints.load(tmp_path / "ours")
-    assert ours.config["hidden_act"] == "gelu_new" and ours.config["layer_norm_eps"] == 1e-12
+    ours = load(tmp_path / "ours")
+    assert ours.description.bert.hidden_act == "gelu_new" and ours.description.bert.layer_norm_eps == 1e-12
     assert len(ours.weights) == len(weights)
-    for name, theirs, transposed in (
-        (
-            "bert.encoder.layers.1.attention.value.weight",
-            "bert/encoder/layer_1/attention/self/value/kernel",
-            True,
-        ),
-        (
-            "bert.encoder.layers.0.feed_forward.intermediate.weight",
-            "bert/encoder/layer_0/intermediate/dense/kernel",
-            True,
-        ),
-        (
-            "bert.encoder.layers.1.feed_forward.output.weight",
-            "bert/encoder/layer_1/output/dense/kernel",
-            True,
-        ),
-        (
-            "bert.encoder.layers.1.attention.output.bias",
-            "bert/encoder/layer_1/attention/output/dense/bias",
-            False,
-        ),
-        (
-            "bert.encoder.layers.1.feed_forward.layer_norm.bias",
-            "bert/encoder/layer_1/output/LayerNorm/beta",
-            False,
-        ),
-        ("bert.pooler.dense.weight", "bert/pooler/dense/kernel", True),
-        ("classifier.weight", "output_weights", False),
-        ("bert.embeddings.word_embeddings.weight", "bert/embeddings/word_embeddings", False),
-    ):
+    for name, theirs, transposed in GOOGLE_NAMES:
         np.testing.assert_array_equal(
             ours.weights[name], weights[theirs].T if transposed else weights[theirs]
         )
@@ -363,7 +361,7 @@ def test_tensorflow_there_and_back(tmp_path, capsys):
 
     for suffix in ("", ".index", ".data-00000-of-00001"):  # a prefix, or a file of it
         path = str(tmp_path / "google" / "bert_model.ckpt") + suffix
-        assert_same(checkpoints.read_any(path).checkpoint.weights, ours.weights)
+        assert_same(read_any(path).checkpoint.weights, ours.weights)
     index = tmp_path / "google" / "bert_model.ckpt.index"
     index.write_bytes(index.read_bytes()[:40])
     assert "bert_model.ckpt" in refused(capsys, "--input", tmp_path / "google", "--output", tmp_path / "x")
@@ -380,17 +378,15 @@ def test_without_tensorflow_the_message_says_so(tmp_path, capsys, monkeypatch):
 
 @pytest.fixture
 def ours(tmp_path):
-    checkpoints.save(
-        tmp_path / "ours", our_weights(labels=2), our_config(num_labels=2, id2label={}, label2id={}), TOKENS
-    )
+    save(tmp_path / "ours", our_weights(labels=2), our_description(labels=(), outputs=2), TOKENS)
     return tmp_path / "ours"
 
 
 def test_task_names_the_labels(ours, tmp_path, capsys):
     lines = convert(capsys, "--input", ours, "--output", tmp_path / "out", "--task_name", "sst2")
     assert "head: 2 labels: negative, positive" in lines
-    found = checkpoints.load(tmp_path / "out")
-    assert found.labels == ("negative", "positive") and found.config["task_name"] == "SST-2"
+    found = load(tmp_path / "out")
+    assert found.description.labels == ("negative", "positive") and found.description.task_name == "SST-2"
     assert "3 outputs" in refused(capsys, "--input", ours, "--output", tmp_path / "x", "--task_name", "mnli")
     assert "unknown task" in refused(
         capsys, "--input", ours, "--output", tmp_path / "x", "--task_name", "nothing"
@@ -404,18 +400,17 @@ def test_output_is_written_whole_or_not_at_all(ours, tmp_path, capsys, monkeypat
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(checkpoints, "write_vocabulary", fail)
+    monkeypatch.setattr(our_files, "write_vocabulary", fail)
     with pytest.raises(OSError, match="disk full"):
         convert_checkpoint.main(
             ["--input", str(ours), "--output", str(tmp_path / "out"), "--task_name", "sst2"]
         )
     assert sorted(os.listdir(tmp_path)) == ["ours", "out"]
-    assert checkpoints.load(tmp_path / "out").labels == ()
+    assert load(tmp_path / "out").description.labels == ()
     monkeypatch.undo()
-    convert(
-        capsys, "--input", ours, "--output", tmp_path / "out", "--task_name", "sst2"
-    )  # replaces a checkpoint
-    assert checkpoints.load(tmp_path / "out").labels == ("negative", "positive")
+    # Replaces a checkpoint.
+    convert(capsys, "--input", ours, "--output", tmp_path / "out", "--task_name", "sst2")
+    assert load(tmp_path / "out").description.labels == ("negative", "positive")
 
 
 def test_output_that_would_delete_something_is_refused(ours, tmp_path, capsys):
@@ -441,7 +436,7 @@ def test_settings_that_cannot_apply_are_refused(ours, tmp_path, capsys):
 
 
 def test_vocabulary_can_be_added(tmp_path, capsys):
-    checkpoints.save(tmp_path / "bare", our_weights(), our_config())
+    save(tmp_path / "bare", our_weights(), our_description())
     (tmp_path / "vocab.txt").write_text("\n".join(TOKENS))
     convert(
         capsys,
@@ -452,11 +447,11 @@ def test_vocabulary_can_be_added(tmp_path, capsys):
         "--vocab_file",
         tmp_path / "vocab.txt",
     )
-    found = checkpoints.load(tmp_path / "out")
+    found = load(tmp_path / "out")
     assert (
         found.vocabulary == tuple(TOKENS)
-        and found.config["vocab_sha256"]
-        and found.config["do_lower_case"] is True
+        and found.description.vocab_sha256
+        and found.description.do_lower_case is True
     )
 
 
@@ -482,7 +477,7 @@ def test_real_teachers(tmp_path, capsys, name, labels):
     task = "SST-2" if labels else "STS-B"
     lines = convert(capsys, "--input", source, "--output", tmp_path / "ours", "--task_name", task)
     assert lines[1] == f"weights: 105, parameters: {22713986 if labels else 22713601:,}"
-    assert checkpoints.load(tmp_path / "ours").labels == labels
+    assert load(tmp_path / "ours").description.labels == labels
     convert(capsys, "--input", tmp_path / "ours", "--output", tmp_path / "back", "--to", "huggingface")
     ids = torch.tensor([[101, 2009, 2003, 2204, 102]])
     with torch.no_grad():

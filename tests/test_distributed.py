@@ -13,9 +13,9 @@ import time
 import numpy as np
 import pytest
 
-from src.config import GeneralDistillConfig
 from src.errors import UserError
 from src.runtime import Group, join_group
+from src.settings.training import GeneralDistillConfig
 from tests import two_workers
 from tests.helpers import ROOT, make_examples, refuses, save_network, tiny_network, write_info, write_split
 
@@ -49,9 +49,8 @@ def results(tmp_path_factory):
         str(pair),
         "4",
     ]
-    path = (
-        os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
-    )  # msrun starts the first python there
+    # Msrun starts the first python there.
+    path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
     done = subprocess.run(
         msrun,
         cwd=pair,

@@ -2,6 +2,7 @@
 program.
 """
 
+import contextlib
 import errno
 import os
 import resource
@@ -12,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src import checkpoint as checkpoints
+from src.checkpoint.folder import save as save_checkpoint
 from src.errors import UserError, command
 from src.files import replacing, write_safetensors
+from tests.helpers import describe, tiny_network
 
 ROOT = Path(__file__).resolve().parent.parent
 needs_full_disk = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
@@ -62,37 +64,30 @@ def test_a_failed_renaming_names_the_target(capsys, tmp_path):
     )
 
 
-@needs_full_disk
-@pytest.mark.parametrize("mode", ["w", "ab"])
-def test_a_disk_that_fills_up_while_writing_names_the_file(capsys, mode):
+@contextlib.contextmanager
+def small_disk():
+    """No file can grow beyond 1,000 bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_that_fills_up_names_the_file_that_is_being_replaced(capsys, tmp_path):
     def main():
-        with open("/dev/full", mode) as file:
-            file.write("x" if mode == "w" else b"x")
+        with small_disk(), replacing(str(tmp_path / "a.txt")) as temporary, open(temporary, "w") as file:
+            file.write("x" * 9999)
 
-    assert ended(main, capsys) == "/dev/full: No space left on device"
-
-
-@needs_full_disk
-def test_a_disk_that_fills_up_names_the_file_that_an_object_holds(capsys):
-    class Writer:
-        def __init__(self):
-            self._file = open("/dev/full", "wb", buffering=0)
-
-        def write(self):
-            self._file.write(b"x")
-
-    assert ended(lambda: Writer().write(), capsys) == "/dev/full: No space left on device"
+    assert ended(main, capsys) == f"{tmp_path / 'a.txt'}: File too large" and not os.listdir(tmp_path)
 
 
 def test_a_temporary_name_is_told_as_the_file_it_would_become(tmp_path, capsys):
     def main():
         with replacing(str(tmp_path / "a.safetensors")) as temporary:
-            limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-            try:
+            with small_disk():
                 write_safetensors(temporary, {"x": np.zeros(9999, np.float32)}, {})
-            finally:
-                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     line = ended(main, capsys)
     assert (
@@ -103,13 +98,11 @@ def test_a_temporary_name_is_told_as_the_file_it_would_become(tmp_path, capsys):
 
 
 def test_a_checkpoint_that_the_disk_does_not_take_leaves_nothing(tmp_path, capsys):
+    network = tiny_network(labels=2)
+
     def main():
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-        try:
-            checkpoints.save(str(tmp_path), {"x": np.zeros(9999, np.float32)}, {})
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        with small_disk():
+            save_checkpoint(str(tmp_path), {"x": np.zeros(9999, np.float32)}, describe(network))
 
     assert "eval_model" in ended(main, capsys) and os.listdir(tmp_path) == []
 

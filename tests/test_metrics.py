@@ -7,15 +7,24 @@ from sklearn import metrics as sk
 
 from src import metrics
 from src.errors import UserError
-from tests.helpers import refuses
+from src.examples import Examples, offsets_of
+from src.kinds import CLASSIFICATION, REGRESSION
+from tests.helpers import labelled, refuses
 
 LOGITS = np.float32([[2, 1, 0], [0, 3, 1], [1, 2, 0], [0, 0, 5], [4, 0, 0], [0, 1, 0]])
 LABELS = np.int32([0, 1, 2, 2, 0, 0])
 PREDICTED = [0, 1, 1, 2, 0, 1]
 
 
+def score(names, logits, labels, kind=CLASSIFICATION):
+    """`metrics.score` of rows of one token."""
+    zeros = np.zeros(len(labels), np.int32)
+    examples = Examples(zeros, zeros, offsets_of(zeros + 1), labelled(kind, labels))
+    return metrics.score(names, kind, logits, examples)
+
+
 def test_classification_metrics_are_scikit_learns():
-    values = metrics.compute(("accuracy", "macro_f1", "matthews"), LOGITS, LABELS)
+    values = score(("accuracy", "macro_f1", "matthews"), LOGITS, LABELS)
     assert values["accuracy"] == pytest.approx(4 / 6)
     assert values["macro_f1"] == pytest.approx(sk.f1_score(LABELS, PREDICTED, average="macro"))
     assert values["matthews"] == pytest.approx(sk.matthews_corrcoef(LABELS, PREDICTED))
@@ -25,7 +34,7 @@ def test_classification_metrics_are_scikit_learns():
 def test_f1_counts_only_class_one_as_a_hit():
     logits = np.float32([[0, 1], [0, 1], [1, 0], [1, 0], [1, 0]])  # predicts 1 1 0 0 0
     labels = np.int32([1, 0, 0, 1, 0])  # one true positive, one false positive, one false negative
-    assert metrics.compute(("f1",), logits, labels)["f1"] == pytest.approx(0.5)
+    assert score(("f1",), logits, labels)["f1"] == pytest.approx(0.5)
 
 
 def test_correlations_are_scipys_and_a_constant_prediction_has_none():
@@ -34,10 +43,10 @@ def test_correlations_are_scipys_and_a_constant_prediction_has_none():
         random.normal(size=(20, 1)).astype(np.float32),
         random.normal(size=20).astype(np.float32),
     )
-    values = metrics.compute(("pearson", "spearman"), predictions, targets)
+    values = score(("pearson", "spearman"), predictions, targets, REGRESSION)
     assert values["pearson"] == pytest.approx(stats.pearsonr(predictions[:, 0], targets)[0])
     assert values["spearman"] == pytest.approx(stats.spearmanr(predictions[:, 0], targets)[0])
-    assert metrics.compute(("pearson", "spearman"), np.ones((20, 1)), targets) == {
+    assert score(("pearson", "spearman"), np.ones((20, 1)), targets, REGRESSION) == {
         "pearson": 0.0,
         "spearman": 0.0,
     }
@@ -59,38 +68,52 @@ def test_chance_level_is_the_best_constant_answers(metric, labels, expected):
 
 
 @pytest.mark.parametrize(
-    "method,regression,expected",
+    "method,expected",
     [
-        ("auto", False, ("f1", "accuracy")),
-        ("accuracy", False, ("accuracy", "f1")),
-        ("bf1", False, ("f1", "accuracy")),
-        ("mf1", False, ("macro_f1", "f1", "accuracy")),
-        ("matthews", False, ("matthews", "f1", "accuracy")),
+        ("auto", ("f1", "accuracy")),
+        ("accuracy", ("accuracy", "f1")),
+        ("bf1", ("f1", "accuracy")),
+        ("mf1", ("macro_f1", "f1", "accuracy")),
+        ("matthews", ("matthews", "f1", "accuracy")),
     ],
 )
-def test_assessment_method_decides_and_the_tasks_metrics_are_still_reported(method, regression, expected):
-    assert metrics.choose(("f1", "accuracy"), method, 2, regression) == expected
+def test_assessment_method_decides_and_the_tasks_metrics_are_still_reported(method, expected):
+    assert metrics.choose(("f1", "accuracy"), method, CLASSIFICATION, 2) == expected
 
 
 def test_own_data_of_either_kind_has_metrics():
-    assert metrics.choose(("accuracy", "macro_f1"), "auto", 1, True) == ("pearson", "spearman")
-    assert metrics.choose(("accuracy", "macro_f1"), "spearman", 1, True) == ("spearman", "pearson")
-    assert metrics.choose(("accuracy", "macro_f1"), "auto", 5, False) == ("accuracy", "macro_f1")
+    for own in ((), ("accuracy", "macro_f1")):
+        assert metrics.choose(own, "auto", REGRESSION, 1) == ("pearson", "spearman")
+        assert metrics.choose(own, "spearman", REGRESSION, 1) == ("spearman", "pearson")
+        assert metrics.choose(own, "auto", CLASSIFICATION, 5) == ("accuracy", "macro_f1")
+
+
+def test_a_task_none_of_whose_metrics_fits_has_those_of_its_kind_and_no_correlation():
+    assert metrics.choose(("f1",), "auto", CLASSIFICATION, 3) == ("accuracy", "macro_f1")
+    assert metrics.choose(("f1",), "accuracy", CLASSIFICATION, 3) == ("accuracy", "macro_f1")
+    assert metrics.choose(("f1", "accuracy"), "auto", CLASSIFICATION, 3) == ("accuracy",)
 
 
 @pytest.mark.parametrize("method", ["f1", "bf1"])
 def test_f1_of_class_1_needs_two_classes(method):
     with pytest.raises(UserError) as error:
-        metrics.choose(("accuracy",), method, 3, False)
+        metrics.choose(("accuracy",), method, CLASSIFICATION, 3)
     refuses(error, method, "3 classes", "mf1")
     assert "macro_f1" not in str(error.value)
 
 
-@pytest.mark.parametrize("method,regression", [("pearson", False), ("accuracy", True), ("mf1", True)])
-def test_metric_of_the_other_kind_of_task_is_refused(method, regression):
+@pytest.mark.parametrize(
+    "method,kind,words",
+    [
+        ("pearson", CLASSIFICATION, ("2 classes", "accuracy, f1, mf1, matthews")),
+        ("accuracy", REGRESSION, ("regression", "pearson, spearman")),
+        ("mf1", REGRESSION, ("regression",)),
+    ],
+)
+def test_metric_of_the_other_kind_of_task_is_refused(method, kind, words):
     with pytest.raises(UserError) as error:
-        metrics.choose(("accuracy",), method, 1 if regression else 2, regression)
-    refuses(error, "assessment_method", method, "regression" if regression else "classification")
+        metrics.choose(("accuracy",), method, kind, kind.outputs(("no", "yes")))
+    refuses(error, "assessment_method", method, *words)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
@@ -98,7 +121,7 @@ def test_answers_that_are_no_numbers_are_refused(wrong):
     logits = np.zeros((5, 2), np.float32)
     logits[3, 1] = wrong
     with pytest.raises(UserError) as error:
-        metrics.compute(("accuracy",), logits, np.zeros(5, np.int64))
+        score(("accuracy",), logits, np.zeros(5, np.int64))
     refuses(error, "the logits of 1 of 5 rows are not finite numbers, row 4 the first")
 
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 import prepare_data
-from src.data.records import DatasetInfo, find_split, read_records
+from src.data import prepare_task
+from src.data.info import DatasetInfo
+from src.data.records import find_split, read_records
+from src.kinds import CLASSIFICATION, REGRESSION
 from src.vocabulary import vocabulary_hash
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "fox", "run", "##s", "good", "bad", "."]
@@ -56,8 +59,8 @@ def refuse(capsys, raw, *more, task_name="SST-2"):
     return message
 
 
-def rows_of(folder, split):
-    data = read_records(*find_split(folder, split))
+def rows_of(folder, split, kind=CLASSIFICATION):
+    data = read_records(*find_split(folder, split), kind.columns)
     return [
         data.input_ids[start:end].tolist() for start, end in zip(data.offsets[:-1], data.offsets[1:])
     ], data
@@ -82,7 +85,7 @@ def test_sst2(raw, capsys, dataset_type, ending):
     rows, data = rows_of(folder, "test")
     assert rows == [[2, GOOD, GOOD, 3], [2, FOX, 3]] and data.labels.tolist() == [-1, -1]
     info = DatasetInfo.load(folder)
-    assert (info.task_name, info.head, info.labels) == ("SST-2", "classification", ("negative", "positive"))
+    assert (info.task_name, info.kind, info.labels) == ("SST-2", CLASSIFICATION, ("negative", "positive"))
     assert (info.vocab_sha256, info.vocab_size, info.do_lower_case) == (vocabulary_hash(VOCABULARY), 12, True)
     assert info.max_seq_length == 64
     assert info.splits["train"] == {
@@ -113,7 +116,7 @@ def test_missing_test_file_is_no_error(raw, capsys):
 
 
 def test_same_bytes_with_any_number_of_workers(raw, monkeypatch):
-    monkeypatch.setattr(prepare_data, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(prepare_task, "CHUNK_ROWS", 2)
     contents = []
     for workers in ("1", "2", "2"):
         folder = prepare(raw, "--num_workers", workers)
@@ -150,10 +153,10 @@ def test_stsb_is_a_regression(raw):
     (raw / "test.tsv").write_text("sentence1\tsentence2\nthe\tfox\n")
     folder = prepare(raw, task_name="STS-B")
     assert (
-        rows_of(folder, "train")[1].labels.tolist() == [2.5]
-        and rows_of(folder, "test")[1].labels.dtype == np.float32
+        rows_of(folder, "train", REGRESSION)[1].labels.tolist() == [2.5]
+        and rows_of(folder, "test", REGRESSION)[1].labels.dtype == np.float32
     )
-    assert DatasetInfo.load(folder).regression and DatasetInfo.load(folder).labels == ()
+    assert DatasetInfo.load(folder).kind == REGRESSION and DatasetInfo.load(folder).labels == ()
 
 
 def json_lines(path, *rows):

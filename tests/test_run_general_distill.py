@@ -13,10 +13,11 @@ import pytest
 
 import run_general_distill
 import run_task_distill
-from src import checkpoint as checkpoints
+from src.checkpoint import folder as checkpoints
 from src.data.dataset import Batches
-from src.model.loading import bert_config
 from src.train.callbacks import TrainingState
+from src.train.stage import Stage
+from tests.commands import refused_by, says
 from tests.helpers import (
     VOCABULARY,
     make_examples,
@@ -28,7 +29,6 @@ from tests.helpers import (
     write_split,
 )
 from tests.numpy_bert import NumpyBert
-from tests.test_run_task_distill import refused_by, says
 
 STUDENT = [
     "--gd_student_net_cfg.num_hidden_layers",
@@ -90,9 +90,9 @@ def distilled(corpus, tmp_path_factory):
 def test_the_student_is_an_encoder_with_its_projection_and_the_losses_fall(distilled, corpus):
     student = checkpoints.load(str(distilled / "gd"))
     assert (
-        student.num_labels == 0
-        and student.config["hidden_size"] == 12
-        and student.config["num_hidden_layers"] == 1
+        student.description.kind is None
+        and student.description.bert.hidden_size == 12
+        and student.description.bert.num_hidden_layers == 1
     )
     assert student.weights["fit_dense.weight"].shape == (16, 12) and student.vocabulary == VOCABULARY
     rows = [json.loads(line) for line in (distilled / "metrics.jsonl").read_text().splitlines()]
@@ -144,11 +144,13 @@ def test_the_losses_are_those_of_the_student_and_the_teacher(corpus, tmp_path, c
     for folder in (str(tmp_path / "gd"), corpus[1]):
         checkpoint = checkpoints.load(folder)
         headless = {
-            "classifier.weight": np.zeros((1, checkpoint.config["hidden_size"])),
+            "classifier.weight": np.zeros((1, checkpoint.description.bert.hidden_size)),
             "classifier.bias": np.zeros(1),
         }
         passes.append(
-            NumpyBert({**checkpoint.weights, **headless}, bert_config(checkpoint))(ids, mask, segments)[1:]
+            NumpyBert({**checkpoint.weights, **headless}, checkpoint.description.bert)(ids, mask, segments)[
+                1:
+            ]
         )
     (states, scores), (teacher_states, teacher_scores) = passes
     weights = checkpoints.load(str(tmp_path / "gd")).weights
@@ -213,9 +215,8 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(corpus, distilled, t
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         np.testing.assert_array_equal(value, theirs[name], name)
-    assert sorted(os.listdir(tmp_path / "gd")) == sorted(
-        os.listdir(distilled / "gd")
-    )  # the stopped run's step_4.ckpt is gone too
+    # The stopped run's step_4.ckpt is gone too.
+    assert sorted(os.listdir(tmp_path / "gd")) == sorted(os.listdir(distilled / "gd"))
     rows = [
         [{**json.loads(line), "time": 0} for line in (folder / "metrics.jsonl").read_text().splitlines()]
         for folder in (tmp_path, distilled)
@@ -246,7 +247,7 @@ def test_a_finished_run_is_left_alone_and_a_fresh_one_forgets_an_older_state(
     interrupted(corpus, tmp_path, "--save_ckpt_step", "4", *STUDENT)
     assert (tmp_path / "state.safetensors").exists()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(run_general_distill.Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         run(capsys, *given, "--save_ckpt_step", "4", "--output_dir", tmp_path, *STUDENT)
     assert not (tmp_path / "state.safetensors").exists()
 
@@ -280,9 +281,7 @@ def test_another_teacher_or_corpus_is_another_run(corpus, distilled, tmp_path, c
             "was written with " + words,
         )
         with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
-            patch.setattr(
-                run_general_distill.Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-            )
+            patch.setattr(Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             run(capsys, *given, "--output_dir", tmp_path / "finished")
         says(capsys.readouterr().out, "training begins anew")
         assert not (tmp_path / "finished" / "results.json").exists()
@@ -389,9 +388,8 @@ def test_task_distillation_starts_from_the_student_and_its_projection(corpus, di
     before, after = (
         checkpoints.load(str(folder)).weights for folder in (distilled / "gd", tmp_path / "td" / "phase1")
     )
-    assert {"fit_dense.weight", "fit_dense.bias"} < before.keys() and len(after) == len(
-        before
-    ) + 2  # and a classifier
+    # And a classifier.
+    assert {"fit_dense.weight", "fit_dense.bias"} < before.keys() and len(after) == len(before) + 2
     for name, value in before.items():
         np.testing.assert_allclose(after[name], value, atol=1e-9, err_msg=name)
 

@@ -4,15 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import run_finetune
 import run_task_distill
-from src import checkpoint as checkpoints
+from src.checkpoint import folder as checkpoints
 from src.data.records import read_records
-from src.model.loading import bert_config
+from src.kinds import CLASSIFICATION, REGRESSION
+from tests.commands import SMALL, good_teacher, reference_logits, refused_by, says
 from tests.helpers import (
     ROOT,
     VOCABULARY,
@@ -20,32 +22,9 @@ from tests.helpers import (
     save_network,
     teachable,
     tiny_network,
-    weights_of,
     write_info,
     write_split,
 )
-from tests.numpy_bert import NumpyBert
-
-SMALL = [
-    "--phase1_cfg.batch_size",
-    "8",
-    "--phase2_cfg.batch_size",
-    "8",
-    "--eval_cfg.batch_size",
-    "8",
-    "--bucket_boundaries",
-    "[16]",
-    "--td_phase1_epoch_size",
-    "1",
-    "--td_phase2_epoch_size",
-    "2",
-    "--log_step",
-    "2",
-    "--min_teacher_gain",
-    "0",
-    "--phase2_cfg.optimizer_cfg.AdamWeightDecay.learning_rate",
-    "1e-3",
-]
 
 
 def run(capsys, *arguments):
@@ -58,40 +37,6 @@ def refused(capsys, *arguments):
     return refused_by(run_task_distill, capsys, *arguments)
 
 
-def refused_by(script, capsys, *arguments):
-    """The one line on standard error of an entry script."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as caught, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [script.__name__, *map(str, arguments)])
-        script.main()
-    lines = [
-        line
-        for line in capsys.readouterr().err.splitlines()
-        if line.strip() and "it/s" not in line and "%|" not in line
-    ]
-    assert caught.value.code == 2 and len(lines) == 1 and lines[0].startswith("error: "), lines
-    return lines[0]
-
-
-def says(line, *words):
-    for word in words:
-        assert word in line, f"{word!r} is not in {line!r}"
-
-
-def reference_logits(folder, examples):
-    """NumPy's logits of every row with a saved checkpoint's weights."""
-    checkpoint = checkpoints.load(folder)
-    reference = NumpyBert(checkpoint.weights, bert_config(checkpoint))
-    return np.stack(
-        [
-            reference.row(
-                examples.input_ids[start:end], np.ones(end - start), examples.segment_ids[start:end]
-            )[0]
-            for start, end in zip(examples.offsets[:-1], examples.offsets[1:])
-        ]
-    )
-
-
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
     """(data folder, teacher folder) of a tiny SST-2 whose labels the teacher does not know."""
@@ -101,37 +46,6 @@ def task(tmp_path_factory):
     write_split(data, "eval", teachable(21, 2))
     write_info(data)
     return str(data), good_teacher(folder / "teacher", teachable(21, 2))
-
-
-def good_teacher(folder, examples, outputs=2, layers=2, **saved):
-    """A random teacher whose classifier is fitted to the rows by least squares: better than chance without
-    training.
-    """
-    network = tiny_network(4, labels=outputs, num_hidden_layers=layers)
-    reference = NumpyBert(weights_of(network), network.config)
-    reference.weights["classifier.weight"], reference.weights["classifier.bias"] = (
-        np.eye(16),
-        np.zeros(16),
-    )  # its logits: pooled
-    pooled = np.stack(
-        [
-            reference.row(
-                examples.input_ids[start:end], np.ones(end - start), examples.segment_ids[start:end]
-            )[0]
-            for start, end in zip(examples.offsets[:-1], examples.offsets[1:])
-        ]
-    )
-    target = examples.labels[:, None] if outputs == 1 else 6.0 * np.eye(outputs)[examples.labels] - 3.0
-    solution = np.linalg.lstsq(np.c_[pooled, np.ones(len(pooled))], target, rcond=None)[0]  # (17, C)
-    path = save_network(folder, network, **saved)
-    checkpoint = checkpoints.load(path)
-    weights = {
-        **checkpoint.weights,
-        "classifier.weight": solution[:16].T.astype(np.float32),
-        "classifier.bias": solution[16].astype(np.float32),
-    }
-    checkpoints.save(path, weights, checkpoint.config, checkpoint.vocabulary)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -184,8 +98,8 @@ def test_run_leaves_a_complete_student_and_its_records(finished):
     assert {"eval_model.ckpt", "config.json", "vocab.txt"} <= set(os.listdir(os.path.join(output, "sst-2")))
     student = checkpoints.load(os.path.join(output, "sst-2"))
     assert (
-        student.config["num_hidden_layers"] == 1
-        and student.labels == ("negative", "positive")
+        student.description.bert.num_hidden_layers == 1
+        and student.description.labels == ("negative", "positive")
         and student.vocabulary == VOCABULARY
     )
     with open(os.path.join(output, "curves.png"), "rb") as file:
@@ -217,7 +131,7 @@ def test_step_checkpoints_are_rotated(finished):
 
 
 def test_results_are_those_of_numpy_on_the_saved_weights(finished, task):
-    examples = read_records([os.path.join(task[0], "eval.mindrecord")], "mindrecord")
+    examples = read_records([os.path.join(task[0], "eval.mindrecord")], "mindrecord", CLASSIFICATION.columns)
     models = results_of(finished[0])["models"]
     assert list(models) == ["teacher", "student after phase 1", "distilled student"]
     for title, folder in (
@@ -240,8 +154,8 @@ def test_familiar_lines_are_printed(finished):
         "best_Accuracy",
         "done: the student is in",
         "student: ",
-        "phase 1: 4 steps",
-        "phase 2: 8 steps",
+        "phase1: 4 steps",
+        "phase2: 8 steps",
     )
 
 
@@ -291,17 +205,17 @@ def test_phase_2_continues_from_a_phase_1_checkpoint_without_running_phase_1(
         "--phase2_cfg.cache_teacher",
         "false",
     )
-    assert "phase 1:" not in out and "phase 2: 4 steps" in out
+    assert "phase1:" not in out and "phase2: 4 steps" in out
     assert "eval_model.ckpt" in os.listdir(tmp_path / "sst-2")
 
 
 def test_regression_task_works(tmp_path, capsys):
     data = tmp_path / "data"
-    train, dev = teachable(24, 5, regression=True), teachable(15, 6, regression=True)
-    write_split(data, "train", train, regression=True)
-    write_split(data, "eval", dev, regression=True)
-    write_info(data, "STS-B", "regression", ())
-    teacher = good_teacher(tmp_path / "teacher", dev, outputs=1, task="STS-B", labels=(), regression=True)
+    train, dev = teachable(24, 5, kind=REGRESSION), teachable(15, 6, kind=REGRESSION)
+    write_split(data, "train", train, kind=REGRESSION)
+    write_split(data, "eval", dev, kind=REGRESSION)
+    write_info(data, "STS-B", REGRESSION, ())
+    teacher = good_teacher(tmp_path / "teacher", dev, outputs=1, task="STS-B", labels=(), kind=REGRESSION)
     out = run(
         capsys,
         "--task_name",
@@ -468,12 +382,8 @@ def test_student_checkpoint_of_another_vocabulary_is_refused(task, tmp_path, cap
 
 def test_teacher_saved_without_a_vocabulary_can_be_distilled(task, tmp_path, capsys):
     checkpoint = checkpoints.load(task[1])
-    config = {
-        name: value
-        for name, value in checkpoint.config.items()
-        if name not in ("vocab_sha256", "do_lower_case")
-    }
-    checkpoints.save(tmp_path / "teacher", checkpoint.weights, config)
+    silent = replace(checkpoint.description, vocab_sha256="", do_lower_case=None)
+    checkpoints.save(tmp_path / "teacher", checkpoint.weights, silent)
     run(
         capsys,
         *arguments_for(task, tmp_path / "out", load_teacher_ckpt_path=tmp_path / "teacher"),

@@ -1,14 +1,11 @@
 """Devices, types and what a device cannot do: the choices, without the devices."""
 
-from dataclasses import replace
-
 import mindspore as ms
 import pytest
 
 from src import runtime
-from src.config import DeviceConfig, GeneralDistillConfig
 from src.errors import UserError
-from src.train.session import TrainingRun
+from src.settings.shared import DeviceConfig
 from tests.helpers import refuses
 
 
@@ -59,9 +56,7 @@ def test_the_device_and_its_number_reach_mindspore(monkeypatch, chosen):
         ("set_context", (), {"enable_graph_kernel": True}),
     ]
     chosen.clear()
-    runtime.set_up(
-        GeneralDistillConfig(distribute=True, device_id=3), 1
-    )  # the launcher's number wins in a group
+    runtime.set_up(DeviceConfig(device_id=3), 1, distribute=True)  # the launcher's number wins in a group
     assert chosen[0] == ("set_device", ("Ascend", 5), {})
 
 
@@ -77,20 +72,27 @@ def test_what_cpu_cannot_do_is_a_notice(chosen, capsys):
     )
 
 
-@pytest.mark.parametrize("steps, expected", [(100, 60), (25, 25), (-1, 60)])
-def test_the_data_sink_takes_batches_of_one_shape(monkeypatch, tmp_path, capsys, steps, expected):
-    settings = GeneralDistillConfig(
-        enable_data_sink=True, data_sink_steps=steps, save_ckpt_step=1000, output_dir=str(tmp_path / "run")
-    )
-    batches = type("Batches", (), {"__len__": lambda self: 60})()
-    monkeypatch.setattr(runtime, "set_up", lambda *_: "Ascend")
-    run = TrainingRun.begin(settings, "gd")
-    assert run.settings == replace(settings, enable_buckets=False) and run.sink_steps(batches) == expected
-    out = capsys.readouterr().out
-    assert (
-        "enable_buckets: the data sink needs batches of one shape" in out and "enable_buckets: false" in out
-    )
-    monkeypatch.setattr(runtime, "set_up", lambda *_: "CPU")
-    run = TrainingRun.begin(settings, "gd")
-    assert run.settings == settings and run.sink_steps(batches) == 0
-    assert "enable_data_sink: not available on CPU, ignored" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    "numbers, same", [((7, 7, 7), True), ((0, 1, 2), False), ((1, 0, 2), False), ((3, 3, 0), False)]
+)
+def test_a_number_is_the_same_everywhere_or_it_is_not(monkeypatch, numbers, same):
+    """Three processes that train together, their sum by NumPy. 0, 1, 2 have the sum of three times 1."""
+
+    def answer(rank, given):
+        """What a process hears: AllReduce adds what all of them give."""
+        monkeypatch.setattr(
+            ms.ops, "AllReduce", lambda: lambda mine: given.append(mine.asnumpy()) or ms.Tensor(sum(given))
+        )
+        return runtime.same_everywhere(numbers[rank], runtime.Group(rank, len(numbers)))
+
+    for listener in range(len(numbers)):
+        given = []
+        for rank in range(len(numbers)):
+            if rank != listener:
+                answer(rank, given)
+        assert answer(listener, given) is same
+
+
+def test_a_process_alone_asks_nobody(monkeypatch):
+    monkeypatch.setattr(ms.ops, "AllReduce", lambda: pytest.fail("there is no group"))
+    assert runtime.same_everywhere(5, runtime.ALONE)

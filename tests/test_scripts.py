@@ -359,9 +359,8 @@ def test_requirements_are_installed_once_and_again_when_they_change(installer, c
     assert done.returncode == 0, done.stderr
     assert notes == ["made", PIP_DEV, PYTEST]
     assert installer("scripts/run_tests.sh")[1] == [PYTEST]
-    with open(
-        checkout / "requirements.txt", "a", encoding="utf-8"
-    ) as file:  # included by requirements-dev.txt
+    # Included by requirements-dev.txt.
+    with open(checkout / "requirements.txt", "a", encoding="utf-8") as file:
         file.write("some-package\n")
     assert installer("scripts/run_tests.sh")[1] == [PIP_DEV, PYTEST]
     # The tests' requirements include those of the quick start.

@@ -11,11 +11,11 @@ import pytest
 
 import eval as evaluation
 import train
-from src import checkpoint as checkpoints
-from src.model.loading import load_model
-from src.model.packed import PACKED_FILE
+from src.checkpoint import folder as checkpoints
+from src.checkpoint.packed import PACKED_FILE
+from src.model import read
+from tests.commands import good_teacher, refused_by, says
 from tests.helpers import run_script, save_network, teachable, tiny_network, write_info, write_split
-from tests.test_run_task_distill import good_teacher, refused_by, says
 
 LAYERS = 1  # of teacher and student: graphs of more take longer to compile
 SMALL = [
@@ -100,7 +100,7 @@ def trained(capsys, task, output, *flags, printed=("best_Accuracy",), **changes)
 
 def test_ternary_training_keeps_latent_weights_and_a_packed_file_of_the_same_score(task, tmp_path, capsys):
     _, models = trained(capsys, task, tmp_path, "--packed_bits", "2")
-    weight = load_model(str(tmp_path / "sst-2")).weights["bert.encoder.layers.0.attention.query.weight"]
+    weight = read(str(tmp_path / "sst-2")).weights["bert.encoder.layers.0.attention.query.weight"]
     assert len(np.unique(np.abs(weight))) == 2
     assert (
         evaluated(capsys, task, tmp_path / "latent")

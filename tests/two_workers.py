@@ -12,29 +12,37 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import mindspore as ms  # noqa: E402
 import numpy as np  # noqa: E402
 
-from src.config import AdamWeightDecayConfig, OptimizerConfig, PhaseConfig, TaskDistillConfig  # noqa: E402
 from src.data.dataset import Batches  # noqa: E402
 from src.distill.distiller import Distiller, LossTerms, Projection  # noqa: E402
-from src.model.loading import description  # noqa: E402
+from src.kinds import CLASSIFICATION  # noqa: E402
 from src.quant.quantizers import MovingAverageRange  # noqa: E402
-from src.runtime import RunFolder, join_group, set_seed, set_up  # noqa: E402
+from src.runtime import join_group, set_seed, set_up  # noqa: E402
+from src.settings.shared import GroupConfig  # noqa: E402
+from src.settings.stage import AdamWeightDecayConfig, OptimizerConfig, PhaseConfig  # noqa: E402
 from src.train.callbacks import LastCheckpoint  # noqa: E402
-from src.train.stage import Stage  # noqa: E402
-from tests.helpers import VOCABULARY, make_examples, tiny_network, weights_of  # noqa: E402
+from src.train.run_folder import RunFolder  # noqa: E402
+from src.train.stage import Stage, StagePlan  # noqa: E402
+from tests.helpers import as_model, make_examples, tiny_network, weights_of  # noqa: E402
 
 ROWS = 32
 
 
 def run(folder, batch_size, distribute):
     """Two epochs of distillation with every loss term; writes FOLDER/rank_N.npz."""
-    settings = TaskDistillConfig(device_target="CPU", distribute=distribute)
-    group = join_group(settings, set_up(settings, seed=1))
+    config = GroupConfig(device_target="CPU", distribute=distribute)
+    group = join_group(config, set_up(config, 1, distribute))
     set_seed(1)
     student, teacher = (
         tiny_network(1, labels=2, num_hidden_layers=1),
         tiny_network(2, labels=2, hidden_size=24),
     )
-    loss = Distiller(student, LossTerms(1.0, 1.0, 1.0, 0.5), teacher, Projection(16, 24, 0.2))
+    loss = Distiller(
+        student,
+        LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0, label_loss=0.5),
+        teacher,
+        Projection(16, 24, 0.2),
+        CLASSIFICATION,
+    )
     examples = make_examples(ROWS, 12)
     batches = Batches(
         examples,
@@ -48,19 +56,18 @@ def run(folder, batch_size, distribute):
     )
     before = {name: value.copy() for name, value in weights_of(student).items()}
     rows = [numbers.tolist() for numbers, _ in batches.with_rows()]
-    config = PhaseConfig(
+    phase = PhaseConfig(
         batch_size=batch_size,
         max_grad_norm=0.5,
         optimizer_cfg=OptimizerConfig(AdamWeightDecayConfig(learning_rate=1e-2)),
     )
     history = RunFolder(os.path.join(folder, "run"), group.first)
-    history.start(settings)
+    history.start("")
     losses = []
     history.record = lambda **values: losses.append(
         [values[name] for name in ("loss", *loss.names, "grad_norm")]
     )
-    text = description(student.config, "SST-2", ("negative", "positive"), False, 2, True)
-    stage = Stage("phase2", loss, batches, config, 2, history, text, VOCABULARY, group=group)
+    stage = Stage("phase2", as_model(student), loss, batches, StagePlan(phase, 2), history, group)
     stage.fit([LastCheckpoint(os.path.join(folder, "student"))], log_step=1)
     ranges = MovingAverageRange(8, 0.25)
     ranges.set_train(True)

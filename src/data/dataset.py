@@ -7,9 +7,8 @@ MB), which makes the shuffle a true one on any number of devices and a batch a m
 
 import numpy as np
 
+from src.data.records import TOKEN_COLUMNS
 from src.errors import UserError
-
-COLUMNS = ("input_ids", "input_mask", "segment_ids", "labels")
 
 
 def bucket_lengths(lengths, boundaries, enabled, longest=0):
@@ -47,7 +46,6 @@ class Batches:
             (evaluation).
         seed (int): of the shuffle.
         rank (int), device_num (int): this device and how many there are.
-        extra (dict of str: ndarray): further columns, one row each, appended in order to every batch.
         longest (int): as in `bucket_lengths`.
 
     Raises:
@@ -65,7 +63,6 @@ class Batches:
         seed=0,
         rank=0,
         device_num=1,
-        extra=None,
         longest=0,
     ):
         if len(examples) == 0:
@@ -86,7 +83,6 @@ class Batches:
         self.drop_remainder = drop_remainder
         self.seed = seed
         self.rank = rank
-        self.extra = extra or {}
         self.buckets = bucket_lengths(examples.lengths, boundaries, enable_buckets, longest)
         self.bucket_of = np.searchsorted(self.buckets, examples.lengths)
         self.epoch = 0
@@ -111,7 +107,7 @@ class Batches:
     @property
     def columns(self):
         """Names of a batch's arrays."""
-        return (*COLUMNS[:3], *(() if self.examples.labels is None else COLUMNS[3:]), *self.extra)
+        return (*TOKEN_COLUMNS, *(column.name for column in self.examples.columns))
 
     def pad(self, rows, length):
         """input_ids, input_mask, segment_ids of some rows, int32 (rows, length).
@@ -120,17 +116,29 @@ class Batches:
             rows (sequence of int): their numbers. length (int): tokens to fill up to, at least the longest
                 row's.
         """
-        rows = np.asarray(rows)
-        starts, sizes = self.examples.offsets[rows], self.examples.lengths[rows]
-        columns = np.arange(length)
-        mask = columns < sizes[:, None]
-        source = np.where(mask, starts[:, None] + columns, 0)
-        ids = np.where(mask, self.examples.input_ids[source], 0)
-        segments = np.where(mask, self.examples.segment_ids[source], 0)
+        mask, places = self._places(np.asarray(rows), length)
+        ids = np.where(mask, self.examples.input_ids[places], 0)
+        segments = np.where(mask, self.examples.segment_ids[places], 0)
         return ids.astype(np.int32), mask.astype(np.int32), segments.astype(np.int32)
 
+    def _places(self, rows, length):
+        """(whether it is a token, where it stands in the flat arrays) of each place of some padded rows."""
+        starts, sizes = self.examples.offsets[rows], self.examples.lengths[rows]
+        places = np.arange(length)
+        mask = places < sizes[:, None]
+        return mask, np.where(mask, starts[:, None] + places, 0)
+
+    def _column(self, column, values, rows, length):
+        """One column of some rows: (rows, ...), or of a column per token (rows, length, ...)."""
+        if column.per == "row":
+            return values[rows]
+        mask, places = self._places(rows, length)
+        padded = values[places]
+        padded[~mask] = column.fill
+        return padded
+
     def __iter__(self):
-        """Yield tuples (input_ids, input_mask, segment_ids, labels, *extra) of NumPy arrays."""
+        """Yield a batch's arrays as a tuple: input_ids, input_mask, segment_ids, the columns."""
         for _, batch in self.with_rows():
             yield batch
 
@@ -146,8 +154,7 @@ class Batches:
             generator.shuffle(batches)
         for length, rows in batches:
             rows = rows[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
-            labels = () if self.examples.labels is None else (self.examples.labels[rows],)
-            yield (
-                rows,
-                self.pad(rows, length) + labels + tuple(column[rows] for column in self.extra.values()),
-            )
+            columns = [
+                self._column(column, values, rows, length) for column, values in self.examples.columns.items()
+            ]
+            yield rows, (*self.pad(rows, length), *columns)

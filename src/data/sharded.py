@@ -2,13 +2,13 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 
-from src.data import records
-from src.data.corpus import PLAN_FILE
-from src.data.dataset import COLUMNS, Batches, bucket_lengths
+from src.data.corpus.shards import PLAN_FILE
+from src.data.dataset import Batches, bucket_lengths
+from src.data.info import INFO_FILE, DatasetInfo
+from src.data.records import TOKEN_COLUMNS, count_rows, find_split, read_records
 from src.errors import UserError
 
 ROWS_IN_MEMORY = 1 << 18  # of one part: 270 MB at 128 tokens; while one is trained on, the next is read
@@ -24,14 +24,14 @@ class ShardedBatches:
     Args:
         parts (list of list of str): record files that are read and shuffled together. rows (list of int):
             rows of each part, at least those of one global batch.
-        read (callable): files -> `Examples` without labels.
+        read (callable): files -> `Examples` without columns.
         batch_size, boundaries, enable_buckets, shuffle, seed, rank, device_num, longest: as in `Batches`.
 
     Raises:
         UserError: a part has fewer rows.
     """
 
-    columns = COLUMNS[:3]
+    columns = TOKEN_COLUMNS
 
     def __init__(
         self,
@@ -101,72 +101,79 @@ class ShardedBatches:
                 yield from batches
 
 
-def open_corpus(settings, check, batch_size, group):
-    """`ShardedBatches` of a `GeneralDistillConfig`'s data_dir.
+def open_corpus(folder, config, batch_size, group, check):
+    """`ShardedBatches` of a corpus. Its labels are left out: whether the second text follows the first is not
+    what is distilled.
 
     Args:
-        settings: data_dir, dataset_type, schema_dir, bucket_boundaries, enable_buckets, do_shuffle, seed.
-        check (callable): `Examples` -> None; raises where the networks cannot read them.
+        folder (str): as prepare_data.py writes it, or record files of the published layout.
+        config (BatchesConfig): how they are read and put into batches.
         batch_size (int): rows of a batch on one device. group (Group): the processes that train together.
+        check (callable): `Examples` -> None; raises where the networks cannot read them.
 
     Raises:
         UserError: a file is missing or damaged, or `check` refuses its rows.
     """
-    folder = settings.data_dir
     if os.path.exists(os.path.join(folder, PLAN_FILE)) and not os.path.exists(
-        os.path.join(folder, records.INFO_FILE)
+        os.path.join(folder, INFO_FILE)
     ):
         raise UserError(
             f"data_dir: {folder} is unfinished; run the same prepare_data.py again, which goes on with it"
         )
-    files, dataset_type = records.find_split(folder, "train", settings.dataset_type)
-    info = records.DatasetInfo.load(folder)
-    absent = (
-        sorted(
-            set(info.splits.get("train", {}).get("files", ())) - {os.path.basename(path) for path in files}
-        )
-        if info
-        else ()
-    )
-    if absent:
-        raise UserError(
-            f"data_dir: {folder} lacks {absent[0]}, which its {records.INFO_FILE} names; run "
-            "prepare_data.py again"
-        )
-    count = records.check_tfrecord if dataset_type == "tfrecord" else records.check_mindrecord
-    parts, rows, least = [], [], batch_size * group.size  # a part with fewer rows would give no batch
-    for path in files:
-        here = count(path)
-        if not parts or (rows[-1] + here > ROWS_IN_MEMORY and rows[-1] >= least):
-            parts.append([])
-            rows.append(0)
-        parts[-1].append(path)
-        rows[-1] += here
-    if len(parts) > 1 and rows[-1] < least:
-        last, count_of_last = parts.pop(), rows.pop()
-        parts[-1] += last
-        rows[-1] += count_of_last
+    files, dataset_type = find_split(folder, "train", config.dataset_type)
+    info = DatasetInfo.load(folder)
+    _check_present(folder, files, info)
+    counts = [(path, count_rows(path, dataset_type)) for path in files]
+    parts, rows = _parts(counts, batch_size * group.size)
 
     def read(paths):
-        examples = records.read_records(paths, dataset_type, settings.schema_dir, need_labels=False)
+        examples = read_records(paths, dataset_type, (), config.schema_dir)
         check(examples)
-        return replace(
-            examples, labels=None
-        )  # whether the second text follows the first is not what is distilled
+        return examples
 
     return ShardedBatches(
         parts,
         rows,
         read,
         batch_size,
-        settings.bucket_boundaries,
-        settings.enable_buckets,
-        settings.do_shuffle,
-        settings.seed,
+        config.bucket_boundaries,
+        config.enable_buckets,
+        config.do_shuffle,
+        config.seed,
         group.rank,
         group.size,
         _longest(info),
     )
+
+
+def _check_present(folder, files, info):
+    """Raise a `UserError` where a file that the folder's `DatasetInfo` (or None) names is not there."""
+    named = info.splits.get("train", {}).get("files", ()) if info else ()
+    absent = sorted(set(named) - {os.path.basename(path) for path in files})
+    if absent:
+        raise UserError(
+            f"data_dir: {folder} lacks {absent[0]}, which its {INFO_FILE} names; run prepare_data.py again"
+        )
+
+
+def _parts(counts, least):
+    """(lists of files that are read together, rows of each) from [(file, rows)].
+
+    A part has at most `ROWS_IN_MEMORY` rows, unless one file has more, and at least `least`: with fewer it
+    would give no batch.
+    """
+    parts, rows = [], []
+    for path, count in counts:
+        if not parts or (rows[-1] + count > ROWS_IN_MEMORY and rows[-1] >= least):
+            parts.append([])
+            rows.append(0)
+        parts[-1].append(path)
+        rows[-1] += count
+    if len(parts) > 1 and rows[-1] < least:
+        files, count = parts.pop(), rows.pop()
+        parts[-1] += files
+        rows[-1] += count
+    return parts, rows
 
 
 def _longest(info):

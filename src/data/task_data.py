@@ -1,12 +1,16 @@
-"""A task's rows and labels as a run sees them, and the checks that a model belongs to them."""
+"""A task's rows and labels as a run sees them."""
 
 import os
 from dataclasses import dataclass
 
 from src import tasks
-from src.data import records
 from src.data.dataset import Batches
+from src.data.info import DatasetInfo
+from src.data.records import find_split, has_split, read_records
+from src.description import DataFacts
 from src.errors import UserError
+from src.kinds import CLASSIFICATION
+from src.kinds.base import TaskKind
 
 
 @dataclass(frozen=True)
@@ -16,15 +20,23 @@ class TaskData:
     """
 
     task: tasks.Task
-    regression: bool
+    kind: TaskKind
     labels: tuple
-    """Class names in index order; () for regression."""
-    num_labels: int
-    """Outputs of the head: classes, or 1 for regression."""
+    """Class names in index order; () where the kind has none."""
     train: object
     evals: dict
     info: object
     """The folder's `DatasetInfo`, or None for files of the published layout."""
+
+    @property
+    def outputs(self):
+        """Outputs of a head for it."""
+        return self.kind.outputs(self.labels)
+
+    @property
+    def splits(self):
+        """{name: Examples} of every split there is, training first."""
+        return {**({} if self.train is None else {"train": self.train}), **self.evals}
 
     def eval_batches(self, batch_size, boundaries, enable_buckets):
         """{split: Batches} that keep every row in order."""
@@ -33,118 +45,40 @@ class TaskData:
             for split, examples in self.evals.items()
         }
 
-    def check_rows(self, checkpoint, config, key, seq_length=None):
-        """Raise a `UserError` where `checkpoint`'s network cannot read these rows.
+    def check_model(self, description, key, seq_length=None):
+        """Raise a `UserError` where a model is not of this task or cannot read a row; see `check_fits`."""
+        for split in self.splits or [None]:  # without rows the task still says what the model must be
+            description.check_fits(self.facts(split), key, seq_length)
 
-        Args:
-            checkpoint (Checkpoint): its vocabulary hash is compared with the data's.
-            config (BertConfig): its network: vocabulary rows and positions bound the token ids and lengths.
-            key (str): the setting that named the checkpoint, for the message.
-            seq_length (int): the run's own bound on row length in tokens, or None.
-        """
-        check_vocabulary(self.info, checkpoint, key)
-        self.check_bounds(config, checkpoint.source, seq_length)
-
-    def check_model(self, checkpoint, config, key, seq_length=None):
-        """`check_rows`, and a `UserError` where the checkpoint's head was trained for other labels than this
-        data's.
-        """
-        self.check_rows(checkpoint, config, key, seq_length)
-        if not checkpoint.num_labels:
-            return
-        trained_on = checkpoint.config.get("task_name")
-        if trained_on and tasks.differ(trained_on, self.task.name):
-            raise UserError(f"{key}: {checkpoint.source} was trained on {trained_on}, not {self.task.name}")
-        if checkpoint.num_labels != self.num_labels or self.regression != (
-            checkpoint.config["problem_type"] == "regression"
-        ):
-            kind = "regression" if self.regression else f"{self.num_labels} classes"
-            raise UserError(
-                f"{key}: {checkpoint.source} has {checkpoint.num_labels} output(s) "
-                f"({checkpoint.config['problem_type']}) but {self.task.name} is a task of {kind}"
-            )
-        if not tasks.same_labels(checkpoint.labels, self.labels):
-            raise UserError(
-                f"{key}: {checkpoint.source} numbers its labels {', '.join(checkpoint.labels)} but the "
-                f"data has {', '.join(self.labels)}; if only the order differs, convert_checkpoint.py "
-                f"--task_name {self.task.name} puts it right"
-            )
-
-    def check_bounds(self, config, source, seq_length=None):
-        """Raise a `UserError` where a row is too long, or a token id too large, for a network of `config`
-        (from `source`).
-        """
-        for split, examples in {"train": self.train, **self.evals}.items():
-            if examples is not None:
-                check_bounds(examples, split, config, source, seq_length)
+    def facts(self, split):
+        """The `DataFacts` of a split's rows; of the task alone for None."""
+        rows = facts_of(split, self.splits[split], self.info) if split else {}
+        task = {"task_name": self.task.name, "kind": self.kind, "labels": self.labels}
+        return DataFacts(**rows, **task, outputs=self.outputs)
 
 
-def check_vocabulary(info, checkpoint, key):
-    """Raise a `UserError` where the data's `DatasetInfo` (or None) names another vocabulary than a
-    checkpoint, which the setting `key` named."""
-    known = checkpoint.config.get("vocab_sha256")
-    if known and info and known != info.vocab_sha256:
-        folder = checkpoint.source if os.path.isdir(checkpoint.source) else os.path.dirname(checkpoint.source)
-        raise UserError(
-            f"{key}: the data was prepared with another vocabulary than {checkpoint.source} was trained "
-            f"with; run prepare_data.py with --vocab_file {os.path.join(folder, 'vocab.txt')}"
-        )
+def facts_of(split, examples, info):
+    """What rows without a task say of themselves, as the first fields of a `DataFacts`.
 
-
-def check_bounds(examples, split, config, source, seq_length=None):
-    """Raise a `UserError` where a row of `examples` is too long, or a token id too large, for a network of
-    `config` (from `source`).
+    Args:
+        split (str): its name. examples (Examples): its rows. info (DatasetInfo): its folder's, or None.
     """
-    limit = config.max_position_embeddings if not config.use_relative_positions else None
-    largest, longest = int(examples.input_ids.max()), int(examples.lengths.max())
-    if largest >= config.vocab_size:
-        raise UserError(
-            f"the {split} records hold token id {largest} but {source} has a vocabulary of "
-            f"{config.vocab_size}; prepare the data with that model's vocabulary"
-        )
-    if int(examples.segment_ids.max()) >= config.type_vocab_size:
-        raise UserError(
-            f"the {split} records hold pairs of texts but {source} has a type_vocab_size of "
-            f"{config.type_vocab_size}; it reads single texts only"
-        )
-    for bound, why in ((limit, f"{source} has positions for"), (seq_length, "seq_length allows")):
-        if bound and longest > bound:
-            raise UserError(
-                f"the {split} records hold a row of {longest} tokens but {why} {bound}; run prepare_data.py "
-                f"with --max_seq_length {bound}"
-            )
+    return {
+        "rows": f"the {split} records",
+        "longest": int(examples.lengths.max()),
+        "largest_token_id": int(examples.input_ids.max()),
+        "largest_segment_id": int(examples.segment_ids.max()),
+        "vocab_sha256": info.vocab_sha256 if info else "",
+    }
 
 
-def _split_files(folder, splits, settings):
-    """{split: (files, dataset_type)}; every split after the first is optional, as MNLI's mismatched one
-    is.
-    """
-    found = {splits[0]: records.find_split(folder, splits[0], settings.dataset_type)}
-    for split in splits[1:]:
-        if not records.has_split(folder, split):
-            continue
-        files, dataset_type = records.find_split(folder, split, settings.dataset_type)
-        if files != found[splits[0]][0]:  # a folder whose names say no split serves only one
-            found[split] = (files, dataset_type)
-    return found
-
-
-def _head(task, info, task_type):
-    """(regression, labels) from the table, or from the prepared folder for the user's own task."""
-    regression = (info.head if info else task.head) == tasks.REGRESSION
-    if task_type != "auto" and (task_type == tasks.REGRESSION) != regression:
-        raise UserError(
-            f"task_type: {task.name} is a {'regression' if regression else 'classification'} task, not "
-            f"{task_type}"
-        )
-    return regression, tuple(info.labels if info else task.labels)
-
-
-def load_task_data(settings, train_dir, eval_dir, labels=()):
+def load_task_data(
+    task, train_dir, eval_dir, dataset_type="auto", schema_dir="", task_type="auto", labels=()
+):
     """Read a task's records.
 
     Args:
-        settings: has task_name, dataset_type, schema_dir and, optionally, task_type.
+        task (Task): which. dataset_type, schema_dir, task_type (str): as the settings of these names.
         train_dir (str): folder with training records, or "" for none.
         eval_dir (str): folder with evaluation records, or "" for none.
         labels (tuple of str): class names where neither the task table nor a dataset.json gives them.
@@ -153,36 +87,53 @@ def load_task_data(settings, train_dir, eval_dir, labels=()):
         UserError: a folder or file is missing or damaged, holds another task's data, or labels lie outside
             the map.
     """
-    task = tasks.get_task(settings.task_name)
-    info = records.DatasetInfo.load(train_dir or eval_dir)
+    folder = train_dir or eval_dir
+    info = DatasetInfo.load(folder) if folder else None  # "" would mean the working directory
     if info and tasks.get_task(info.task_name) != task:
-        raise UserError(
-            f"task_name: {train_dir or eval_dir} was prepared for {info.task_name}, not {task.name}"
-        )
+        raise UserError(f"task_name: {folder} was prepared for {info.task_name}, not {task.name}")
     if train_dir and eval_dir:
-        _check_prepared_alike(info, train_dir, records.DatasetInfo.load(eval_dir), eval_dir)
-    regression, names = _head(task, info, getattr(settings, "task_type", "auto"))
-    names = names or tuple(labels)
-    if not regression and not names:
+        _check_prepared_alike(info, train_dir, DatasetInfo.load(eval_dir), eval_dir)
+    kind = info.kind if info else task.kind or CLASSIFICATION
+    if task_type not in ("auto", kind.name):
+        raise UserError(f"task_type: {task.name} is a {kind.name} task, not {task_type}")
+    names = tuple(info.labels if info else task.labels) or tuple(labels)
+    if not kind.outputs(names):
         raise UserError(
             f"task_name: {task.name} needs a folder that prepare_data.py wrote, for its dataset.json "
             "names the labels"
         )
-    files = _split_files(train_dir, ("train",), settings) if train_dir else {}
+    splits = {}
+    for split, found in _find_files(task, train_dir, eval_dir, dataset_type).items():
+        examples = read_records(*found, kind.columns, schema_dir)
+        _check_row_count(examples, split, train_dir if split == "train" else eval_dir)
+        kind.check_labels(examples, names, split)
+        splits[split] = examples
+    return TaskData(task, kind, names, splits.pop("train", None), splits, info)
+
+
+def _find_files(task, train_dir, eval_dir, dataset_type):
+    """{split: (files, dataset_type)} of the folders that are given."""
+    files = _split_files(train_dir, ("train",), dataset_type) if train_dir else {}
     if eval_dir:
-        files.update(_split_files(eval_dir, tuple(split for split, _ in task.eval_splits), settings))
+        files.update(_split_files(eval_dir, tuple(split for split, _ in task.eval_splits), dataset_type))
     if "train" in files and "eval" in files and _real(files["train"]) & _real(files["eval"]):
         raise UserError(
             f"eval_data_dir: {eval_dir} would train and evaluate on the same files; name them train.* and "
             "eval.*, or put them into two folders"
         )
-    splits = {split: records.read_records(*found, settings.schema_dir) for split, found in files.items()}
-    for split, examples in splits.items():
-        _check_rows_prepared(examples, split, train_dir if split == "train" else eval_dir)
-    train, evals = splits.pop("train", None), splits
-    for split, examples in {"train": train, **evals}.items():
-        _check_labels(examples, split, regression, names)
-    return TaskData(task, regression, names, 1 if regression else len(names), train, evals, info)
+    return files
+
+
+def _split_files(folder, splits, dataset_type):
+    """The same of one folder; every split after the first is optional, as MNLI's mismatched one is."""
+    found = {splits[0]: find_split(folder, splits[0], dataset_type)}
+    for split in splits[1:]:
+        if not has_split(folder, split):
+            continue
+        files, found_type = find_split(folder, split, dataset_type)
+        if files != found[splits[0]][0]:  # a folder whose names say no split serves only one
+            found[split] = (files, found_type)
+    return found
 
 
 def _real(found):
@@ -194,40 +145,26 @@ def _check_prepared_alike(train, train_dir, evaluation, eval_dir):
     """Raise a `UserError` where two folders' `DatasetInfo`s (or None) number tokens or labels differently."""
     if train is None or evaluation is None:
         return
-    for name, what in (
-        ("task_name", "task"),
-        ("vocab_sha256", "vocabulary"),
-        ("head", "kind of labels"),
-        ("labels", "label map"),
-    ):
-        if getattr(train, name) != getattr(evaluation, name):
+    alike = {
+        "task": (train.task_name, evaluation.task_name),
+        "vocabulary": (train.vocab_sha256, evaluation.vocab_sha256),
+        "kind of labels": (train.kind.name, evaluation.kind.name),
+        "label map": (train.labels, evaluation.labels),
+    }
+    for what, (first, second) in alike.items():
+        if first != second:
             raise UserError(
                 f"eval_data_dir: {eval_dir} was prepared with another {what} than {train_dir} (dataset.json: "
-                f"{getattr(evaluation, name)} and {getattr(train, name)}); prepare both alike"
+                f"{second} and {first}); prepare both alike"
             )
 
 
-def _check_rows_prepared(examples, split, folder):
+def _check_row_count(examples, split, folder):
     """Raise a `UserError` where a prepared folder's records are not as many as its dataset.json says."""
-    info = records.DatasetInfo.load(folder)
+    info = DatasetInfo.load(folder)
     wanted = info.splits.get(split, {}).get("rows") if info else None
     if wanted is not None and wanted != len(examples):
         raise UserError(
             f"{folder}: dataset.json says that {split} has {wanted} rows, but its records hold "
             f"{len(examples)}; a file was cut or changed, run prepare_data.py again"
-        )
-
-
-def _check_labels(examples, split, regression, names):
-    if examples is None:
-        return
-    if examples.labels.dtype.kind != ("f" if regression else "i"):
-        raise UserError(
-            f"the {split} records hold {'whole-number' if regression else 'fractional'} labels, which do "
-            f"not fit a {'regression' if regression else 'classification'} task"
-        )
-    if not regression and not (0 <= examples.labels.min() and examples.labels.max() < len(names)):
-        raise UserError(
-            f"the {split} records hold labels from {examples.labels.min()} to {examples.labels.max()}, "
-            f"but the task has the {len(names)} labels {', '.join(names)}"
         )

@@ -11,7 +11,7 @@ from itertools import chain
 
 import numpy as np
 
-from src.data.pool import OrderedPool
+from src.data.pool import WorkerPool
 from src.errors import UserError
 
 MAX_WORD_CHARACTERS = 100  # a longer word is [UNK], as in Google's WordpieceTokenizer
@@ -45,9 +45,8 @@ class Tokenizer:
     """
 
     def __init__(self, vocab_tokens, lower_case):
-        os.environ["TOKENIZERS_PARALLELISM"] = (
-            "false"  # read by the library at every batch; see the module's docstring
-        )
+        # Read by the library at every batch; see the module's docstring.
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
         from tokenizers import Tokenizer as RustTokenizer
         from tokenizers import models, normalizers, pre_tokenizers
 
@@ -90,8 +89,7 @@ class Tokenizer:
 
         Returns:
             (input_ids, segment_ids, lengths, cut): int32 (total tokens,), int32 (total tokens,), int64
-                (rows,) and the number of
-            rows (int) that were longer than `max_seq_length`.
+                (rows,) and the number of rows (int) that were longer than `max_seq_length`.
         """
         rows, cut = self._rows(texts, pairs, max_seq_length)
         lengths = np.fromiter((len(ids) for ids, _ in rows), np.int64, len(rows))
@@ -129,19 +127,30 @@ class Tokenizer:
         return rows, cut
 
 
-class TokenizerPool(OrderedPool):
-    """`Tokenizer.encode_flat` over streams of chunks in several processes.
+class Encoder:
+    """A worker that tokenizes: `encoder(rows)` is what the task's `TaskKind.encode` gives, (Examples, cut).
 
     Args:
-        vocab_tokens (list of str), lower_case (bool): the `Tokenizer`. num_workers (int): processes, 1 or
+        vocab_tokens (list of str), lower_case (bool): the `Tokenizer`'s.
+        kind (TaskKind): what the rows are of.
+        max_seq_length (int): longest row in tokens, special ones included.
+    """
+
+    def __init__(self, vocab_tokens, lower_case, kind, max_seq_length):
+        self._tokenizer, self._kind = Tokenizer(vocab_tokens, lower_case), kind
+        self._max_seq_length = max_seq_length
+
+    def __call__(self, rows):
+        return self._kind.encode(self._tokenizer, rows, self._max_seq_length)
+
+
+class TokenizerPool(WorkerPool):
+    """`Encoder`s in several processes: `map` takes lists of `Row`s and gives (Examples, cut) of each.
+
+    Args:
+        vocab_tokens, lower_case, kind, max_seq_length: the `Encoder`'s. num_workers (int): processes, 1 or
             more.
     """
 
-    def __init__(self, vocab_tokens, lower_case, num_workers):
-        super().__init__(Tokenizer, (vocab_tokens, lower_case), "encode_flat", num_workers)
-
-    def map(self, chunks, max_seq_length):
-        """(what `encode_flat` returns, extra) of each chunk (texts, pairs, extra), as `OrderedPool.map`
-        does.
-        """
-        return super().map(((texts, pairs, max_seq_length), extra) for texts, pairs, extra in chunks)
+    def __init__(self, vocab_tokens, lower_case, kind, max_seq_length, num_workers):
+        super().__init__(Encoder, (vocab_tokens, lower_case, kind, max_seq_length), num_workers)

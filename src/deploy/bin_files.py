@@ -3,30 +3,29 @@ NumPy's own bytes.
 """
 
 import os
+from dataclasses import dataclass
 
 import numpy as np
 
-from src.checkpoint import Checkpoint
 from src.deploy.sessions import INPUTS
+from src.description import DataFacts
 from src.errors import UserError
+from src.examples import Examples, offsets_of
 from src.files import make_folder, read_json, write_json
-from src.tasks import differ, same_labels
+from src.kinds import kind_named
 
 _INFO = "rows.json"
-_NOTED = (
-    "rows",
-    "seq_length",
-    "task_name",
-    "regression",
-    "num_labels",
-    "largest_token_id",
-    "largest_segment_id",
-)
+_LEAST = {
+    "rows": 1,
+    "seq_length": 1,
+    "longest": 1,
+    "num_labels": 1,
+    "largest_token_id": 0,
+    "largest_segment_id": 0,
+}
+_AGAIN = "run preprocess.py again"
 OWN_INPUTS, OWN_RESULTS = r"rows\.json|labels\.npy|\d\d_\w+", r"row_\d+\.bin"
 """What the names of the files and folders written here look like."""
-
-
-_NUMBERS = {"rows": 1, "seq_length": 1, "num_labels": 1, "largest_token_id": 0, "largest_segment_id": 0}
 
 
 def _row(index):
@@ -37,12 +36,46 @@ def _folder(number, name):
     return f"{number:02d}_{name}"
 
 
-def write_inputs(folder, columns, labels, description):
+@dataclass(frozen=True)
+class Inputs:
+    """The rows that preprocess.py wrote, and what they are."""
+
+    folder: str
+    rows: int
+    seq_length: int
+    """Tokens every row is filled up to."""
+    facts: DataFacts
+
+    def read(self, start, end):
+        """The three int32 (end - start, S) columns of rows start to end."""
+        columns = []
+        for number, name in enumerate(INPUTS):
+            part = os.path.join(self.folder, _folder(number, name))
+            paths = [os.path.join(part, _row(index)) for index in range(start, end)]
+            columns.append(np.stack([_read(path, self.seq_length, np.int32) for path in paths]))
+        return tuple(columns)
+
+    def labels(self):
+        """The rows' labels, as `Examples` without tokens: all that a metric needs."""
+        path = os.path.join(self.folder, "labels.npy")
+        try:
+            labels = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"{path} cannot be read: {error}; {_AGAIN}") from error
+        if labels.shape != (self.rows,):
+            raise UserError(f"{path} holds {labels.shape} labels, not {self.rows}; {_AGAIN}")
+        (column,), none = self.facts.kind.columns, np.zeros(0, np.int32)
+        return Examples(none, none, offsets_of(np.zeros(self.rows, np.int64)), {column: labels})
+
+
+def write_inputs(folder, columns, labels, facts, split):
     """Write every row's int32 tensors to `folder`/00_input_ids and so on, the labels, and what the rows are.
 
     Args:
-        folder (str): an empty one. columns (tuple of ndarray): int32 (rows, S), in the order of INPUTS.
-        labels (ndarray): (rows,). description (dict): the further keys of `read_info`.
+        folder (str): an empty one.
+        columns (tuple of ndarray): int32 (rows, S), in the order of INPUTS.
+        labels (ndarray): (rows,).
+        facts (DataFacts): of the rows. split (str): which of the task's they are.
     """
     rows, length = columns[0].shape
     for number, (name, column) in enumerate(zip(INPUTS, columns)):
@@ -51,78 +84,46 @@ def write_inputs(folder, columns, labels, description):
         for index in range(rows):
             column[index].astype(np.int32).tofile(os.path.join(part, _row(index)))
     np.save(os.path.join(folder, "labels.npy"), labels)
-    write_json(os.path.join(folder, _INFO), {"rows": rows, "seq_length": length, **description})
+    values = {
+        "rows": rows,
+        "seq_length": length,
+        "task_name": facts.task_name,
+        "split": split,
+        "kind": facts.kind.name,
+        "num_labels": facts.outputs,
+        "labels": list(facts.labels),
+        "vocab_sha256": facts.vocab_sha256,
+        "longest": facts.longest,
+        "largest_token_id": facts.largest_token_id,
+        "largest_segment_id": facts.largest_segment_id,
+    }
+    write_json(os.path.join(folder, _INFO), values)
 
 
-def read_info(folder):
-    """What `write_inputs` noted: rows, seq_length, task_name, regression, num_labels, largest_token_id and
-    largest_segment_id, and where known labels and vocab_sha256."""
-    info = read_json(os.path.join(folder, _INFO), "the description preprocess.py writes")
-    absent = [name for name in _NOTED if name not in info]
+def read_inputs(folder):
+    """The `Inputs` in a folder; a `UserError` where preprocess.py did not write it, or an older one did."""
+    path = os.path.join(folder, _INFO)
+    info = read_json(path, "the description preprocess.py writes")
+    absent = [name for name in (*_LEAST, "task_name", "kind", "labels", "vocab_sha256") if name not in info]
     if absent:
-        raise UserError(f"{os.path.join(folder, _INFO)} lacks {', '.join(absent)}; run preprocess.py again")
-    for name, least in _NUMBERS.items():
+        raise UserError(f"{path} lacks {', '.join(absent)}; {_AGAIN}")
+    for name, least in _LEAST.items():
         if type(info[name]) is not int or info[name] < least:
             raise UserError(
-                f"{os.path.join(folder, _INFO)}: {name} must be a whole number of at least {least}, not "
-                f"{info[name]!r}; run preprocess.py again"
+                f"{path}: {name} must be a whole number of at least {least}, not {info[name]!r}; {_AGAIN}"
             )
-    return info
-
-
-def check_model(info, metadata, folder, path):
-    """Raise a `UserError` where a model was not made for these rows: another task, other outputs, labels or
-    vocabulary.
-    """
-    same = {
-        "task": not differ(info["task_name"], metadata.get("task_name", "custom")),
-        "num_labels": info["num_labels"] == metadata["num_labels"],
-        "kind of task": info["regression"] == (metadata["problem_type"] == "regression"),
-        "vocabulary": None in (info.get("vocab_sha256"), metadata.get("vocab_sha256"))
-        or info["vocab_sha256"] == metadata["vocab_sha256"],
-        "vocab_size": info["largest_token_id"] < metadata["vocab_size"],
-        "type_vocab_size": info["largest_segment_id"] < metadata["type_vocab_size"],
-        "labels": same_labels(Checkpoint({}, metadata, None, path).labels, info.get("labels", ())),
-    }
-    wrong = [what for what, equal in same.items() if not equal]
-    if wrong:
-        raise UserError(f"{path} was not made for the rows in {folder}: they differ in {', '.join(wrong)}")
-
-
-def read_labels(folder, rows):
-    """The labels of `rows` rows."""
-    path = os.path.join(folder, "labels.npy")
-    try:
-        labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} cannot be read: {error}; run preprocess.py again") from error
-    if labels.shape != (rows,):
-        raise UserError(f"{path} holds {labels.shape} labels, not {rows}; run preprocess.py again")
-    return labels
-
-
-def _read(path, count, kind):
-    try:
-        values = np.fromfile(path, kind)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    if len(values) != count:
-        raise UserError(f"{path} holds {len(values)} values of type {np.dtype(kind).name}, not {count}")
-    return values
-
-
-def read_inputs(folder, start, end):
-    """The three int32 (end - start, S) columns of rows start to end."""
-    length = int(read_info(folder)["seq_length"])
-    return tuple(
-        np.stack(
-            [
-                _read(os.path.join(folder, _folder(number, name), _row(index)), length, np.int32)
-                for index in range(start, end)
-            ]
-        )
-        for number, name in enumerate(INPUTS)
+    facts = DataFacts(
+        rows=f"the rows in {folder}",
+        longest=info["longest"],
+        largest_token_id=info["largest_token_id"],
+        largest_segment_id=info["largest_segment_id"],
+        vocab_sha256=info["vocab_sha256"],
+        task_name=info["task_name"],
+        kind=kind_named(info["kind"], path),
+        labels=tuple(info["labels"]),
+        outputs=info["num_labels"],
     )
+    return Inputs(folder, info["rows"], info["seq_length"], facts)
 
 
 def write_results(folder, start, logits):
@@ -133,12 +134,21 @@ def write_results(folder, start, logits):
 
 def read_results(folder, rows, outputs):
     """float32 (rows, outputs) logits; a missing row or a wrong number of values is a `UserError`."""
-    found = (
-        len([name for name in os.listdir(folder) if name.endswith(".bin")]) if os.path.isdir(folder) else 0
-    )
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    found = sum(name.endswith(".bin") for name in names)
     if found != rows:
         raise UserError(
             f"{folder} holds {found} result files, but the data has {rows} rows; every row counts, run "
             "the inference again"
         )
     return np.stack([_read(os.path.join(folder, _row(index)), outputs, np.float32) for index in range(rows)])
+
+
+def _read(path, count, dtype):
+    try:
+        values = np.fromfile(path, dtype)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    if len(values) != count:
+        raise UserError(f"{path} holds {len(values)} values of type {np.dtype(dtype).name}, not {count}")
+    return values

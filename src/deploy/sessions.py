@@ -1,6 +1,4 @@
-"""Exported models as functions of NumPy arrays: ONNX in ONNX Runtime, MINDIR in MindSpore Lite or
-MindSpore.
-"""
+"""Exported files as functions of arrays: ONNX in ONNX Runtime, MINDIR in MindSpore Lite or MindSpore."""
 
 import contextlib
 import json
@@ -8,93 +6,104 @@ import os
 
 import numpy as np
 
+from src.description import Description
 from src.errors import UserError
 from src.files import checksum, read_json
 
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 """Every exported model's inputs, in order."""
+EXPORTED_ENDINGS = (".onnx", ".mindir")
 
 
-_DESCRIBED = (
-    "vocab_size",
-    "num_labels",
-    "problem_type",
-    "use_relative_positions",
-    "max_position_embeddings",
-    "type_vocab_size",
-)
-
-
-def _check_described(metadata, path):
-    absent = [name for name in _DESCRIBED if name not in metadata]
-    if absent:
-        raise UserError(f"{path} does not say its {', '.join(absent)}: export.py did not write it")
+def _description(metadata, file, path):
+    """The `Description` that travels with an exported model."""
+    try:
+        description = Description.from_json(metadata, file, path)
+    except UserError as error:
+        raise UserError(f"{error}: export.py did not write it") from error
+    if description.kind is None:
+        raise UserError(f"{file} lacks num_labels, problem_type: export.py did not write it")
+    return description
 
 
 def _version(text):
     return tuple(int(part) for part in text.split(".")[:2])
 
 
-class OnnxModel:
+class OnnxSession:
     """An ONNX file of this project in ONNX Runtime.
 
     Args:
-        path (str): the .onnx file. device (str): "CPU" or "GPU" (CUDA). threads (int): inside one operator; 0
-            is all cores.
+        path (str): the .onnx file.
+        device (str): "CPU" or "GPU" (CUDA).
+        threads (int): inside one operator; 0 is all cores.
 
     Attributes:
-        metadata (dict): what travels with the model: task_name, labels, vocab_sha256 and so on.
+        description (Description): what the model says of itself.
+        batch_size, length: None: it takes any number of rows and tokens.
 
     Raises:
         UserError: the file is missing, damaged or not this project's, or needs a newer ONNX Runtime or a
             device that is not there.
     """
 
-    def __init__(self, path, device="CPU", threads=0):
-        import onnxruntime as ort
+    batch_size = length = None
 
+    def __init__(self, path, device="CPU", threads=0):
         if not os.path.isfile(path):
             raise UserError(f"{path} does not exist")
-        provider = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}.get(device)
-        if provider is None:
-            raise UserError(
-                f"device_target: an ONNX file runs on CPU or GPU, not on {device}; export MINDIR for it"
-            )
-        if provider not in ort.get_available_providers():
-            raise UserError(
-                f"device_target: this ONNX Runtime {ort.__version__} cannot use a {device}; install "
-                "onnxruntime-gpu or use --device_target CPU"
-            )
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # a failure to load is reported below
-        try:
-            self._session = ort.InferenceSession(path, options, providers=[provider])
-        except Exception as error:  # ONNX Runtime's own exceptions share no base class
-            why = _advice(path, str(error), ort.__version__)
-            raise UserError(f"{path}: ONNX Runtime {ort.__version__} cannot load it: {why}") from error
-        if self._session.get_providers()[0] != provider:
-            raise UserError(
-                f"device_target: ONNX Runtime {ort.__version__} fell back from {device} to the CPU (its "
-                "CUDA libraries are missing or of another version); mend that, or use --device_target CPU"
-            )
-        if [item.name for item in self._session.get_inputs()] != list(INPUTS) or self._session.get_outputs()[
-            0
-        ].name != "logits":
+        self._session = _onnx_runtime(path, _provider(device), device, threads)
+        inputs = [item.name for item in self._session.get_inputs()]
+        if inputs != list(INPUTS) or self._session.get_outputs()[0].name != "logits":
             raise UserError(
                 f"{path} does not take {', '.join(INPUTS)} and give logits: export.py did not write it"
             )
-        properties = self._session.get_modelmeta().custom_metadata_map
-        self.metadata = {}
-        for key, value in properties.items():
+        metadata = {}
+        for key, value in self._session.get_modelmeta().custom_metadata_map.items():
             with contextlib.suppress(ValueError):  # other tools' notes need not be JSON
-                self.metadata[key] = json.loads(value)
-        _check_described(self.metadata, path)
-        self.batch_size = self.length = None  # any
+                metadata[key] = json.loads(value)
+        self.description = _description(metadata, path, path)
 
     def __call__(self, *columns):
         """float32 (B, C) logits of int32 (B, S) input_ids, input_mask, segment_ids."""
         return self._session.run(["logits"], dict(zip(INPUTS, columns)))[0]
+
+
+def _provider(device):
+    """ONNX Runtime's name of a device."""
+    import onnxruntime as ort
+
+    provider = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}.get(device)
+    if provider is None:
+        raise UserError(
+            f"device_target: an ONNX file runs on CPU or GPU, not on {device}; export MINDIR for it"
+        )
+    if provider not in ort.get_available_providers():
+        raise UserError(
+            f"device_target: this ONNX Runtime {ort.__version__} cannot use a {device}; install "
+            "onnxruntime-gpu or use --device_target CPU"
+        )
+    return provider
+
+
+def _onnx_runtime(path, provider, device, threads):
+    """The `InferenceSession` of a file."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # a failure to load is reported below
+    try:
+        session = ort.InferenceSession(path, options, providers=[provider])
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class
+        why = _advice(path, str(error), ort.__version__)
+        raise UserError(f"{path}: ONNX Runtime {ort.__version__} cannot load it: {why}") from error
+    if session.get_providers()[0] != provider:
+        raise UserError(
+            f"device_target: ONNX Runtime {ort.__version__} fell back from {device} to the CPU (its "
+            "CUDA libraries are missing or of another version); mend that, or use --device_target CPU"
+        )
+    return session
 
 
 def _advice(path, error, version):
@@ -111,13 +120,19 @@ def _advice(path, error, version):
     return error.strip().splitlines()[0]
 
 
-class MindirModel:
-    """A MINDIR file, in MindSpore Lite where that is installed, else in MindSpore. Its batch size and length
-    are fixed: rows are filled up to them, and longer batches cut into several.
+class MindirSession:
+    """A MINDIR file, in MindSpore Lite where that is installed, else in MindSpore.
+
+    Its batch size and length are fixed: rows are filled up to them, and longer batches cut into several.
 
     Args:
-        path (str): the .mindir file; `path`.json beside it, as export.py writes it, tells its shape and
-            metadata.
+        path (str): the .mindir file; `path`.json beside it, as export.py writes it, tells its shape and what
+            it says of itself.
+        device (str), device_id (int): where it runs.
+
+    Attributes:
+        description (Description): what the model says of itself.
+        batch_size, length (int): rows of a call, and tokens of the longest row.
 
     Raises:
         UserError: the file or its description is missing or damaged, or one is of another export than the
@@ -125,24 +140,22 @@ class MindirModel:
     """
 
     def __init__(self, path, device="CPU", device_id=0):
-        description = path + ".json"
+        file = path + ".json"
         if not os.path.isfile(path):
             raise UserError(f"{path} does not exist; export.py writes it")
-        self.metadata = read_json(description, "the description export.py writes beside a MINDIR")
+        values = read_json(file, "the description export.py writes beside a MINDIR")
         try:
-            self.batch_size, self.length = int(self.metadata["batch_size"]), int(self.metadata["seq_length"])
+            self.batch_size, self.length = int(values["batch_size"]), int(values["seq_length"])
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{description} is not the description export.py wrote: {error}") from error
+            raise UserError(f"{file} is not the description export.py wrote: {error}") from error
         if min(self.batch_size, self.length) < 1:
             raise UserError(
-                f"{description} is not the description export.py wrote: batches of {self.batch_size} x "
-                f"{self.length}"
+                f"{file} is not the description export.py wrote: batches of {self.batch_size} x {self.length}"
             )
-        _check_described(self.metadata, description)
-        if self.metadata.get("sha256") != checksum(path):  # told here, before MindSpore logs its own findings
+        self.description = _description(values, file, path)
+        if values.get("sha256") != checksum(path):  # told here, before MindSpore logs its own findings
             raise UserError(
-                f"{path} is damaged, or {description} is of another file: the checksum differs; export it "
-                "again"
+                f"{path} is damaged, or {file} is of another file: the checksum differs; export it again"
             )
         self._run = _lite_runner(path, device, device_id) or _mindspore_runner(path, device, device_id)
 
@@ -216,9 +229,7 @@ def _lite_runner(path, device, device_id):
 
 
 def open_exported(path, device="CPU", device_id=0, threads=0):
-    """The model in an .onnx or .mindir file; a `UserError` for any other ending."""
+    """The session of a file whose name has one of the `EXPORTED_ENDINGS`; errors as the sessions'."""
     if path.endswith(".onnx"):
-        return OnnxModel(path, device, threads)
-    if path.endswith(".mindir"):
-        return MindirModel(path, device, device_id)
-    raise UserError(f"{path}: not an exported model; its name must end in .onnx or .mindir")
+        return OnnxSession(path, device, threads)
+    return MindirSession(path, device, device_id)

@@ -9,18 +9,13 @@ from dataclasses import dataclass, fields
 import mindspore as ms
 from mindspore import nn, ops
 
-from src.distill.losses import (
-    attention_loss,
-    hidden_loss,
-    label_cross_entropy,
-    mean_square,
-    soft_cross_entropy,
-)
+from src.distill import losses
+from src.distill.losses import attention_loss, hidden_loss
 from src.errors import UserError
-from src.model.layers import Dense
+from src.nn.layers import Dense
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LossTerms:
     """Weights of the loss terms; a term of weight 0 is not computed. The field's name is the term's name in
     every log.
@@ -30,6 +25,16 @@ class LossTerms:
     hidden_loss: float = 0.0
     soft_loss: float = 0.0
     label_loss: float = 0.0
+
+    @property
+    def compares_layers(self):
+        """Whether the student's layers are compared with the teacher's."""
+        return self.attention_loss > 0 or self.hidden_loss > 0
+
+    @property
+    def reaches_logits(self):
+        """Whether a term fits the logits."""
+        return self.soft_loss > 0 or self.label_loss > 0
 
     def names(self):
         """The terms in use, in order."""
@@ -93,7 +98,7 @@ class Distiller(nn.Cell):
             term unless its logits come with the batch. It gets no gradient; its config must have no dropout.
         projection (Projection): of the student's hidden states; None compares them as they are (equal
             widths).
-        regression (bool): one output; soft and label terms are mean squared errors.
+        kind (TaskKind): names the losses of the soft and label terms; None where neither is used.
         temperature (float): of the soft cross-entropy.
         cached_logits (bool): the batch has a fifth tensor, the teacher's logits (B, C).
 
@@ -107,30 +112,23 @@ class Distiller(nn.Cell):
     """
 
     def __init__(
-        self,
-        student,
-        terms,
-        teacher=None,
-        projection=None,
-        regression=False,
-        temperature=1.0,
-        cached_logits=False,
+        self, student, terms, teacher=None, projection=None, kind=None, temperature=1.0, cached_logits=False
     ):
         super().__init__(auto_prefix=False)
         self.student = student
         self.terms = terms
         self.names = terms.names()
-        self.regression = regression
+        if kind is not None:
+            self.soft_loss = getattr(losses, kind.soft_loss)
+            self.label_loss = getattr(losses, kind.label_loss)
         self.temperature = temperature
         self.cached_logits = cached_logits
-        self.run_teacher = (
-            terms.attention_loss > 0 or terms.hidden_loss > 0 or (terms.soft_loss > 0 and not cached_logits)
-        )
+        self.run_teacher = terms.compares_layers or (terms.soft_loss > 0 and not cached_logits)
         if self.run_teacher:
             for parameter in teacher.get_parameters():
                 parameter.requires_grad = False
             self.teacher = teacher
-        if terms.attention_loss > 0 or terms.hidden_loss > 0:
+        if terms.compares_layers:
             self.stride = uniform_layer_map(
                 student.config.num_hidden_layers, teacher.config.num_hidden_layers
             )
@@ -144,7 +142,7 @@ class Distiller(nn.Cell):
 
         Weight decay would otherwise shrink them step by step.
         """
-        if self.terms.soft_loss > 0 or self.terms.label_loss > 0:
+        if self.terms.reaches_logits:
             return self.trainable_params()
         heads = [
             self.student.bert.pooler,
@@ -152,16 +150,6 @@ class Distiller(nn.Cell):
         ]
         idle = {id(item) for cell in heads for item in cell.get_parameters()}
         return [item for item in self.trainable_params() if id(item) not in idle]
-
-    def _soft_loss(self, logits, teacher_logits):
-        if self.regression:
-            return mean_square(logits, teacher_logits)
-        return soft_cross_entropy(logits, teacher_logits, self.temperature)
-
-    def _label_loss(self, logits, labels):
-        if self.regression:
-            return mean_square(logits[:, 0], labels)
-        return label_cross_entropy(logits, labels)
 
     def construct(self, input_ids, input_mask, segment_ids, labels=None, teacher_logits=None):
         logits, states, scores = self.student(input_ids, input_mask, segment_ids)
@@ -187,9 +175,9 @@ class Distiller(nn.Cell):
             value = hidden_loss(states, ops.stop_gradient(teacher_states[:: self.stride]))
             total, values = total + self.terms.hidden_loss * value, values + (value,)
         if self.terms.soft_loss > 0:
-            value = self._soft_loss(logits, ops.stop_gradient(teacher_logits))
+            value = self.soft_loss(logits, ops.stop_gradient(teacher_logits), self.temperature)
             total, values = total + self.terms.soft_loss * value, values + (value,)
         if self.terms.label_loss > 0:
-            value = self._label_loss(logits, labels)
+            value = self.label_loss(logits, labels)
             total, values = total + self.terms.label_loss * value, values + (value,)
         return (total,) + values

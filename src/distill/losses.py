@@ -1,10 +1,10 @@
-"""Distillation losses, each a function of tensors. Shapes as in `src/model/layers.py`; C is the number of
+"""Distillation losses, each a function of tensors. Shapes as in `src/nn/layers.py`; C is the number of
 classes.
 """
 
 from mindspore import ops
 
-from src.model.layers import square_sum
+from src.nn.layers import square_sum
 
 
 def mean_of_squares(x):
@@ -57,6 +57,16 @@ def soft_cross_entropy(student_logits, teacher_logits, temperature):
     """
     target = ops.softmax(teacher_logits / temperature, -1)
     return -(target * ops.log_softmax(student_logits / temperature, -1)).mean()
+
+
+def soft_mean_square(student_logits, teacher_logits, temperature):
+    """Mean of the squared differences of float32 (B, C) logits: a regression has no temperature."""
+    return mean_square(student_logits, teacher_logits)
+
+
+def label_mean_square(logits, labels):
+    """Mean squared error of float32 (B, 1) logits and float32 (B,) labels."""
+    return mean_square(logits[:, 0], labels)
 
 
 def label_cross_entropy(logits, labels):

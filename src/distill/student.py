@@ -1,12 +1,13 @@
 """Where a student comes from: a checkpoint, its teacher's layers, or random weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from src import checkpoint as checkpoints
+from src.checkpoint import folder as checkpoints
+from src.checkpoint.assign import assign
+from src.description import Description
 from src.distill.distiller import Projection, uniform_layer_map
 from src.errors import UserError
-from src.model.heads import BertForSequence
-from src.model.loading import bert_config, encoder_network, layer_weights
+from src.model import Model, layer_weights, new_network
 
 _WIDTHS = (
     "vocab_size",
@@ -23,13 +24,18 @@ _WIDTHS = (
 class Student:
     """A student ready to train."""
 
-    network: object
-    """`BertForSequence`, or for general distillation `BertEncoder`."""
+    model: Model
     projection: Projection
     start: str
     """What it started from, for the log."""
     checkpoint: object = None
     """The `Checkpoint` it started from, or None."""
+
+    @property
+    def summary(self):
+        """One line for the log."""
+        layers = self.model.config.num_hidden_layers
+        return f"student: {self.model.parameters:,} parameters, {layers} layers, started from {self.start}"
 
 
 def student_layers(chosen, depth, teacher_depth, section="td_student_net_cfg"):
@@ -39,66 +45,114 @@ def student_layers(chosen, depth, teacher_depth, section="td_student_net_cfg"):
     if chosen:
         if len(chosen) != depth or max(chosen) >= teacher_depth:
             raise UserError(
-                f"student_layers: needs {depth} numbers from 0 to {teacher_depth - 1}, one a student "
-                f"layer, not {', '.join(map(str, chosen))}"
+                f"student_layers: needs {depth} numbers from 0 to {teacher_depth - 1}, one a student layer, "
+                f"not {', '.join(map(str, chosen))}"
             )
         return tuple(chosen)
     stride = uniform_layer_map(depth, teacher_depth, section)
     return tuple(range(stride - 1, teacher_depth, stride))
 
 
-def _from_teacher(chosen, config, teacher_checkpoint, teacher_config, section):
-    for name in _WIDTHS:
-        if getattr(config, name) != getattr(teacher_config, name):
-            raise UserError(
-                "student_init: teacher_layers needs a student of the teacher's own widths, but "
-                f"{section}.{name} is {getattr(config, name)} and the teacher has "
-                f"{getattr(teacher_config, name)}"
-            )
-    layers = student_layers(chosen, config.num_hidden_layers, teacher_config.num_hidden_layers, section)
-    return layer_weights(
-        teacher_checkpoint.weights, layers
-    ), f"the teacher's layers {', '.join(map(str, layers))}"
+def build_student(plan, teacher, data, compute_type):
+    """The student that a `StudentPlan` asks for.
 
+    Args:
+        teacher (Checkpoint): as it was loaded, its own dropout rates included.
+        data (TaskData): the task that its head is for; None for a student without one.
+        compute_type (mindspore.dtype): of the matrix products.
 
-def _check_heads(config, teacher_config, section):
-    if config.num_attention_heads != teacher_config.num_attention_heads:
-        raise UserError(
-            f"{section}.num_attention_heads is {config.num_attention_heads} but the teacher has "
-            f"{teacher_config.num_attention_heads}; the attention loss compares them head by head"
-        )
-
-
-def build_general_student(settings, teacher_checkpoint, teacher_config, compute_type):
-    """The student that a `GeneralDistillConfig` asks for; arguments and errors as in `build_student`."""
-    section, path, checkpoint, weights, start = (
-        "gd_student_net_cfg",
-        settings.load_gd_ckpt_path,
-        None,
-        {},
-        "random weights",
-    )
-    if path:
-        if settings.student_init != "random":
-            raise UserError(f"student_init: contradicts the checkpoint {path}; give only one of them")
-        checkpoint = checkpoints.load(path)
-        config = settings.gd_student_net_cfg.check(bert_config(checkpoint), section, path)
-        weights, start = checkpoint.weights, path
+    Raises:
+        UserError: the checkpoint contradicts `plan.net` or the data, or the teacher cannot be compared with
+            the student.
+    """
+    own, checkpoint, weights, start = teacher.description, None, {}, "random weights"
+    if plan.path:
+        checkpoint = checkpoints.load(plan.path)
+        bert = plan.net.check(checkpoint.description.bert, plan.section, plan.path)
+        weights, start = checkpoint.weights, plan.path
     else:
-        config = settings.gd_student_net_cfg.resolve(teacher_config)
-        if settings.student_init == "teacher_layers":
-            weights, start = _from_teacher((), config, teacher_checkpoint, teacher_config, section)
-    uniform_layer_map(config.num_hidden_layers, teacher_config.num_hidden_layers, section)
-    if settings.gd_cfg.attention_loss:
-        _check_heads(config, teacher_config, section)
-    network = encoder_network(weights, start, config, compute_type)
-    projection = Projection(config.hidden_size, teacher_config.hidden_size, config.initializer_range)
+        bert = plan.net.resolve(own.bert)
+        if plan.from_teacher:
+            weights, start = _from_teacher(plan, bert, teacher)
+    _check_comparable(plan, bert, own.bert)
+    description = _described(bert, own, plan)
+    if checkpoint and not own.vocab_sha256:
+        description = replace(description, vocab_sha256=checkpoint.description.vocab_sha256)
     if checkpoint:
-        start = _resume_projection(projection, weights, start)
-    return Student(network, projection, start, checkpoint)
+        _check_checkpoint(plan, replace(checkpoint.description, bert=bert), own, data)
+    elif data:
+        data.check_model(description, plan.section, plan.net.seq_length)
+    if data:
+        description = description.with_head(data.kind, data.outputs, data.labels, data.task.name)
+    model = Model(description, new_network(description, compute_type), teacher.vocabulary)
+    projection = Projection(bert.hidden_size, own.bert.hidden_size, bert.initializer_range)
+    if weights:
+        kept = _without_foreign_head(weights, description, plan.keeps_head)
+        assign(model.network, kept, start, allow_missing=("classifier.", "bert.pooler."))
+    if checkpoint and plan.fits_states:
+        start = _take_projection(projection, weights, start)
+    return Student(model, projection, start, checkpoint)
 
 
-def _resume_projection(projection, weights, start):
+def _check_comparable(plan, bert, teacher):
+    """Refuse a student whose layers or heads the loss terms cannot compare with the teacher's."""
+    if plan.fits_attention and bert.num_attention_heads != teacher.num_attention_heads:
+        raise UserError(
+            f"{plan.section}.num_attention_heads is {bert.num_attention_heads} but the teacher has "
+            f"{teacher.num_attention_heads}; the attention loss compares them head by head"
+        )
+    if plan.fits_attention or plan.fits_states:
+        uniform_layer_map(bert.num_hidden_layers, teacher.num_hidden_layers, plan.section)
+
+
+def _check_checkpoint(plan, description, teacher, data):
+    """Refuse a student's checkpoint of another vocabulary than its teacher's, or that does not fit the
+    data.
+    """
+    known, other = teacher.vocab_sha256, description.vocab_sha256
+    if known and other and known != other:
+        raise UserError(
+            f"{plan.key}: the student {plan.path} and the teacher {teacher.source} were trained with "
+            "different vocabularies"
+        )
+    if data:  # the head that general distillation left is another task's
+        described = description if plan.keeps_head else description.without_head()
+        data.check_model(described, plan.key, plan.net.seq_length)
+
+
+def _described(bert, teacher, plan):
+    """The student's `Description` before it has a head: it reads text as its teacher does."""
+    source = plan.path or f"the student ({plan.section})"
+    return Description(
+        bert, do_lower_case=teacher.do_lower_case, vocab_sha256=teacher.vocab_sha256, source=source
+    )
+
+
+def _from_teacher(plan, bert, teacher):
+    """(weights, what they are) of the teacher's own layers."""
+    own = teacher.description.bert
+    for name in _WIDTHS:
+        if getattr(bert, name) != getattr(own, name):
+            raise UserError(
+                f"student_init: teacher_layers needs a student of the teacher's own widths, but "
+                f"{plan.section}.{name} is {getattr(bert, name)} and the teacher has {getattr(own, name)}"
+            )
+    layers = student_layers(plan.layers, bert.num_hidden_layers, own.num_hidden_layers, plan.section)
+    return layer_weights(teacher.weights, layers), f"the teacher's layers {', '.join(map(str, layers))}"
+
+
+def _without_foreign_head(weights, description, keeps_head):
+    """Weights for the student's network: a head that general distillation left is another task's, and the
+    teacher's own stays where it fits.
+    """
+    kept = {name: value for name, value in weights.items() if not name.startswith("fit_dense.")}
+    head = kept.get("classifier.weight")
+    if head is not None and not (keeps_head and len(head) == description.outputs):
+        kept = {name: value for name, value in kept.items() if not name.startswith("classifier.")}
+    return kept
+
+
+def _take_projection(projection, weights, start):
     """Give a projection the weights that an earlier stage left; returns what `start` says then.
 
     One that was learnt for a teacher of another width is no use; the new one's own start stays.
@@ -109,67 +163,5 @@ def _resume_projection(projection, weights, start):
     width, learnt = projection.fit_dense.weight.shape[0], len(fit["fit_dense.bias"])
     if learnt != width:
         return f"{start} (a new projection: its own is to a teacher of width {learnt}, not {width})"
-    checkpoints.assign(projection, fit, start)
+    assign(projection, fit, start)
     return start
-
-
-def build_student(settings, teacher_checkpoint, teacher_config, num_labels, compute_type):
-    """The student that a `TaskDistillConfig` asks for.
-
-    Keys of td_student_net_cfg left out come from the student's checkpoint if there is one, else from the
-    teacher.
-
-    Args:
-        teacher_checkpoint (Checkpoint), teacher_config (BertConfig): the teacher as loaded, its own dropout
-            rates included.
-        num_labels (int): outputs of the head.
-        compute_type (mindspore.dtype): of the matrix products.
-
-    Raises:
-        UserError: the checkpoint contradicts td_student_net_cfg, or student_init contradicts the paths given.
-    """
-    checkpoint, path = None, settings.load_td1_ckpt_path or settings.load_gd_ckpt_path
-    if path and (settings.student_init != "auto" or settings.student_layers):
-        raise UserError(
-            f"student_init, student_layers: they contradict the checkpoint {path}; give only one of them"
-        )
-    if settings.load_td1_ckpt_path and settings.load_gd_ckpt_path:
-        raise UserError(
-            f"load_gd_ckpt_path: {settings.load_gd_ckpt_path} and load_td1_ckpt_path "
-            f"{settings.load_td1_ckpt_path} both say where the student starts; give only one of them"
-        )
-    if settings.student_layers and settings.student_init == "random":
-        raise UserError("student_layers: contradicts student_init random; leave one of them out")
-    runs_phase1 = settings.td_phase1_epoch_size > 0 and not settings.load_td1_ckpt_path
-    if path:
-        checkpoint = checkpoints.load(path)
-        config = settings.td_student_net_cfg.check(bert_config(checkpoint), "td_student_net_cfg", path)
-        weights, start = checkpoint.weights, path
-    else:
-        config = settings.td_student_net_cfg.resolve(teacher_config)
-        weights, start = {}, "random weights"
-        if settings.student_init == "teacher_layers" or settings.student_layers:
-            weights, start = _from_teacher(
-                settings.student_layers, config, teacher_checkpoint, teacher_config, "td_student_net_cfg"
-            )
-    if runs_phase1 and settings.phase1_cfg.attention_loss:
-        _check_heads(config, teacher_config, "td_student_net_cfg")
-    network = BertForSequence(config, num_labels, compute_type)
-    projection = Projection(config.hidden_size, teacher_config.hidden_size, config.initializer_range)
-    if weights:
-        # A head that general distillation left is another task's.
-        heads = {
-            name
-            for name in weights
-            if name.startswith("classifier.")
-            and (len(weights[name]) != num_labels or settings.load_gd_ckpt_path)
-        }
-        kept = {
-            name: value
-            for name, value in weights.items()
-            if name not in heads and not name.startswith("fit_dense.")
-        }
-        checkpoints.assign(network, kept, start, allow_missing=("classifier.", "bert.pooler."))
-        if runs_phase1 and settings.phase1_cfg.hidden_loss:
-            start = _resume_projection(projection, weights, start)
-    return Student(network, projection, start, checkpoint)

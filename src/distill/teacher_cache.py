@@ -2,17 +2,20 @@
 every time.
 """
 
+import numpy as np
+
 from src.data.dataset import Batches
 from src.evaluate import predict
-from src.model.heads import Logits
+from src.examples import Column
 
 
-def teacher_logits(teacher, examples, batch_size, boundaries, enable_buckets):
-    """float32 (rows, C) logits of every training row, in the rows' order.
+def with_logits(teacher, examples, batch_size, boundaries, enable_buckets):
+    """`Examples` with a column of the teacher's float32 logits, a row (or token) each.
 
     Args:
-        teacher (BertForSequence): without dropout. examples (Examples): the training rows.
+        teacher (Model): without dropout. examples (Examples): the training rows.
         batch_size (int), boundaries (tuple of int), enable_buckets (bool): as in `Batches`.
     """
+    column = Column("teacher_logits", np.float32, teacher.description.kind.logits_per)
     batches = Batches(examples, batch_size, boundaries, enable_buckets)
-    return predict(Logits(teacher), batches, "teacher logits").logits
+    return examples.with_column(column, predict(teacher, batches, "teacher logits").logits)

@@ -144,8 +144,8 @@ def integer_codes(values):
 
     Returns:
         (codes, steps): int8 of values' shape and float32 (rows,) or (1,), with codes * steps equal to the
-            values but for float32's
-        rounding; None where no common step of at most 8 bits, a tensor or a row, does that.
+        values but for float32's rounding; None where no common step of at most 8 bits, a tensor or a row,
+        does that.
     """
     for granularity in ("tensor", "row"):
         for bits in (2, 3, 4, 5, 6, 7, 8):

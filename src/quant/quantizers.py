@@ -187,8 +187,8 @@ class SymmetricUniform(Quantizer):
     """2^bits - 1 evenly spaced values around 0, the outermost at max|x|.
 
     x is divided by the step, which takes longer than a product with its reciprocal, because that is what
-    ONNX's QuantizeLinear
-    does: codes at the border between two values then come out the same where the model runs.
+    ONNX's QuantizeLinear does: codes at the border between two values then come out the same where the model
+    runs.
 
     Args:
         bits (int): 2 to 8. granularity, clip: as in `Quantizer`. nonnegative (bool): x never holds negative

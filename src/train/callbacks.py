@@ -7,7 +7,7 @@ import time
 from mindspore import profiler
 from tqdm import tqdm
 
-from src.checkpoint import step_file, step_files
+from src.checkpoint.folder import step_file, step_files
 from src.metrics import printed_name, short_name
 from src.runtime import say
 
@@ -147,14 +147,14 @@ class StepCheckpoints(Callback):
 
 
 class TrainingState(Callback):
-    """Saves every `every` steps all that is needed to resume the stage, in one file."""
+    """Saves every `every` steps (0: never) all that is needed to resume the stage, in one file."""
 
     def __init__(self, every, path):
         self.every = every
         self.path = path
 
     def on_step(self, stage, step):
-        if passed(stage, step, self.every) and step < stage.total_steps:
+        if self.every and passed(stage, step, self.every) and step < stage.total_steps:
             stage.save_state(self.path)
 
 

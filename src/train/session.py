@@ -1,82 +1,129 @@
-"""What the training commands share: set-up, data, evaluation and the closing summary."""
+"""What the training commands share: set-up, data, stages, evaluation and the closing summary."""
 
 import os
 import resource
 import time
 from dataclasses import dataclass, replace
 
+import numpy as np
 from tabulate import tabulate
 
 from src import metrics, runtime
-from src.config import required, to_yaml
 from src.data.dataset import Batches
 from src.data.task_data import TaskData, load_task_data
+from src.distill.teacher import SAMPLE_ROWS, check_better_than_guessing
+from src.distill.teacher_cache import with_logits
+from src.errors import UserError
 from src.evaluate import evaluate
 from src.files import write_json
-from src.model.heads import Logits
+from src.settings.parsing import required
+from src.settings.shared import BatchesConfig
+from src.settings.stage import EvalConfig
+from src.settings.training import TrainingConfig
 from src.tasks import get_task
 from src.train.callbacks import Evaluation, LastCheckpoint, Profile, StepCheckpoints
 from src.train.curves import draw
+from src.train.run_folder import RunFolder
+from src.train.stage import Stage, StagePlan
 
 
 @dataclass
 class TrainingRun:
     """One run of a training command."""
 
-    settings: object
+    config: TrainingConfig
+    rows: BatchesConfig
+    """How rows are put into batches on this device."""
+    resolved: str
+    """Every setting of the run as YAML, for its folder."""
     device: str
     group: runtime.Group
-    run: runtime.RunFolder
+    run: RunFolder
     started: float
 
     @classmethod
-    def begin(cls, settings, name, **further):
-        """Set up the device and the group and print the settings; `run.start` is left to the command's own
+    def begin(cls, name, config, rows, resolved, **further):
+        """Set up the device and the group and print the settings; `start` is left to the command's own
         checks.
 
         Args:
-            settings (TrainingConfig): the run's settings. name (str): of the run folder when output_dir is
-                unset.
+            name (str): of the run folder when output_dir is unset.
+            config (TrainingConfig), rows (BatchesConfig): those parts of the command's settings.
+            resolved (str): all of them, as YAML.
             further: fields of a subclass.
         """
         started = time.time()
-        device = runtime.set_up(settings, settings.seed)
-        group = runtime.join_group(settings, device)
-        one_shape = settings.enable_data_sink and device != "CPU" and settings.enable_buckets
-        if one_shape:
-            settings = replace(settings, enable_buckets=False)
+        device = runtime.set_up(config, rows.seed, config.distribute)
+        group = runtime.join_group(config, device)
         if group.first:
-            print(to_yaml(settings), flush=True)
-        if settings.enable_data_sink and device == "CPU":
+            print(resolved, flush=True)
+        if config.enable_data_sink and device == "CPU":
             runtime.say("enable_data_sink: not available on CPU, ignored")
-        elif one_shape:
+        elif config.enable_data_sink and rows.enable_buckets:
+            rows = replace(rows, enable_buckets=False)
             runtime.say(
                 "enable_buckets: the data sink needs batches of one shape, so all rows are padded to the "
                 "longest of them"
             )
-        run = runtime.RunFolder(settings.output_dir or os.path.join("output", name), group.first)
-        return cls(settings, device, group, run, started, **further)
+        run = RunFolder(config.output_dir or os.path.join("output", name), group.first)
+        return cls(config, rows, resolved, device, group, run, started, **further)
 
-    def sink_steps(self, batches):
-        """Batches the device pulls at a time, or 0 where the data sink is off or does not exist."""
-        if not self.settings.enable_data_sink or self.device == "CPU":
-            return 0
-        return (
-            len(batches)
-            if self.settings.data_sink_steps == -1
-            else min(self.settings.data_sink_steps, len(batches))
-        )
+    @property
+    def padding(self):
+        """(boundaries, enable_buckets) of `Batches`."""
+        return self.rows.bucket_boundaries, self.rows.enable_buckets
 
-    def shared_callbacks(self, folder):
-        """Callbacks of any stage that writes to `folder`, as the settings ask: checkpoints every so many
-        steps, a profile.
+    def compute_type(self, name):
+        """The MindSpore type that a `compute_type` setting means on this device."""
+        return runtime.compute_type(name, self.device)
+
+    def check_steps(self, batches, config, epochs):
+        """Optimizer steps of a stage; a `UserError` where it could not go through these batches, before hours
+        of another one."""
+        return self.plan(batches, config, epochs).steps(batches)
+
+    def start(self, until_step=0, resolved=""):
+        """Begin the run folder's records: nothing is refused any more. Arguments as in `RunFolder.start`."""
+        self.run.start(resolved or self.resolved, until_step)
+
+    def plan(self, batches, config, epochs, max_steps=0):
+        """The `StagePlan` of a stage on this device; arguments as its fields."""
+        sink = 0
+        if self.config.enable_data_sink and self.device != "CPU":
+            wanted = self.config.data_sink_steps
+            sink = len(batches) if wanted == -1 else min(wanted, len(batches))
+        return StagePlan(config, epochs, max_steps, sink)
+
+    def stage(self, name, student, loss_network, batches, config, epochs, max_steps=0, made_from=None):
+        """The `Stage` that fits `student` (Model); arguments as there and in `StagePlan`."""
+        plan = self.plan(batches, config, epochs, max_steps)
+        return Stage(name, student, loss_network, batches, plan, self.run, self.group, made_from)
+
+    def fit(self, stage, folder, evaluation=None, further=()):
+        """Run a stage; its student then has the weights that are saved in `folder`, the best ones where there
+        is an evaluation, else the last.
+
+        Args:
+            evaluation (Evaluation): of the student, or None. further (tuple of Callback): after the others.
+
+        Returns:
+            The results of the best evaluation, or None.
         """
-        settings, chosen = self.settings, []
-        if settings.save_ckpt_step:
-            chosen.append(StepCheckpoints(settings.save_ckpt_step, settings.max_ckpt_num, folder))
-        if settings.profile_steps and self.group.first:
-            chosen.append(Profile(settings.profile_steps, self.device, self.run.join("profile")))
-        return chosen
+        config = self.config
+        callbacks = [evaluation or LastCheckpoint(folder), *further]
+        if config.profile_steps and self.group.first:
+            callbacks.insert(0, Profile(config.profile_steps, self.device, self.run.join("profile")))
+        if config.save_ckpt_step:
+            callbacks.insert(0, StepCheckpoints(config.save_ckpt_step, config.max_ckpt_num, folder))
+        seconds = stage.fit(callbacks, config.log_step)
+        runtime.say(f"{stage.name}: {stage.total_steps} steps in {seconds:.0f} s; saved in {folder}")
+        if evaluation is None:
+            return None
+        if evaluation.best is None:
+            raise UserError(f"{stage.name}: the student could not be evaluated once; train for more steps")
+        if self.group.first:
+            stage.student.restore(folder)
+        return {**evaluation.best, "parameters": stage.student.parameters}
 
     def close(self, results, last_line):
         """Write results.json and the curves, print where they are and the last line.
@@ -105,87 +152,108 @@ class TrainingRun:
 class Session(TrainingRun):
     """One run of a command that trains on a task."""
 
+    evaluation: EvalConfig = None
     data: TaskData = None
     metric_names: tuple = ()
 
     @classmethod
-    def open(cls, settings, command_name, labels=()):
-        """Check the paths, set up the device, read the data, print the settings; `run.start` is left to the
-        command's own checks.
+    def open(cls, name, config, folders, resolved, labels=()):
+        """Set up the device, read the data, print the settings; `start` is left to the command's own checks.
 
         Args:
-            settings (RunConfig): the run's settings.
-            command_name (str): names the run folder when output_dir is unset.
+            name (str): of the command; names the run folder when output_dir is unset.
+            config (RunConfig), folders (FoldersConfig): those parts of the command's settings.
+            resolved (str): all of them, as YAML.
             labels (tuple of str): class names where neither the task table nor the data's dataset.json gives
                 them.
         """
-        required(settings, "task_name")
-        task = get_task(settings.task_name)
-        if settings.do_train:
-            required(settings, "train_data_dir")
-        if settings.do_eval:
-            required(settings, "eval_data_dir")
-        if not settings.do_train:
-            command_name += "-eval"  # the training run's own records stay
-        session = cls.begin(settings, f"{command_name}-{task.folder}")
-        data = load_task_data(
-            settings, settings.train_data_dir if settings.do_train else "", settings.eval_data_dir, labels
+        required(config, "task_name")
+        if config.do_train:
+            required(folders, "train_data_dir")
+        if config.do_eval:
+            required(folders, "eval_data_dir")
+        task = get_task(config.task_name)
+        session = cls.begin(f"{name}-{task.folder}", config, config, resolved, evaluation=folders.eval_cfg)
+        session.data = data = load_task_data(
+            task,
+            folders.train_data_dir if config.do_train else "",
+            folders.eval_data_dir,
+            config.dataset_type,
+            config.schema_dir,
+            config.task_type,
+            labels,
         )
-        session.data = data
-        session.metric_names = metrics.choose(
-            task.metrics, settings.assessment_method, data.num_labels, data.regression
-        )
-        sizes = ", ".join(
-            f"{split} {len(rows)} rows" for split, rows in {"train": data.train, **data.evals}.items() if rows
-        )
+        session.metric_names = metrics.choose(task.metrics, config.assessment_method, data.kind, data.outputs)
+        sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
         runtime.say(f"task {task.name} on {session.device}: {sizes}")
         return session
 
-    def train_batches(self, config, **extra):
-        """`Batches` of the training rows for a `PhaseConfig`; `extra` are further columns."""
-        settings = self.settings
+    def train_batches(self, config, rows=None):
+        """`Batches` of the training rows (or of `rows`, Examples) for a `PhaseConfig`."""
         return Batches(
-            self.data.train,
+            self.data.train if rows is None else rows,
             config.batch_size,
-            settings.bucket_boundaries,
-            settings.enable_buckets,
-            settings.do_shuffle,
+            *self.padding,
+            self.rows.do_shuffle,
             drop_remainder=True,
-            seed=settings.seed,
+            seed=self.rows.seed,
             rank=self.group.rank,
             device_num=self.group.size,
-            extra=extra,
         )
 
-    def evaluator(self, network):
-        """() -> results of `network` (a `BertForSequence`) on every evaluation set."""
-        batches = self.data.eval_batches(
-            self.settings.eval_cfg.batch_size, self.settings.bucket_boundaries, self.settings.enable_buckets
-        )
-        logits = Logits(network)
-        return lambda: evaluate(logits, batches, self.metric_names)
+    def rows_with_logits(self, teacher):
+        """The training rows with a teacher's (Model) logits, which stand for running it in every epoch."""
+        rows = with_logits(teacher, self.data.train, self.evaluation.batch_size, *self.padding)
+        teacher.release()
+        return rows
 
-    def callbacks(self, folder, evaluation=None):
-        """Checkpoint (and evaluation) callbacks of a stage that writes to `folder`.
+    def evaluate(self, model):
+        """Results of a `Model` on every evaluation set, its `parameters` among them."""
+        return self._scores(model, self.data)
 
-        Returns:
-            (callbacks, the `Evaluation` among them or None)
+    def _scores(self, model, data):
+        batches = data.eval_batches(self.evaluation.batch_size, *self.padding)
+        results = {**evaluate(model, batches, self.metric_names), "parameters": model.parameters}
+        model.release()  # a stage needs the memory that its graphs hold
+        return results
+
+    def watch(self, model, folder):
+        """The `Evaluation` that keeps the best weights of a `Model` in `folder`; None where none is wanted.
+
+        Moving-average ranges that are not calibrated yet would answer the same to every row.
         """
-        chosen, watcher = self.shared_callbacks(folder), None
-        if evaluation:
-            watcher = Evaluation(evaluation, self.settings.eval_cfg.eval_step, folder)
-            chosen.append(watcher)
-        else:
-            chosen.append(LastCheckpoint(folder))
-        return chosen, watcher
+        if not self.config.do_eval:
+            return None
+        batches = self.data.eval_batches(self.evaluation.batch_size, *self.padding)
+
+        def results():
+            return None if model.uncalibrated_ranges() else evaluate(model, batches, self.metric_names)
+
+        return Evaluation(results, self.evaluation.eval_step, folder)
+
+    def check_teacher(self, teacher, key, path, least_gain):
+        """Evaluate a teacher (Model); a `UserError` where it is not better than guessing. Returns its
+        results.
+
+        Without evaluation rows, training rows serve, drawn at random.
+        """
+        data = self.data
+        if not data.evals:
+            rows = np.random.default_rng(self.rows.seed).permutation(len(data.train))[:SAMPLE_ROWS]
+            data = replace(data, evals={"train sample": data.train.take(np.sort(rows))})
+        results = self._scores(teacher, data)
+        labels = next(iter(data.evals.values())).labels
+        check_better_than_guessing(results, self.metric_names[0], labels, least_gain, key, path)
+        return results
 
     def finish(self, models, last_line):
         """`close` with a table of models above.
 
         Args:
-            models (dict): {row title: results of `evaluate` with `parameters` added}, in order; may be empty.
+            models (dict): {row title: results of `evaluate`, or None}, in order.
             last_line (str): as in `close`.
         """
+        models = {title: results for title, results in models.items() if results}
         if models and self.group.first:
             print(results_table(models, self.metric_names))
         self.close({"task": self.data.task.name, "models": models}, last_line)

@@ -5,6 +5,7 @@ its settings.
 import json
 import os
 import time
+from dataclasses import dataclass
 from itertools import islice
 
 import mindspore as ms
@@ -12,11 +13,12 @@ import numpy as np
 from mindspore import ops
 from safetensors import SafetensorError, safe_open
 
-from src import checkpoint as checkpoints
+from src.checkpoint.folder import WEIGHTS_FILE
 from src.errors import UserError
 from src.files import replacing, write_safetensors
-from src.model.layers import second_moments, seed_dropout
-from src.runtime import Group, same_everywhere, say
+from src.nn.layers import second_moments, seed_dropout
+from src.runtime import ALONE, same_everywhere, say
+from src.settings.stage import PhaseConfig
 from src.train.callbacks import Progress
 from src.train.optim import AdamW
 from src.train.step import LossScale, TrainStep
@@ -38,21 +40,50 @@ def build_loss_scale(config, compute_type):
     )
 
 
-def count_steps(batches, config, epochs, sink_steps=0):
-    """Optimizer steps of `epochs` passes with these arguments of `Stage`; raises what `Stage` raises, before
-    anything is built.
-    """
-    accumulation, sink = int(config.gradient_accumulation_steps), min(sink_steps, len(batches))
-    if sink and accumulation > 1:
-        raise UserError(
-            "gradient_accumulation_steps: the data sink runs one kind of step only; set it to 1, not "
-            f"{accumulation}, or set enable_data_sink to false"
+@dataclass(frozen=True)
+class StagePlan:
+    """How a stage goes through its batches."""
+
+    config: PhaseConfig
+    """Batch size, optimizer, clipping, loss scale."""
+    epochs: int
+    """Passes over the data."""
+    max_steps: int = 0
+    """Optimizer steps in all, in as many passes as they take; 0: as many as `epochs` passes have."""
+    sink_steps: int = 0
+    """Batches that the device pulls at a time from its own queue; 0: it has none."""
+
+    def epoch_steps(self, batches):
+        """Optimizer steps of one pass.
+
+        Raises:
+            UserError: accumulation over more batches than a pass has, or together with the data sink.
+        """
+        accumulation, sink = int(self.config.gradient_accumulation_steps), min(self.sink_steps, len(batches))
+        if sink and accumulation > 1:
+            raise UserError(
+                "gradient_accumulation_steps: the data sink runs one kind of step only; set it to 1, not "
+                f"{accumulation}, or set enable_data_sink to false"
+            )
+        if len(batches) < accumulation:
+            raise UserError(
+                f"gradient_accumulation_steps {accumulation} is more than the {len(batches)} batches of "
+                "an epoch"
+            )
+        return len(batches) // (sink or accumulation) * (sink or 1)
+
+    def steps(self, batches):
+        """Optimizer steps in all; raises as `epoch_steps` does, and where the data sink cannot end there."""
+        sink, steps = (
+            min(self.sink_steps, len(batches)),
+            self.max_steps or self.epoch_steps(batches) * self.epochs,
         )
-    if len(batches) < accumulation:
-        raise UserError(
-            f"gradient_accumulation_steps {accumulation} is more than the {len(batches)} batches of an epoch"
-        )
-    return len(batches) // (sink or accumulation) * (sink or 1) * epochs
+        if sink and steps % sink:
+            raise UserError(
+                f"train_steps: the data sink runs {sink} steps at once; {steps} is no multiple of that, "
+                f"{steps // sink * sink or sink} would be, or set data_sink_steps to a number that divides it"
+            )
+        return steps
 
 
 class Stage:
@@ -60,69 +91,38 @@ class Stage:
 
     Args:
         name (str): for logs, e.g. "phase1".
+        student (Model): what is trained and saved.
         loss_network (Distiller): batch -> loss and its terms; its trainable parameters are what is trained.
         batches (Batches): training batches, remainder dropped.
-        config (PhaseConfig): batch size, optimizer, clipping, loss scale.
-        epochs (int): passes over the data. max_steps (int): optimizer steps in all, in as many passes as they
-            take, or 0.
+        plan (StagePlan): steps, optimizer.
         run (RunFolder): where metrics go.
-        description (dict), vocabulary (sequence of str): saved beside every checkpoint.
-        compute_type (mindspore.dtype): decides about loss scaling.
-        sink_steps (int): > 0 lets the device pull this many batches at a time from its own queue.
         group (Group): the processes that train together; only the first one saves.
-        settings (dict): further {key: JSON value} that a saved state must have been made with.
-
-    Raises:
-        UserError: accumulation over more batches than an epoch has, or together with the data sink.
+        made_from (dict): further {key: JSON value} that a saved state must have been made with.
     """
 
-    def __init__(
-        self,
-        name,
-        loss_network,
-        batches,
-        config,
-        epochs,
-        run,
-        description,
-        vocabulary=None,
-        compute_type=ms.float32,
-        sink_steps=0,
-        max_steps=0,
-        group=Group(),
-        settings=None,
-    ):  # noqa: B008  frozen
+    def __init__(self, name, student, loss_network, batches, plan, run, group=ALONE, made_from=None):
         self.name = name
+        self.student = student
         self.loss_network = loss_network
         self.batches = batches
         self.group = group
         self.run = run
-        self.description = description
-        self.vocabulary = vocabulary
-        self.accumulation = int(config.gradient_accumulation_steps)
-        self.sink_steps = min(sink_steps, len(batches))
-        self.settings = settings or {}
-        self.steps_per_epoch = count_steps(batches, config, 1, sink_steps)
-        self.total_steps = max_steps or self.steps_per_epoch * epochs
-        if self.sink_steps and self.total_steps % self.sink_steps:
-            below = self.total_steps // self.sink_steps * self.sink_steps
-            raise UserError(
-                f"train_steps: the data sink runs {self.sink_steps} steps at once; {self.total_steps} is "
-                f"no multiple of that, {below or self.sink_steps} would be, or set data_sink_steps to a "
-                "number that divides it"
-            )
+        self.made_from = made_from or {}
+        self.accumulation = int(plan.config.gradient_accumulation_steps)
+        self.sink_steps = min(plan.sink_steps, len(batches))
+        self.steps_per_epoch = plan.epoch_steps(batches)
+        self.total_steps = plan.steps(batches)
         seed_dropout(loss_network, group.rank)
-        optimizer = AdamW(
-            loss_network.trained_parameters(),
-            config.optimizer_cfg.AdamWeightDecay,
-            self.total_steps,
-            second_moments(loss_network.student),
-        )
         self.train_step = TrainStep(
             loss_network,
-            optimizer,
-            build_loss_scale(config, compute_type),
-            float(config.max_grad_norm),
+            AdamW(
+                loss_network.trained_parameters(),
+                plan.config.optimizer_cfg.AdamWeightDecay,
+                self.total_steps,
+                second_moments(loss_network.student),
+            ),
+            build_loss_scale(plan.config, student.network.compute_type),
+            float(plan.config.max_grad_norm),
             self.accumulation,
             group.size,
         )
@@ -227,19 +227,13 @@ class Stage:
         values["skipped_steps"] = int(skipped.asnumpy())
         return values
 
-    def weights(self):
-        """The student's weights, with the projection's under their own names: {name: float32 array}."""
-        cells = [self.loss_network.student]
-        if hasattr(self.loss_network, "projection"):
-            cells.append(self.loss_network.projection)
-        return {
-            name: parameter.asnumpy() for cell in cells for name, parameter in cell.parameters_and_names()
-        }
-
-    def save(self, folder, name=checkpoints.WEIGHTS_FILE):
-        """Save the student to `folder`, its weights as the file `name`."""
-        if self.group.first:
-            checkpoints.save(folder, self.weights(), self.description, self.vocabulary, name)
+    def save(self, folder, name=WEIGHTS_FILE):
+        """Save the student to `folder`, its weights (and the projection's) as the file `name`."""
+        if not self.group.first:
+            return
+        projection = getattr(self.loss_network, "projection", None)
+        further = projection.parameters_and_names() if projection is not None else ()
+        self.student.save(folder, name, {key: item.asnumpy() for key, item in further})
 
     def _state(self):
         """{name: Parameter} of everything that steps change: weights, moments, loss scale, quantizer ranges,
@@ -260,7 +254,7 @@ class Stage:
             "steps_per_epoch": self.steps_per_epoch,
             "rows_per_step": self.batches.global_batch * self.accumulation,
             "seed": self.batches.seed,
-            **self.settings,
+            **self.made_from,
         }
 
     def save_state(self, path):

@@ -5,7 +5,7 @@ from mindspore import nn, ops
 from mindspore.ops import composite as C
 from mindspore.ops import operations as P
 
-from src.model.layers import square_sum
+from src.nn.layers import square_sum
 
 _square_sum = C.MultitypeFuncGraph("square_sum")
 _scaled = C.MultitypeFuncGraph("scaled")
@@ -115,9 +115,8 @@ class TrainStep(nn.Cell):
     def _apply(self, gradients):
         share = 1.0 / (self.loss_scale.scale * (self.accumulation_steps * self.group_size))
         if self.group_size > 1:
-            gradients = self.sum_gradients(
-                gradients
-            )  # a NaN of any process reaches all: they skip the same steps
+            # A NaN of any process reaches all: they skip the same steps.
+            gradients = self.sum_gradients(gradients)
         norm = ops.sqrt(ops.addn(self.map(_square_sum, gradients))) * share
         finite = ops.isfinite(norm)
         factor = share

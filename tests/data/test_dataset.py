@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from src.data.dataset import Batches, bucket_lengths
 from src.data.records import find_split, read_records
 from src.errors import UserError
+from src.examples import Column
+from src.kinds import CLASSIFICATION
 from tests.helpers import make_examples, refuses, write_split
 
 
@@ -142,12 +145,30 @@ def test_shards_of_unequal_size_do_not_exist():
 
 
 def test_extra_columns_follow_their_rows():
-    examples = make_examples(20, 20)
-    batches = Batches(
-        examples, 4, (8,), shuffle=True, extra={"teacher_logits": np.arange(40.0).reshape(20, 2)}
-    )
+    column = Column("teacher_logits", np.float32)
+    examples = make_examples(20, 20).with_column(column, np.arange(40.0).reshape(20, 2))
+    batches = Batches(examples, 4, (8,), shuffle=True)
     for rows, batch in batches.with_rows():
         np.testing.assert_array_equal(batch[4], np.stack([2.0 * rows, 2.0 * rows + 1], 1))
+
+
+def test_columns_per_token_are_padded_with_their_fill():
+    examples = make_examples(21, 20)
+    tags = Column("tag_ids", np.int32, "token", fill=-100)
+    values = np.arange(len(examples.input_ids), dtype=np.int32)
+    batches = Batches(replace(examples, columns={**examples.columns, tags: values}), 4, (8, 16), shuffle=True)
+    assert batches.columns == ("input_ids", "input_mask", "segment_ids", "label_ids", "tag_ids")
+    for rows, batch in batches.with_rows():
+        assert len(batch) == 5 and batch[4].dtype == np.int32 and batch[4].shape == batch[0].shape
+        for row, found in zip(rows, batch[4]):
+            start, end = examples.offsets[row : row + 2]
+            assert found.tolist() == [*range(start, end), *[-100] * (len(found) - end + start)]
+
+
+def test_examples_without_columns_give_the_tokens_only():
+    batches = Batches(replace(make_examples(5, 8), columns={}), 2)
+    assert batches.columns == ("input_ids", "input_mask", "segment_ids")
+    assert {len(batch) for batch in batches} == {3}
 
 
 @pytest.mark.parametrize("rows,devices", [(3, 1), (7, 2)])
@@ -224,7 +245,7 @@ def test_published_padded_files_give_the_same_batches_as_ours(tmp_path, kind):
     else:
         write_padded_tfrecord(theirs, padded(examples), "without" not in kind)
     found = [
-        Batches(read_records(*find_split(folder, "train")), 4, (8, 16))
+        Batches(read_records(*find_split(folder, "train"), CLASSIFICATION.columns), 4, (8, 16))
         for folder in (str(tmp_path / "ours"), theirs)
     ]
     assert len(found[0]) == len(found[1]) == 6

@@ -4,9 +4,13 @@ import json
 
 import pytest
 
-from src.data.readers import BadRows, LabelMap, count_rows, find_source, label_map, read_split, require_source
+from src.data.readers.files import count_rows, find_source, require_source
+from src.data.readers.labels import discover_labels
+from src.data.readers.rows import BadRows
+from src.data.readers.split import read_split
 from src.errors import UserError
-from src.tasks import CLASSIFICATION, REGRESSION, get_task
+from src.kinds import CLASSIFICATION, REGRESSION
+from src.tasks import get_task
 
 NLI_HEAD = (
     "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse"
@@ -24,10 +28,9 @@ def read(task_name, folder, stem, names=(), skip=False):
     task = get_task(task_name)
     source = require_source(str(folder), stem)
     bad_rows = BadRows(skip)
-    labels = label_map(task, source, names)
-    return [
-        tuple(row)[:3] for row in read_split(task, source, labels, bad_rows, test=stem.startswith("test"))
-    ]
+    labels = discover_labels(task, source, names)
+    rows = read_split(task, source, *labels, bad_rows, test=stem.startswith("test"))
+    return [tuple(row)[:3] for row in rows]
 
 
 # --- GLUE's layouts -----------------------------------------------------------------------------------------
@@ -107,7 +110,7 @@ def test_last_line_may_lack_its_end_and_blank_lines_do_not_count(tmp_path):
     path = write(tmp_path, "train.tsv", "sentence\tlabel", "", "a\t1", "b\t0")
     path.write_bytes(path.read_bytes().rstrip(b"\n"))
     task, source = get_task("SST-2"), find_source(str(tmp_path), "train")
-    rows = list(read_split(task, source, label_map(task, source), BadRows()))
+    rows = list(read_split(task, source, *discover_labels(task, source), BadRows()))
     assert [(row.text, row.line_number) for row in rows] == [("a", 3), ("b", 4)]
     assert abs(count_rows(source) - 3) <= 1
 
@@ -124,7 +127,7 @@ def test_malformed_row_is_named_or_counted(tmp_path):
     ):
         read("SST-2", tmp_path, "train")
     task, source, bad_rows = get_task("SST-2"), find_source(str(tmp_path), "train"), BadRows(skip=True)
-    rows = list(read_split(task, source, label_map(task, source), bad_rows))
+    rows = list(read_split(task, source, *discover_labels(task, source), bad_rows))
     assert (
         [row.text for row in rows] == ["good", "last"] and bad_rows.count == 3 and "line 3" in bad_rows.first
     )
@@ -138,17 +141,17 @@ def test_label_outside_the_map_is_an_error_and_never_skipped(tmp_path, skip):
 
 
 def test_labels_match_a_name_or_an_index():
-    labels = LabelMap(CLASSIFICATION, ("entailment", "not_entailment"))
-    assert [labels(value, "x") for value in ("not_entailment", "0", 1)] == [1, 0, 1]
-    assert LabelMap(CLASSIFICATION, ("1", "2"))("1", "x") == 0  # a name goes before an index
+    names = ("entailment", "not_entailment")
+    found = [CLASSIFICATION.parse_label(value, names, "x") for value in ("not_entailment", "0", 1)]
+    assert found == [1, 0, 1]
+    assert CLASSIFICATION.parse_label("1", ("1", "2"), "x") == 0  # a name goes before an index
     for value in ("2", "-1", -1, "", "1.0", True, "²"):
         with pytest.raises(UserError, match="x: the label"):
-            labels(value, "x")
-    scores = LabelMap(REGRESSION, ())
-    assert [scores(value, "x") for value in ("2.5", 3, -1.5)] == [2.5, 3.0, -1.5]
+            CLASSIFICATION.parse_label(value, names, "x")
+    assert [REGRESSION.parse_label(value, (), "x") for value in ("2.5", 3, -1.5)] == [2.5, 3.0, -1.5]
     for value in ("nan", "inf", "high", "", True, float("nan")):
         with pytest.raises(UserError, match="is not a number"):
-            scores(value, "x")
+            REGRESSION.parse_label(value, (), "x")
 
 
 def test_missing_column_lists_those_there_are(tmp_path):
@@ -194,13 +197,14 @@ def test_own_data_takes_its_labels_from_the_training_file(tmp_path):
 
 
 def test_own_whole_number_labels_are_sorted_by_value(tmp_path):
-    path = json_lines(tmp_path, "train.jsonl", *[{"text": "a", "label": label} for label in (10, 9, -1)])
-    assert label_map(get_task("custom"), find_source(str(tmp_path), "train")).names == ("-1", "9", "10"), path
+    json_lines(tmp_path, "train.jsonl", *[{"text": "a", "label": label} for label in (10, 9, -1)])
+    labels = discover_labels(get_task("custom"), find_source(str(tmp_path), "train"))
+    assert labels == (CLASSIFICATION, ("-1", "9", "10"))
 
 
 def test_own_numbers_with_a_decimal_point_make_a_regression(tmp_path):
     json_lines(tmp_path, "train.jsonl", {"text": "a", "label": 1}, {"text": "b", "label": 0.5})
-    assert label_map(get_task("custom"), find_source(str(tmp_path), "train")) == LabelMap(REGRESSION, ())
+    assert discover_labels(get_task("custom"), find_source(str(tmp_path), "train")) == (REGRESSION, ())
     assert read("custom", tmp_path, "train") == [("a", None, 1.0), ("b", None, 0.5)]
 
 
@@ -245,10 +249,8 @@ def test_json_lines_for_a_glue_task(tmp_path):
         {"text": "a", "text_pair": "b", "label": "neutral"},
         {"text": "a", "text_pair": "b", "label": 2},
     )
-    assert [row[2] for row in read("MNLI", tmp_path, "dev_matched")] == [
-        1,
-        2,
-    ]  # a plain name serves, for want of the official one
+    # A plain name serves, for want of the official one.
+    assert [row[2] for row in read("MNLI", tmp_path, "dev_matched")] == [1, 2]
     assert find_source(str(tmp_path), "dev_mismatched") is None
     with pytest.raises(UserError, match="one text a row"):
         read("SST-2", tmp_path, "dev")
@@ -272,6 +274,16 @@ def test_test_rows_have_labels_all_or_none(tmp_path):
     json_lines(tmp_path, "test.jsonl", {"text": "x", "label": -1}, {"text": "y", "label": -1})
     assert [row[2] for row in read("custom", tmp_path, "test", names=("a", "b"))] == [None, None]
     assert [row[2] for row in read("custom", tmp_path, "test", names=("1", "-1"))] == [1, 1]
+
+
+def test_own_tsv_may_have_one_text_or_two(tmp_path):
+    write(tmp_path, "train.tsv", "text\tlabel", "fox\tno", "run\tyes")
+    assert read("custom", tmp_path, "train") == [("fox", None, 0), ("run", None, 1)]
+    write(tmp_path, "train.tsv", "label\ttext_pair\ttext", "no\tfox\trun", "yes\tthe\tfox")
+    assert read("custom", tmp_path, "train") == [("run", "fox", 0), ("fox", "the", 1)]
+    write(tmp_path, "train.tsv", "text\tclass", "fox\tno")
+    with pytest.raises(UserError, match="no column label, which custom needs; its columns are text, class"):
+        read("custom", tmp_path, "train")
 
 
 # --- parquet ------------------------------------------------------------------------------------------------

@@ -2,14 +2,16 @@
 refusals.
 """
 
+import shutil
+
 import numpy as np
 import pytest
 
-from src.config import GeneralDistillConfig
 from src.data import sharded
 from src.data.records import read_records
 from src.errors import UserError
 from src.runtime import Group
+from src.settings.shared import BatchesConfig
 from tests.helpers import make_examples, refuses, write_info, write_split
 
 FILES, ROWS = 4, 24  # a file
@@ -24,8 +26,8 @@ def folder(tmp_path_factory):
 
 
 def open_with(folder, group=None, check=lambda examples: None, batch_size=4, **settings):
-    config = GeneralDistillConfig(data_dir=str(folder), bucket_boundaries=(16,), seed=5, **settings)
-    return sharded.open_corpus(config, check, batch_size, group or Group())
+    config = BatchesConfig(bucket_boundaries=(16,), seed=5, **settings)
+    return sharded.open_corpus(str(folder), config, batch_size, group or Group(), check)
 
 
 def rows_of(batches):
@@ -36,7 +38,7 @@ def rows_of(batches):
 
 
 def rows_on_disk(folder):
-    examples = read_records(sorted(str(path) for path in folder.glob("*.mindrecord")), "mindrecord")
+    examples = read_records(sorted(str(path) for path in folder.glob("*.mindrecord")), "mindrecord", ())
     return [
         tuple(examples.input_ids[start:end].tolist())
         for start, end in zip(examples.offsets[:-1], examples.offsets[1:])
@@ -109,6 +111,29 @@ def test_files_of_few_rows_join_a_neighbour(tmp_path, monkeypatch):
     batches = open_with(tmp_path)
     assert batches.rows == [ROWS + 5] and len(batches) == (ROWS + 5) // 4
     assert set(rows_of(batches)) <= set(rows_on_disk(tmp_path)) and len(rows_of(batches)) == len(batches) * 4
+
+
+def test_a_file_that_was_cut_is_refused_before_anything_is_trained(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sharded, "ROWS_IN_MEMORY", ROWS)
+    shutil.copytree(folder, tmp_path / "cut")
+    path = tmp_path / "cut" / "train-00002.mindrecord"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(UserError) as error:
+        open_with(tmp_path / "cut")
+    refuses(error, "train-00002.mindrecord is truncated")
+
+
+def test_files_that_are_missing_or_not_finished_are_told(folder, tmp_path):
+    names = [f"train-{index:05d}.mindrecord" for index in range(FILES + 1)]
+    shutil.copytree(folder, tmp_path / "gd")
+    (tmp_path / "gd" / "gd_plan.json").write_text("{}")
+    with pytest.raises(UserError) as error:
+        open_with(tmp_path / "gd")
+    refuses(error, "is unfinished")
+    write_info(tmp_path / "gd", task="gd", labels=(), splits={"train": {"files": names}})
+    with pytest.raises(UserError) as error:
+        open_with(tmp_path / "gd")
+    refuses(error, f"lacks {names[-1]}")
 
 
 def test_rows_are_checked_and_too_few_are_refused(folder, monkeypatch):

@@ -8,7 +8,10 @@ from collections import Counter
 import pytest
 
 from src.data import synthetic
-from src.data.readers import BadRows, label_map, read_split, require_source
+from src.data.readers.files import require_source
+from src.data.readers.labels import discover_labels
+from src.data.readers.rows import BadRows
+from src.data.readers.split import read_split
 from src.data.tokenization import Tokenizer
 from src.errors import UserError
 from src.tasks import get_task
@@ -65,7 +68,7 @@ def test_the_vocabulary_holds_every_word_and_spells_any_other(corpus):
 def test_the_readers_take_it_as_sst2(corpus):
     task = get_task("SST-2")
     source, bad = require_source(str(corpus), "dev"), BadRows(False)
-    read = list(read_split(task, source, label_map(task, source, (), bad), bad))
+    read = list(read_split(task, source, *discover_labels(task, source, (), bad), bad))
     assert [(row.text, str(row.label)) for row in read] == rows_of(corpus, "dev")
 
 

@@ -1,17 +1,18 @@
 """What a task's folder must hold, and which models belong to it."""
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from src import checkpoint as checkpoints
-from src.data.records import Examples
-from src.data.task_data import load_task_data
+from src.checkpoint import folder as checkpoints
+from src.data.task_data import facts_of, load_task_data
 from src.errors import UserError
-from src.model.loading import bert_config
+from src.kinds import CLASSIFICATION, REGRESSION
+from src.tasks import get_task
 from tests.helpers import (
     VOCABULARY,
+    describe,
     make_examples,
     refuses,
     save_network,
@@ -21,15 +22,13 @@ from tests.helpers import (
 )
 
 
-def settings_for(task="sst-2", **changes):
-    return SimpleNamespace(
-        **{"task_name": task, "dataset_type": "auto", "schema_dir": "", "task_type": "auto", **changes}
-    )
+def load(train_dir, eval_dir, task="sst-2", **settings):
+    return load_task_data(get_task(task), str(train_dir), str(eval_dir), **settings)
 
 
 def refused(*arguments, **settings):
     with pytest.raises(UserError) as error:
-        load_task_data(settings_for(**settings), *map(str, arguments))
+        load(*map(str, arguments), **settings)
     return error
 
 
@@ -45,12 +44,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(folder):
-    return load_task_data(settings_for(), str(folder), str(folder))
+    return load(folder, folder)
 
 
 def test_prepared_folder_serves_both_splits(data):
     assert (len(data.train), {split: len(rows) for split, rows in data.evals.items()}) == (12, {"eval": 7})
-    assert (data.labels, data.num_labels, data.regression) == (("negative", "positive"), 2, False)
+    assert (data.labels, data.outputs, data.kind) == (("negative", "positive"), 2, CLASSIFICATION)
+    assert list(data.splits) == ["train", "eval"]
     batches = data.eval_batches(3, (16, 32), True)["eval"]
     assert sum(len(batch[0]) for batch in batches) == 7  # the last, smaller batch too
 
@@ -62,16 +62,16 @@ def test_records_cut_after_preparation_are_refused(tmp_path):
 
 
 def test_without_training_only_evaluation_rows_are_read(folder):
-    data = load_task_data(settings_for(), "", str(folder))
+    data = load("", folder)
     assert data.train is None and len(data.evals["eval"]) == 7
 
 
 def test_regression_has_one_output_and_fractional_labels(tmp_path):
-    write_split(tmp_path, "train", make_examples(6, 10, regression=True), regression=True)
-    data = load_task_data(settings_for("STS-B"), str(tmp_path), "")
+    write_split(tmp_path, "train", make_examples(6, 10, kind=REGRESSION), kind=REGRESSION)
+    data = load(tmp_path, "", "STS-B")
     assert (
-        data.regression
-        and data.num_labels == 1
+        data.kind is REGRESSION
+        and data.outputs == 1
         and data.labels == ()
         and data.train.labels.dtype == np.float32
     )
@@ -84,7 +84,7 @@ def test_mnlis_second_dev_set_is_optional(tmp_path, mismatched):
     write_split(tmp_path, "eval", make_examples(5, 10))
     if mismatched:
         write_split(tmp_path, "eval_mm", make_examples(4, 10))
-    evals = load_task_data(settings_for("mnli"), str(tmp_path), str(tmp_path)).evals
+    evals = load(tmp_path, tmp_path, "mnli").evals
     assert {split: len(rows) for split, rows in evals.items()} == (
         {"eval": 5, "eval_mm": 4} if mismatched else {"eval": 5}
     )
@@ -93,7 +93,7 @@ def test_mnlis_second_dev_set_is_optional(tmp_path, mismatched):
 def test_published_folders_one_a_split_serve_whatever_their_names(tmp_path):
     write_split(tmp_path / "a", "records", make_examples(6, 10))
     write_split(tmp_path / "b", "records", make_examples(5, 10, seed=2))
-    data = load_task_data(settings_for("mnli"), str(tmp_path / "a"), str(tmp_path / "b"))
+    data = load(tmp_path / "a", tmp_path / "b", "mnli")
     assert len(data.train) == 6 and {split: len(rows) for split, rows in data.evals.items()} == {"eval": 5}
 
 
@@ -120,7 +120,7 @@ def test_evaluation_folder_of_another_vocabulary_or_task_is_refused(folder, tmp_
 
 def test_a_model_of_another_task_with_the_same_labels_is_refused(tmp_path):
     write_split(tmp_path, "eval", make_examples(5, 10))
-    data = load_task_data(settings_for("RTE"), "", str(tmp_path))
+    data = load("", tmp_path, "RTE")
     for trained_on, fits in (
         ("RTE", True),
         ("rte", True),
@@ -134,12 +134,12 @@ def test_a_model_of_another_task_with_the_same_labels_is_refused(tmp_path):
             task=trained_on,
             labels=("entailment", "not_entailment"),
         )
-        checkpoint = checkpoints.load(folder)
+        description = checkpoints.load(folder).description
         if fits:
-            data.check_model(checkpoint, bert_config(checkpoint), "model_dir")
+            data.check_model(description, "model_dir")
         else:
             with pytest.raises(UserError) as error:
-                data.check_model(checkpoint, bert_config(checkpoint), "model_dir")
+                data.check_model(description, "model_dir")
             refuses(error, "model_dir", "trained on QNLI, not RTE")
 
 
@@ -156,15 +156,15 @@ def test_labels_outside_the_map_are_refused(tmp_path):
 
 def test_unlabelled_rows_are_refused(tmp_path):
     examples = make_examples(6, 10)
-    write_split(tmp_path, "train", Examples(examples.input_ids, examples.segment_ids, examples.offsets, None))
+    write_split(tmp_path, "train", replace(examples, columns={}))
     refuses(refused(tmp_path, ""), "train records", "-1")
 
 
 @pytest.mark.parametrize(
-    "task,regression,word", [("sst-2", True, "fractional"), ("sts-b", False, "whole-number")]
+    "task,kind,word", [("sst-2", REGRESSION, "fractional"), ("sts-b", CLASSIFICATION, "whole-number")]
 )
-def test_labels_of_the_other_kind_are_refused(tmp_path, task, regression, word):
-    write_split(tmp_path, "train", make_examples(6, 10, regression=regression), regression=regression)
+def test_labels_of_the_other_kind_are_refused(tmp_path, task, kind, word):
+    write_split(tmp_path, "train", make_examples(6, 10, kind=kind), kind=kind)
     refuses(refused(tmp_path, "", task=task), word)
 
 
@@ -172,7 +172,7 @@ def test_own_data_needs_a_prepared_folder(tmp_path):
     write_split(tmp_path, "train", make_examples(6, 10))
     refuses(refused(tmp_path, "", task="custom"), "custom", "prepare_data.py")
     write_info(tmp_path, "custom", labels=("a", "b"))
-    assert load_task_data(settings_for("custom"), str(tmp_path), "").labels == ("a", "b")
+    assert load(tmp_path, "", "custom").labels == ("a", "b")
 
 
 def test_unknown_task_and_missing_folder_are_refused(tmp_path):
@@ -183,13 +183,12 @@ def test_unknown_task_and_missing_folder_are_refused(tmp_path):
 # --- does the model belong to the data ----------------------------------------------------------------------
 
 
-def check(data, folder, seq_length=None, labels=2, network=None, **saved):
+def check(data, folder, seq_length=None, outputs=2, network=None, **saved):
     """`check_model` on a saved tiny network; `network` changes its architecture."""
     path = save_network(
-        folder, tiny_network(1, labels=labels, num_hidden_layers=1, **(network or {})), **saved
+        folder, tiny_network(1, labels=outputs, num_hidden_layers=1, **(network or {})), **saved
     )
-    checkpoint = checkpoints.load(path)
-    data.check_model(checkpoint, bert_config(checkpoint), "load_teacher_ckpt_path", seq_length)
+    data.check_model(checkpoints.load(path).description, "load_teacher_ckpt_path", seq_length)
 
 
 def refused_model(data, folder, *arguments, **keywords):
@@ -200,7 +199,7 @@ def refused_model(data, folder, *arguments, **keywords):
 
 def test_fitting_model_passes_whatever_the_labels_spelling(data, tmp_path):
     check(data, tmp_path / "a")
-    check(data, tmp_path / "b", labels=2, task="SST-2")
+    check(data, tmp_path / "b", outputs=2, task="SST-2")
     check(data, tmp_path / "c", **{"id2label": {"0": "Negative", "1": "POSITIVE"}})
     check(data, tmp_path / "d", **{"id2label": {"0": "LABEL_0", "1": "LABEL_1"}})
 
@@ -246,10 +245,42 @@ def test_rows_longer_than_the_positions_or_seq_length_are_refused(data, tmp_path
 
 def test_number_and_kind_of_outputs_must_fit(data, tmp_path):
     refuses(
-        refused_model(
-            data, tmp_path / "a", labels=3, **{"id2label": {str(i): f"LABEL_{i}" for i in range(3)}}
-        ),
+        refused_model(data, tmp_path / "a", outputs=3, labels=()),
+        "load_teacher_ckpt_path",
         "3 output(s)",
         "2 classes",
     )
-    refuses(refused_model(data, tmp_path / "b", problem_type="regression"), "regression", "2 classes")
+    regression = {"outputs": 1, "labels": (), "kind": REGRESSION}
+    refuses(refused_model(data, tmp_path / "b", **regression), "1 output(s) (regression)", "2 classes")
+    refuses(refused_model(data, tmp_path / "c", problem_type="regression"), "regression", "2 outputs")
+
+
+def test_every_split_is_held_against_the_model(data):
+    """The training rows have up to 20 tokens, the others up to 18."""
+    described = describe(tiny_network(1, labels=2, num_hidden_layers=1))
+    for split, longest in (("train", 20), ("eval", 18)):
+        facts = facts_of(split, data.splits[split], data.info)
+        assert (facts["rows"], facts["longest"]) == (f"the {split} records", longest)
+        assert facts["largest_token_id"] == data.splits[split].input_ids.max()
+        assert facts["largest_segment_id"] == 1
+    with pytest.raises(UserError) as error:
+        replace(data, train=None).check_model(described, "model_dir", seq_length=17)
+    refuses(error, "the eval records", "18 tokens")
+    with pytest.raises(UserError) as error:
+        data.check_model(described, "model_dir", seq_length=19)
+    refuses(error, "the train records", "20 tokens")
+
+
+def test_without_a_folder_none_of_the_working_directory_is_read(tmp_path, monkeypatch):
+    (tmp_path / "dataset.json").write_text("no JSON")
+    monkeypatch.chdir(tmp_path)
+    data = load_task_data(get_task("SST-2"), "", "")
+    assert data.splits == {} and data.labels == ("negative", "positive")
+
+
+def test_a_model_of_another_task_is_refused_even_where_no_rows_are_read(tmp_path):
+    folder = save_network(tmp_path / "model", tiny_network(1, labels=2, num_hidden_layers=1))
+    description = checkpoints.load(folder).description
+    with pytest.raises(UserError) as error:
+        load_task_data(get_task("MRPC"), "", "").check_model(description, "student_model_dir")
+    refuses(error, "student_model_dir", "was trained on SST-2, not MRPC")

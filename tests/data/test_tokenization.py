@@ -9,87 +9,12 @@ import unicodedata
 import numpy as np
 import pytest
 
-from src.data.tokenization import Tokenizer, TokenizerPool, truncate_pair
+from src.data.readers.rows import Row
+from src.data.tokenization import Encoder, Tokenizer, TokenizerPool, truncate_pair
 from src.errors import UserError
-
-VOCABULARY = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    "the",
-    "quick",
-    "fox",
-    "##es",
-    "run",
-    "##ning",
-    "cafe",
-    "na",
-    "##ive",
-    ".",
-    ",",
-    "!",
-    "?",
-    "-",
-    "'",
-    "[",
-    "]",
-    "sep",
-    "un",
-    "##aff",
-    "##able",
-    "中",
-    "国",
-    "a",
-    "##a",
-    "x",
-    "##x",
-    "Fox",
-    "café",
-    "😀",
-    "$",
-    "+",
-    "1",
-    "##9",
-]
-TRICKY = [
-    "",
-    " ",
-    "\t\n",
-    "The quick foxes",
-    "unaffable!",
-    "CAFÉ café cafe\u0301",
-    "naïve",
-    "中国 fox中fox",
-    "run...!?--[]",
-    "😀 fox😀",
-    "fox\x00fox",
-    "fox\u200dfox",
-    "fox\ufffdfox",
-    "\x07",
-    "fox\u00a0run\u3000the",
-    "[SEP] [MASK] [CLS]",
-    "a" * 100,
-    "a" * 101,
-    "x" * 500 + " fox",
-    "running,running",
-    "'the'",
-    "$1+1",
-    "İstanbul",
-    "ﬁne ß",
-    "fox\u2028run",
-    "\u00adfox",
-    "１９ 19",
-    "##es ##",
-    "e\u0301\u0301",
-    "한국어",
-    "ไทย",
-    "\r\nfox\r",
-    "--",
-    "\ufeffthe",
-]
-
+from src.kinds import CLASSIFICATION, REGRESSION
+from tests.texts import TRICKY
+from tests.texts import TRICKY_VOCABULARY as VOCABULARY
 
 # --- Google's rules, written plainly ------------------------------------------------------------------------
 
@@ -247,29 +172,34 @@ def test_flat_form_equals_rows():
     assert lengths.tolist() == [len(ids) for ids, _ in rows] and cut == 1
 
 
+def rows(text, pair=None, label=None, count=1):
+    return [Row(text, pair, label, number) for number in range(count)]
+
+
+@pytest.mark.parametrize("pair, label", [("the", 1), (None, 0), ("the", None)])
+def test_encoder_gives_the_kinds_examples(pair, label):
+    examples, cut = Encoder(VOCABULARY, True, CLASSIFICATION, 6)(rows("fox run run", pair, label, 3))
+    ids, segments, lengths, _ = Tokenizer(VOCABULARY, True).encode_flat(
+        ["fox run run"] * 3, pair and [pair] * 3, 6
+    )
+    assert np.array_equal(examples.input_ids, ids) and np.array_equal(examples.segment_ids, segments)
+    assert examples.lengths.tolist() == lengths.tolist() and cut == (3 if pair else 0)
+    assert examples.labels is None if label is None else examples.labels.tolist() == [label] * 3
+
+
 def test_pool_gives_the_same_in_the_same_order():
-    chunks = [([f"fox {'run ' * (number % 5)}"] * 3, ["the"] * 3, number) for number in range(12)]
+    chunks = [rows(f"fox {'run ' * (number % 5)}", "the", number, 3) for number in range(12)]
+    chunks[5] *= 100  # takes longer than its neighbours
     results = []
     for workers in (1, 2):
-        with TokenizerPool(VOCABULARY, True, workers) as pool:
-            results.append(
-                [(encoded[0].tolist(), encoded[2].tolist(), extra) for encoded, extra in pool.map(chunks, 16)]
-            )
-            assert (pool._pool is None) == (workers == 1)  # one worker: no process; two: real ones
-    assert results[0] == results[1] and [extra for _, _, extra in results[0]] == list(range(12))
-
-
-def test_pool_reads_no_further_than_its_window():
-    read = []
-
-    def chunks():
-        for number in range(50):
-            read.append(number)
-            yield ["fox"], None, number
-
-    with TokenizerPool(VOCABULARY, True, 2) as pool:
-        next(pool.map(chunks(), 16))
-    assert len(read) <= 6
+        with TokenizerPool(VOCABULARY, True, REGRESSION, 16, workers) as pool:
+            for _ in range(2):  # a pool serves several streams
+                encoded = list(pool.map(chunks))
+                results.append(
+                    [(part.input_ids.tolist(), part.labels.tolist(), cut) for part, cut in encoded]
+                )
+    assert results[0] == results[1] == results[2] == results[3]
+    assert [labels[0] for _, labels, _ in results[0]] == list(range(12))
 
 
 VOCABULARY_FILE = os.path.join(os.path.dirname(__file__), "../../../shared/vocab/bert-base-uncased-vocab.txt")

@@ -8,15 +8,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from src.config import QuantConfig
-from src.deploy import onnx_graph
-from src.deploy.onnx_graph import BertGraph, build_model
-from src.deploy.sessions import OnnxModel
+from src.deploy.onnx_graph import BertGraph
+from src.deploy.onnx_model import OPSET, build_model
+from src.deploy.sessions import OnnxSession
 from src.errors import UserError
-from src.model.heads import BertForSequence, Logits
-from src.model.layers import ActivationQuantizer, Dense, computed_weights, eager
+from src.nn.heads import BertForSequence, Logits
+from src.nn.layers import ActivationQuantizer, Dense, computed_weights, eager
 from src.quant.packing import integer_codes
-from tests.helpers import fill, random_batch, refuses, tensors, tiny_config
+from src.settings.network import QuantConfig
+from tests.helpers import describe, fill, random_batch, refuses, tensors, tiny_config
 
 ort = pytest.importorskip("onnxruntime")
 ACTIVATIONS = {
@@ -62,16 +62,15 @@ def expected_logits(network, batch):
         return Logits(network)(*tensors(*batch[:3])).asnumpy()
 
 
-DESCRIPTION = {"problem_type": "single_label_classification", "num_labels": 3}
+def model_of(network, form="float"):
+    """The ONNX model of a network."""
+    return build_model(computed_weights(network), describe(network, labels=()), form)
 
 
-def session(tmp_path, network, kind="float", metadata=None):
+def session(tmp_path, network, form="float"):
     path = tmp_path / "model.onnx"
-    described = {**vars(network.config), **DESCRIPTION, **(metadata or {})}
-    onnx.save(
-        build_model(computed_weights(network), network.config, 3, network.quantization, kind, described), path
-    )
-    return OnnxModel(str(path), threads=1)
+    onnx.save(model_of(network, form), path)
+    return OnnxSession(str(path), threads=1)
 
 
 def run_part(graph, output, x):
@@ -86,7 +85,7 @@ def run_part(graph, output, x):
     model = helper.make_model(
         proto,
         ir_version=10,
-        opset_imports=[helper.make_opsetid("", onnx_graph.OPSET), helper.make_opsetid("com.microsoft", 1)],
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)],
     )
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -114,13 +113,13 @@ def test_float_graph_is_the_network(tmp_path, changes):
 
 def test_exact_gelu_is_onnx_gelu(tmp_path):
     network = make_network()
-    nodes = build_model(computed_weights(network), network.config, 3, None, "float", {}).graph.node
-    (kind,) = {
+    nodes = model_of(network).graph.node
+    (approximate,) = {
         helper.get_node_attr_value(node, "approximate")
         for node in nodes
         if node.op_type == "Gelu" and node.domain == ""
     }
-    assert kind == b"none"
+    assert approximate == b"none"
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -133,7 +132,9 @@ def test_activations_are_quantized_bit_for_bit_as_in_training(name, signed):
     graph = BertGraph(
         {"place.quantizer.threshold": np.array([1.5], np.float32)}, tiny_config(), ACTIVATIONS[name], "int8"
     )
-    found = run_part(graph, graph._dequantized(graph.quantize("x", "place", signed=signed)), x)
+    found = run_part(
+        graph, graph.rounding.dequantized(graph.rounding.quantize("x", "place", signed=signed)), x
+    )
     np.testing.assert_array_equal(found, cell(ms.Tensor(x)).asnumpy())
 
 
@@ -162,7 +163,9 @@ def test_each_int8_layer_alone_is_the_networks(name, weights):
         "place.quantizer.threshold": np.array([1.5], np.float32),
     }
     graph = BertGraph(state, tiny_config(), quantization, "int8")
-    np.testing.assert_allclose(run_part(graph, graph.dense("x", "place", "layer"), x), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        run_part(graph, graph.layers.dense("x", "place", "layer"), x), expected, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("inner", [64, 96, 312])
@@ -171,7 +174,7 @@ def test_2_bit_layer_multiplies_by_the_ternary_weights(inner):
     weight = (random.integers(-1, 2, (48, inner)) * random.uniform(0.5, 2, (48, 1))).astype(np.float32)
     bias, x = random.normal(size=48).astype(np.float32), random.normal(size=(5, inner)).astype(np.float32)
     graph = BertGraph({"layer.weight": weight, "layer.bias": bias}, tiny_config(), None, "2bit")
-    found, exact = run_part(graph, graph.dense("x", "place", "layer"), x), x @ weight.T + bias
+    found, exact = run_part(graph, graph.layers.dense("x", "place", "layer"), x), x @ weight.T + bias
     assert np.abs(found - exact).max() < 0.02 * np.abs(exact).max()  # the kernel rounds its input to 8 bits
     assert (
         sum(len(item.raw_data) for item in graph.graph.constants if item.name.endswith("codes"))
@@ -187,19 +190,19 @@ def test_2_bit_layer_clips_its_input_as_training_did():
         ACTIVATIONS["symmetric"],
         "2bit",
     )
-    np.testing.assert_allclose(run_part(graph, graph.dense("x", "place", "layer"), x), 1.0, atol=0.01)
+    np.testing.assert_allclose(run_part(graph, graph.layers.dense("x", "place", "layer"), x), 1.0, atol=0.01)
 
 
-@pytest.mark.parametrize("kind, per_row", [("2bit", True), ("2bit", False), ("int8", True)])
-def test_ternary_tables_are_exact(kind, per_row):
+@pytest.mark.parametrize("form, per_row", [("2bit", True), ("2bit", False), ("int8", True)])
+def test_ternary_tables_are_exact(form, per_row):
     random = np.random.default_rng(0)
     scale = random.uniform(0.5, 2, (50, 1)) if per_row else 0.3
     values = (random.integers(-1, 2, (50, 24)) * scale).astype(np.float32)
-    graph = BertGraph({"words.weight": values}, tiny_config(), ACTIVATIONS["symmetric"], kind)
+    graph = BertGraph({"words.weight": values}, tiny_config(), ACTIVATIONS["symmetric"], form)
     ids = graph.graph.node("Cast", "x", to=TensorProto.INT32)
     asked = random.integers(0, 50, (3, 7))
     np.testing.assert_array_equal(
-        run_part(graph, graph.table("words", ids), asked.astype(np.float32)), values[asked]
+        run_part(graph, graph.layers.table("words", ids), asked.astype(np.float32)), values[asked]
     )
 
 
@@ -209,10 +212,8 @@ def test_whole_int8_graph_follows_the_network(tmp_path, name, quantization):
     expected, found = expected_logits(network, batch), session(tmp_path, network, "int8")(*batch[:3])
     assert np.sqrt(np.mean((found - expected) ** 2)) < (0.15 if name == "4 bits" else 0.05) * expected.std()
     nodes = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
-    assert "MatMulIntegerToFloat" in nodes and not nodes & {
-        "MatMul",
-        "FusedMatMul",
-    }  # every product is one of integers
+    # Every product is one of integers.
+    assert "MatMulIntegerToFloat" in nodes and not nodes & {"MatMul", "FusedMatMul"}
 
 
 @pytest.mark.parametrize("name", ["symmetric", "ema"])
@@ -223,7 +224,7 @@ def test_float_graph_of_a_quantized_network_loads_and_follows_it(tmp_path, name)
 
 
 @pytest.mark.parametrize(
-    "quantization, kind, tokens",
+    "quantization, form, tokens",
     [
         (None, "float", 1),
         (ACTIVATIONS["ema"], "int8", 1),
@@ -235,13 +236,13 @@ def test_float_graph_of_a_quantized_network_loads_and_follows_it(tmp_path, name)
     ],
 )
 def test_last_layer_computes_only_the_row_that_is_read_unless_a_range_depends_on_the_others(
-    quantization, kind, tokens
+    quantization, form, tokens
 ):
     network, batch = (
         make_network(quantization, num_hidden_layers=2, hidden_size=32, intermediate_size=64),
         random_batch(3, 4, 12),
     )
-    model = build_model(computed_weights(network), network.config, 3, network.quantization, kind, DESCRIPTION)
+    model = model_of(network, form)
     layers = [f"bert.encoder.layers.{layer}.feed_forward.layer_norm" for layer in (0, 1)]
     model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in layers)
     run = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -265,10 +266,7 @@ def test_2_bit_graph_follows_the_network_in_a_small_file(tmp_path):
         make_network(ACTIVATIONS["symmetric"], hidden_size=32, intermediate_size=64),
         random_batch(3, 16, 12),
     )
-    expected, found = (
-        expected_logits(network, batch),
-        session(tmp_path, network, "2bit", {"task_name": "SST-2"})(*batch[:3]),
-    )
+    expected, found = (expected_logits(network, batch), session(tmp_path, network, "2bit")(*batch[:3]))
     assert np.sqrt(np.mean((found - expected) ** 2)) < 0.2 * expected.std()
     model = onnx.load(tmp_path / "model.onnx")
     floats = {
@@ -294,7 +292,7 @@ def test_2_bit_graph_of_a_width_that_fills_no_whole_bytes_loads_and_follows_it(t
 
 
 @pytest.mark.parametrize(
-    "quantization, kind, changes, words",
+    "quantization, form, changes, words",
     [
         (None, "int8", {}, ("quantized activations", "--onnx_weights 2bit or float")),
         (None, "2bit", {}, ("needs quantized", "train.py")),
@@ -308,10 +306,10 @@ def test_2_bit_graph_of_a_width_that_fills_no_whole_bytes_loads_and_follows_it(t
         ),
     ],
 )
-def test_what_a_graph_cannot_hold_is_refused(quantization, kind, changes, words):
+def test_what_a_graph_cannot_hold_is_refused(quantization, form, changes, words):
     network = make_network(quantization, **changes)
     with pytest.raises(UserError) as error:
-        build_model(computed_weights(network), network.config, 3, quantization, kind, {})
+        model_of(network, form)
     refuses(error, *words)
 
 

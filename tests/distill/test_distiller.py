@@ -3,13 +3,13 @@
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import nn
-from mindspore.ops import composite as C
 
 from src.distill.distiller import Distiller, LossTerms, Projection, uniform_layer_map
 from src.distill.losses import label_cross_entropy
 from src.errors import UserError
-from src.model.loading import bert_config, task_network
+from src.kinds import CLASSIFICATION, REGRESSION
+from src.model import Model
+from src.settings.stage import Phase1Config
 from tests.helpers import (
     fill,
     golden,
@@ -20,6 +20,7 @@ from tests.helpers import (
     refuses,
     relative_error,
     tensors,
+    terms_and_gradients,
     tiny_network,
     torch_twin,
     weights_of,
@@ -29,42 +30,13 @@ INTERMEDIATE = LossTerms(attention_loss=1.0, hidden_loss=1.0)
 PREDICTION = LossTerms(soft_loss=1.0)
 
 
-class Gradients(nn.Cell):
-    """A distiller's outputs and the gradients of the first of them, the weighted sum."""
-
-    def __init__(self, distiller):
-        super().__init__(auto_prefix=False)
-        self.distiller = distiller
-        self.weights = ms.ParameterTuple(distiller.trainable_params())
-        self.gradient = C.GradOperation(get_by_list=True, sens_param=True)
-
-    def construct(self, *batch):
-        outputs = self.distiller(*batch)
-        sens = (ms.Tensor(1.0, ms.float32),)
-        for _ in outputs[1:]:
-            sens += (ms.Tensor(0.0, ms.float32),)
-        return outputs, self.gradient(self.distiller, self.weights)(*batch, sens)
-
-
-def terms_and_gradients(distiller, batch):
-    """({term: value}, {parameter: gradient of the sum})."""
-    cell = Gradients(distiller)
-    outputs, gradients = cell(*tensors(*batch))
-    assert len(outputs) == 1 + len(distiller.names)
-    return (
-        {name: float(value) for name, value in zip(("loss", *distiller.names), outputs)},
-        {weight.name: gradient.asnumpy() for weight, gradient in zip(cell.weights, gradients)},
-    )
-
-
 def assert_gradients(found, expected):
     """Each parameter's within 1e-3 relative; where it should be none, absolutely small."""
     scale = max(np.linalg.norm(item) for item in expected.values())
     for name, gradient in found.items():
         reference = expected.get(name, np.zeros_like(gradient))
-        if (
-            np.linalg.norm(reference) < 1e-6 * scale
-        ):  # a key's bias shifts all scores of a query alike: softmax cancels it
+        # A key's bias shifts all scores of a query alike: softmax cancels it.
+        if np.linalg.norm(reference) < 1e-6 * scale:
             assert np.linalg.norm(gradient) < 1e-5 * scale, name
         else:
             assert relative_error(gradient, reference) < 1e-3, name
@@ -80,7 +52,7 @@ def golden_case():
         numbers[name].astype(np.int32) for name in ("input_ids", "input_mask", "segment_ids", "label_ids")
     ]
     teacher, student = (golden_checkpoint(f"tinybert_{name}") for name in ("teacher", "student"))
-    networks = [task_network(item, bert_config(item)) for item in (teacher, student)]
+    networks = [Model.from_checkpoint(item).network for item in (teacher, student)]
     projection = Projection(32, 48, 0.02)
     for name, parameter in projection.parameters_dict().items():
         parameter.set_data(ms.Tensor(student.weights[name]))
@@ -110,7 +82,9 @@ def test_golden_intermediate_losses_and_gradients(golden_case):
 @needs_golden
 def test_golden_prediction_loss_label_loss_and_gradients(golden_case):
     numbers, batch, teacher, student, _ = golden_case
-    values, gradients = terms_and_gradients(Distiller(student, PREDICTION, teacher), batch)
+    values, gradients = terms_and_gradients(
+        Distiller(student, PREDICTION, teacher, kind=CLASSIFICATION), batch
+    )
     assert values["soft_loss"] == pytest.approx(float(numbers["prediction_loss"]), rel=1e-5)
     prefix = "grad.prediction."
     expected = {
@@ -177,10 +151,11 @@ def test_intermediate_losses_and_gradients_are_those_of_torch(random_case):
         _, teacher_states, teacher_scores = torch_outputs(torch_twin(teacher), ids, mask, segments)
     _, states, scores = torch_outputs(twin, ids, mask, segments)
     mse = torch.nn.functional.mse_loss
+    # G(1) = 2, g(2) = 4.
     attention = sum(
         mse(torch.where(ours <= -1e2, 0.0, ours), torch.where(theirs <= -1e2, 0.0, theirs))
         for ours, theirs in zip(scores, (teacher_scores[1], teacher_scores[3]))
-    )  # g(1) = 2, g(2) = 4
+    )
     hidden = sum(
         mse(fit(ours), theirs)
         for ours, theirs in zip(states, (teacher_states[0], teacher_states[2], teacher_states[4]))
@@ -209,7 +184,8 @@ def test_prediction_loss_and_gradients_are_those_of_torch_with_temperature_and_l
     loss = -(target * torch.log_softmax(logits / 2.0, -1)).mean() + 0.5 * torch.nn.functional.cross_entropy(
         logits, labels
     )
-    distiller = Distiller(student, LossTerms(soft_loss=1.0, label_loss=0.5), teacher, temperature=2.0)
+    terms = LossTerms(soft_loss=1.0, label_loss=0.5)
+    distiller = Distiller(student, terms, teacher, kind=CLASSIFICATION, temperature=2.0)
     values, gradients = terms_and_gradients(distiller, batch)
     assert values["loss"] == pytest.approx(loss.item(), rel=1e-5)
     theirs = torch_gradients(loss, twin)
@@ -227,7 +203,11 @@ def test_teacher_gets_no_gradient_and_says_the_same_while_training(random_case):
     teacher = tiny_network(1, num_hidden_layers=1)
     student = tiny_network(2, num_hidden_layers=1, hidden_size=12, hidden_dropout_prob=0.5)
     distiller = Distiller(
-        student, LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0), teacher, projection
+        student,
+        LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0),
+        teacher,
+        projection,
+        CLASSIFICATION,
     )
     assert {item.name for item in distiller.trainable_params()} == set(weights_of(student)) | set(
         weights_of(projection)
@@ -237,9 +217,8 @@ def test_teacher_gets_no_gradient_and_says_the_same_while_training(random_case):
     distiller.set_train(True)
     assert teacher.training
     np.testing.assert_array_equal(teacher(*tensors(*batch[:3]))[0].asnumpy(), calm)
-    assert float(distiller(*tensors(*batch))[0]) != float(
-        distiller(*tensors(*batch))[0]
-    )  # the student's dropout is on
+    # The student's dropout is on.
+    assert float(distiller(*tensors(*batch))[0]) != float(distiller(*tensors(*batch))[0])
 
 
 def test_regression_compares_every_row_with_its_own_teacher_output():
@@ -248,7 +227,7 @@ def test_regression_compares_every_row_with_its_own_teacher_output():
     targets, teacher_logits = np.float32([0.5, 2.0, 4.5, 1.0]), np.float32([[1.0], [0.0], [3.0], [2.0]])
     logits = student(*tensors(*inputs))[0].asnumpy()
     distiller = Distiller(
-        student, LossTerms(soft_loss=1.0, label_loss=1.0), regression=True, cached_logits=True
+        student, LossTerms(soft_loss=1.0, label_loss=1.0), kind=REGRESSION, cached_logits=True
     )
     _, soft, label = (float(item) for item in distiller(*tensors(*inputs, targets, teacher_logits)))
     assert soft == pytest.approx(((logits - teacher_logits) ** 2).mean(), rel=1e-4)
@@ -257,7 +236,7 @@ def test_regression_compares_every_row_with_its_own_teacher_output():
 
 def test_cached_logits_need_no_teacher_and_terms_of_weight_zero_are_not_computed():
     student = tiny_network(3, num_hidden_layers=1)
-    distiller = Distiller(student, LossTerms(soft_loss=1.0), cached_logits=True)
+    distiller = Distiller(student, LossTerms(soft_loss=1.0), kind=CLASSIFICATION, cached_logits=True)
     assert distiller.names == ("soft_loss",) and not distiller.run_teacher
     assert LossTerms(hidden_loss=1.0, label_loss=0.1).names() == ("hidden_loss", "label_loss")
 
@@ -288,5 +267,22 @@ def test_without_a_loss_on_the_logits_pooler_and_classifier_are_not_trained():
     assert not any("pooler" in name or "classifier" in name for name in intermediate) and any(
         "fit_dense" in name for name in intermediate
     )
-    every = {item.name for item in Distiller(student, PREDICTION, cached_logits=True).trained_parameters()}
+    every = {
+        item.name
+        for item in Distiller(
+            student, PREDICTION, kind=CLASSIFICATION, cached_logits=True
+        ).trained_parameters()
+    }
     assert len(every) == len(list(student.get_parameters()))
+
+
+# --- which terms a run's settings switch on -----------------------------------------------------------------
+
+
+def test_intermediate_terms_are_the_settings_and_none_is_refused():
+    assert LossTerms.intermediate(Phase1Config(), "phase1_cfg") == INTERMEDIATE
+    without = LossTerms.intermediate(Phase1Config(attention_loss=False), "phase1_cfg")
+    assert without.names() == ("hidden_loss",)
+    with pytest.raises(UserError) as error:
+        LossTerms.intermediate(Phase1Config(attention_loss=False, hidden_loss=False), "gd_cfg")
+    refuses(error, "gd_cfg: attention_loss and hidden_loss are both false")

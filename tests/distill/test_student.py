@@ -4,11 +4,23 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src import checkpoint as checkpoints
-from src.config import NetConfig, Phase1Config, TaskDistillConfig
+from src.checkpoint import folder as checkpoints
 from src.distill.student import build_student, student_layers
 from src.errors import UserError
-from tests.helpers import refuses, save_network, tiny_network, weights_of
+from src.nn.heads import BertEncoder
+from src.settings.network import NetConfig
+from src.settings.stage import Phase1Config
+from src.settings.training import GeneralDistillConfig, TaskDistillConfig
+from tests.helpers import (
+    VOCABULARY,
+    describe,
+    make_examples,
+    refuses,
+    save_network,
+    task_data,
+    tiny_network,
+    weights_of,
+)
 
 LAYER = "bert.encoder.layers.{}.attention.query.weight"
 
@@ -21,19 +33,25 @@ def teacher(tmp_path_factory):
     )
 
 
-def build(teacher, num_labels=2, student=None, **settings):
-    """A student beside `teacher`; `student` holds keys of td_student_net_cfg."""
+def build(teacher, data=None, student=None, **settings):
+    """A student for SST-2 beside `teacher`; `student` holds keys of td_student_net_cfg."""
     settings = TaskDistillConfig(
         td_student_net_cfg=NetConfig(**(student or {"num_hidden_layers": 2})), **settings
     )
-    return build_student(
-        settings, teacher, tiny_network(1, labels=2, num_hidden_layers=4).config, num_labels, ms.float32
+    return build_student(settings.student_plan, teacher, data or task_data(), ms.float32)
+
+
+def build_general(teacher, student=None, **settings):
+    """A student of general distillation, which has no task."""
+    settings = GeneralDistillConfig(
+        gd_student_net_cfg=NetConfig(**(student or {"num_hidden_layers": 2})), **settings
     )
+    return build_student(settings.student_plan, teacher, None, ms.float32)
 
 
 def test_teacher_layers_copies_the_last_layer_of_each_group_and_everything_else(teacher):
     student = build(teacher, student_init="teacher_layers")
-    weights = weights_of(student.network)
+    weights = weights_of(student.model.network)
     for new, old in ((0, 1), (1, 3)):
         np.testing.assert_array_equal(weights[LAYER.format(new)], teacher.weights[LAYER.format(old)])
     for name in ("bert.embeddings.word_embeddings.weight", "bert.pooler.dense.bias", "classifier.weight"):
@@ -42,7 +60,7 @@ def test_teacher_layers_copies_the_last_layer_of_each_group_and_everything_else(
 
 
 def test_student_layers_chooses_the_layers(teacher):
-    weights = weights_of(build(teacher, student_init="teacher_layers", student_layers=(2, 0)).network)
+    weights = weights_of(build(teacher, student_init="teacher_layers", student_layers=(2, 0)).model.network)
     np.testing.assert_array_equal(weights[LAYER.format(0)], teacher.weights[LAYER.format(2)])
     np.testing.assert_array_equal(weights[LAYER.format(1)], teacher.weights[LAYER.format(0)])
 
@@ -79,21 +97,21 @@ def test_general_distillation_checkpoint_brings_its_own_projection_and_architect
     encoder = {
         name: value for name, value in weights_of(general).items() if not name.startswith("classifier.")
     }
-    checkpoints.save(
-        tmp_path, {**encoder, **fit}, checkpoints.load(save_network(tmp_path / "x", general)).config, None
-    )
+    checkpoints.save(str(tmp_path), {**encoder, **fit}, describe(general).without_head())
     student = build(teacher, student={"num_hidden_layers": None}, load_gd_ckpt_path=str(tmp_path))
-    assert student.network.config.hidden_size == 12 and student.start == str(tmp_path)
+    assert student.model.network.config.hidden_size == 12 and student.start == str(tmp_path)
     np.testing.assert_array_equal(student.projection.fit_dense.weight.asnumpy(), fit["fit_dense.weight"])
     np.testing.assert_array_equal(student.projection.fit_dense.bias.asnumpy(), fit["fit_dense.bias"])
-    np.testing.assert_array_equal(weights_of(student.network)[LAYER.format(1)], encoder[LAYER.format(1)])
+    np.testing.assert_array_equal(
+        weights_of(student.model.network)[LAYER.format(1)], encoder[LAYER.format(1)]
+    )
 
 
 def test_phase_1_checkpoint_keeps_its_classifier_and_contradicts_a_general_one(teacher, tmp_path):
     first, general = tiny_network(3, labels=2), tiny_network(4, labels=2)
     path = save_network(tmp_path / "td1", first)
     student = build(teacher, load_td1_ckpt_path=path)
-    for name, value in weights_of(student.network).items():
+    for name, value in weights_of(student.model.network).items():
         np.testing.assert_array_equal(value, weights_of(first)[name])
     with pytest.raises(UserError) as error:
         build(teacher, load_td1_ckpt_path=path, load_gd_ckpt_path=save_network(tmp_path / "gd", general))
@@ -104,7 +122,7 @@ def test_phase_1_checkpoint_keeps_its_classifier_and_contradicts_a_general_one(t
 def test_classifier_of_another_task_is_left_out(teacher, tmp_path, labels):
     other = tiny_network(5, labels=labels)
     student = build(teacher, load_gd_ckpt_path=save_network(tmp_path, other, labels=("a", "b", "c")[:labels]))
-    weights = weights_of(student.network)
+    weights = weights_of(student.model.network)
     assert weights["classifier.weight"].shape == (2, 16)
     assert labels == 3 or not np.array_equal(
         weights["classifier.weight"], weights_of(other)["classifier.weight"]
@@ -133,14 +151,14 @@ def test_other_number_of_heads_is_refused_only_with_the_attention_loss(teacher):
     assert (
         build(
             teacher, student=heads, phase1_cfg=Phase1Config(attention_loss=False)
-        ).network.config.num_attention_heads
+        ).model.network.config.num_attention_heads
         == 4
     )
 
 
 def test_phase_1_needs_do_not_bind_where_it_does_not_run(teacher):
     heads = {"num_hidden_layers": 2, "num_attention_heads": 4}
-    assert build(teacher, student=heads, td_phase1_epoch_size=0).network.config.num_attention_heads == 4
+    assert build(teacher, student=heads, td_phase1_epoch_size=0).model.network.config.num_attention_heads == 4
 
 
 def test_student_layers_alone_mean_the_teachers_layers_and_never_random_ones(teacher):
@@ -156,7 +174,7 @@ def test_random_weights_depend_on_the_seed_alone(teacher):
         if build_something_first:
             tiny_network(1, num_hidden_layers=1)
         ms.set_seed(seed)
-        return weights_of(build(teacher).network)
+        return weights_of(build(teacher).model.network)
 
     one, same, other = weights(7, False), weights(7, True), weights(8, False)
     np.testing.assert_array_equal(one[LAYER.format(0)], same[LAYER.format(0)])
@@ -165,10 +183,95 @@ def test_random_weights_depend_on_the_seed_alone(teacher):
 
 
 def test_student_without_keys_of_its_own_resembles_the_teacher(teacher):
-    config = build(teacher, student={"num_hidden_layers": 2, "hidden_dropout_prob": 0.3}).network.config
+    config = build(teacher, student={"num_hidden_layers": 2, "hidden_dropout_prob": 0.3}).model.network.config
     assert (config.num_hidden_layers, config.hidden_dropout_prob, config.hidden_size, config.vocab_size) == (
         2,
         0.3,
         16,
         40,
     )
+
+
+# --- does it belong to its teacher and its data -------------------------------------------------------------
+
+
+def test_a_students_description_is_its_tasks_and_its_teachers(teacher):
+    described = build(teacher).model.description
+    assert (described.task_name, described.labels, described.outputs) == (
+        "SST-2",
+        ("negative", "positive"),
+        2,
+    )
+    assert described.vocab_sha256 == teacher.description.vocab_sha256 != ""
+    assert described.do_lower_case is True and described.quantization is None
+    assert build(teacher).model.vocabulary == VOCABULARY
+
+
+def test_a_student_of_another_vocabulary_than_its_teachers_is_refused(teacher, tmp_path):
+    other = save_network(tmp_path, tiny_network(5, labels=2), vocabulary=VOCABULARY[:-1] + ("other",))
+    for builder in (build, build_general):
+        with pytest.raises(UserError) as error:
+            builder(teacher, load_gd_ckpt_path=other)
+        refuses(error, "load_gd_ckpt_path", other, "different vocabularies")
+
+
+def test_a_student_that_cannot_read_the_rows_is_refused(teacher, tmp_path):
+    data = task_data(train=make_examples(6, 20))
+    path = save_network(tmp_path, tiny_network(5, labels=2, max_position_embeddings=16))
+    with pytest.raises(UserError) as error:
+        build(teacher, data, {"num_hidden_layers": None}, load_gd_ckpt_path=path)
+    refuses(error, "the train records", "20 tokens", "positions for 16")
+    for student in ({"num_hidden_layers": 2, "seq_length": 19}, {"max_position_embeddings": 16}):
+        with pytest.raises(UserError) as error:
+            build(teacher, data, student)
+        refuses(error, "the train records", "20 tokens")
+    build(teacher, data, {"num_hidden_layers": 2, "seq_length": 20})
+
+
+def test_a_phase_1_student_of_another_task_is_refused_and_a_general_one_is_not(teacher, tmp_path):
+    data = task_data("RTE", train=make_examples(6, 10))
+    path = save_network(tmp_path, tiny_network(5, labels=2))  # of SST-2
+    with pytest.raises(UserError) as error:
+        build(teacher, data, load_td1_ckpt_path=path)
+    refuses(error, "load_td1_ckpt_path", "trained on SST-2, not RTE")
+    student = build(teacher, data, load_gd_ckpt_path=path)
+    assert student.model.description.labels == ("entailment", "not_entailment")
+
+
+# --- general distillation -----------------------------------------------------------------------------------
+
+
+def test_a_general_student_has_no_head_and_a_projection_to_its_teacher(teacher):
+    student = build_general(teacher, {"num_hidden_layers": 2, "hidden_size": 12})
+    assert isinstance(student.model.network, BertEncoder) and student.checkpoint is None
+    assert student.model.description.kind is None and student.start == "random weights"
+    assert student.projection.fit_dense.weight.shape == (16, 12)
+    assert student.summary.startswith("student: ") and "2 layers, started from random" in student.summary
+    copied = build_general(teacher, student_init="teacher_layers")
+    weights = weights_of(copied.model.network)
+    np.testing.assert_array_equal(weights[LAYER.format(1)], teacher.weights[LAYER.format(3)])
+    assert not any("classifier" in name for name in weights)
+
+
+def test_a_general_student_goes_on_with_the_projection_of_its_checkpoint(teacher, tmp_path):
+    network = tiny_network(5, labels=2)
+    for width in (16, 24):  # the second one was learnt for another teacher
+        fit = {
+            "fit_dense.weight": np.full((width, 16), 0.5, np.float32),
+            "fit_dense.bias": np.arange(width, dtype=np.float32),
+        }
+        path = save_network(tmp_path / str(width), network, extra_weights=fit)
+        student = build_general(teacher, load_gd_ckpt_path=path)
+        weight = student.projection.fit_dense.weight.asnumpy()
+        np.testing.assert_array_equal(weight, fit["fit_dense.weight"] if width == 16 else np.eye(16))
+        assert (student.start == path) is (width == 16)
+        assert width == 16 or "to a teacher of width 24, not 16" in student.start
+        np.testing.assert_array_equal(
+            weights_of(student.model.network)[LAYER.format(0)], weights_of(network)[LAYER.format(0)]
+        )
+
+
+def test_a_general_student_whose_depth_does_not_divide_the_teachers_is_refused(teacher):
+    with pytest.raises(UserError) as error:
+        build_general(teacher, {"num_hidden_layers": 3})
+    refuses(error, "gd_student_net_cfg.num_hidden_layers", "4 layers, not 3")

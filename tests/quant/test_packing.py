@@ -82,6 +82,5 @@ def test_uniform_codes_give_the_fake_quantized_values(bits, granularity):
         (unpack_symmetric(*pack_symmetric(x, bits, granularity)), "symmetric"),
         (unpack_minmax(*pack_minmax(x, bits, granularity), bits), "minmax"),
     ):
-        np.testing.assert_allclose(
-            found, quantized(kind, bits, granularity, x), rtol=1e-6, atol=1e-6
-        )  # all but the last bit
+        # All but the last bit.
+        np.testing.assert_allclose(found, quantized(kind, bits, granularity, x), rtol=1e-6, atol=1e-6)

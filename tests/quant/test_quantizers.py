@@ -92,9 +92,8 @@ def test_loss_aware_ternary_is_near_the_best_of_all_thresholds(granularity):
         rows = list(rows)
         found += weighted_error(x[rows], second[rows], output[rows])
         candidates = []
-        for threshold in np.unique(
-            np.abs(x[rows])
-        ):  # every ternary pattern of one threshold, with its best alpha
+        # Every ternary pattern of one threshold, with its best alpha.
+        for threshold in np.unique(np.abs(x[rows])):
             kept, metric = np.abs(x[rows]) >= threshold, np.sqrt(second[rows].astype(np.float64))
             alpha = (metric * kept * np.abs(x[rows])).sum() / (metric * kept).sum()
             candidates.append(weighted_error(x[rows], second[rows], np.sign(x[rows]) * kept * alpha))
@@ -113,10 +112,8 @@ def test_loss_aware_ternary_without_curvature_minimizes_the_plain_error():
 @pytest.mark.parametrize("shift", [-3.0, -0.5, 0.0, 0.5, 3.0])
 def test_dynamic_unsigned_is_onnx_dynamic_quantize_linear(shift):
     x = some(5, 9, 33) + np.float32(shift)
-    low, high = (
-        min(x.min(), np.float32(0)),
-        max(x.max(), np.float32(0)),
-    )  # as the operator's specification has it
+    # As the operator's specification has it.
+    low, high = (min(x.min(), np.float32(0)), max(x.max(), np.float32(0)))
     scale = (high - low) / np.float32(255)
     zero_point = np.uint8(np.clip(np.rint(-low / scale), 0, 255))
     codes = np.clip(np.rint(x / scale) + zero_point, 0, 255).astype(np.uint8)
@@ -186,9 +183,8 @@ def test_golden_q8bert_training_and_inference(family):
         np.testing.assert_allclose(output.asnumpy(), case["y"], rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(linear.quantize_input.threshold.asnumpy(), case["input_thresh"], rtol=1e-6)
         assert linear.quantize_input.calibrated() == (index > 0)
-    if (
-        family == "plain"
-    ):  # at inference the golden pass rounds the bias to the product's scale too; ours keeps it in float
+    # At inference the golden pass rounds the bias to the product's scale too; ours keeps it in float.
+    if family == "plain":
         linear.set_train(False)
         threshold = float(linear.quantize_input.threshold.asnumpy()[0])
         found = linear(ms.Tensor(numbers["infer.x"]), True).asnumpy()

@@ -9,17 +9,16 @@ import struct
 import numpy as np
 import pytest
 
-from src import checkpoint as checkpoints
-from src.config import TaskDistillConfig
-from src.model.loading import description
-from src.runtime import Group, RunFolder
+from src.checkpoint import folder as checkpoints
+from src.runtime import Group
 from src.train.callbacks import Callback, Evaluation, LastCheckpoint, Profile, Progress, StepCheckpoints
 from src.train.curves import draw
+from src.train.run_folder import RunFolder
 from src.train.session import results_table
-from tests.helpers import VOCABULARY, random_batch, tensors, tiny_network, weights_of
+from tests.helpers import VOCABULARY, describe, random_batch, tensors, tiny_network, weights_of
 
 NETWORK = tiny_network(1, labels=2, num_hidden_layers=1)
-CONFIG = description(NETWORK.config, "SST-2", ("negative", "positive"), False, 2, True)
+DESCRIPTION = describe(NETWORK)
 
 
 class FakeStage:
@@ -29,7 +28,7 @@ class FakeStage:
 
     def __init__(self, folder):
         self.run = RunFolder(str(folder))
-        self.run.start(TaskDistillConfig())
+        self.run.start("seed: 1\n")
         self.step_number = 0
         self.train_step = NETWORK
 
@@ -38,7 +37,7 @@ class FakeStage:
 
     def save(self, folder, name=checkpoints.WEIGHTS_FILE):
         weights = {**weights_of(NETWORK), "classifier.bias": np.float32([self.step_number, 0])}
-        checkpoints.save(folder, weights, CONFIG, VOCABULARY, name)
+        checkpoints.save(folder, weights, DESCRIPTION, VOCABULARY, name)
 
     def go(self, *callbacks, steps_per_epoch=3):
         for step in range(self.advance, self.total_steps + 1, self.advance):
@@ -161,12 +160,6 @@ def test_steps_that_are_run_at_once_are_looked_at_together(stage, tmp_path):
     assert [name for name in sorted(os.listdir(tmp_path / "steps")) if name.startswith("step")] == [
         "step_8.ckpt"
     ]
-
-
-def test_run_folder_starts_with_empty_metrics_and_its_settings(tmp_path):
-    FakeStage(tmp_path).run.record(stage="old", step=1)
-    stage = FakeStage(tmp_path)
-    assert rows_of(stage) == [] and os.path.exists(tmp_path / "config.yaml")
 
 
 def test_curves_are_a_png_with_one_panel_a_stage_and_kind(stage, tmp_path):

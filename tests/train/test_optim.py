@@ -4,7 +4,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.config import AdamWeightDecayConfig
+from src.settings.stage import AdamWeightDecayConfig
 from src.train.optim import AdamW, WarmupPolynomial, is_decayed
 
 

@@ -7,17 +7,16 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src import checkpoint as checkpoints
-from src.config import AdamWeightDecayConfig, OptimizerConfig, PhaseConfig
+from src.checkpoint import folder as checkpoints
 from src.data.dataset import Batches
 from src.distill.distiller import Distiller, LossTerms, Projection
 from src.errors import UserError
 from src.evaluate import predict
-from src.model.heads import Logits
-from src.model.loading import description
+from src.kinds import CLASSIFICATION
+from src.settings.stage import AdamWeightDecayConfig, OptimizerConfig, PhaseConfig
 from src.train.callbacks import Callback, Evaluation, LastCheckpoint
-from src.train.stage import Stage, build_loss_scale
-from tests.helpers import VOCABULARY, make_examples, refuses, teachable, tiny_network, weights_of
+from src.train.stage import Stage, StagePlan, build_loss_scale
+from tests.helpers import VOCABULARY, as_model, make_examples, refuses, teachable, tiny_network, weights_of
 
 
 class Run:
@@ -47,7 +46,15 @@ class Weights(Callback):
 
 
 def make_stage(
-    run=None, examples=None, batch_size=4, epochs=2, student=None, rate=1e-2, sink_steps=0, **phase
+    run=None,
+    examples=None,
+    batch_size=4,
+    epochs=2,
+    student=None,
+    rate=1e-2,
+    sink_steps=0,
+    max_steps=0,
+    **phase,
 ):
     config = PhaseConfig(
         batch_size=batch_size,
@@ -58,17 +65,13 @@ def make_stage(
         examples or make_examples(18, 12), batch_size, (16,), shuffle=True, drop_remainder=True, seed=3
     )
     student = student or tiny_network(1, labels=2, num_hidden_layers=1)
-    text = description(student.config, "SST-2", ("negative", "positive"), False, 2, True)
     return Stage(
         "phase2",
-        Distiller(student, LossTerms(label_loss=1.0)),
+        as_model(student),
+        Distiller(student, LossTerms(label_loss=1.0), kind=CLASSIFICATION),
         batches,
-        config,
-        epochs,
+        StagePlan(config, epochs, max_steps, sink_steps),
         run or Run(),
-        text,
-        VOCABULARY,
-        sink_steps=sink_steps,
     )
 
 
@@ -90,9 +93,8 @@ def test_stage_runs_every_step_logs_them_and_learns():
 
 
 def test_accumulation_divides_the_steps_and_an_epochs_odd_batches_are_left_out():
-    stage = make_stage(
-        examples=make_examples(23, 12), gradient_accumulation_steps=2
-    )  # 5 batches, 2 steps an epoch
+    # 5 batches, 2 steps an epoch.
+    stage = make_stage(examples=make_examples(23, 12), gradient_accumulation_steps=2)
     watch = Weights()
     stage.fit([watch])
     assert stage.total_steps == 4 and watch.epochs == [(1, 2), (2, 4)]
@@ -107,10 +109,10 @@ def test_more_accumulation_than_batches_is_refused():
 
 def test_evaluating_in_the_middle_of_an_epoch_does_not_turn_dropout_off(tmp_path):
     student = tiny_network(1, labels=2, num_hidden_layers=1, hidden_dropout_prob=0.5)
-    examples, logits, modes = make_examples(16, 12), Logits(student), []
+    examples, model, modes = make_examples(16, 12), as_model(student), []
 
     def evaluate():
-        modes.append(predict(logits, Batches(examples, 4, (16,))).logits)
+        modes.append(predict(model, Batches(examples, 4, (16,))).logits)
         return {"accuracy": 0.5}
 
     watch = SimpleNamespace(
@@ -159,7 +161,7 @@ def test_saved_student_holds_its_projection_and_not_the_teacher(tmp_path):
     LastCheckpoint(str(tmp_path)).on_end(stage)
     saved = checkpoints.load(tmp_path)
     assert set(saved.weights) == set(weights_of(student)) | {"fit_dense.weight", "fit_dense.bias"}
-    assert saved.vocabulary == VOCABULARY and saved.config["task_name"] == "SST-2"
+    assert saved.vocabulary == VOCABULARY and saved.description.task_name == "SST-2"
 
 
 def test_logged_learning_rate_is_the_one_of_the_steps_really_taken():
@@ -203,3 +205,29 @@ def test_stage_has_what_the_device_queue_needs():
         stage.fit([watch])
     assert len(taken) == stage.step_number == stage.total_steps == 6
     assert watch.steps == [3, 6] and watch.epochs == [(1, 3), (2, 6)]
+
+
+# --- how many steps ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "accumulation, max_steps, sink, epoch, steps",
+    [
+        (1, 0, 0, 10, 30),
+        (3, 0, 0, 3, 9),  # the tenth batch of an epoch fills no step
+        (3, 7, 0, 3, 7),
+        (1, 100, 0, 10, 100),
+        (1, 0, 4, 8, 24),  # those that do not fill a sink are left out
+        (1, 8, 4, 8, 8),
+        (1, 0, 99, 10, 30),  # a sink is at most an epoch
+    ],
+)
+def test_steps_of_a_plan(accumulation, max_steps, sink, epoch, steps):
+    plan = StagePlan(PhaseConfig(gradient_accumulation_steps=accumulation), 3, max_steps, sink)
+    assert (plan.epoch_steps(range(10)), plan.steps(range(10))) == (epoch, steps)
+
+
+def test_a_number_of_steps_in_which_no_sink_ends_is_refused():
+    with pytest.raises(UserError) as error:
+        StagePlan(PhaseConfig(), 3, 10, 4).steps(range(10))
+    refuses(error, "train_steps: the data sink runs 4 steps at once; 10 is no multiple of that, 8 would be")

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.config import AdamWeightDecayConfig
 from src.distill.distiller import Distiller, LossTerms, Projection
+from src.kinds import CLASSIFICATION
+from src.settings.stage import AdamWeightDecayConfig
 from src.train.optim import AdamW
 from src.train.step import LossScale, TrainStep
 from tests.helpers import random_batch, tensors, tiny_network, weights_of
@@ -157,6 +158,7 @@ def test_distillation_step_moves_the_student_and_its_projection_but_not_the_teac
         LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0),
         teacher,
         Projection(12, 16, 0.1),
+        CLASSIFICATION,
     )
     optimizer = AdamW(distiller.trainable_params(), AdamWeightDecayConfig(warmup_ratio=0.0), 10)
     step = TrainStep(distiller, optimizer, LossScale(), 1.0)

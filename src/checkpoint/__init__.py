@@ -1,0 +1,1 @@
+"""Checkpoints: our own files, packed ones, and those of other programs, a file for each format."""

@@ -1,0 +1,251 @@
+"""What network some imported weights are: sizes from their shapes, the rest from the checkpoint's own
+configuration file. The name map's shapes tell whether all of it is there.
+"""
+
+import os
+import re
+
+from src.checkpoint.folder import CONFIG_FILE
+from src.checkpoint.mismatch import refuse, shape
+from src.checkpoint.names import WORD_EMBEDDINGS, our_parameters
+from src.checkpoint.tensorflow import BERT_CONFIG_FILE
+from src.description import label_names
+from src.errors import UserError
+from src.files import read_json
+from src.kinds import CLASSIFICATION, KINDS, REGRESSION, kind_of_problem
+from src.settings.network import BertConfig
+from src.settings.parsing import from_json
+
+# What the formats' own BertConfig takes where a file leaves a field out.
+_DEFAULTS = {
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "initializer_range": 0.02,
+    "max_position_embeddings": 512,
+}
+_SAME_ACTIVATION = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_new",
+    "gelu_pytorch_tanh": "gelu_new",
+    "gelu_fast": "gelu_new",
+    "relu": "relu",
+}
+_ABSENT_OR = {
+    "model_type": ("bert", "tinybert"),
+    "position_embedding_type": ("absolute",),
+    "is_decoder": (False,),
+    "add_cross_attention": (False,),
+}
+_LAYER = "bert.encoder.layers.0."
+_POSITIONS = "bert.embeddings.position_embeddings.weight"
+_RELATIVE = _LAYER + "attention.relative_positions.weight"
+_POOLER = "bert.pooler.dense.weight"
+
+
+def read_config(folder, bert_config, needed):
+    """The network's own configuration file; {} where there is none and none is `needed`.
+
+    Args:
+        folder (str): of the weights. bert_config (str): the file the user named, or "".
+
+    Raises:
+        UserError: it is missing, or says that the network is no BERT encoder.
+    """
+    names = [os.path.join(folder, name) for name in (CONFIG_FILE, BERT_CONFIG_FILE)]
+    path = next((name for name in ([bert_config] if bert_config else names) if os.path.isfile(name)), None)
+    if path is None:
+        if bert_config:
+            raise UserError(f"bert_config: {bert_config} does not exist")
+        if needed:
+            raise UserError(f"{folder} holds neither config.json nor bert_config.json; give --bert_config")
+        return {}
+    given = read_json(path, "network configuration")
+    for name, allowed in _ABSENT_OR.items():
+        if given.get(name) is not None and given[name] not in allowed:
+            raise UserError(
+                f"{path}: {name} is '{given[name]}'; only BERT encoders can be converted "
+                f"({name} {' or '.join(str(item) for item in allowed)})"
+            )
+    return given
+
+
+def drop_other_heads(weights, given, notices):
+    """Remove a `classifier` that reads something else than the pooled output: a token's, a choice's or a
+    span's.
+
+    Args:
+        weights (dict): the file's names -> arrays. given (dict): the configuration file. notices (list of
+            str): takes lines for the user.
+
+    Returns:
+        The names removed.
+    """
+    architecture = (given.get("architectures") or [CLASSIFICATION.architecture])[0]
+    known = tuple(kind.architecture.removeprefix("Bert") for kind in KINDS)  # TinyBert... counts too
+    heads = [name for name in weights if name.startswith("classifier.")]
+    if not heads or architecture.endswith(known):
+        return []
+    notices.append(
+        f"the head of {architecture} was left out; only sentence classifiers and regressions have a place "
+        "here"
+    )
+    for name in heads:
+        del weights[name]
+    return heads
+
+
+def drop_unread_positions(weights):
+    """Remove position embeddings beside relative ones: the published network makes this table even where it
+    never reads it. Returns what was removed, for the user.
+    """
+    if _RELATIVE not in weights or _POSITIONS not in weights:
+        return []
+    del weights[_POSITIONS]
+    return ["position embeddings (unused with relative positions)"]
+
+
+def _sizes(weights):
+    """The architecture fields that the weights' shapes tell.
+
+    Raises:
+        UserError: a weight they are read from is missing.
+    """
+    types, inner = "bert.embeddings.token_type_embeddings.weight", _LAYER + "feed_forward.intermediate.weight"
+    needed = (WORD_EMBEDDINGS, types, inner)
+    refuse("not a complete BERT encoder", {"missing": [name for name in needed if name not in weights]})
+    found = (re.match(r"bert\.encoder\.layers\.(\d+)\.", name) for name in weights)
+    sizes = {
+        "vocab_size": len(weights[WORD_EMBEDDINGS]),
+        "hidden_size": int(weights[WORD_EMBEDDINGS].shape[-1]),
+        "num_hidden_layers": 1 + max(int(match[1]) for match in found if match),
+        "intermediate_size": len(weights[inner]),
+        "type_vocab_size": len(weights[types]),
+        "use_relative_positions": _RELATIVE in weights,
+    }
+    if _POSITIONS in weights:
+        sizes["max_position_embeddings"] = len(weights[_POSITIONS])
+    if _RELATIVE in weights:  # (2 * max_relative_position + 1, head size)
+        rows, head_size = shape(weights[_RELATIVE])
+        sizes["max_relative_position"] = rows // 2
+        sizes["num_attention_heads"] = sizes["hidden_size"] // head_size
+    return sizes
+
+
+def bert_config(given, weights, file_format, relu, source, notices):
+    """The `BertConfig` of imported weights.
+
+    Args:
+        given (dict): the configuration file. weights (dict): our parameter names -> arrays.
+        file_format (Format): theirs. relu (bool): whether the classifier reads relu(pooled).
+        source (str): where they come from, for messages. notices (list of str): takes lines for the user.
+
+    Raises:
+        UserError: configuration and weights contradict each other, or a value is missing or not supported.
+    """
+    sizes = _sizes(weights)
+    for name, value in sizes.items():
+        if given.get(name) is not None and given[name] != value and name != "max_relative_position":
+            raise UserError(
+                f"{name} is {given[name]} in the configuration of {source} but {value} in its weights"
+            )
+    heads = sizes.get("num_attention_heads", given.get("num_attention_heads"))
+    width = sizes["hidden_size"]
+    if not isinstance(heads, int) or heads < 1 or width % heads:
+        fault = "cannot be read from the weights" if heads is None else f"{heads} does not divide {width}"
+        raise UserError(
+            f"{source}: num_attention_heads {fault}; give --bert_config with a JSON file that says it, "
+            f'such as {{"num_attention_heads": 12}}'
+        )
+    defaults = {**_DEFAULTS, "layer_norm_eps": file_format.layer_norm_eps}
+    values = {name: given.get(name, default) for name, default in defaults.items()}
+    values.update(sizes, num_attention_heads=heads, classifier_relu=relu)
+    values["hidden_act"] = _activation(values["hidden_act"], file_format, source, notices)
+    return from_json(BertConfig, values, f"the configuration of {source}")
+
+
+def _activation(name, file_format, source, notices):
+    if name not in _SAME_ACTIVATION:
+        raise UserError(
+            f"hidden_act '{name}' of {source} is not supported; known are {', '.join(_SAME_ACTIVATION)}"
+        )
+    if _SAME_ACTIVATION[name] == "gelu" and file_format.gelu != "gelu":
+        notices.append(f"hidden_act is gelu_new: 'gelu' in {file_format.title} code is the tanh form")
+        return file_format.gelu
+    return _SAME_ACTIVATION[name]
+
+
+def head(given, weights, source, notices):
+    """kind, outputs and labels of the classifier, as a dict; {} for an encoder. Arguments as in
+    `bert_config`.
+    """
+    if "classifier.weight" not in weights:
+        return {}
+    count = len(weights["classifier.weight"])
+    problem_type = given.get("problem_type")
+    if problem_type:
+        kind = kind_of_problem(problem_type, source)
+    else:
+        kind = REGRESSION if count == 1 else CLASSIFICATION  # as transformers takes such a file
+    # Many files carry a stale one; Hugging Face does not write it.
+    if given.get("num_labels", count) != count:
+        notices.append(
+            f"num_labels is {given['num_labels']} in its configuration but the classifier has {count} "
+            "outputs; the classifier counts"
+        )
+    return {"kind": kind, "outputs": count, "labels": label_names(given, source)}
+
+
+def _expected_shapes(bert, weights):
+    """{our name: shape} of every weight that a network with these sizes has; its heads as far as `weights`
+    has them.
+    """
+    size = {
+        "V": bert.vocab_size,
+        "P": bert.max_position_embeddings,
+        "T": bert.type_vocab_size,
+        "H": bert.hidden_size,
+        "I": bert.intermediate_size,
+        "R": 2 * bert.max_relative_position + 1,
+        "D": bert.hidden_size // bert.num_attention_heads,
+    }
+    for letter, name in (("C", "classifier.weight"), ("G", "fit_dense.weight")):
+        if name in weights:
+            size[letter] = len(weights[name])
+    left_out = {
+        "relative_positions": not bert.use_relative_positions,
+        "position_embeddings": bert.use_relative_positions,
+        "classifier": "C" not in size,
+        "fit_dense": "G" not in size,
+        # without a classifier nothing needs the pooler, and many encoder-only files lack it
+        "pooler": "C" not in size and _POOLER not in weights,
+    }
+    return {
+        name: tuple(size[letter] for letter in letters)
+        for name, letters in our_parameters(bert.num_hidden_layers)
+        if not any(left_out.get(word) for word in name.split("."))
+    }
+
+
+def check_complete(weights, bert, source, notices):
+    """Raise a `UserError` unless `weights` are exactly those of a network of this `BertConfig`, with or
+    without heads and pooler; other arguments as in `bert_config`.
+    """
+    expected = _expected_shapes(bert, weights)
+    refuse(
+        f"{source} is not a complete BERT",
+        {
+            "missing": sorted(set(expected) - set(weights)),
+            "unexpected": sorted(set(weights) - set(expected)),
+            "of another shape": [
+                f"{name} {shape(weights[name])}, not {size}"
+                for name, size in expected.items()
+                if name in weights and shape(weights[name]) != size
+            ],
+        },
+    )
+    if _POOLER not in weights:
+        notices.append(
+            "it has no pooler; a network that reads the pooled output starts that layer from random weights"
+        )

@@ -1,0 +1,48 @@
+"""Weights into a network."""
+
+import numpy as np
+
+from src.checkpoint.mismatch import refuse, shape
+
+
+def assign(network, weights, source, allow_missing=(), allow_unexpected=(), allow_missing_endings=()):
+    """Set every parameter of `network` from `weights`, or none of them.
+
+    Args:
+        network (mindspore.nn.Cell): its `parameters_and_names()` say what is needed.
+        weights (dict): our parameter names -> arrays.
+        source (str): where the weights come from, for the message.
+        allow_missing (tuple of str): parameters whose names start with one of these may be missing; they keep
+            their values.
+        allow_unexpected (tuple of str): weights whose names start with one of these may be left over.
+        allow_missing_endings (tuple of str): as allow_missing, for the end of a name.
+
+    Returns:
+        (missing, unexpected): the names that were allowed to be so, sorted.
+
+    Raises:
+        UserError: other missing or unexpected names, or other shapes; the message gives the first of each and
+            how many.
+    """
+    import mindspore
+
+    parameters = dict(network.parameters_and_names())  # compiling a graph changes the parameters' own names
+    missing = sorted(set(parameters) - set(weights))
+    unexpected = sorted(set(weights) - set(parameters))
+    starts, ends = tuple(allow_missing), tuple(allow_missing_endings)
+    refuse(
+        f"the weights of {source} do not fit the network",
+        {
+            "missing": [name for name in missing if not name.startswith(starts) and not name.endswith(ends)],
+            "unexpected": [name for name in unexpected if not name.startswith(tuple(allow_unexpected))],
+            "of another shape": [
+                f"{name} {shape(weights[name])} where the network has {shape(parameters[name])}"
+                for name in parameters
+                if name in weights and shape(weights[name]) != shape(parameters[name])
+            ],
+        },
+    )
+    for name, parameter in parameters.items():
+        if name in weights:
+            parameter.set_data(mindspore.Tensor(np.array(weights[name], order="C"), parameter.dtype))
+    return missing, unexpected

@@ -1,0 +1,295 @@
+"""Our own files: `eval_model.ckpt` + `config.json` + `vocab.txt` in one folder.
+
+Weights are NumPy float32 arrays under our parameter names.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass, replace
+from typing import Optional
+
+import numpy as np
+
+from src.checkpoint.names import WORD_EMBEDDINGS
+from src.description import Description
+from src.errors import UserError, one_line
+from src.files import make_folder, read_json, replacing, write_json
+from src.vocabulary import read_vocabulary, vocabulary_hash
+
+WEIGHTS_FILE = "eval_model.ckpt"
+PACKED_FILE = "quantized_model.safetensors"  # src/checkpoint/packed.py reads and writes it
+CONFIG_FILE = "config.json"
+VOCABULARY_FILE = "vocab.txt"
+QUANTIZER_STATE = (".second_moment", ".threshold", ".steps")
+"""How the names of a quantized network's parameters end that only its quantizers know."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One network's weights and everything needed to use them.
+
+    Raises:
+        UserError: the description is of another head, or the vocabulary longer than its embedding.
+    """
+
+    weights: dict
+    """Our parameter names -> NumPy float32 arrays."""
+    description: Description
+    vocabulary: Optional[tuple] = None
+    """The tokens in id order, or None where no vocab.txt lies beside the weights."""
+
+    def __post_init__(self):
+        outputs = len(self.weights.get("classifier.weight", ()))
+        if outputs != self.description.outputs:
+            raise UserError(
+                f"{self.source}: {CONFIG_FILE} says {self.description.outputs} outputs (num_labels) but the "
+                f"classifier has {outputs}"
+            )
+        rows = self.description.bert.vocab_size
+        if self.vocabulary is not None and len(self.vocabulary) > rows:
+            raise UserError(
+                f"{self.source}: the vocabulary ({VOCABULARY_FILE}, or vocab_file) holds "
+                f"{len(self.vocabulary)} tokens but the word embedding has only {rows} rows; it belongs "
+                "to another checkpoint"
+            )
+
+    @property
+    def source(self):
+        """The path it was read from, for messages."""
+        return self.description.source
+
+
+def without_quantizer_state(weights):
+    """A quantized network's latent weights, without what only its quantizers know."""
+    return {name: value for name, value in weights.items() if not name.endswith(QUANTIZER_STATE)}
+
+
+def digest(arrays, *texts):
+    """SHA-256 (hexadecimal) of some texts and of the names, types, shapes and bytes of all arrays, whatever
+    their order.
+    """
+    total = hashlib.sha256("".join(f"{text}\n" for text in texts).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+
+def load(path):
+    """The checkpoint in a folder, or a .ckpt file with config.json beside it.
+
+    In a folder, eval_model.ckpt counts; without it, the only .ckpt file there.
+
+    Raises:
+        UserError: a file is missing, damaged or of another format, or the vocabulary is not the one of the
+            weights.
+    """
+    path = str(path)
+    if not os.path.exists(path):
+        raise UserError(f"checkpoint {path} does not exist")
+    refuse_packed(path)
+    if os.path.isfile(path) and not path.endswith(".ckpt"):
+        raise UserError(f"{path} is not a .ckpt file; {_convert_first(path)}")
+    file = ckpt_file(path)
+    if file is None:
+        raise UserError(
+            f"{path} holds no checkpoint: no .ckpt file is in it; if it is one of another program, "
+            f"{_convert_first(path)}"
+        )
+    weights = read_ckpt(file)
+    if WORD_EMBEDDINGS not in weights:
+        raise UserError(f"{file} does not hold this project's parameter names; {_convert_first(file)}")
+    return described(weights, file, path)
+
+
+def described(weights, file, source):
+    """The `Checkpoint` of weights and the config.json and vocab.txt in their folder.
+
+    Args:
+        weights (dict): our parameter names -> arrays. file (str): theirs. source (str): the path the user
+            gave.
+
+    Raises:
+        UserError: config.json is missing, lacks a field or is of another head, or vocab.txt is not the
+            weights'.
+    """
+    folder = os.path.dirname(os.path.abspath(file))
+    config_path = os.path.join(folder, CONFIG_FILE)
+    if not os.path.isfile(config_path):
+        raise UserError(
+            f"{config_path} is missing: the weights in {file} cannot be used without it; "
+            f"copy it from the folder the checkpoint was saved in"
+        )
+    values = read_json(config_path, "checkpoint configuration")
+    try:
+        description = Description.from_json(values, config_path, source)
+    except UserError as error:
+        raise UserError(f"{error}; {CONFIG_FILE} must be the one saved with {file}") from error
+    if "classifier.weight" not in weights:
+        description = description.without_head()
+    vocabulary_path = os.path.join(folder, VOCABULARY_FILE)
+    vocabulary = tuple(read_vocabulary(vocabulary_path)) if os.path.isfile(vocabulary_path) else None
+    if vocabulary is not None and description.vocab_sha256 not in ("", vocabulary_hash(vocabulary)):
+        raise UserError(
+            f"{vocabulary_path} is not the vocabulary these weights were trained with "
+            f"(its hash differs from vocab_sha256 in {config_path}); put the original one there"
+        )
+    return Checkpoint(weights, description, vocabulary)
+
+
+def _convert_first(path):
+    return f"run: python convert_checkpoint.py --input {path} --output FOLDER"
+
+
+def _ckpt_names(folder):
+    return sorted(name for name in os.listdir(folder) if name.endswith(".ckpt") and not name.startswith("."))
+
+
+def ckpt_file(path):
+    """The .ckpt file that `path` means, itself or in the folder; None where there is none.
+
+    Raises:
+        UserError: a folder holds several and none is eval_model.ckpt.
+    """
+    if os.path.isfile(path):
+        return path if path.endswith(".ckpt") else None
+    names = _ckpt_names(path) if os.path.isdir(path) else []
+    if len(names) > 1 and WEIGHTS_FILE not in names:
+        raise UserError(
+            f"{path} holds {len(names)} .ckpt files and none is {WEIGHTS_FILE}; name one: {', '.join(names)}"
+        )
+    return os.path.join(path, WEIGHTS_FILE if WEIGHTS_FILE in names else names[0]) if names else None
+
+
+def packed_folder(path):
+    """The folder of the packed model that `path` means, its file or a folder without any .ckpt; "" where it
+    means another one.
+    """
+    if os.path.isfile(path):
+        return os.path.dirname(os.path.abspath(path)) if os.path.basename(path) == PACKED_FILE else ""
+    return path if os.path.isfile(os.path.join(path, PACKED_FILE)) and not _ckpt_names(path) else ""
+
+
+def refuse_packed(path):
+    """Raise a `UserError` where `path` means a packed model, whose weights are no float32 ones."""
+    if packed_folder(path):
+        raise UserError(
+            f"{path} holds a packed model, which can be evaluated but has no float32 weights to train or "
+            "convert; give the folder of a .ckpt (train.py --save_fp_model true writes one)"
+        )
+
+
+def read_ckpt(path):
+    """{name: float32 array} of a MindSpore .ckpt file, whoever wrote it."""
+    import mindspore  # two seconds, which the other formats need not wait for
+
+    if os.path.getsize(path) == 0:
+        raise UserError(f"{path} is empty; the program that wrote it was probably interrupted")
+    try:
+        values = mindspore.load_checkpoint(path)
+    except Exception as error:  # the parser raises several kinds; all of them mean this file
+        raise UserError(f"{path} is truncated or not a MindSpore checkpoint: {one_line(error)}") from error
+    weights = {}
+    for name, value in values.items():
+        if isinstance(value, mindspore.Tensor):  # append_info also stores strings and numbers
+            value = value.float() if value.dtype == mindspore.bfloat16 else value
+            weights[name] = value.asnumpy().astype(np.float32, copy=False)
+    return weights
+
+
+# --- writing ------------------------------------------------------------------------------------------------
+
+
+def save(folder, weights, description, vocabulary=None, name=WEIGHTS_FILE):
+    """Write the weights (eval_model.ckpt), config.json and, with `vocabulary`, vocab.txt into `folder`; other
+    files stay.
+
+    Everything is written under temporary names first, so a failure leaves the old checkpoint as it was. Where
+    config.json or vocab.txt changes, the old weights, step files included, are removed before the renames and
+    the new ones come last: weights never lie beside another network's description. A vocab.txt left by
+    another checkpoint is removed when `vocabulary` is None.
+
+    Args:
+        folder (str): created where needed.
+        weights (dict): our parameter names -> arrays.
+        description (Description): vocab_sha256 is set from `vocabulary` here.
+        vocabulary (sequence of str): tokens in id order.
+        name (str): of the weights file, ending in .ckpt.
+    """
+    if not name.endswith(".ckpt"):
+        raise ValueError(f"the name of a weights file ends in .ckpt, unlike {name}")
+    paths = {item: os.path.join(folder, item) for item in (WEIGHTS_FILE, VOCABULARY_FILE, CONFIG_FILE)}
+    make_folder(folder)
+    values = with_hash(description, vocabulary).to_json()
+    unchanged = _same_description(paths, values, vocabulary)
+    with contextlib.ExitStack() as stack:  # left in reverse order: config.json comes first, the weights last
+        _write_ckpt(stack.enter_context(replacing(os.path.join(folder, name))), weights)
+        if unchanged:
+            return
+        if vocabulary is not None:
+            write_vocabulary(stack.enter_context(replacing(paths[VOCABULARY_FILE])), vocabulary)
+        write_json(stack.enter_context(replacing(paths[CONFIG_FILE])), values)
+        for old in (WEIGHTS_FILE,) if vocabulary is not None else (WEIGHTS_FILE, VOCABULARY_FILE):
+            if os.path.exists(paths[old]):
+                os.remove(paths[old])
+        for old in step_files(folder):  # of another network, which the new config.json does not describe
+            os.remove(old)
+
+
+def with_hash(description, vocabulary):
+    """`description` with the hash of the vocabulary that it is saved beside, if any."""
+    if vocabulary is None:
+        return description
+    return replace(description, vocab_sha256=vocabulary_hash(vocabulary))
+
+
+def step_file(step):
+    """Name of the weights file of optimizer step `step`."""
+    return f"step_{step}.ckpt"
+
+
+def step_files(folder):
+    """Paths of the step files in `folder`, the oldest one first."""
+    steps = [
+        (int(found[1]), os.path.join(folder, found[0]))
+        for found in map(re.compile(r"step_(\d+)\.ckpt").fullmatch, os.listdir(folder))
+        if found
+    ]
+    return [path for _, path in sorted(steps, key=lambda item: (os.stat(item[1]).st_mtime_ns, item[0]))]
+
+
+def _same_description(paths, values, vocabulary):
+    """Whether config.json and vocab.txt on disk already say what is to be written."""
+    try:
+        old_values = read_json(paths[CONFIG_FILE], "checkpoint configuration")
+        has_file = os.path.isfile(paths[VOCABULARY_FILE])
+        old_vocabulary = read_vocabulary(paths[VOCABULARY_FILE]) if has_file else None
+    except UserError:  # missing or damaged: it will be replaced
+        return False
+    new_values = json.loads(json.dumps(values))  # tuples and integer keys as JSON has them
+    return old_values == new_values and old_vocabulary == (None if vocabulary is None else list(vocabulary))
+
+
+def _write_ckpt(path, weights):
+    import mindspore
+
+    mindspore.save_checkpoint(
+        [
+            {"name": name, "data": mindspore.Tensor(np.array(value, dtype=np.float32, order="C"))}
+            for name, value in weights.items()
+        ],
+        path,
+    )
+
+
+def write_vocabulary(path, tokens):
+    """Write the tokens in id order, one a line, as `read_vocabulary` reads them."""
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(token + "\n" for token in tokens)

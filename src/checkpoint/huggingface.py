@@ -1,0 +1,153 @@
+"""Hugging Face's folders: safetensors or PyTorch weights, in one file or in shards, with config.json."""
+
+import os
+
+import numpy as np
+
+from src.checkpoint.base import Format, no_place_for, outgoing
+from src.checkpoint.folder import CONFIG_FILE, VOCABULARY_FILE, with_hash, write_vocabulary
+from src.checkpoint.mismatch import refuse
+from src.errors import UserError, one_line
+from src.files import read_json, write_json, write_safetensors
+from src.vocabulary import is_lower_case
+
+FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""The weights, or their index; the first one that a folder has counts."""
+_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "I64": np.int64,
+    "I32": np.int32,
+    "BF16": np.uint16,  # the upper half of a float32
+}
+_ONLY_OURS = (
+    "use_relative_positions",
+    "max_relative_position",
+    "classifier_relu",
+    "do_lower_case",  # tokenizer_config.json says it
+    "num_labels",  # id2label says it
+    "quantization",
+)
+"""What our config.json says and a Hugging Face one does not."""
+
+
+def _find(path):
+    """A weights file or a folder with one."""
+    if os.path.isdir(path):
+        return path if any(os.path.isfile(os.path.join(path, name)) for name in FILES) else None
+    return path if os.path.isfile(path) and path.endswith((".safetensors", ".bin")) else None
+
+
+def _read(path):
+    if os.path.isfile(path):
+        return _read_file(path)
+    name = next(name for name in FILES if os.path.isfile(os.path.join(path, name)))
+    file = os.path.join(path, name)
+    return _read_shards(file, path) if name.endswith(".index.json") else _read_file(file)
+
+
+def _read_shards(index_file, folder):
+    index = read_json(index_file, "index of weights").get("weight_map")
+    if not isinstance(index, dict) or not all(isinstance(shard, str) for shard in index.values()):
+        raise UserError(f"{index_file} lacks weight_map, which says where each weight lies")
+    weights = {}
+    for shard in sorted(set(index.values())):
+        if shard != os.path.basename(shard) or "\\" in shard or shard in ("", ".", ".."):
+            raise UserError(f"{index_file} names the file '{shard}'; only files in the same folder are read")
+        weights.update(_read_file(os.path.join(folder, shard)))
+    absent = sorted(set(index) - set(weights))
+    refuse(f"{index_file} promises more than its files hold", {"missing": absent})
+    return weights
+
+
+def _read_file(path):
+    if not os.path.isfile(path):
+        raise UserError(f"{path} is missing")
+    return _read_safetensors(path) if path.endswith(".safetensors") else _read_torch(path)
+
+
+def _read_safetensors(path):
+    """{name: float32 array}; integers (position_ids) are converted too, for the name map drops them."""
+    import safetensors
+
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        tensors = safetensors.deserialize(content)
+    except Exception as error:  # safetensors raises its own kind and ValueError
+        raise UserError(f"{path} is truncated or not a safetensors file: {one_line(error)}") from error
+    weights = {}
+    for name, tensor in sorted(tensors, key=lambda item: item[0]):  # the library gives them in any order
+        if tensor["dtype"] not in _DTYPES:
+            raise UserError(
+                f"{path}: {name} has the type {tensor['dtype']}; float32, float16 and bfloat16 weights "
+                "are read"
+            )
+        values = np.frombuffer(tensor["data"], dtype=_DTYPES[tensor["dtype"]])
+        if tensor["dtype"] == "BF16":
+            values = (values.astype(np.uint32) << 16).view(np.float32)
+        weights[name] = values.astype(np.float32).reshape(tensor["shape"])
+    return weights
+
+
+def _read_torch(path):
+    """{name: float32 array} of a PyTorch state dict, through the loader that unpickles nothing but
+    tensors.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError(
+            f"reading {path} needs PyTorch (pip install torch); a model.safetensors in its place does not"
+        ) from error
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged archives and refused pickles raise many kinds
+        raise UserError(
+            f"{path} is damaged or holds more than weights, which is not read: {one_line(error)[:200]}"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(f"{path} is not a PyTorch state dict: a mapping from names to tensors")
+    return {name: value.float().numpy() for name, value in state.items()}
+
+
+def write(folder, checkpoint):
+    """Write model.safetensors, config.json, vocab.txt and tokenizer_config.json into an existing folder.
+
+    Returns:
+        Notices: what the format has no place for.
+
+    Raises:
+        UserError: the format has no such network.
+    """
+    weights, notices = outgoing(checkpoint, "huggingface")
+    description, tokens = with_hash(checkpoint.description, checkpoint.vocabulary), checkpoint.vocabulary
+    values = description.to_json()
+    notices += no_place_for([name for name in ("quantization",) if name in values])
+    config = {name: value for name, value in values.items() if name not in _ONLY_OURS}
+    config["architectures"] = [description.kind.architecture if description.kind else "BertModel"]
+    if description.kind is None:  # BertModel's own files have no prefix
+        weights = {name.removeprefix("bert."): value for name, value in weights.items()}
+    write_safetensors(os.path.join(folder, FILES[0]), weights, {"format": "pt"})
+    write_json(os.path.join(folder, CONFIG_FILE), config)
+    if tokens is not None:
+        write_vocabulary(os.path.join(folder, VOCABULARY_FILE), tokens)
+        lower_case = description.do_lower_case
+        write_json(
+            os.path.join(folder, "tokenizer_config.json"),
+            {
+                "tokenizer_class": "BertTokenizer",
+                "do_lower_case": is_lower_case(tokens) if lower_case is None else lower_case,
+                "model_max_length": description.bert.max_position_embeddings,
+            },
+        )
+    return notices
+
+
+FORMAT = Format("huggingface", _find, _read)

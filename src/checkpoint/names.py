@@ -1,0 +1,199 @@
+"""The one name map: what every format calls the weights of a BERT. It is read in both directions.
+
+Linear weights are (out, in). Shapes: V vocabulary rows, P positions, T token types, H hidden size, I
+intermediate size, D head size, R relative positions (2 * max_relative_position + 1), C classes, G hidden size
+of the general-distillation teacher.
+"""
+
+import re
+
+import numpy as np
+
+from src.checkpoint.mismatch import refuse
+from src.errors import UserError
+
+FORMATS = {
+    "ours": "MindSpore (this project's)",
+    "huggingface": "Hugging Face",
+    "tensorflow": "TensorFlow BERT (Google's)",
+    "mindspore": "published MindSpore",
+}
+"""A format's key -> what messages call it; the keys are the columns of the map."""
+WORD_EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
+
+# One row a module: kind of module, shape, and its name in each format; None: the format has no such module.
+# fmt: off
+_OUTSIDE_LAYERS = (
+    ("table", "VH", "bert.embeddings.word_embeddings", "bert.embeddings.word_embeddings",
+     "bert/embeddings/word_embeddings", "bert_embedding_lookup"),
+    ("table", "PH", "bert.embeddings.position_embeddings", "bert.embeddings.position_embeddings",
+     "bert/embeddings/position_embeddings", "bert_embedding_postprocessor.full_position_embedding"),
+    ("table", "TH", "bert.embeddings.token_type_embeddings", "bert.embeddings.token_type_embeddings",
+     "bert/embeddings/token_type_embeddings", "bert_embedding_postprocessor.token_type_embedding"),
+    ("norm", "H", "bert.embeddings.layer_norm", "bert.embeddings.LayerNorm",
+     "bert/embeddings/LayerNorm", "bert_embedding_postprocessor.layernorm"),
+    ("dense", "HH", "bert.pooler.dense", "bert.pooler.dense", "bert/pooler/dense", "dense"),
+    ("head", "CH", "classifier", "classifier", "output", "dense_1"),
+    ("fit", "GH", "fit_dense", "fit_dense", None, "fit_dense"),
+)
+# Of each layer {n}; the names follow the format's own prefix.
+_LAYER = ("bert.encoder.layers.{n}.", "bert.encoder.layer.{n}.",
+          "bert/encoder/layer_{n}/", "bert_encoder.layers.{n}.")
+_IN_LAYER = (
+    ("dense", "HH", "attention.query", "attention.self.query",
+     "attention/self/query", "attention.attention.query_layer"),
+    ("dense", "HH", "attention.key", "attention.self.key",
+     "attention/self/key", "attention.attention.key_layer"),
+    ("dense", "HH", "attention.value", "attention.self.value",
+     "attention/self/value", "attention.attention.value_layer"),
+    ("relative", "RD", "attention.relative_positions", None,
+     None, "attention.attention._generate_relative_positions_embeddings"),
+    ("dense", "HH", "attention.output", "attention.output.dense",
+     "attention/output/dense", "attention.output.dense"),
+    ("norm", "H", "attention.layer_norm", "attention.output.LayerNorm",
+     "attention/output/LayerNorm", "attention.output.layernorm"),
+    ("dense", "IH", "feed_forward.intermediate", "intermediate.dense",
+     "intermediate/dense", "intermediate"),
+    ("dense", "HI", "feed_forward.output", "output.dense",
+     "output/dense", "output.dense"),
+    ("norm", "H", "feed_forward.layer_norm", "output.LayerNorm",
+     "output/LayerNorm", "output.layernorm"),
+)
+# fmt: on
+
+
+def _full_names(names):
+    return tuple(name and prefix + name for prefix, name in zip(_LAYER, names))
+
+
+_MODULES = _OUTSIDE_LAYERS + tuple((kind, shape, *_full_names(names)) for kind, shape, *names in _IN_LAYER)
+
+# What follows a module's name, by kind of module; a kind that is not listed has (weight, bias).
+_ONLY_WEIGHT, _PLAIN = (".weight",), (".weight", ".bias")
+_LEAVES = {
+    "ours": {"table": _ONLY_WEIGHT, "relative": _ONLY_WEIGHT},
+    "huggingface": {"table": _ONLY_WEIGHT},
+    "tensorflow": {
+        "table": ("",),
+        "norm": ("/gamma", "/beta"),
+        "dense": ("/kernel", "/bias"),
+        "head": ("_weights", "_bias"),
+    },
+    "mindspore": {
+        "table": (".embedding_table",),
+        "norm": (".gamma", ".beta"),
+        "relative": (".embeddings_table",),
+    },
+}
+
+# Older or prefixed spellings, brought to the ones above by these (pattern, replacement) pairs in this order.
+_SPELLINGS = {
+    "huggingface": (
+        (r"^module\.", ""),
+        (r"^(embeddings|encoder|pooler)\.", r"bert.\1."),
+        (r"LayerNorm\.gamma$", "LayerNorm.weight"),
+        (r"LayerNorm\.beta$", "LayerNorm.bias"),
+    ),
+    "tensorflow": (),
+    "mindspore": (
+        (r"^((network|teacher|student|bert)\.)+", ""),
+        (r"^tinybert_", "bert_"),
+        (r"^(bert_embedding_postprocessor)\.embedding_table$", r"\1.token_type_embedding.embedding_table"),
+        (r"full_position_embeddings$", "full_position_embedding.embedding_table"),
+        (r"embeddings_for_position$", "embeddings_table"),
+    ),
+}
+
+# What this project has no use for: pretraining and span heads, buffers, optimizer and loss-scale state.
+_DROPPED = {
+    "huggingface": r"cls\..*|.*\.position_ids|qa_outputs\..*|fit_denses\.\d+\..*",
+    "tensorflow": r"cls/.*|.*/(adam|lamb)_[mv]|.*/Adam(_1)?|beta[12]_power|global_step|loss_scale.*|"
+    r"good_steps|_CHECKPOINTABLE_OBJECT_GRAPH",
+    "mindspore": r"cls[12]\..*|dense1\..*|(adam_[mv]|lamb_[mv]|moments?[12]?|accum|exp_avg)\..*|"
+    r"beta[12]_power|global_step|learning_rate|scale_sense|loss_scale|current_iterator_step|"
+    r"last_overflow_iterator_step|epoch_num|step_num|momentum|weight_decay|"
+    # the published TernaryBERT's activation ranges, which also cover outputs that nothing here quantizes
+    r"(.*\.)?fake_quant_(input|output|x|y)\.(quant_min|quant_max|minq|maxq)",
+}
+
+
+def is_dropped(name, file_format):
+    """Whether this project has no use for the weight that `file_format` calls so in its current spelling."""
+    return re.fullmatch(_DROPPED[file_format], name) is not None
+
+
+def respell(weights, file_format):
+    """(weights under the current spelling, names dropped as they stood in the file).
+
+    Raises:
+        UserError: two names are spellings of one.
+    """
+    kept, dropped = {}, []
+    whole_training = file_format == "mindspore" and any(
+        re.match(r"(bert\.)?(tiny)?bert_|bert\.", name) for name in weights
+    )
+    for name, value in weights.items():
+        spelling = name
+        for pattern, replacement in _SPELLINGS[file_format]:
+            spelling = re.sub(pattern, replacement, spelling)
+        # a distillation network saved whole holds teacher and student; the student is what was trained
+        if is_dropped(spelling, file_format) or whole_training and name.startswith("teacher."):
+            dropped.append(name)
+        elif spelling in kept:
+            raise UserError(f"the checkpoint holds {spelling} twice, once of them as {name}")
+        else:
+            kept[spelling] = value
+    return kept, dropped
+
+
+def translate(weights, from_format, to_format):
+    """`weights` under the names of `to_format`, without those for which it has no place.
+
+    Raises:
+        UserError: a name that is not in the map at all, or two names that mean the same weight.
+    """
+    pairs = _name_pairs(from_format, to_format)
+    translated, unknown = {}, []
+    for name, value in weights.items():
+        hits = [(found, *rest) for pattern, *rest in pairs if (found := pattern.fullmatch(name))]
+        if not hits:
+            unknown.append(name)
+            continue
+        found, template, transposed = hits[0]
+        if template is None:
+            continue
+        target = found.expand(template)
+        if target in translated:
+            raise UserError(f"the checkpoint holds {target} twice, once of them as {name}")
+        translated[target] = np.ascontiguousarray(value.T) if transposed else value
+    refuse(
+        f"not a BERT encoder with a classifier, as {FORMATS[from_format]} checkpoints name it",
+        {"unknown weights": sorted(unknown)},
+    )
+    return translated
+
+
+def _name_pairs(from_format, to_format):
+    """[(pattern of a name in `from_format`, template in `to_format` or None, whether to transpose)]"""
+    columns, pairs = list(FORMATS), []
+    for kind, _, *names in _MODULES:
+        source, target = names[columns.index(from_format)], names[columns.index(to_format)]
+        if source is None:
+            continue
+        transposed = kind == "dense" and "tensorflow" in (from_format, to_format)
+        leaves = zip(_LEAVES[from_format].get(kind, _PLAIN), _LEAVES[to_format].get(kind, _PLAIN))
+        for place, (source_leaf, target_leaf) in enumerate(leaves):
+            pattern = re.escape(source + source_leaf).replace(r"\{n\}", r"(\d+)")
+            template = None if target is None else (target + target_leaf).replace("{n}", r"\1")
+            pairs.append((re.compile(pattern), template, transposed and place == 0))
+    return pairs
+
+
+def our_parameters(layers):
+    """(our name, letters of its shape) of every weight of a network with so many layers, all heads
+    included.
+    """
+    for kind, letters, name, *_ in _MODULES:
+        for leaf in _LEAVES["ours"].get(kind, _PLAIN):
+            for layer in range(layers if "{n}" in name else 1):
+                yield name.replace("{n}", str(layer)) + leaf, letters if leaf == ".weight" else letters[:1]

@@ -1,0 +1,227 @@
+"""Packed rows to the record files of one folder, finished ones kept from run to run."""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import asdict
+
+import numpy as np
+
+from src.data.info import INFO_FILE, DatasetInfo
+from src.data.records import SCHEMA_FILE, RecordWriter, count_rows
+from src.errors import UserError
+from src.files import make_folder, read_json, replacing, sample_checksum, write_json
+from src.kinds import CLASSIFICATION
+
+FOLDER = "gd"
+"""Where the records go inside output_dir, and the data set's task name."""
+PLAN_FILE, SHARDS_FILE = "gd_plan.json", "shards.jsonl"
+_OURS = re.compile(
+    rf"{re.escape(PLAN_FILE)}|{re.escape(SHARDS_FILE)}|{re.escape(INFO_FILE)}|{re.escape(SCHEMA_FILE)}|"
+    r"train-\d{5,}\.(mindrecord(\.db)?|tf_record)|\.writing-.*"
+)
+_LAYOUT = 2  # of the rows: to be raised with every change of this package that changes them
+
+
+def make_plan(files, vocab_sha256, lower_case, dataset_type, shard_mb, recipe):
+    """Everything that determines the bytes of the records, as a dict for JSON.
+
+    Lines that are skipped (skip_bad_rows) are not in it: a run without it never gets past one, so that what
+    either has made is the same.
+    """
+    inputs = [f"{file.name}, {file.size} bytes, {sample_checksum(file.path)[:16]}" for file in files]
+    return {
+        "layout": _LAYOUT,
+        "vocab_sha256": vocab_sha256,
+        "do_lower_case": lower_case,
+        "dataset_type": dataset_type,
+        "shard_mb": shard_mb,
+        **asdict(recipe),
+        "inputs": inputs,
+    }
+
+
+class ShardFolder:
+    """The numbered record files of one plan, finished ones kept from run to run.
+
+    `gd_plan.json` says what is made, `shards.jsonl` has a line for each finished shard, `dataset.json` comes
+    last.
+
+    Args:
+        folder (str): new, empty, or from an earlier run.
+        plan (dict): as `make_plan` gives it.
+
+    Raises:
+        UserError: the folder holds anything else, or records of another plan.
+    """
+
+    def __init__(self, folder, plan):
+        self.folder, self._plan = folder, plan
+        self.shards = {}
+        """{number: the shard's line} of the finished shards."""
+        if os.path.exists(folder) and not os.path.isdir(folder):
+            raise UserError(f"output_dir: {folder} is a file")
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        foreign = [name for name in names if not _OURS.fullmatch(name)]
+        if foreign or (names and PLAN_FILE not in names):
+            raise UserError(
+                f"output_dir: {folder} holds {(foreign or names)[0]} and is no earlier result of general "
+                "distillation's prepare_data.py; move it away or choose another output_dir"
+            )
+        if names:
+            self._check_plan(read_json(os.path.join(folder, PLAN_FILE), "the plan"))
+            self._read_shards()
+        info = DatasetInfo.load(folder)
+        self.complete = info is not None and info.splits["train"]["files"] == self.files
+        """Whether nothing is left to do."""
+
+    def _check_plan(self, begun):
+        for key, value in self._plan.items():
+            before = begun.get(key)
+            if isinstance(value, list) and isinstance(before, list) and value != before:
+                at = next(
+                    (at for at, pair in enumerate(zip(before, value)) if pair[0] != pair[1]),
+                    min(len(before), len(value)),
+                )
+                before, value = (items[at] if at < len(items) else None for items in (before, value))
+                key = f"{key}[{at}]"
+            if before != value:
+                raise UserError(
+                    f"output_dir: {self.folder} was begun with {key} {json.dumps(before)}, now it is "
+                    f"{json.dumps(value)}; continue with what it was begun with, or choose another "
+                    "output_dir"
+                )
+
+    def _read_shards(self):
+        """Take over the lines whose files are there."""
+        path = os.path.join(self.folder, SHARDS_FILE)
+        if not os.path.exists(path):
+            return
+        try:
+            with open(path, encoding="utf-8") as file:
+                lines = [json.loads(line) for line in file]
+            self.shards = {
+                line["number"]: line for line in lines if all(self._is_whole(name) for name in line["files"])
+            }
+        except (ValueError, LookupError, TypeError) as error:
+            raise UserError(f"{path} is damaged; remove {self.folder} and run again") from error
+
+    def _is_whole(self, name):
+        path = os.path.join(self.folder, name)
+        try:
+            count_rows(path, self._plan["dataset_type"])
+        except UserError:  # missing, cut, or without its index: it is made again
+            return False
+        return True
+
+    def discard(self):
+        """Take away what stands for a corpus without rows, so that another input is not refused."""
+        for name in (PLAN_FILE, SHARDS_FILE):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(os.path.join(self.folder, name))
+
+    @contextlib.contextmanager
+    def only_writer(self):
+        """While this lasts, no other process writes into the folder.
+
+        Raises:
+            UserError: another one does.
+        """
+        make_folder(self.folder)
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"output_dir: another prepare_data.py is writing {self.folder}; wait for it, or "
+                    "choose another output_dir"
+                ) from error
+            except OSError as error:  # a file system without locks
+                print(
+                    f"{self.folder} cannot be locked ({error.strerror}); let no other prepare_data.py "
+                    "write there",
+                    flush=True,
+                )
+            yield
+        finally:
+            os.close(folder)
+
+    @contextlib.contextmanager
+    def shard(self, number):
+        """Yield a `Shard` to fill; on success it is finished: its files are in their place and `shards.jsonl`
+        has its line.
+        """
+        self._begin()
+        # MindRecord files carry their own names inside: written under the final name, in a folder of their
+        # own.
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".writing-") as temporary:
+            shard = Shard(
+                temporary, f"train-{number:05d}", self._plan["dataset_type"], self._plan["max_seq_length"]
+            )
+            yield shard
+            shard.close()
+            data = [shard.writer.name] if shard.writer else []
+            # The data last: it has its index then.
+            for name in sorted(os.listdir(temporary), key=lambda name: name in data):
+                os.replace(os.path.join(temporary, name), os.path.join(self.folder, name))
+        line = {"number": number, "files": data, **shard.counts, "lengths": shard.lengths.tolist()}
+        self.shards = dict(sorted({**self.shards, number: line}.items()))
+        with (
+            replacing(os.path.join(self.folder, SHARDS_FILE)) as path,
+            open(path, "w", encoding="utf-8") as file,
+        ):
+            file.writelines(json.dumps(line) + "\n" for line in self.shards.values())
+
+    def _begin(self):
+        """Before the first shard: the plan, and none of what a killed run has left."""
+        if os.path.exists(os.path.join(self.folder, PLAN_FILE)):
+            for name in os.listdir(self.folder):
+                if name.startswith(".writing-") and os.path.isdir(os.path.join(self.folder, name)):
+                    shutil.rmtree(os.path.join(self.folder, name))
+        else:
+            write_json(os.path.join(self.folder, PLAN_FILE), self._plan)
+
+    def total(self, key):
+        """The sum of `rows`, `documents`, `sentences`, `cut` or `tokens` over the finished shards."""
+        return sum(line[key] for line in self.shards.values())
+
+    @property
+    def lengths(self):
+        """Rows by their length in tokens: int64 (max_seq_length + 1,)."""
+        return np.sum([line["lengths"] for line in self.shards.values()], axis=0)
+
+    @property
+    def files(self):
+        """Names of the record files, in order."""
+        return [name for line in self.shards.values() for name in line["files"]]
+
+
+class Shard:
+    """One record file being written; a shard without rows has no file."""
+
+    def __init__(self, folder, stem, dataset_type, max_seq_length):
+        self._file = folder, stem, dataset_type
+        self.writer = None
+        self.counts = {"rows": 0, "documents": 0, "sentences": 0, "cut": 0, "tokens": 0}
+        self.lengths = np.zeros(max_seq_length + 1, np.int64)
+
+    def write(self, packed):
+        """Append one block's `Packed`."""
+        examples = packed.examples
+        if len(examples):
+            self.writer = self.writer or RecordWriter(*self._file, CLASSIFICATION.columns)
+            self.writer.write(examples)
+        self.lengths += np.bincount(examples.lengths, minlength=len(self.lengths))
+        self.counts["rows"] += len(examples)
+        for key in ("documents", "sentences", "cut", "tokens"):
+            self.counts[key] += getattr(packed, key)
+
+    def close(self):
+        """Finish the file."""
+        if self.writer:
+            self.writer.close()

@@ -1,0 +1,107 @@
+"""Which files hold a split, and what reads them.
+
+A new format is a file beside this one, with `read_rows` and `count_rows`, and a line in `FORMATS`.
+"""
+
+import glob
+import os
+from dataclasses import dataclass
+
+from src.data.readers import json_lines, parquet, tsv
+from src.errors import UserError
+
+FORMATS = {"tsv": tsv, "jsonl": json_lines, "parquet": parquet}
+"""{ending: the module that reads it}"""
+_IN_PARTS = ("parquet",)  # whose split may be several files, as train-00000-of-00002.parquet
+
+# The names a split's file may have, GLUE's own first: Hugging Face and most others say validation. MNLI from
+# other sources than GLUE may have a single evaluation set under a plain name; that is looked for only if no
+# file has a name of the first group.
+_DEV, _TEST = ("dev", "validation", "eval", "valid"), ("test",)
+_NAMES = {
+    "train": (("train",),),
+    "dev": (_DEV,),
+    "test": (_TEST,),
+    "dev_matched": (("dev_matched", "validation_matched"), _DEV),
+    "test_matched": (("test_matched",), _TEST),
+    "dev_mismatched": (("dev_mismatched", "validation_mismatched"),),
+    "test_mismatched": (("test_mismatched",),),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files that hold one split."""
+
+    format: str
+    """A key of `FORMATS`."""
+    paths: tuple
+    """Their paths, in order."""
+
+    def raw_rows(self, task, test, bad_rows):
+        """Every well-formed `RawRow`; arguments as for `read_split`."""
+        for path in self.paths:
+            yield from FORMATS[self.format].read_rows(path, task, test, bad_rows)
+
+
+def find_source(data_dir, stem):
+    """The `Source` of a split, or None when `data_dir` has no file for it.
+
+    Args:
+        data_dir (str): folder with the raw files.
+        stem (str): GLUE's name of the file without ending: `train`, `dev`, `dev_matched`, `test`, ...
+
+    Raises:
+        UserError: no such folder, several files that could serve, or a file that is empty or cannot be read.
+    """
+    if not os.path.isdir(data_dir):
+        raise UserError(f"data_dir: {data_dir} is not a folder")
+    found = []
+    for names in _NAMES[stem]:
+        found = found or [source for name in names for source in _sources_named(os.path.join(data_dir, name))]
+    if not found:
+        return None
+    if len(found) > 1:
+        paths = ", ".join(source.paths[0] for source in found)
+        raise UserError(f"data_dir: several files could be the {stem} set ({paths}); keep one of them")
+    for path in found[0].paths:
+        if not os.path.isfile(path) or not os.access(path, os.R_OK):
+            raise UserError(f"{path} cannot be read")
+        if os.path.getsize(path) == 0:
+            raise UserError(f"{path} is empty")
+    return found[0]
+
+
+def _sources_named(base):
+    """The sources whose files are called `base` plus an ending."""
+    for ending in FORMATS:
+        paths = glob.glob(f"{glob.escape(base)}.{ending}")
+        if ending in _IN_PARTS:
+            paths += glob.glob(f"{glob.escape(base)}-*.{ending}")
+        if paths:
+            yield Source(ending, tuple(sorted(paths)))
+
+
+def require_source(data_dir, stem):
+    """`find_source`, with a `UserError` that lists what was looked for when there is none."""
+    source = find_source(data_dir, stem)
+    if source is None:
+        wanted = ", ".join(
+            f"{name}-*.{ending}" if ending in _IN_PARTS else f"{name}.{ending}"
+            for names in _NAMES[stem]
+            for name in names
+            for ending in FORMATS
+        )
+        names = sorted(os.listdir(data_dir))
+        raise UserError(
+            f"data_dir: {data_dir} has no {stem} set; looked for {wanted}; it holds "
+            f"{', '.join(names[:20]) or 'nothing'}{', ...' if len(names) > 20 else ''}"
+        )
+    return source
+
+
+def count_rows(source):
+    """About how many rows a `Source` has (text files: lines, an unended last one left out), for a progress
+    bar.
+    """
+    return sum(FORMATS[source.format].count_rows(path) for path in source.paths)

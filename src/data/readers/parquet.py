@@ -1,0 +1,53 @@
+"""Parquet files, as Hugging Face's."""
+
+from src.data.readers.rows import RawRow, Where, present_columns
+from src.errors import UserError
+
+_ROWS = 4096  # decoded at a time
+
+
+def count_rows(path):
+    """How many rows a file has."""
+    return _open(path).metadata.num_rows
+
+
+def read_rows(path, task, test, bad_rows):
+    """The `RawRow`s of a file, decoded some thousand at a time."""
+    file = _open(path)
+    columns = task.source.columns("parquet", test)
+    columns = present_columns(columns, file.schema_arrow.names, path, task, test)
+    text, pair, label = columns.text, columns.text_pair, columns.label
+    number = 0
+    for batch in _batches(path, file, [name for name in (text, pair, label) if name]):
+        for value in batch.to_pylist():
+            number += 1
+            where = Where(path, number, "row")
+            if not isinstance(value[text], str) or (
+                pair and not isinstance(value[pair], str) and not columns.pair_is_optional
+            ):
+                bad_rows.add(f"{where}: a text is missing or no string")
+                continue
+            yield RawRow(value[text], value[pair] if pair else None, value[label] if label else None, where)
+
+
+def _open(path):
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        # Not only when it is absent: pyarrow 26 refuses the NumPy 1 that MindSpore needs.
+        raise UserError(
+            f"reading {path} needs pyarrow, which cannot be imported ({error}): pip install -r "
+            "requirements-convert.txt"
+        ) from error
+    try:
+        return pyarrow.parquet.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path} is not a parquet file or is damaged: {error}") from error
+
+
+def _batches(path, file, columns):
+    try:
+        yield from file.iter_batches(batch_size=_ROWS, columns=columns)
+    except OSError as error:  # what pyarrow raises for damaged pages
+        raise UserError(f"{path} is damaged: {error}") from error

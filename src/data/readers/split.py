@@ -1,0 +1,44 @@
+"""A split's raw rows with their labels as numbers."""
+
+from src.data.readers.rows import Row
+from src.errors import UserError
+
+
+def read_split(task, source, kind, names, bad_rows, test=False):
+    """The rows of one split.
+
+    Args:
+        task (Task): row of the task table.
+        source (Source): its file(s).
+        kind (TaskKind), names (tuple of str): what the labels are, as `discover_labels` gives it.
+        bad_rows (BadRows): what happens at a malformed row: too few or too many fields, no UTF-8, no JSON, a
+            text missing.
+        test (bool): the labels may be missing, in every row alike (absent, or -1 as Hugging Face has it).
+
+    Yields:
+        Row
+
+    Raises:
+        UserError: a column is missing, a label is none of the names (never skipped: it points at wrong
+            names), a row is malformed, or there is not one row.
+    """
+    minus_one_is_none = test and not (task.is_own and _is_label(-1, kind, names))
+    labelled = None
+    for text, pair, label, where in source.raw_rows(task, test, bad_rows):
+        if minus_one_is_none and label == -1:
+            label = None
+        if labelled is None:
+            labelled = not test or label is not None
+        if labelled != (label is not None):
+            raise UserError(f"{where}: {'a label is missing' if labelled else 'only some rows have a label'}")
+        yield Row(text, pair, kind.parse_label(label, names, where) if labelled else None, where.number)
+    if labelled is None:
+        raise UserError(f"{source.paths[0]} holds no {'usable ' if bad_rows.count else ''}rows")
+
+
+def _is_label(value, kind, names):
+    try:
+        kind.parse_label(value, names, "")
+    except UserError:
+        return False
+    return True

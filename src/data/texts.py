@@ -1,0 +1,87 @@
+"""Texts that a user wants labelled: where they come from, and the rows they become."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+
+from src.data.readers.rows import Row
+from src.errors import UserError
+
+
+def read_texts(text, text_pair, path):
+    """The texts as a list of `Row`s without labels.
+
+    Args:
+        text (str), text_pair (str): the only text and its second one; False for none.
+        path (str): a file with one text a line, a tab between the two of a pair; "" for none. Without it and
+            without `text`, such lines are read from standard input.
+
+    Raises:
+        UserError: no text, an empty one, or a file that cannot be read.
+    """
+    if text is False and text_pair is not False:
+        raise UserError("text_pair: needs a text before it: give --text")
+    if text is not False and path:
+        raise UserError("text, file: give only one of them")
+    if text is not False:
+        return [_row(text, None if text_pair is False else text_pair, 1, "text")]
+    where = path or "standard input"
+    rows = []
+    for number, line in enumerate(_lines(path, where), 1):
+        first, tab, second = line.partition("\t")
+        rows.append(_row(first, second if tab else None, number, f"line {number} of {where}"))
+    return rows
+
+
+def _lines(path, where):
+    if not path and sys.stdin is None:
+        raise UserError("text is needed: give --text or --file; standard input is closed")
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
+    try:
+        with open(path, encoding="utf-8-sig") if path else sys.stdin as file:
+            lines = [line.rstrip("\r\n") for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"file: {where} cannot be read as UTF-8 text: {error}") from error
+    if not lines and path:
+        raise UserError(f"{path} holds no text")
+    if not lines:
+        raise UserError("text is needed: give --text, --file, or lines on standard input")
+    return lines
+
+
+def _row(text, pair, number, where):
+    try:
+        (text + (pair or "")).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where} is not UTF-8 text") from error
+    if not text.strip() or pair is not None and not pair.strip():
+        raise UserError(f"{where} is empty; every text needs at least one word")
+    return Row(text, pair, None, number)
+
+
+def encode_texts(rows, kind, tokenizer, longest, segment_types):
+    """The texts' `Examples`, and how many had to be cut.
+
+    Args:
+        rows (list of Row): of `read_texts`.
+        kind (TaskKind), segment_types (int): of the model that reads them.
+        tokenizer (Tokenizer): with the model's vocabulary.
+        longest (int): tokens of a row, special ones included.
+
+    Raises:
+        UserError: a text without any token.
+    """
+    examples, cut = kind.encode(tokenizer, rows, longest)
+    second = np.add.reduceat(examples.segment_ids, examples.offsets[:-1])  # tokens of the pair and its [SEP]
+    first = examples.lengths - second  # tokens of the text, [CLS] and [SEP]
+    empty = np.flatnonzero((first == 2) | (second == 1))
+    if len(empty):
+        raise UserError(
+            f"text {rows[empty[0]].line_number} holds no word, only characters that BERT's tokenizer leaves "
+            "out"
+        )
+    if segment_types == 1:
+        examples = replace(examples, segment_ids=np.zeros_like(examples.segment_ids))
+    return examples, cut

@@ -1,0 +1,66 @@
+"""Whether an exported file, loaded again, answers as the network it came from."""
+
+import numpy as np
+
+from src.errors import UserError
+
+SAMPLE_ROWS = 64
+
+
+def tolerance(file_format, description, form=""):
+    """The largest difference that `check_same` allows a file of a format and, in ONNX, a form of weights.
+
+    Rounding to 8 bits carries the last float bit of one layer through all later ones, and the 2-bit kernel
+    rounds its input by blocks.
+    """
+    if file_format != "ONNX":
+        return 1e-2 if description.is_quantized else 1e-3
+    return 0.2 if form == "2bit" else 0.1 if description.is_quantized else 1e-3
+
+
+def check_same(exported, model, allowed, length):
+    """Compare an exported file with its model on sample rows, in the batches the file takes: ranges of
+    activations are a batch's own.
+
+    Args:
+        exported (callable): int32 columns -> logits, with its `batch_size` and `length`, None for any.
+        model (Model): what it was written from.
+        allowed (float): largest root mean square difference of the logits, as a share of their standard
+            deviation.
+        length (int): tokens of the longest sample row where the file takes any.
+
+    Returns:
+        The difference.
+
+    Raises:
+        UserError: they differ by more.
+    """
+    batch_size, length = exported.batch_size or SAMPLE_ROWS, exported.length or min(length, 64)
+    rows = batch_size * -(-SAMPLE_ROWS // (4 * batch_size))
+    columns = sample_rows(model.config, rows, length)
+    batches = [
+        [column[start : start + batch_size] for column in columns] for start in range(0, rows, batch_size)
+    ]
+    with model.evaluating():
+        expected = np.concatenate([model(*batch) for batch in batches])
+    found = np.concatenate([exported(*batch) for batch in batches])
+    difference = float(np.sqrt(np.mean((found - expected) ** 2)) / max(float(expected.std()), 1e-6))
+    if not difference <= allowed:  # a NaN fails too
+        raise UserError(
+            f"the exported file differs from the network: by {difference:.3g} of the logits' spread on "
+            f"{rows} sample rows, where {allowed} is the most; it was removed"
+        )
+    return difference
+
+
+def sample_rows(config, rows, length):
+    """input_ids, input_mask, segment_ids, int32 (rows, length): random tokens of various lengths, the same at
+    every call.
+    """
+    generator = np.random.default_rng(0)
+    sizes = generator.integers(min(8, length), length + 1, rows)
+    mask = np.arange(length) < sizes[:, None]
+    ids = np.where(mask, generator.integers(1, config.vocab_size, (rows, length)), 0)
+    second = mask & (np.arange(length) >= sizes[:, None] // 2)
+    segments = second if config.type_vocab_size > 1 else np.zeros_like(ids)
+    return tuple(column.astype(np.int32) for column in (ids, mask, segments))

@@ -1,0 +1,86 @@
+"""An ONNX file: the graph of a network with its inputs, its output and what it says of itself."""
+
+import json
+
+import onnx
+from onnx import TensorProto, helper
+
+from src.deploy.onnx_graph import BertGraph
+from src.deploy.onnx_nodes import MICROSOFT
+from src.deploy.onnx_weights import OLDEST_RUNTIME, obstacle
+from src.deploy.sessions import INPUTS
+from src.errors import UserError
+
+OPSET, OLDEST_ONNX = 21, "1.16"
+LARGEST = (1 << 31) - (1 << 20)
+"""Bytes of weights in one file: a protocol buffer holds less than 2 GiB."""
+
+
+def choose_form(asked, weights, description):
+    """The form of weights to write and a notice, or "": "auto" is int8 where the network can have it, else
+    float.
+
+    Args:
+        asked (str): the setting `onnx_weights`.
+        weights (dict), description (Description): of the network, as in `build_model`.
+    """
+    if asked != "auto":
+        return asked, ""
+    reason = obstacle(weights, description.bert, description.quantization, "int8")
+    if not reason:
+        return "int8", ""
+    told = f"onnx_weights: auto is float here, weights of 32 bits. {reason.removeprefix('onnx_weights: ')}"
+    return "float", told if description.is_quantized else ""
+
+
+def write_onnx(path, weights, description, form):
+    """Write the ONNX file; arguments and errors as in `build_model`."""
+    onnx.save(build_model(weights, description, form), path)
+
+
+def build_model(weights, description, form):
+    """The checked `onnx.ModelProto` of a network for a task.
+
+    Args:
+        weights (dict): our parameter names -> float32 arrays as the network computes with them.
+        description (Description): of the network; it travels with the file.
+        form (str): of the weights, as in `BertGraph`.
+
+    Raises:
+        UserError: as `BertGraph`, or the weights are too large for one file, or the package onnx is too old.
+
+    Inputs of the model: input_ids, input_mask, segment_ids, int32 (batch, sequence). Output: logits float32
+    (batch, outputs).
+    """
+    if onnx.defs.onnx_opset_version() < OPSET:
+        raise UserError(
+            f"file_format: onnx {onnx.__version__} knows operators up to opset "
+            f"{onnx.defs.onnx_opset_version()}, and these graphs are of opset {OPSET}; pip install "
+            f"'onnx>={OLDEST_ONNX}'"
+        )
+    if description.kind.logits_per != "row":
+        raise UserError(
+            f"file_format: the ONNX graph has no head that answers for every {description.kind.logits_per}; "
+            "export MINDIR"
+        )
+    graph = BertGraph(weights, description.bert, description.quantization, form).build()
+    size = sum(item.ByteSize() for item in graph.constants)
+    if size > LARGEST:
+        raise UserError(
+            f"file_format: {size:,} bytes of weights are too many for one ONNX file (at most {LARGEST:,})"
+        )
+    batch = ["batch", "sequence"]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT32, batch) for name in INPUTS]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", description.outputs])]
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "bert", inputs, outputs, graph.constants),
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)],
+        producer_name="bert-distillation",
+        ir_version=10,
+    )
+    notes = {"onnx_weights": form, "oldest_onnxruntime": OLDEST_RUNTIME[form]}
+    metadata = {**description.to_json(), **notes}
+    metadata = {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
+    helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model)
+    return model

@@ -1,0 +1,264 @@
+"""What a model says of itself, and whether it belongs to some data.
+
+A `Description` is what config.json, ONNX metadata and `.mindir.json` are read into and written from.
+"""
+
+import os
+import re
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Optional, Tuple
+
+from src import tasks
+from src.errors import UserError
+from src.kinds import kind_of_problem
+from src.kinds.base import TaskKind
+from src.settings.network import BertConfig, QuantConfig
+from src.settings.parsing import from_json
+
+_PLACEHOLDER = re.compile(r"LABEL_\d+")
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What some rows say of themselves, for a model to be held against."""
+
+    rows: str = "the data"
+    """What messages call them, as `the train records`."""
+    longest: int = 0
+    """Tokens of the longest row; 0, like the next two, where there are no rows yet."""
+    largest_token_id: int = 0
+    largest_segment_id: int = 0
+    vocab_sha256: str = ""
+    """Of the vocabulary they were tokenized with; "" where unknown."""
+    task_name: str = ""
+    """"" for a corpus without a task; the fields below then have no meaning."""
+    kind: Optional[TaskKind] = None
+    labels: Tuple[str, ...] = ()
+    """Class names in index order; () where unknown or none."""
+    outputs: int = 0
+    """Outputs of a head for them."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """All that a model says of itself.
+
+    Raises:
+        UserError: the head contradicts the kind of task or the labels.
+    """
+
+    bert: BertConfig
+    kind: Optional[TaskKind] = None
+    """What its head answers; None for an encoder without one."""
+    outputs: int = 0
+    """Of the head; 0 for an encoder."""
+    labels: Tuple[str, ...] = ()
+    """Class names in index order; () where unknown or none."""
+    task_name: str = ""
+    """The task it was trained on; "" where unknown."""
+    do_lower_case: Optional[bool] = None
+    """Whether its text is lower-cased; None where unknown: its vocabulary tells then."""
+    vocab_sha256: str = ""
+    """Of the vocabulary it was trained with; "" where unknown."""
+    quantization: Optional[QuantConfig] = None
+    source: str = field(default="", compare=False)
+    """Where its model was read from, for messages."""
+
+    def __post_init__(self):
+        if self.kind is not None:
+            self.kind.check_outputs(self.outputs, self.source)
+            if self.labels and len(self.labels) != self.outputs:
+                raise UserError(
+                    f"{self.source} names {len(self.labels)} labels but the classifier has {self.outputs} "
+                    "outputs"
+                )
+
+    # --- as JSON --------------------------------------------------------------------------------------------
+
+    @property
+    def label_names(self):
+        """Class names, with Hugging Face's placeholders where there are none."""
+        return self.labels or tuple(f"LABEL_{index}" for index in range(self.outputs))
+
+    def to_json(self):
+        """The content of config.json: Hugging Face's field names, and in addition ours."""
+        values = {"model_type": "bert", **asdict(self.bert)}
+        if self.do_lower_case is not None:
+            values["do_lower_case"] = self.do_lower_case
+        if self.task_name:
+            values["task_name"] = self.task_name
+        if self.kind is not None:
+            values.update(num_labels=self.outputs, problem_type=self.kind.problem_type, **self.label_fields())
+        if self.quantization is not None:
+            values["quantization"] = asdict(self.quantization)
+        if self.vocab_sha256:
+            values["vocab_sha256"] = self.vocab_sha256
+        return values
+
+    def label_fields(self):
+        """id2label and label2id."""
+        names = self.label_names
+        return {
+            "id2label": {str(index): name for index, name in enumerate(names)},
+            "label2id": {name: index for index, name in enumerate(names)},
+        }
+
+    @classmethod
+    def from_json(cls, values, file, source):
+        """The `Description` in a config.json's content.
+
+        Args:
+            values (dict): as `to_json` gives it; other keys have no meaning here.
+            file (str): what holds them, for messages. source (str): the model's path, as the user gave it.
+
+        Raises:
+            UserError: a field is missing or has a value of another kind.
+        """
+        own = {item.name: values[item.name] for item in fields(BertConfig) if item.name in values}
+        bert = from_json(BertConfig, own, file, complete=True)
+        quantization = values.get("quantization")
+        if quantization is not None:
+            quantization = from_json(QuantConfig, quantization, f"{file}: quantization")
+        return cls(
+            bert,
+            **_head(values, file),
+            task_name=_text(values, "task_name", file),
+            do_lower_case=_boolean(values, "do_lower_case", file),
+            vocab_sha256=_text(values, "vocab_sha256", file),
+            quantization=quantization,
+            source=source,
+        )
+
+    # --- other descriptions ---------------------------------------------------------------------------------
+
+    def with_head(self, kind, outputs, labels, task_name):
+        """This one as a network for a task; arguments as the fields."""
+        return replace(self, kind=kind, outputs=outputs, labels=tuple(labels), task_name=task_name)
+
+    def without_head(self):
+        """This one as an encoder."""
+        return replace(self, kind=None, outputs=0, labels=(), task_name="")
+
+    def frozen(self):
+        """This one for a network that never trains: without dropout."""
+        bert = replace(self.bert, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+        return replace(self, bert=bert)
+
+    def shares_head_with(self, other):
+        """Whether its head answers the same as another one's, as far as both say it."""
+        return (
+            self.kind is other.kind
+            and self.outputs == other.outputs
+            and not tasks.differ(self.task_name, other.task_name)
+            and tasks.same_labels(self.labels, other.labels)
+        )
+
+    @property
+    def is_quantized(self):
+        """Whether any of its numbers is rounded to few bits."""
+        quantization = self.quantization
+        return quantization is not None and quantization.lowest_bits < 32
+
+    # --- the one check against data -------------------------------------------------------------------------
+
+    def check_fits(self, facts, key, seq_length=None):
+        """Raise a `UserError` where this model was not made for some rows, or cannot read them.
+
+        Args:
+            facts (DataFacts): the rows'. An encoder, or rows without a task, are compared in their tokens
+                only.
+            key (str): the setting that named the model, for the message.
+            seq_length (int): the run's own bound on row length in tokens, or None.
+        """
+        self._check_vocabulary(facts, key)
+        if self.kind is not None and facts.kind is not None:
+            self._check_head(facts, key)
+        self._check_bounds(facts, seq_length)
+
+    def _check_vocabulary(self, facts, key):
+        if self.vocab_sha256 and facts.vocab_sha256 and self.vocab_sha256 != facts.vocab_sha256:
+            folder = self.source if os.path.isdir(self.source) else os.path.dirname(self.source)
+            raise UserError(
+                f"{key}: the data was prepared with another vocabulary than {self.source} was trained "
+                f"with; run prepare_data.py with --vocab_file {os.path.join(folder, 'vocab.txt')}"
+            )
+
+    def _check_head(self, facts, key):
+        if self.task_name and tasks.differ(self.task_name, facts.task_name):
+            raise UserError(f"{key}: {self.source} was trained on {self.task_name}, not {facts.task_name}")
+        if self.outputs != facts.outputs or self.kind is not facts.kind:
+            raise UserError(
+                f"{key}: {self.source} has {self.outputs} output(s) ({self.kind.problem_type}) but "
+                f"{facts.task_name} is a task of {facts.kind.describe(facts.outputs)}"
+            )
+        if not tasks.same_labels(self.labels, facts.labels):
+            raise UserError(
+                f"{key}: {self.source} numbers its labels {', '.join(self.labels)} but the data has "
+                f"{', '.join(facts.labels)}; if only the order differs, convert_checkpoint.py --task_name "
+                f"{facts.task_name} puts it right"
+            )
+
+    def _check_bounds(self, facts, seq_length):
+        bert, source = self.bert, self.source
+        if facts.largest_token_id >= bert.vocab_size:
+            raise UserError(
+                f"{facts.rows} hold token id {facts.largest_token_id} but {source} has a vocabulary of "
+                f"{bert.vocab_size}; prepare the data with that model's vocabulary"
+            )
+        if facts.largest_segment_id >= bert.type_vocab_size:
+            raise UserError(
+                f"{facts.rows} hold pairs of texts but {source} has a type_vocab_size of "
+                f"{bert.type_vocab_size}; it reads single texts only"
+            )
+        positions = None if bert.use_relative_positions else bert.max_position_embeddings
+        for bound, why in ((positions, f"{source} has positions for"), (seq_length, "seq_length allows")):
+            if bound and facts.longest > bound:
+                raise UserError(
+                    f"{facts.rows} hold a row of {facts.longest} tokens but {why} {bound}; run "
+                    f"prepare_data.py with --max_seq_length {bound}"
+                )
+
+
+def label_names(values, source):
+    """Class names of a config.json in index order; () where there are none or only placeholders (LABEL_0).
+
+    Raises:
+        UserError: id2label does not number its labels 0, 1, ...
+    """
+    names = values.get("id2label") or {}
+    try:
+        ordered = tuple(str(names[key]) for key in sorted(names, key=int))
+        complete = sorted(int(key) for key in names) == list(range(len(names)))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"id2label in {source} must map 0, 1, ... to label names") from error
+    if not complete:
+        raise UserError(f"id2label in {source} must number its labels 0 to {len(names) - 1} without a gap")
+    return () if all(_PLACEHOLDER.fullmatch(name) for name in ordered) else ordered
+
+
+def _head(values, file):
+    """kind, outputs and labels of a config.json, as a dict; {} for an encoder's."""
+    if "num_labels" not in values and "problem_type" not in values:
+        return {}
+    absent = [name for name in ("num_labels", "problem_type") if name not in values]
+    if absent:
+        raise UserError(f"{file} lacks {', '.join(absent)}")
+    outputs = values["num_labels"]
+    if type(outputs) is not int or outputs < 1:
+        raise UserError(f"{file}: num_labels must be a whole number, 1 or more, not {outputs!r}")
+    kind = kind_of_problem(values["problem_type"], file)
+    return {"kind": kind, "outputs": outputs, "labels": label_names(values, file)}
+
+
+def _text(values, name, source):
+    value = values.get(name) or ""
+    if not isinstance(value, str):
+        raise UserError(f"{source}: {name} must be a text, not {value!r}")
+    return value
+
+
+def _boolean(values, name, source):
+    value = values.get(name)
+    if not isinstance(value, (bool, type(None))):
+        raise UserError(f"{source}: {name} must be true or false, not {value!r}")
+    return value

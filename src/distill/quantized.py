@@ -1,0 +1,97 @@
+"""A quantized student: a fine-tuned network that rounds its weights and activations while it computes."""
+
+from dataclasses import replace
+
+from src.checkpoint import folder as checkpoints
+from src.checkpoint.assign import assign
+from src.distill.distiller import LossTerms
+from src.errors import UserError
+from src.model import Model, new_network
+
+
+def quantized_student(path, key, data, config, compute_type):
+    """The quantized `Model` that starts from a task's checkpoint.
+
+    Args:
+        path (str), key (str): the checkpoint, and the setting that names it. data (TaskData): the task's
+            rows.
+        config (QuantizedStudentConfig): what is rounded, and whether training follows, which alone can fill
+            in a head or calibrate ranges.
+        compute_type (mindspore.dtype): of the matrix products.
+
+    Raises:
+        UserError: the checkpoint is not of this task, or it is not trained where that is needed.
+    """
+    checkpoint = checkpoints.load(path)
+    own = checkpoint.description
+    data.check_model(own, key)
+    description = replace(own, bert=replace(own.bert, **config.dropout), quantization=config.quantization_cfg)
+    description = description.with_head(data.kind, data.outputs, data.labels, data.task.name)
+    model = Model(description, new_network(description, compute_type), checkpoint.vocabulary)
+    known = dict(model.network.parameters_and_names())
+    state = checkpoints.QUANTIZER_STATE
+    assign(
+        model.network,
+        {
+            name: value
+            for name, value in checkpoint.weights.items()
+            if name in known or not name.endswith(state)
+        },
+        path,
+        allow_missing=("classifier.",) if config.do_train else (),
+        allow_missing_endings=state,
+        allow_unexpected=("fit_dense.",),
+    )
+    if not config.do_train and model.uncalibrated_ranges():
+        raise UserError(
+            "quant_cfg.activation_quantizer: do_train is false, but only training calibrates the "
+            "moving-average ranges of ema; use --quant_cfg.activation_quantizer symmetric or dynamic, or "
+            "train"
+        )
+    return model
+
+
+def check_calibrated(quantization, batches_seen):
+    """Raise a `UserError` where training over so many batches ends before it calibrates the moving
+    averages.
+    """
+    if quantization.activation_quantizer == "ema" and quantization.ema_start_step >= batches_seen:
+        raise UserError(
+            f"quant_cfg.ema_start_step is {quantization.ema_start_step}, but training ends after "
+            f"{batches_seen} batches, so that the activations' ranges would never be calibrated"
+        )
+
+
+def check_comparable(student, teacher, terms):
+    """Refuse a teacher whose layers cannot be compared one by one with the student's (both `BertConfig`)."""
+    if not terms.compares_layers:
+        return
+    for name in ("num_hidden_layers", "hidden_size", "num_attention_heads"):
+        if getattr(student, name) != getattr(teacher, name):
+            raise UserError(
+                f"teacher_model_dir: the teacher's {name} is {getattr(teacher, name)} and the student's "
+                f"{getattr(student, name)}; intermediate distillation compares equal networks: use "
+                "--intermediate_distill false, or start from a student of the teacher's shape"
+            )
+
+
+def loss_terms(config, has_teacher):
+    """The `LossTerms` that a `QuantizedStudentConfig` switches on; none where nothing is trained.
+
+    Raises:
+        UserError: they need a teacher and there is none.
+    """
+    if not config.do_train:
+        return LossTerms()
+    if not has_teacher and (config.pred_distill or config.intermediate_distill):
+        raise UserError(
+            "teacher_model_dir is needed: give --teacher_model_dir, or train on labels alone with "
+            "--pred_distill false --intermediate_distill false --is_lgt_fit true"
+        )
+    intermediate = float(config.intermediate_distill)
+    return LossTerms(
+        attention_loss=intermediate,
+        hidden_loss=intermediate,
+        soft_loss=float(config.pred_distill),
+        label_loss=float(config.is_lgt_fit),
+    )

@@ -1,0 +1,69 @@
+"""The teacher of a distillation: loaded, frozen, and refused where it is no better than guessing."""
+
+from dataclasses import replace
+
+from src import metrics
+from src.checkpoint import folder as checkpoints
+from src.errors import UserError
+from src.model import Model
+from src.runtime import say
+
+SAMPLE_ROWS = 2000
+"""Training rows that judge a teacher where no others are there to evaluate it on."""
+
+
+def as_used(description, net_config, section):
+    """A teacher's `Description` as it runs here: `net_config` may choose the other form of GELU.
+
+    Args:
+        net_config (NetConfig), section (str): the run's settings for its network, and their key.
+
+    Raises:
+        UserError: the settings contradict the checkpoint.
+    """
+    own = description.bert
+    used = net_config.check(own, section, description.source, free=("hidden_act",))
+    if used.hidden_act != own.hidden_act:
+        if "relu" in (used.hidden_act, own.hidden_act):
+            raise UserError(
+                f"{section}.hidden_act: {description.source} was trained with {own.hidden_act}; only gelu "
+                f"and gelu_new stand for each other, not {used.hidden_act}"
+            )
+        say(
+            f"the teacher computes {used.hidden_act} where its checkpoint says {own.hidden_act}, as "
+            f"{section} asks"
+        )
+    return replace(description, bert=used)
+
+
+def load_teacher(path, net_config, section, compute_type, with_head=True):
+    """(the teacher's `Checkpoint`, the frozen `Model` of it); arguments and errors as in `as_used`.
+
+    Args:
+        path (str): the checkpoint. compute_type (mindspore.dtype): of the matrix products.
+        with_head (bool): it is a task's teacher; else its head, if it has one, is left out.
+    """
+    checkpoint = checkpoints.load(path)
+    description = as_used(checkpoint.description, net_config, section)
+    model = Model.from_checkpoint if with_head else Model.encoder
+    return checkpoint, model(checkpoint, compute_type, description)
+
+
+def check_better_than_guessing(results, metric, labels, least_gain, key, path):
+    """Print a teacher's score; a `UserError` where it is not better than the best constant answer.
+
+    Args:
+        results (dict): of `evaluate`. metric (str): the deciding one. labels (ndarray): of the rows.
+        least_gain (float): points by which it must be better.
+        key (str), path (str): the setting that names the teacher, and its value.
+    """
+    name, score = metrics.printed_name(metric), results[metric]
+    chance = metrics.chance_level(metric, labels)
+    say(f"teacher: {name} {100 * score:.2f} (the best constant answer: {100 * chance:.2f})")
+    if 100 * (score - chance) < least_gain:
+        raise UserError(
+            f"{key}: the teacher reaches {name} {100 * score:.2f} where always giving the best constant "
+            f"answer reaches {100 * chance:.2f}; it was not fine-tuned on this task or its labels or "
+            f"vocabulary differ (fine-tune it: python run_finetune.py --load_ckpt_path {path}; or, where "
+            "no teacher beats a guess, --min_teacher_gain 0)"
+        )

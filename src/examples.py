@@ -1,0 +1,83 @@
+"""Rows of tokens and what is known about them, as flat arrays. Legend: N rows, T tokens of all rows
+together.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a kind of task keeps of a row besides its tokens: labels, tags, answer positions."""
+
+    name: str
+    """In record files, as `label_ids`."""
+    dtype: type
+    """np.int32 or np.float32."""
+    per: str = "row"
+    """"row": one value a row; "token": one value a token."""
+    fill: float = 0
+    """The value of what has no label: a row of a test set, a padding token."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows of different lengths as flat arrays; row i is `[offsets[i]:offsets[i + 1]]`."""
+
+    input_ids: np.ndarray
+    """int32 (T,)"""
+    segment_ids: np.ndarray
+    """int32 (T,), 0 or 1"""
+    offsets: np.ndarray
+    """int64 (N + 1,)"""
+    columns: dict = field(default_factory=dict)
+    """{Column: array (N, ...) or, of a column per token, (T, ...)}; {} where nothing is known about the
+    rows.
+    """
+
+    def __len__(self):
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self):
+        """Tokens of each row: int64 (N,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def labels(self):
+        """The values of the only column; None where there is none."""
+        (values,) = self.columns.values() or (None,)
+        return values
+
+    def with_column(self, column, values):
+        """These `Examples` with one more column at the end."""
+        return replace(self, columns={**self.columns, column: values})
+
+    def take(self, rows):
+        """The `Examples` of the given row numbers (any integer sequence), in that order."""
+        rows = np.asarray(rows, np.int64)
+        offsets = offsets_of(self.lengths[rows])
+        tokens = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], np.diff(offsets))
+        columns = {
+            column: values[tokens if column.per == "token" else rows]
+            for column, values in self.columns.items()
+        }
+        return Examples(self.input_ids[tokens], self.segment_ids[tokens], offsets, columns)
+
+
+def offsets_of(lengths):
+    """Where rows of these lengths start in a flat array, and where the last one ends: int64 (N + 1,)."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def concatenate(parts):
+    """Several `Examples` of the same columns as one."""
+    return Examples(
+        np.concatenate([part.input_ids for part in parts]),
+        np.concatenate([part.segment_ids for part in parts]),
+        offsets_of(np.concatenate([part.lengths for part in parts])),
+        {column: np.concatenate([part.columns[column] for part in parts]) for column in parts[0].columns},
+    )

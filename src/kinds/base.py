@@ -1,0 +1,98 @@
+"""What a kind of task is: its rows, head, losses, metrics and answers. One file beside this one for each
+kind.
+
+A kind knows NumPy only, so that the processes that tokenize load nothing else. What it names of other rooms
+it names by text: its losses are functions of `src/distill/losses.py`, its metrics those of `src/metrics.py`,
+which scores what `predictions` gives.
+
+Legend: N rows, C outputs of the head.
+"""
+
+import numpy as np
+
+from src.examples import Examples, offsets_of
+
+
+class TaskKind:
+    """One kind of task. A subclass sets the attributes and answers the questions below; `src/kinds` lists
+    it.
+    """
+
+    name = ""
+    """In settings (`task_type`) and in dataset.json (`head`)."""
+    problem_type = ""
+    """Hugging Face's word for it, in config.json."""
+    architecture = ""
+    """Hugging Face's class for a BERT with such a head."""
+    columns = ()
+    """The `Column`s of a record besides its tokens."""
+    logits_per = "row"
+    """"row": the head reads the pooled output, logits are (N, C); "token": it reads every hidden state."""
+    soft_loss = ""
+    """Loss of the student's logits against the teacher's."""
+    label_loss = ""
+    """Loss of the logits against the labels."""
+    metrics = ()
+    """Every metric that fits, the ones reported for data that name none first."""
+    default_metrics = ()
+    """The metrics of data that name none, the deciding one first."""
+
+    def outputs(self, labels):
+        """C for these class names."""
+        raise NotImplementedError
+
+    def check_outputs(self, outputs, source):
+        """Raise a `UserError` where a head with so many outputs is none of this kind; `source` is the
+        model.
+        """
+        raise NotImplementedError
+
+    def describe(self, outputs):
+        """The kind in words, as `2 classes`."""
+        raise NotImplementedError
+
+    def fitting_metrics(self, outputs):
+        """The `metrics` that a head with so many outputs has."""
+        return self.metrics
+
+    def parse_label(self, value, names, where):
+        """A raw label as a number; `names` are the class names.
+
+        Raises:
+            UserError: it is none of this kind; the message starts with `where`.
+        """
+        raise NotImplementedError
+
+    def check_labels(self, examples, names, split):
+        """Raise a `UserError` where the labels of a `split`'s `Examples` are none of this kind and these
+        names.
+        """
+        raise NotImplementedError
+
+    def encode(self, tokenizer, rows, max_seq_length):
+        """Rows to `Examples`: `[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`, a label a row.
+
+        Args:
+            tokenizer (Tokenizer): of `src/data/tokenization.py`. rows (list of Row): all with a label or
+                none.
+            max_seq_length (int): longest row in tokens, special ones included.
+
+        Returns:
+            (Examples, rows that had to be cut)
+        """
+        texts, pairs = [row.text for row in rows], [row.text_pair for row in rows]
+        pairs = None if all(pair is None for pair in pairs) else pairs
+        ids, segments, lengths, cut = tokenizer.encode_flat(texts, pairs, max_seq_length)
+        columns = {}
+        if rows and rows[0].label is not None:
+            (column,) = self.columns
+            columns[column] = np.array([row.label for row in rows], column.dtype)
+        return Examples(ids, segments, offsets_of(lengths), columns), cut
+
+    def predictions(self, logits):
+        """What the logits (N, C) say: (N,), to be compared with the labels."""
+        raise NotImplementedError
+
+    def answers(self, logits, labels):
+        """[(answer, probability or None)] of each row, for a person to read; `labels` are the class names."""
+        raise NotImplementedError

@@ -1,0 +1,70 @@
+"""One class a row: sentiment, inference, topics."""
+
+import numpy as np
+
+from src.errors import UserError
+from src.examples import Column
+from src.kinds.base import TaskKind
+
+UNLABELLED = -1
+
+
+class SequenceClassification(TaskKind):
+    """One of two or more classes a row, from the pooled output."""
+
+    name = "classification"
+    problem_type = "single_label_classification"
+    architecture = "BertForSequenceClassification"
+    columns = (Column("label_ids", np.int32, fill=UNLABELLED),)
+    soft_loss = "soft_cross_entropy"
+    label_loss = "label_cross_entropy"
+    metrics = ("accuracy", "f1", "macro_f1", "matthews")
+    default_metrics = ("accuracy", "macro_f1")
+
+    def outputs(self, labels):
+        return len(labels)
+
+    def check_outputs(self, outputs, source):
+        if outputs < 2:
+            raise UserError(
+                f"{source}: problem_type '{self.problem_type}' with {outputs} outputs is not supported; a "
+                "classifier has two or more and one label a row, a regression one"
+            )
+
+    def describe(self, outputs):
+        return f"{outputs} classes"
+
+    def fitting_metrics(self, outputs):
+        return tuple(name for name in self.metrics if name != "f1" or outputs == 2)
+
+    def parse_label(self, value, names, where):
+        """The index of a class given by its name, or else by its index."""
+        text = str(value)
+        if text in names:
+            return names.index(text)
+        if text.isascii() and text.isdigit() and int(text) < len(names):
+            return int(text)
+        raise UserError(
+            f"{where}: the label {text!r} is none of {', '.join(names)} (nor an index 0 to {len(names) - 1})"
+        )
+
+    def check_labels(self, examples, names, split):
+        labels = examples.labels
+        if labels.dtype.kind != "i":
+            raise UserError(
+                f"the {split} records hold fractional labels, which do not fit a {self.name} task"
+            )
+        if not (0 <= labels.min() and labels.max() < len(names)):
+            raise UserError(
+                f"the {split} records hold labels from {labels.min()} to {labels.max()}, but the task has "
+                f"the {len(names)} labels {', '.join(names)}"
+            )
+
+    def predictions(self, logits):
+        return logits.argmax(axis=1)
+
+    def answers(self, logits, labels):
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+        best = probabilities.argmax(axis=1)
+        return [(labels[index], float(row[index])) for index, row in zip(best, probabilities)]

@@ -1,0 +1,204 @@
+"""A model: a network or an exported file, with its description and its vocabulary."""
+
+import contextlib
+
+import mindspore as ms
+
+from src.checkpoint import folder as checkpoints
+from src.checkpoint import huggingface
+from src.checkpoint.assign import assign
+from src.checkpoint.formats import read_any
+from src.checkpoint.packed import load_packed
+from src.deploy.sessions import EXPORTED_ENDINGS, open_exported
+from src.errors import UserError
+from src.nn.heads import HEADS, BertEncoder, Logits
+from src.quant.quantizers import MovingAverageRange
+from src.vocabulary import is_lower_case
+
+NO_HEAD = ("classifier.", "fit_dense.")
+"""How the names of weights begin that an encoder has no place for: a task's head, distillation's
+projection.
+"""
+
+
+class Model:
+    """What is distilled, evaluated, saved and exported.
+
+    Args:
+        description (Description): what the model says of itself.
+        network (Cell or exported session): a `BertForSequence`, a `BertEncoder`, or what `open_exported`
+            gives.
+        vocabulary (sequence of str): its tokens in id order, or None where unknown.
+    """
+
+    def __init__(self, description, network, vocabulary=None):
+        self.description = description
+        self.network = network
+        self.vocabulary = vocabulary
+        self._logits = None
+
+    # --- where a model comes from ---------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, path, compute_type=ms.float32, device="CPU", device_id=0, threads=0):
+        """Any model to run: an .onnx or .mindir file, a .ckpt file, a folder, packed and Hugging Face's too.
+
+        Args:
+            compute_type (mindspore.dtype): of a network's matrix products.
+            device (str), device_id (int), threads (int): of an exported file's session.
+
+        Raises:
+            UserError: nothing lies there, or it is damaged or no model for a task.
+        """
+        if path.endswith(EXPORTED_ENDINGS):
+            session = open_exported(path, device, device_id, threads)
+            return cls(session.description, session)
+        return cls.from_checkpoint(read(path), compute_type)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint, compute_type=ms.float32, description=None):
+        """The frozen network of a `Checkpoint` of a task; `description` where it runs otherwise than it says.
+
+        Raises:
+            UserError: it has no head, its weights do not fit, or a range of its quantizers was never
+                calibrated.
+        """
+        description = (description or checkpoint.description).frozen()
+        if description.kind is None:
+            raise UserError(
+                f"{checkpoint.source} is an encoder without a classifier; fine-tune it first: "
+                f"python run_finetune.py --load_ckpt_path {checkpoint.source}"
+            )
+        model = cls(description, new_network(description, compute_type), checkpoint.vocabulary)
+        assign(model.network, checkpoint.weights, checkpoint.source, allow_unexpected=("fit_dense.",))
+        if model.uncalibrated_ranges():
+            raise UserError(
+                f"{checkpoint.source}: the activation range of {model.uncalibrated_ranges()[0]} was never "
+                "calibrated; train it past ema_start_step first"
+            )
+        return model
+
+    @classmethod
+    def encoder(cls, checkpoint, compute_type=ms.float32, description=None):
+        """The frozen network without a head of any `Checkpoint`; `description` as in `from_checkpoint`."""
+        description = (description or checkpoint.description).frozen().without_head()
+        model = cls(description, new_network(description, compute_type), checkpoint.vocabulary)
+        missing = ("bert.pooler.",)
+        assign(model.network, checkpoint.weights, checkpoint.source, missing, allow_unexpected=NO_HEAD)
+        return model
+
+    # --- what it is -----------------------------------------------------------------------------------------
+
+    @property
+    def source(self):
+        """Where it was read from, for messages."""
+        return self.description.source
+
+    @property
+    def config(self):
+        """The `BertConfig`."""
+        return self.description.bert
+
+    @property
+    def lower_case(self):
+        """Whether its text is lower-cased: as it says, else as its vocabulary is."""
+        said = self.description.do_lower_case
+        return is_lower_case(self.vocabulary) if said is None else said
+
+    @property
+    def parameters(self):
+        """Number of weights of its network; what quantizers remember is not counted."""
+        names = self.network.parameters_and_names()
+        return sum(item.size for name, item in names if not name.endswith(checkpoints.QUANTIZER_STATE))
+
+    @property
+    def batch_size(self):
+        """Rows a call takes; None: any number."""
+        return getattr(self.network, "batch_size", None)
+
+    @property
+    def length(self):
+        """Tokens of the longest row an exported file takes; None: as many as there are positions."""
+        return getattr(self.network, "length", None)
+
+    def uncalibrated_ranges(self):
+        """Names of the moving-average ranges that no training step has set."""
+        cells = self.network.cells_and_names()
+        return [
+            name for name, cell in cells if isinstance(cell, MovingAverageRange) and not cell.calibrated()
+        ]
+
+    # --- what it does ---------------------------------------------------------------------------------------
+
+    def __call__(self, *columns):
+        """Logits, float32 (B, C), of input_ids, input_mask, segment_ids: int32 NumPy arrays (B, S)."""
+        if not isinstance(self.network, ms.nn.Cell):
+            return self.network(*columns)
+        return self._cell()(*(ms.Tensor(column) for column in columns)).asnumpy()
+
+    def _cell(self):
+        if self._logits is None:  # one cell for all calls: a new one would be compiled anew
+            self._logits = Logits(self.network)
+        return self._logits
+
+    @contextlib.contextmanager
+    def evaluating(self):
+        """While this lasts, dropout is off."""
+        if not isinstance(self.network, ms.nn.Cell):
+            yield
+            return
+        training = self.network.training
+        self._cell().set_train(False)
+        try:
+            yield
+        finally:
+            self.network.set_train(training)
+
+    def release(self):
+        """Let go of the graphs that evaluation has compiled, and of their memory."""
+        self._logits = None
+
+    def weights(self):
+        """{name: float32 array} of its network, what quantizers remember included."""
+        return {name: item.asnumpy() for name, item in self.network.parameters_and_names()}
+
+    def restore(self, folder):
+        """Take the weights that were saved in `folder` back into the network; others there are left aside."""
+        assign(self.network, checkpoints.load(folder).weights, folder, allow_unexpected=("fit_dense.",))
+
+    def save(self, folder, name=checkpoints.WEIGHTS_FILE, further=None):
+        """Write its folder: weights (as the file `name`), config.json, vocab.txt; `further` weights beside
+        them.
+        """
+        weights = {**self.weights(), **(further or {})}
+        checkpoints.save(folder, weights, self.description, self.vocabulary, name)
+
+
+def read(path):
+    """The `Checkpoint` to run that a path means: a packed model where it is named or no .ckpt lies beside it,
+    a Hugging Face folder, else one of ours.
+    """
+    packed = checkpoints.packed_folder(path)
+    if packed:
+        return load_packed(packed)
+    return read_any(path).checkpoint if huggingface.FORMAT.find(path) else checkpoints.load(path)
+
+
+def new_network(description, compute_type=ms.float32):
+    """The network that a `Description` describes, with random weights."""
+    if description.kind is None:
+        return BertEncoder(description.bert, compute_type)
+    return HEADS[description.kind.logits_per](
+        description.bert, description.outputs, compute_type, description.quantization
+    )
+
+
+def layer_weights(weights, layers):
+    """`weights` with only the encoder layers of these numbers, renumbered from 0 in the given order."""
+    prefix = "bert.encoder.layers."
+    kept = {name: value for name, value in weights.items() if not name.startswith(prefix)}
+    for new, old in enumerate(layers):
+        before = f"{prefix}{old}."
+        layer = {name: value for name, value in weights.items() if name.startswith(before)}
+        kept.update({f"{prefix}{new}.{name.removeprefix(before)}": value for name, value in layer.items()})
+    return kept

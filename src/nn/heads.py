@@ -1,0 +1,90 @@
+"""BERT with a task's head."""
+
+import mindspore as ms
+from mindspore import nn, ops
+
+from src.nn.bert import Bert
+from src.nn.layers import Dense
+
+
+class BertForSequence(nn.Cell):
+    """BERT with a classifier, or with one output for regression, on the pooled first token.
+
+    Args:
+        config (BertConfig): the architecture; `classifier_relu` puts a ReLU before the classifier.
+        num_labels (int): outputs; 1 for regression.
+        compute_type (mindspore.dtype): type of the matrix products.
+        quantization (QuantConfig): what is quantized; None for nothing.
+
+    Outputs:
+        logits float32 (B, num_labels), and `Bert`'s hidden states and attention scores.
+    """
+
+    def __init__(self, config, num_labels, compute_type=ms.float32, quantization=None):
+        super().__init__()
+        self.config = config
+        self.quantization = quantization
+        self.compute_type = compute_type
+        self.num_labels = num_labels
+        self.bert = Bert(config, compute_type, quantization)
+        self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
+        # A small matrix product that decides everything: it is computed in float32.
+        self.classifier = Dense(
+            config.hidden_size, num_labels, config.initializer_range, ms.float32, quantization, "rest"
+        )
+
+    def construct(self, input_ids, input_mask, segment_ids):  # (B, S) each
+        hidden_states, scores, pooled = self.bert(input_ids, input_mask, segment_ids)
+        if self.config.classifier_relu:
+            pooled = ops.relu(pooled)
+        return self.classifier(self.dropout(pooled)), hidden_states, scores
+
+
+class BertForTokens(BertForSequence):
+    """The same with an answer for every token: the classifier reads the last hidden states.
+
+    Outputs:
+        logits float32 (B, S, num_labels), and `Bert`'s hidden states and attention scores.
+    """
+
+    def construct(self, input_ids, input_mask, segment_ids):  # (B, S) each
+        hidden_states, scores, _ = self.bert(input_ids, input_mask, segment_ids)
+        batch, length, width = hidden_states[-1].shape
+        tokens = self.dropout(hidden_states[-1]).reshape((batch * length, width))
+        return self.classifier(tokens).reshape((batch, length, -1)), hidden_states, scores
+
+
+class BertEncoder(nn.Cell):
+    """BERT without a task's head: what general distillation trains.
+
+    Args:
+        config (BertConfig), compute_type (mindspore.dtype): as in `BertForSequence`.
+
+    Outputs:
+        pooled states float32 (B, H) in the logits' place, and `Bert`'s hidden states and attention scores.
+    """
+
+    def __init__(self, config, compute_type=ms.float32):
+        super().__init__()
+        self.config = config
+        self.compute_type = compute_type
+        self.bert = Bert(config, compute_type)
+
+    def construct(self, input_ids, input_mask, segment_ids):  # (B, S) each
+        hidden_states, scores, pooled = self.bert(input_ids, input_mask, segment_ids)
+        return pooled, hidden_states, scores
+
+
+HEADS = {"row": BertForSequence, "token": BertForTokens}
+"""The networks for a task, by what a `TaskKind` has logits for."""
+
+
+class Logits(nn.Cell):
+    """A `BertForSequence` reduced to its logits, (B, num_labels): what evaluation and export run."""
+
+    def __init__(self, network):
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, input_ids, input_mask, segment_ids):
+        return self.network(input_ids, input_mask, segment_ids)[0]

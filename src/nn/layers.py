@@ -1,0 +1,448 @@
+"""The cells every BERT here is built from.
+
+Shapes: B batch, S tokens of the padded row, H hidden size, heads attention heads, D = H / heads, V
+vocabulary. `compute_type` is the type matrix products run in; weights, LayerNorm and softmax stay in float32.
+`quantization` is a `QuantConfig`; with 32 bits everywhere the layers compute in float.
+"""
+
+import contextlib
+import math
+from dataclasses import dataclass
+
+import mindspore as ms
+from mindspore import nn, ops
+from mindspore.common.initializer import TruncatedNormal, initializer
+from mindspore.ops import operations as P
+from mindspore.ops.primitive import constexpr
+
+from src.quant.quantizers import build_quantizer
+
+
+@constexpr
+def _on_cpu():
+    return ms.get_context("device_target") == "CPU"
+
+
+class WeightQuantizer(nn.Cell):
+    """Quantizes a weight, or leaves it.
+
+    Args:
+        quantization (QuantConfig): the settings, or None. part (str): "weight", "embedding" or "rest", whose
+            settings apply.
+        shape (tuple of int): of the weight. Loss-aware ternarization keeps the optimizer's second moment of
+            it here, so that a network evaluates as it was trained wherever it is loaded.
+    """
+
+    def __init__(self, quantization, part, shape):
+        super().__init__()
+        cell = None
+        if quantization is not None:
+            self.kind, self.bits, self.granularity, self.clip = (
+                ("symmetric", quantization.rest_bits, "row", 0.0)
+                if part == "rest"
+                else (
+                    getattr(quantization, f"{part}_{name}")
+                    for name in ("quantizer", "bits", "granularity", "clip_value")
+                )
+            )
+            cell = build_quantizer(self.kind, self.bits, self.granularity, self.clip)
+        self.active = cell is not None
+        self.loss_aware = self.active and self.kind == "lat"
+        if self.active:
+            self.quantizer = cell
+        if self.loss_aware:
+            self.second_moment = ms.Parameter(
+                ops.zeros(shape, ms.float32), name="second_moment", requires_grad=False
+            )
+
+    def construct(self, weight):
+        if self.loss_aware:
+            return self.quantizer(weight, self.second_moment)
+        if self.active:
+            return self.quantizer(weight)
+        return weight
+
+
+class ActivationQuantizer(nn.Cell):
+    """Quantizes an activation, or leaves it.
+
+    Args:
+        quantization (QuantConfig): the settings, or None. bounds: as in `build_quantizer`. heads (bool): the
+            tensor is one of heads, (B, heads, S, X), which can have a scale each.
+    """
+
+    def __init__(self, quantization, bounds=None, heads=False):
+        super().__init__()
+        cell = None
+        if quantization is not None:
+            granularity = quantization.activation_granularity
+            cell = build_quantizer(
+                quantization.activation_quantizer,
+                quantization.activation_bits,
+                "tensor" if granularity == "head" and not heads else granularity,
+                quantization.activation_clip_value,
+                quantization.ema_decay,
+                quantization.ema_start_step,
+                bounds,
+            )
+        self.active = cell is not None
+        if self.active:
+            self.quantizer = cell
+
+    def construct(self, x):
+        if self.active:
+            return ops.cast(self.quantizer(ops.cast(x, ms.float32)), x.dtype)
+        return x
+
+
+class Dense(nn.Cell):
+    """`x @ weight.T + bias` over the last axis of a 2-D tensor.
+
+    Args:
+        in_channels (int), out_channels (int): widths.
+        initializer_range (float): standard deviation of the truncated normal that fills the weight.
+        compute_type (mindspore.dtype): type of the product; the output has it too.
+        quantization (QuantConfig), part (str): how the weight is quantized, as in `WeightQuantizer`.
+    """
+
+    def __init__(
+        self, in_channels, out_channels, initializer_range, compute_type, quantization=None, part="weight"
+    ):
+        super().__init__()
+        self.quantize = WeightQuantizer(quantization, part, (out_channels, in_channels))
+        # (out, in).
+        self.weight = ms.Parameter(
+            initializer(TruncatedNormal(initializer_range), (out_channels, in_channels)), name="weight"
+        )
+        self.bias = ms.Parameter(initializer("zeros", (out_channels,)), name="bias")
+        self.compute_type = compute_type
+        self.product = P.MatMul(transpose_b=True)
+        self.add_bias = P.BiasAdd()
+
+    def construct(self, x):  # (rows, in)
+        x, weight, bias = (
+            ops.cast(item, self.compute_type) for item in (x, self.quantize(self.weight), self.bias)
+        )
+        return self.add_bias(self.product(x, weight), bias)  # (rows, out)
+
+
+class PaddedLookup(nn.Cell):
+    """Rows of a table, of which row 0 ([PAD]) gets no gradient: what PyTorch's `padding_idx` does."""
+
+    def construct(self, table, ids):
+        return ops.gather(table, ids, 0)
+
+    def bprop(self, table, ids, out, dout):
+        """Sums of the output's gradient by id; negative ids are left out."""
+        kept = ops.select(ids == 0, ops.full_like(ids, -1), ids).reshape((-1,))
+        gradient = ops.unsorted_segment_sum(dout.reshape((-1, table.shape[1])), kept, table.shape[0])
+        return gradient, ops.zeros_like(ids)
+
+
+class Embedding(nn.Cell):
+    """Rows of a (`rows`, `width`) table.
+
+    Args:
+        rows (int), width (int): of the table.
+        initializer_range (float): standard deviation of the truncated normal that fills it.
+        padded (bool): row 0 stands for padding, whose hidden states a distillation loss may reach; it is not
+            trained.
+        quantization (QuantConfig), part (str): how the table is quantized, as in `WeightQuantizer`.
+    """
+
+    def __init__(self, rows, width, initializer_range, padded=False, quantization=None, part="embedding"):
+        super().__init__()
+        self.weight = ms.Parameter(
+            initializer(TruncatedNormal(initializer_range), (rows, width)), name="weight"
+        )
+        self.lookup = PaddedLookup() if padded else P.Gather()
+        self.padded = padded
+        self.quantize = WeightQuantizer(quantization, part, (rows, width))
+        # The other tables are small.
+        self.by_row = self.quantize.active and self.quantize.granularity == "row" and part == "embedding"
+
+    def _rows(self, table, ids):
+        if self.padded:
+            return self.lookup(table, ids)
+        return self.lookup(table, ids, 0)
+
+    def construct(self, ids):  # any shape
+        if not self.by_row:
+            return self._rows(self.quantize(self.weight), ids)  # ids' shape + (width,)
+        # A row's scale is its own: only the rows looked up need be quantized. As a matrix, like the whole
+        # table when it is packed: MindSpore adds up the rows of a tensor of three axes in another order,
+        # which would give other last bits.
+        flat = ids.reshape(-1)
+        rows = self._rows(self.weight, flat)
+        if self.quantize.loss_aware:
+            rows = self.quantize.quantizer(rows, ops.gather(self.quantize.second_moment, flat, 0))
+        else:
+            rows = self.quantize.quantizer(rows)
+        return rows.reshape(*ids.shape, -1)
+
+
+class CpuLayerNorm(nn.Cell):
+    """LayerNorm over the last axis of a 2-D tensor out of operators that are fast on CPU, with its own
+    gradient.
+
+    MindSpore's fused CPU kernels take several times as long: in a profiled train step 3.6 ms forward and 15.6
+    ms backward for 512 x 384 where this takes about 1 and 2. Broadcasting is the slow part of its
+    element-wise operators, so rows and columns are spread out by outer products, which the matrix library
+    does almost for free.
+
+    Args:
+        width (int): H. epsilon (float): added to the variance.
+    """
+
+    def __init__(self, width, epsilon):
+        super().__init__()
+        self.epsilon = epsilon
+        self.ones_row = ops.ones((1, width), ms.float32)
+        self.mean = P.ReduceMean(keep_dims=True)
+        self.outer = P.MatMul()
+        self.add_bias = P.BiasAdd()
+
+    def construct(self, x, weight, bias):  # (rows, H), (H,), (H,)
+        centred = x - self.outer(self.mean(x, -1), self.ones_row)
+        inverse = ops.rsqrt(self.mean(centred * centred, -1) + self.epsilon)  # (rows, 1)
+        output = self.add_bias(centred * self.outer(inverse, weight.expand_dims(0)), bias)
+        return output, centred, inverse
+
+    def bprop(self, x, weight, bias, out, dout):
+        """Gradients of x, weight and bias from the output's."""
+        _, centred, inverse = out
+        dy = dout[0]
+        inverse_full = self.outer(inverse, self.ones_row)
+        normed = centred * inverse_full
+        dy_normed = dy * normed
+        ones_column = ops.ones((x.shape[0], 1), ms.float32)
+        weight_row = weight.expand_dims(0)
+        dw = self.outer(ones_column.transpose(), dy_normed)[0]
+        db = self.outer(ones_column.transpose(), dy)[0]
+        # With g = dy * weight: dx = (g - mean(g) - normed * mean(g * normed)) / deviation.
+        mean_g = self.outer(dy, weight.expand_dims(1)) / x.shape[1]  # (rows, 1)
+        mean_gn = self.outer(dy_normed, weight.expand_dims(1)) / x.shape[1]
+        dx = (
+            dy * self.outer(inverse, weight_row)
+            - self.outer(mean_g * inverse, self.ones_row)
+            - normed * self.outer(mean_gn * inverse, self.ones_row)
+        )
+        return dx, dw, db
+
+
+class SquareSum(nn.Cell):
+    """Sum of x^2 over every element of a float32 tensor, with its own gradient.
+
+    MindSpore's L2Loss is one pass, but on CPU it adds up in one float32 number: sums come out 0.8 % too small
+    at six million elements. There squares are summed by products with ones, which are exact to rounding and
+    no slower (benchmarks/kernels.py).
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.half = P.L2Loss()
+        self.product = P.MatMul()
+
+    def construct(self, x):
+        if x.ndim < 2 or not _on_cpu():
+            return self.half(x) * 2.0
+        rows = x.reshape((-1, x.shape[-1]))
+        column_sums = self.product(ops.ones((1, rows.shape[0]), ms.float32), rows * rows)
+        return self.product(column_sums, ops.ones((rows.shape[1], 1), ms.float32)).reshape(())
+
+    def bprop(self, x, out, dout):
+        """d(sum x^2) = 2 x."""
+        return (x * (2.0 * dout),)
+
+
+square_sum = SquareSum()
+
+
+class LayerNorm(nn.Cell):
+    """LayerNorm over the last axis, in float32."""
+
+    def __init__(self, width, epsilon):
+        super().__init__()
+        self.weight = ms.Parameter(initializer("ones", (width,)), name="weight")
+        self.bias = ms.Parameter(initializer("zeros", (width,)), name="bias")
+        self.on_cpu = _on_cpu()
+        self.norm = CpuLayerNorm(width, epsilon) if self.on_cpu else P.LayerNorm(-1, -1, epsilon)
+
+    def construct(self, x):  # (..., H)
+        x = ops.cast(x, ms.float32)
+        if self.on_cpu:
+            rows = x.reshape((-1, x.shape[-1]))
+            return self.norm(rows, self.weight, self.bias)[0].reshape(x.shape)
+        return self.norm(x, self.weight, self.bias)[0]
+
+
+class CpuGelu(nn.Cell):
+    """Exact GELU on CPU: x * Phi(x) with Phi(x) = sigmoid(x * p(x^2)), and its own gradient.
+
+    MindSpore's erf kernel is slow there and its tanh kernel is off by 1e-4, but its sigmoid is fast and exact
+    to rounding. log(Phi / (1 - Phi)) is an odd function; p is its minimax polynomial, weighted so that the
+    result differs from x * Phi(x) by at most 7e-8 in exact arithmetic and 8e-7 in float32, where erf itself
+    differs by 5e-7. Its leading coefficient is positive, so beyond the fitted range the sigmoid stays 0 or 1
+    without a clamp.
+    """
+
+    COEFFICIENTS = (
+        1.595768536791862,
+        0.07266829828149532,
+        -6.605343174237023e-05,
+        -0.00011054676525285177,
+        7.948140407417756e-06,
+        -2.675663283292862e-07,
+        3.627852942214611e-09,
+    )
+
+    def construct(self, x):
+        square = x * x
+        polynomial = self.COEFFICIENTS[6] * square + self.COEFFICIENTS[5]
+        for index in (4, 3, 2, 1, 0):
+            polynomial = polynomial * square + self.COEFFICIENTS[index]
+        phi = ops.sigmoid(x * polynomial)
+        return x * phi, phi, square
+
+    def bprop(self, x, out, dout):
+        """d(x Phi) = Phi + x * density(x)."""
+        return (dout[0] * (out[1] + x * (ops.exp(out[2] * -0.5) * math.sqrt(0.5 / math.pi))),)
+
+
+class Gelu(nn.Cell):
+    """x * Phi(x), Phi the normal distribution function: Hugging Face's `gelu`, exact (erf)."""
+
+    def __init__(self):
+        super().__init__()
+        self.on_cpu = _on_cpu()
+        self.cpu = CpuGelu()
+
+    def construct(self, x):
+        if self.on_cpu:
+            return self.cpu(x)[0]
+        half = x * 0.5
+        return half + half * ops.erf(x * math.sqrt(0.5))
+
+
+class GeluNew(nn.Cell):
+    """The tanh approximation of GELU: Hugging Face's `gelu_new`, and what MindSpore calls "gelu".
+
+    0.5 (1 + tanh z) = sigmoid(2 z), so one sigmoid replaces the tanh and two passes over the tensor; on CPU
+    MindSpore's own kernel of the same function takes longer (benchmarks/kernels.py).
+    """
+
+    def construct(self, x):
+        slope = 2.0 * math.sqrt(2.0 / math.pi)
+        return x * ops.sigmoid(x * (slope + 0.044715 * slope * (x * x)))
+
+
+class Tanh(nn.Cell):
+    """tanh(x) as 2 sigmoid(2 x) - 1: on CPU MindSpore's tanh kernel is off by up to 1e-4, its sigmoid is
+    not.
+    """
+
+    def construct(self, x):
+        return 2.0 * ops.sigmoid(2.0 * x) - 1.0
+
+
+def activation(name):
+    """The cell for a `hidden_act` of `BertConfig`."""
+    return {"gelu": Gelu, "gelu_new": GeluNew, "relu": nn.ReLU}[name]()
+
+
+def seed_dropout(network, rank):
+    """Give a process of a group dropout masks of its own: equal seeds, which equal weights need, made those
+    of all the same.
+
+    Args:
+        network (nn.Cell): before it is compiled. rank (int): the process's number; 0 leaves the seeds as they
+            are.
+    """
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, nn.Dropout):
+            old = cell.dropout
+            cell.dropout = ops.Dropout(old.keep_prob, old.Seed0 + rank, old.Seed1)
+
+
+class RelativePositions(nn.Cell):
+    """Embeddings of clipped token distances, shared by keys and values of one attention (Shaw et al., arXiv
+    1803.02155).
+
+    Args:
+        max_distance (int): distances are clipped to [-max_distance, max_distance].
+        width (int): D, the size of a head.
+    """
+
+    def __init__(self, max_distance, width, initializer_range):
+        super().__init__()
+        self.max_distance = max_distance
+        self.weight = ms.Parameter(
+            initializer(TruncatedNormal(initializer_range), (2 * max_distance + 1, width)), name="weight"
+        )
+
+    def construct(self, length):
+        positions = ops.arange(length)
+        distance = ops.clamp(
+            positions.expand_dims(0) - positions.expand_dims(1), -self.max_distance, self.max_distance
+        )
+        return ops.gather(self.weight, distance + self.max_distance, 0)  # (S, S, D), [query, key]
+
+
+@contextlib.contextmanager
+def eager():
+    """While this lasts operators run one by one: the same numbers, without a graph that would take longer to
+    compile than to run.
+    """
+    mode = ms.get_context("mode")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        yield
+    finally:
+        ms.set_context(mode=mode)
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """A weight of a network and how it is quantized."""
+
+    cell: nn.Cell
+    kind: str
+    bits: int
+    granularity: str
+    clip: float
+
+    def values(self):
+        """What the network computes with: the weight, fake-quantized, as a float32 array."""
+        with eager():
+            return self.cell.quantize(self.cell.weight).asnumpy()
+
+
+def quantized_weights(network):
+    """{parameter name in `network`: QuantizedWeight} of every quantized weight."""
+    return {
+        f"{name}.weight": QuantizedWeight(
+            cell, cell.quantize.kind, cell.quantize.bits, cell.quantize.granularity, cell.quantize.clip
+        )
+        for name, cell in network.cells_and_names()
+        if isinstance(cell, (Dense, Embedding)) and cell.quantize.active
+    }
+
+
+def computed_weights(network):
+    """{parameter name in `network`: float32 array} as the network computes with them: quantized weights
+    fake-quantized.
+    """
+    weights = {name: parameter.asnumpy() for name, parameter in network.parameters_and_names()}
+    weights.update({name: item.values() for name, item in quantized_weights(network).items()})
+    return weights
+
+
+def second_moments(network):
+    """[(weight, second moment)] of every weight that is ternarized by the loss: the optimizer keeps its own
+    state there.
+    """
+    return [
+        (item.cell.weight, item.cell.quantize.second_moment)
+        for item in quantized_weights(network).values()
+        if item.cell.quantize.loss_aware
+    ]

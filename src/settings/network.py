@@ -1,0 +1,258 @@
+"""What a network is: its architecture, its quantization, and how a YAML file speaks of it."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Literal, Optional, Tuple
+
+from src.errors import UserError
+from src.settings.types import (
+    HIDDEN_ACTS,
+    ComputeType,
+    HiddenAct,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+)
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """One BERT: the architecture part of a checkpoint's `config.json`, under Hugging Face's field names.
+
+    `hidden_act` has Hugging Face's meaning: `gelu` is the exact (erf) form, `gelu_new` the tanh form.
+    `classifier_relu` puts a ReLU between the pooled output and the classifier, as TinyBERT's published
+    checkpoints have it.
+    """
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    use_relative_positions: bool = False
+    max_relative_position: int = 16
+    classifier_relu: bool = False
+
+    def __post_init__(self):
+        for name in (
+            "vocab_size",
+            "hidden_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "intermediate_size",
+            "max_position_embeddings",
+            "type_vocab_size",
+        ):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if self.hidden_size % self.num_attention_heads:
+            raise UserError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
+                f"{self.num_attention_heads}"
+            )
+        if self.hidden_act not in HIDDEN_ACTS:
+            raise UserError(f"hidden_act must be one of {', '.join(HIDDEN_ACTS)}, not '{self.hidden_act}'")
+
+
+@dataclass(frozen=True)
+class QuantConfig:
+    """What of a BERT is quantized while it computes; the weights themselves stay in float32 until they are
+    packed.
+
+    Weights are the encoder's linear layers and the pooler; activations are those layers' inputs and both
+    operands of the two attention products. Position and token-type embeddings and the classifier are the
+    rest; LayerNorm stays in float32.
+    """
+
+    embedding_bits: int = 32
+    """Bits of the word embedding table: 2 to 8, or 32 for none."""
+    embedding_quantizer: Literal["twn", "lat", "symmetric", "minmax"] = "twn"
+    """twn (ternary weight network) and lat (loss-aware ternary) are 2 bits; symmetric and minmax are 2 to
+    8.
+    """
+    embedding_granularity: Literal["tensor", "row"] = "row"
+    """What shares one scale; by row only the looked-up rows need be quantized."""
+    embedding_clip_value: NonNegativeFloat = 2.5
+    """Values are clipped to plus and minus this first; beyond it there is no gradient. 0: no clip. 2.5 as in
+    TernaryBERT.
+    """
+    weight_bits: int = 32
+    """Bits of the linear layers' weights: 2 to 8, or 32 for none."""
+    weight_quantizer: Literal["twn", "lat", "symmetric", "minmax"] = "twn"
+    """As embedding_quantizer."""
+    weight_granularity: Literal["tensor", "row"] = "tensor"
+    """What shares one scale: a whole layer's weight, as in TernaryBERT, or each of its output rows."""
+    weight_clip_value: NonNegativeFloat = 2.5
+    """As embedding_clip_value."""
+    activation_bits: int = 32
+    """Bits of the activations: 2 to 8, or 32 for none."""
+    activation_quantizer: Literal["symmetric", "minmax", "dynamic", "ema"] = "symmetric"
+    """symmetric and minmax take each batch's range; dynamic is ONNX's DynamicQuantizeLinear (8 bits); ema is
+    a moving average of the range, fixed after training (Q8BERT)."""
+    activation_granularity: Literal["tensor", "row", "head"] = "tensor"
+    """What shares one scale (symmetric and minmax): a whole tensor, each token's row, or, of attention's
+    operands, each head of each text (then the other activations have one scale a tensor)."""
+    activation_clip_value: NonNegativeFloat = 2.5
+    """As embedding_clip_value; ema has no clip."""
+    ema_decay: Probability = 0.9999
+    """Decay of ema's moving average."""
+    ema_start_step: NonNegativeInt = 0
+    """Training batches before ema's quantization starts."""
+    rest_bits: int = 32
+    """Bits of position and token-type embeddings and the classifier's weight: 8 (symmetric, one scale a row),
+    or 32 for none.
+    """
+
+    def __post_init__(self):
+        if self.rest_bits not in (8, 32):
+            raise UserError(f"rest_bits must be 8, or 32 for no quantization, not {self.rest_bits}")
+        for part in ("embedding", "weight", "activation"):
+            bits, kind = getattr(self, f"{part}_bits"), getattr(self, f"{part}_quantizer")
+            if bits != 32 and not 2 <= bits <= 8:
+                raise UserError(f"{part}_bits must be 2 to 8, or 32 for no quantization, not {bits}")
+            fixed = {"twn": 2, "lat": 2, "dynamic": 8}.get(kind, bits)
+            if bits not in (32, fixed):
+                raise UserError(
+                    f"{part}_bits is {bits}, but {part}_quantizer {kind} has {fixed}; use symmetric or "
+                    "minmax for other bits"
+                )
+        if (
+            self.activation_bits != 32
+            and self.activation_quantizer in ("dynamic", "ema")
+            and self.activation_granularity != "tensor"
+        ):
+            raise UserError(
+                f"activation_granularity is {self.activation_granularity}, but activation_quantizer "
+                f"{self.activation_quantizer} has one scale a tensor; use symmetric or minmax for other "
+                "granularities"
+            )
+
+    def activations_only(self):
+        """These settings for weights that are quantized already."""
+        return replace(self, embedding_bits=32, weight_bits=32, rest_bits=32)
+
+    @property
+    def lowest_bits(self):
+        """Of anything in the network; 32 where nothing is quantized."""
+        return min(self.embedding_bits, self.weight_bits, self.activation_bits, self.rest_bits)
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """A network in a YAML file. A key left out takes its value from the network's checkpoint or, for a new
+    student, from the teacher's; a key that contradicts a checkpoint is an error, except the ones marked as
+    the run's choice.
+    """
+
+    seq_length: Optional[PositiveInt] = None
+    """Longest row this run accepts, in tokens (run's choice). Unset: as long as the network has positions.
+    The network itself takes any length."""
+    vocab_size: Optional[PositiveInt] = None
+    """Rows of the word embedding table."""
+    hidden_size: Optional[PositiveInt] = None
+    """Width of the hidden states."""
+    num_hidden_layers: Optional[PositiveInt] = None
+    """Encoder layers."""
+    num_attention_heads: Optional[PositiveInt] = None
+    """Attention heads a layer; the student must have as many as the teacher for the attention loss."""
+    intermediate_size: Optional[PositiveInt] = None
+    """Width of the feed-forward layer."""
+    hidden_act: Optional[HiddenAct] = None
+    """Activation: gelu (exact, erf), gelu_new (tanh form, faster to compute) or relu. Run's choice for a
+    teacher: gelu_new there trades a difference of about 1e-3 in its hidden states for speed, and the log says
+    so.
+    """
+    hidden_dropout_prob: Optional[Probability] = None
+    """Dropout on embeddings and layer outputs while training (run's choice)."""
+    attention_probs_dropout_prob: Optional[Probability] = None
+    """Dropout on attention probabilities while training (run's choice)."""
+    max_position_embeddings: Optional[PositiveInt] = None
+    """Rows of the position embedding table."""
+    type_vocab_size: Optional[PositiveInt] = None
+    """Rows of the token-type embedding table."""
+    initializer_range: Optional[PositiveFloat] = None
+    """Standard deviation of randomly initialized weights (run's choice)."""
+    layer_norm_eps: Optional[PositiveFloat] = None
+    """Epsilon inside LayerNorm."""
+    use_relative_positions: Optional[bool] = None
+    """Learnt relative positions inside attention in place of position embeddings."""
+    max_relative_position: Optional[PositiveInt] = None
+    """Relative distances are clipped to this many tokens."""
+    classifier_relu: Optional[bool] = None
+    """ReLU on the pooled output before the classifier, as in TinyBERT's published checkpoints."""
+    dtype: Literal["float32"] = "float32"
+    """Type of the weights; float32 is the only one."""
+    compute_type: ComputeType = "auto"
+    """Type the matrix products compute in (run's choice): auto is float16 on Ascend and GPU, float32 on
+    CPU.
+    """
+
+    _RUN_CHOICES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
+
+    def given(self):
+        """The architecture keys that were set, as a dict in `BertConfig`'s names."""
+        names = {item.name for item in fields(BertConfig)}
+        return {name: value for name, value in vars(self).items() if name in names and value is not None}
+
+    def resolve(self, base):
+        """`base` (a `BertConfig`) with the keys set here replaced."""
+        return replace(base, **self.given())
+
+    def filled(self, bert):
+        """These settings with every architecture key taken from `bert` (a `BertConfig`): what the run really
+        used.
+        """
+        return replace(self, **vars(bert))
+
+    def check(self, bert, section, source, free=()):
+        """`bert` (read from `source`) with the run's choices set here; any other difference is a `UserError`
+        naming it.
+
+        Args:
+            bert (BertConfig): what the checkpoint says.
+            section (str): this section's YAML key, for the message.
+            source (str): the checkpoint's path, for the message.
+            free (tuple of str): further keys that may differ.
+        """
+        choices = {}
+        for name, value in self.given().items():
+            if name in self._RUN_CHOICES or name in free:
+                choices[name] = value
+            elif value != getattr(bert, name):
+                raise UserError(
+                    f"{section}.{name} is {value} but the checkpoint {source} has {getattr(bert, name)}; "
+                    f"remove the key or name the matching checkpoint"
+                )
+        return replace(bert, **choices)
+
+
+@dataclass(frozen=True)
+class StudentPlan:
+    """What a run's settings say about its student."""
+
+    net: NetConfig
+    """Keys left out come from the student's checkpoint if there is one, else from the teacher."""
+    section: str
+    """The key of `net`, for messages."""
+    path: str = ""
+    """Checkpoint it starts from; "" for none."""
+    key: str = ""
+    """The setting that names `path`."""
+    from_teacher: bool = False
+    """It starts from layers of the teacher; else, without a checkpoint, from random weights."""
+    layers: Tuple[int, ...] = ()
+    """Which, counted from 0; () for the last of each group of the uniform layer map."""
+    keeps_head: bool = False
+    """The head of `path` is the task's own."""
+    fits_attention: bool = True
+    """Its attention scores are fitted to the teacher's."""
+    fits_states: bool = True
+    """Its hidden states are fitted to the teacher's, through the projection."""

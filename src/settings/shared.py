@@ -1,0 +1,126 @@
+"""Settings that several commands have: device, group, ModelArts job, records and their batches."""
+
+from dataclasses import dataclass
+from typing import Literal, Tuple
+
+from src.settings.types import AssessmentMethod, DeviceTarget, NonNegativeInt, PositiveInt, TaskType
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """Where to run."""
+
+    device_target: DeviceTarget = "auto"
+    """Ascend, GPU or CPU; auto takes the first of these that this MindSpore can use."""
+    device_id: NonNegativeInt = 0
+    """Which of the machine's devices, counted from 0; CPU has only 0."""
+    enable_graph_kernel: bool = False
+    """Fuse small operators where the device's compiler can (Ascend, GPU)."""
+
+
+@dataclass(frozen=True)
+class GroupConfig(DeviceConfig):
+    """One device, or a group of them that train together."""
+
+    distribute: bool = False
+    """Data-parallel training with the other processes of a job that scripts/run_distributed_gd_*.sh
+    started.
+    """
+    device_num: PositiveInt = 1
+    """Processes of that job; 1: as many as it has. Each takes its own batch_size rows of every step."""
+
+
+@dataclass(frozen=True)
+class ModelArtsConfig:
+    """A job on ModelArts; src/modelarts.py says how its paths are read."""
+
+    enable_modelarts: bool = False
+    """Copy data_url and checkpoint_url to this machine first, and the results to train_url at the end; false
+    ignores all these keys.
+    """
+    data_url: str = ""
+    """Folder of the data in the cloud, obs://BUCKET/...; the data settings are then relative to its copy."""
+    train_url: str = ""
+    """Folder in the cloud that takes the results, after a failure too; the output settings are relative to
+    what is copied there.
+    """
+    checkpoint_url: str = ""
+    """Folder of checkpoints in the cloud; the checkpoint settings are relative to its copy, or to that of
+    data_url, or to the program.
+    """
+    data_path: str = "/cache/data"
+    """Folder on the machine for the copy of data_url; /cache is where ModelArts has room."""
+    output_path: str = "/cache/train"
+    """Folder on the machine whose files are copied to train_url."""
+    load_path: str = "/cache/checkpoint_path"
+    """Folder on the machine for the copy of checkpoint_url."""
+    need_modelarts_dataset_unzip: bool = True
+    """Unpack the .zip files that lie in data_url itself."""
+    modelarts_dataset_unzip_name: str = ""
+    """Name of the only one to unpack, with or without .zip. Unset: all of them."""
+
+
+@dataclass(frozen=True)
+class PaddingConfig:
+    """How long batches are. The scores of a network whose activations' ranges are a batch's own depend a
+    little on it.
+    """
+
+    bucket_boundaries: Tuple[PositiveInt, ...] = (16, 32, 64, 128)
+    """Padded lengths in tokens: each batch is padded to the smallest one that holds it. Longer rows use the
+    longest row.
+    """
+    enable_buckets: bool = True
+    """Group rows of similar length; false pads every row to the longest row of the data."""
+
+
+@dataclass(frozen=True)
+class BatchesConfig(PaddingConfig):
+    """How rows are read and put into batches."""
+
+    dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
+    """Format of the record files; auto looks at the folder's file endings."""
+    schema_dir: str = ""
+    """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is
+    one.
+    """
+    do_shuffle: bool = True
+    """Shuffle the training rows anew every epoch."""
+    seed: NonNegativeInt = 42
+    """Seed of weights, dropout and shuffling."""
+
+
+@dataclass(frozen=True)
+class DataConfig(BatchesConfig):
+    """Which task and how its rows are read."""
+
+    task_name: str = ""
+    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own
+    data.
+    """
+    task_type: TaskType = "auto"
+    """Kind of the task's head; auto takes it from the task. Naming another kind than the task's is an
+    error.
+    """
+    assessment_method: AssessmentMethod = "auto"
+    """Metric that decides which checkpoint is best; auto takes the task's own. bf1 is f1 of class 1, mf1 is
+    macro F1.
+    """
+
+
+@dataclass(frozen=True)
+class RecordsConfig:
+    """Which of a task's records a program reads."""
+
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    task_name: str = ""
+    """Task, in any case."""
+    data_dir: str = ""
+    """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
+    dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
+    """Format of the record files; auto looks at the folder's file endings."""
+    schema_dir: str = ""
+    """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is
+    one.
+    """

@@ -1,0 +1,230 @@
+"""What the commands take that train nothing: preparation, conversion, evaluation, export, prediction."""
+
+from dataclasses import dataclass
+from typing import Literal, Tuple, Union
+
+from src.settings.shared import DeviceConfig, ModelArtsConfig, PaddingConfig, RecordsConfig
+from src.settings.types import (
+    AssessmentMethod,
+    ClosedUnitInterval,
+    ComputeType,
+    NonNegativeInt,
+    PositiveInt,
+    Probability,
+)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(DeviceConfig, RecordsConfig, PaddingConfig):
+    """Evaluate a checkpoint on a task's dev set; every row counts."""
+
+    model_dir: str = ""
+    """The model's folder, or a folder that holds it under the task's lower-case name."""
+    assessment_method: AssessmentMethod = "auto"
+    """Metric of the last line; auto takes the task's own."""
+    batch_size: PositiveInt = 32
+    """Rows of a batch; the last, smaller one is evaluated too."""
+    compute_type: ComputeType = "auto"
+    """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
+    output_file: str = ""
+    """Also write the results as JSON to this file."""
+
+
+@dataclass(frozen=True)
+class ExportConfig(DeviceConfig, ModelArtsConfig):
+    """Turn a checkpoint into the file a user deploys."""
+
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    ckpt_file: str = ""
+    """The checkpoint: a .ckpt file with config.json beside it, or a model's folder, packed ones included."""
+    task_name: str = ""
+    """Task the checkpoint was trained on, in any case; unset: the one it names itself."""
+    file_name: str = ""
+    """File to write; its ending is added where it lacks. Unset: output/export/TASK/model."""
+    file_format: Literal["ONNX", "MINDIR", "AIR", "SAFETENSORS"] = "ONNX"
+    """Format: MINDIR for Ascend 310 and MindSpore Lite, AIR on Ascend only, SAFETENSORS a Hugging Face folder
+    (float models).
+    """
+    onnx_weights: Literal["auto", "float", "int8", "2bit"] = "auto"
+    """How an ONNX file holds the weights of a quantized model: int8 with integer matrix products, 2bit
+    packed; auto is int8 where weights and activations are quantized, and float for any other model."""
+    batch_size: PositiveInt = 1
+    """Rows a call takes; ONNX files take any number."""
+    seq_length: NonNegativeInt = 0
+    """Tokens a row has; ONNX files take any number. 0: the task's longest."""
+    compute_type: ComputeType = "auto"
+    """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
+
+
+@dataclass(frozen=True)
+class EvaluateExportedConfig(RecordsConfig, PaddingConfig):
+    """Evaluate an exported model on a task's records; every row counts."""
+
+    model_file: str = ""
+    """The .onnx or .mindir file."""
+    assessment_method: AssessmentMethod = "auto"
+    """Metric that counts; auto takes the task's own."""
+    device_target: Literal["CPU", "GPU", "Ascend"] = "CPU"
+    """Where it runs: ONNX on CPU or GPU (CUDA), MINDIR on CPU or Ascend."""
+    device_id: NonNegativeInt = 0
+    """Number of the device, on Ascend."""
+    batch_size: PositiveInt = 32
+    """Rows of a batch; the last, smaller one is evaluated too."""
+    threads: NonNegativeInt = 0
+    """Threads ONNX Runtime uses inside one operator; 0 is all cores."""
+    output_file: str = ""
+    """Also write the results as JSON to this file."""
+
+
+@dataclass(frozen=True)
+class PreprocessConfig(RecordsConfig):
+    """Turn a task's records into the .bin files that inference on Ascend 310 reads."""
+
+    seq_length: NonNegativeInt = 0
+    """Tokens every row is filled up to: the exported model's. 0: the task's longest."""
+    output_dir: str = "preprocess_Result"
+    """Folder to write; an older one is replaced."""
+
+
+@dataclass(frozen=True)
+class InferConfig:
+    """Run a MINDIR over the .bin files of preprocess.py."""
+
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    model_file: str = ""
+    """The .mindir file."""
+    input_dir: str = "preprocess_Result"
+    """What preprocess.py wrote."""
+    output_dir: str = "result_Files"
+    """Folder for the logits, one file a row; an older one is replaced."""
+    device_target: Literal["CPU", "GPU", "Ascend"] = "CPU"
+    """Where it runs."""
+    device_id: NonNegativeInt = 0
+    """Number of the device, on Ascend."""
+
+
+@dataclass(frozen=True)
+class PostprocessConfig:
+    """Turn inference's result files into the task's metric; every row counts."""
+
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    task_name: str = ""
+    """Task, in any case."""
+    assessment_method: AssessmentMethod = "auto"
+    """Metric that counts; auto takes the task's own."""
+    input_dir: str = "preprocess_Result"
+    """What preprocess.py wrote."""
+    result_dir: str = "result_Files"
+    """What inference wrote."""
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Label texts with any model of this project."""
+
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    model: str = ""
+    """An .onnx or .mindir file, a .ckpt file, or a model's folder, packed and Hugging Face's included."""
+    text: Union[str, Literal[False]] = False  # of an Optional the parser would take the word null for nothing
+    """The text. Without it, and without file, lines of standard input are labelled."""
+    text_pair: Union[str, Literal[False]] = False
+    """Its second text, for tasks on pairs."""
+    file: str = ""
+    """A file with one text a line; a tab separates the two texts of a pair."""
+    vocab_file: str = ""
+    """The vocabulary, where no vocab.txt lies beside the model."""
+    max_seq_length: NonNegativeInt = 0
+    """Longest row in tokens; longer texts are cut with a notice. 0: as many as the model takes, at most
+    512.
+    """
+    batch_size: PositiveInt = 32
+    """Rows of a batch."""
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Turn a task's raw files, or a text corpus for general distillation, into record files with the tokens
+    BERT reads.
+    """
+
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    task_name: str = ""
+    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own JSON
+    lines; gd for a text corpus (general distillation)."""
+    data_dir: str = ""
+    """Folder with the raw files: train.tsv, dev.tsv (and test.tsv) as GLUE ships them, Hugging Face's parquet
+    files, or train.jsonl, dev.jsonl (and test.jsonl)."""
+    vocab_file: str = ""
+    """WordPiece vocabulary, one token a line."""
+    output_dir: str = ""
+    """The records go to a folder in here that has the task's lower-case name."""
+    dataset_type: Literal["mindrecord", "tfrecord"] = "mindrecord"
+    """Format to write; tfrecord needs requirements-convert.txt."""
+    max_seq_length: NonNegativeInt = 0
+    """Longest row in tokens, [CLS] and [SEP] included; longer texts are cut. 0: the task's own, 64 or 128;
+    gd: 128.
+    """
+    do_lower_case: Union[bool, Literal["auto"]] = "auto"
+    """Lower-case the text and strip accents; auto: yes unless the vocabulary has cased words."""
+    labels: Tuple[str, ...] = ()
+    """Class names of a custom task in index order, as `--labels bad,good`. Unset: the names in its training
+    file, sorted.
+    """
+    skip_bad_rows: bool = False
+    """Skip malformed rows and count them, instead of stopping at the first one."""
+    num_workers: NonNegativeInt = 0
+    """Processes that tokenize; 0: one for every core that may be used. For a corpus each holds up to 100
+    MB.
+    """
+    input: Tuple[str, ...] = ()
+    """General distillation only: the corpus, files and folders as `--input a,b`: plain text with blank lines
+    between documents, or WikiExtractor's output (also as JSON lines); gz, bz2, xz or uncompressed."""
+    short_seq_prob: ClosedUnitInterval = 0.1
+    """General distillation only: share of the documents that are packed into rows of a random shorter length;
+    0.1 as in BERT.
+    """
+    next_sentence: bool = True
+    """General distillation only: rows are pairs of texts, in half of them the second one from a random
+    document (label 1, else 0), as in BERT; false: one text a row, every token of the corpus exactly once."""
+    dupe_factor: PositiveInt = 1
+    """General distillation only: times the corpus is packed, each time with other random choices; BERT took
+    10 for its masks to differ.
+    """
+    masked_lm_prob: Probability = 0.0
+    """General distillation only: share of the tokens masked in the rows (80 % [MASK], 10 % a random token, 10
+    % kept); BERT had 0.15, but distillation needs none."""
+    seed: NonNegativeInt = 42
+    """General distillation only: seed of every random choice; same seed, same files."""
+    shard_mb: PositiveInt = 32
+    """General distillation only: MiB of text a record file is made from, duplicates (dupe_factor) counted; a
+    run that was stopped continues with the files it lacks."""
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """Convert a checkpoint from or to other frameworks' formats."""
+
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    input: str = ""
+    """A Hugging Face folder, a TensorFlow BERT checkpoint (folder or prefix), a published MindSpore .ckpt, or
+    one of ours.
+    """
+    output: str = ""
+    """Folder to write."""
+    to: Literal["mindspore", "huggingface", "tensorflow"] = "mindspore"
+    """Format to write: mindspore is eval_model.ckpt + config.json + vocab.txt."""
+    bert_config: str = ""
+    """config.json (or bert_config.json) of the network where none lies beside the weights."""
+    vocab_file: str = ""
+    """Vocabulary where none lies beside the weights."""
+    task_name: str = ""
+    """Give the checkpoint this task's label names; its head must have as many outputs."""
+    classifier_relu: Union[bool, Literal["auto"]] = "auto"
+    """Whether the network has TinyBERT's ReLU before the classifier; auto: as config.json says, else only for
+    published MindSpore TinyBERT checkpoints."""

@@ -1,0 +1,361 @@
+"""What the training commands take.
+
+A field's docstring is its help text: what it is, its unit, and why the default is what it is.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal, Optional, Tuple
+
+from src.errors import UserError
+from src.settings.network import NetConfig, QuantConfig, StudentPlan
+from src.settings.shared import BatchesConfig, DataConfig, GroupConfig, ModelArtsConfig
+from src.settings.stage import EvalConfig, Phase1Config, Phase2Config, PhaseConfig
+from src.settings.types import (
+    ComputeType,
+    MinusOneOrPositive,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+)
+
+
+@dataclass(frozen=True)
+class TrainingConfig(GroupConfig, ModelArtsConfig):
+    """Settings that every training command shares."""
+
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    enable_data_sink: bool = False
+    """Let the device pull batches from a queue of its own (Ascend, GPU); on CPU a notice says it does not
+    apply.
+    """
+    data_sink_steps: MinusOneOrPositive = 1
+    """Steps between two returns from the device's queue; -1: a whole epoch."""
+    save_ckpt_step: NonNegativeInt = 0
+    """Save a checkpoint every N steps; 0: only the best one (with do_eval) or the last one (without)."""
+    max_ckpt_num: PositiveInt = 1
+    """How many of the save_ckpt_step checkpoints are kept; older ones are deleted."""
+    log_step: PositiveInt = 50
+    """Write losses to metrics.jsonl every N steps."""
+    profile_steps: NonNegativeInt = 0
+    """Write MindSpore's profile of N steps, after the first 20 of a stage, to profile/ in the run folder; 0:
+    none.
+    """
+    output_dir: str = ""
+    """Run folder; unset: output/ with the command's and the task's name."""
+
+
+@dataclass(frozen=True)
+class RunConfig(TrainingConfig, DataConfig):
+    """Settings of the commands that train on a task."""
+
+    do_train: bool = True
+    """Train; false with do_eval true only evaluates."""
+    do_eval: bool = True
+    """Evaluate during and after training."""
+
+
+@dataclass(frozen=True)
+class FoldersConfig:
+    """Where a task's records lie, and how a network is evaluated on them."""
+
+    train_data_dir: str = ""
+    """Folder with training records (train.mindrecord or train.tf_record, or files of the published shape)."""
+    eval_data_dir: str = ""
+    """Folder with evaluation records; may be train_data_dir: the split is taken by file name."""
+    eval_cfg: EvalConfig = field(default_factory=EvalConfig)
+    """Evaluation settings."""
+
+
+@dataclass(frozen=True)
+class GeneralDistillConfig(TrainingConfig, BatchesConfig):
+    """Distil a pre-trained BERT into a small general one on a text corpus (TinyBERT, arXiv 1909.10351,
+    section 3.2).
+    """
+
+    epoch_size: PositiveInt = 3
+    """Passes over the corpus."""
+    train_steps: MinusOneOrPositive = -1
+    """Optimizer steps in all, in as many passes as that takes; -1: as many as epoch_size passes have."""
+    data_dir: str = ""
+    """Folder of the corpus's records: OUTPUT_DIR/gd of prepare_data.py --task_name gd, or files of the
+    published shape.
+    """
+    load_teacher_ckpt_path: str = ""
+    """Pre-trained teacher, fine-tuned or not: a folder from convert_checkpoint.py, or its .ckpt file."""
+    load_gd_ckpt_path: str = ""
+    """Student of an earlier general distillation to go on from, its projection included. Unset: student_init
+    decides.
+    """
+    student_init: Literal["random", "teacher_layers"] = "random"
+    """How a student without a checkpoint starts: random weights or the teacher's own layers (equal
+    widths).
+    """
+    save_ckpt_path: str = ""
+    """Folder of the student's checkpoints; unset: gd/ in the run folder."""
+    resume: bool = False
+    """Go on where a stopped run with the same settings last saved its state (every save_ckpt_step steps);
+    without one, begin. Dropout, if the student has any, draws other numbers than it would have."""
+    save_ckpt_step: NonNegativeInt = 100
+    """Save a checkpoint and the state to resume from every N steps; 0: only the student, after the last
+    step.
+    """
+    gd_cfg: Phase1Config = field(default_factory=Phase1Config)
+    """The training stage; batch_size is a device's own."""
+    gd_teacher_net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The teacher's network; normally empty, for its checkpoint's config.json says it."""
+    gd_student_net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The student's network; what is left out is as in its checkpoint or, without one, as in the teacher."""
+
+    @property
+    def resumed_with(self):
+        """{key: value} of the settings that must be the same when a run is resumed, sections as dicts."""
+        keys = ("bucket_boundaries", "enable_buckets", "do_shuffle", "student_init", "gd_cfg")
+        networks = ("gd_teacher_net_cfg", "gd_student_net_cfg")
+        return {key: value for key, value in asdict(self).items() if key in keys + networks}
+
+    @property
+    def student_plan(self):
+        """Where the student starts, and what is fitted."""
+        return StudentPlan(
+            self.gd_student_net_cfg,
+            "gd_student_net_cfg",
+            self.load_gd_ckpt_path,
+            "load_gd_ckpt_path",
+            from_teacher=self.student_init == "teacher_layers",
+            fits_attention=self.gd_cfg.attention_loss,
+            fits_states=self.gd_cfg.hidden_loss,
+        )
+
+    def __post_init__(self):
+        if self.load_gd_ckpt_path and self.student_init != "random":
+            raise UserError(
+                f"student_init: contradicts the checkpoint {self.load_gd_ckpt_path}; give only one of them"
+            )
+
+
+@dataclass(frozen=True)
+class TaskDistillConfig(FoldersConfig, RunConfig):
+    """Distil a task's teacher into a student in two phases and evaluate it (TinyBERT, arXiv 1909.10351)."""
+
+    td_phase1_epoch_size: NonNegativeInt = 10
+    """Epochs of phase 1; 0 skips it."""
+    td_phase2_epoch_size: NonNegativeInt = 3
+    """Epochs of phase 2; 0 skips it."""
+    load_teacher_ckpt_path: str = ""
+    """Teacher fine-tuned on the task: a folder from convert_checkpoint.py or run_finetune.py, or its .ckpt
+    file.
+    """
+    load_gd_ckpt_path: str = ""
+    """Student after general distillation, to start phase 1 from."""
+    load_td1_ckpt_path: str = ""
+    """Student after phase 1, to start phase 2 from; with do_train false, the model to evaluate."""
+    student_init: Literal["auto", "random", "teacher_layers"] = "auto"
+    """How a student without a checkpoint starts: random weights or the teacher's own layers (equal widths).
+    auto: load_gd_ckpt_path or load_td1_ckpt_path if given, else random."""
+    student_layers: Tuple[NonNegativeInt, ...] = ()
+    """Teacher layers, counted from 0, copied by student_init teacher_layers, one a student layer. Unset: the
+    last of each group of teacher layers that the uniform layer map pairs with a student layer."""
+    min_teacher_gain: NonNegativeFloat = 2.0
+    """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else
+    it is refused.
+    """
+    phase1_cfg: Phase1Config = field(default_factory=Phase1Config)
+    """Phase 1: attention scores and hidden states."""
+    phase2_cfg: Phase2Config = field(default_factory=Phase2Config)
+    """Phase 2: predictions."""
+    td_teacher_net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The teacher's network; normally empty, for its checkpoint's config.json says it."""
+    td_student_net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The student's network."""
+
+    @property
+    def student_plan(self):
+        """Where the student starts, and what is fitted."""
+        key = "load_td1_ckpt_path" if self.load_td1_ckpt_path else "load_gd_ckpt_path"
+        return StudentPlan(
+            self.td_student_net_cfg,
+            "td_student_net_cfg",
+            getattr(self, key),
+            key,
+            from_teacher=self.student_init == "teacher_layers" or bool(self.student_layers),
+            layers=self.student_layers,
+            keeps_head=not self.load_gd_ckpt_path,
+            fits_attention=self.runs_phase1 and self.phase1_cfg.attention_loss,
+            fits_states=self.runs_phase1 and self.phase1_cfg.hidden_loss,
+        )
+
+    @property
+    def runs_phase1(self):
+        """Whether phase 1 is part of this run."""
+        return self.td_phase1_epoch_size > 0 and not self.load_td1_ckpt_path
+
+    def __post_init__(self):
+        if not (self.do_train or self.do_eval):
+            raise UserError("do_train and do_eval are both false: there is nothing to do")
+        if not self.do_train:
+            return
+        if not (self.td_phase2_epoch_size or self.runs_phase1):
+            raise UserError(
+                "td_phase2_epoch_size is 0 and phase 1 is skipped (td_phase1_epoch_size 0 or "
+                "load_td1_ckpt_path): there is nothing to train"
+            )
+        path = self.load_td1_ckpt_path or self.load_gd_ckpt_path
+        if self.load_td1_ckpt_path and self.load_gd_ckpt_path:
+            raise UserError(
+                f"load_gd_ckpt_path: {self.load_gd_ckpt_path} and load_td1_ckpt_path {path} both say "
+                "where the student starts; give only one of them"
+            )
+        if path and (self.student_init != "auto" or self.student_layers):
+            raise UserError(
+                f"student_init, student_layers: they contradict the checkpoint {path}; give only one of them"
+            )
+        if self.student_layers and self.student_init == "random":
+            raise UserError("student_layers: contradicts student_init random; leave one of them out")
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(FoldersConfig, RunConfig):
+    """Fine-tune a BERT checkpoint on a task: makes teachers, and is the baseline without distillation."""
+
+    epoch_size: PositiveInt = 3
+    """Epochs."""
+    load_ckpt_path: str = ""
+    """Encoder (or task) checkpoint to start from: a folder from convert_checkpoint.py or its .ckpt file.
+    Unset: random weights.
+    """
+    init_layers: Tuple[NonNegativeInt, ...] = ()
+    """Use only these encoder layers of the checkpoint, counted from 0. Unset: all of them."""
+    vocab_file: str = ""
+    """Vocabulary to save beside a network that starts from random weights; its checkpoint's own otherwise."""
+    finetune_cfg: PhaseConfig = field(default_factory=PhaseConfig)
+    """The training stage."""
+    net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The network; needed only for random weights or to change the run's choices."""
+
+
+@dataclass(frozen=True)
+class QuantizedStudentConfig:
+    """What a quantized student is, and what it learns from."""
+
+    do_train: bool = True
+    """Train; false quantizes the student as it is."""
+    pred_distill: bool = True
+    """Fit the teacher's predictions (soft cross-entropy)."""
+    intermediate_distill: bool = True
+    """Fit the teacher's attention scores and hidden states, layer by layer."""
+    is_lgt_fit: bool = False
+    """Fit the ground-truth labels too."""
+    do_quant: bool = True
+    """false trains in float32, whatever quant_cfg says."""
+    quant_cfg: QuantConfig = field(default_factory=QuantConfig)
+    """Bits, quantizers, granularities, clips; keys given here count more than quantization's."""
+    hidden_dropout_prob: Probability = 0.0
+    """The student's dropout while training; quantization regularizes enough."""
+    attention_probs_dropout_prob: Probability = 0.0
+    """The same for attention probabilities."""
+
+    @property
+    def quantization_cfg(self):
+        """What is quantized."""
+        return self.quant_cfg if self.do_quant else QuantConfig()
+
+    @property
+    def dropout(self):
+        """The student's rates, by `BertConfig`'s names."""
+        names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+        return {name: float(getattr(self, name)) for name in names}
+
+
+@dataclass(frozen=True)
+class TernaryConfig(QuantizedStudentConfig, RunConfig):
+    """Train a quantized BERT with distillation from its full-precision teacher (TernaryBERT, arXiv
+    2009.12812; Q8BERT, 1910.06188).
+    """
+
+    epoch_size: PositiveInt = 3
+    """Epochs."""
+    teacher_model_dir: str = ""
+    """The fine-tuned float32 teacher's folder, or one that holds it under the task's lower-case name."""
+    student_model_dir: str = ""
+    """Checkpoint the student starts from, likewise; usually the teacher's own."""
+    data_dir: str = ""
+    """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
+    train_batch_size: Optional[PositiveInt] = None
+    """Rows of a training batch: another name of train_cfg.batch_size. Unset: that one counts."""
+    eval_batch_size: PositiveInt = 32
+    """Rows of an evaluation batch."""
+    eval_ckpt_step: NonNegativeInt = 0
+    """Evaluate every N steps; 0: at the end of every epoch."""
+    temperature: PositiveFloat = 1.0
+    """Softmax temperature of the soft cross-entropy."""
+    quantization: Literal["ternary", "q8bert", "none"] = "ternary"
+    """What quant_cfg starts from: ternary is 2-bit weights and embeddings with 8-bit activations, q8bert 8
+    bits everywhere with moving-average activation ranges, none is float32."""
+    train_cfg: PhaseConfig = field(default_factory=PhaseConfig)
+    """The training stage."""
+    compute_type: ComputeType = "auto"
+    """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
+    min_teacher_gain: NonNegativeFloat = 2.0
+    """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else
+    it is refused.
+    """
+    save_quantized_model: bool = True
+    """Write the best model packed to OUTPUT_DIR/TASK/."""
+    save_fp_model: bool = False
+    """Keep the best model's float32 weights for further training, in OUTPUT_DIR/latent/TASK/, where
+    save_ckpt_step's files are too; these keep it as well."""
+    packed_bits: Literal["1.6", "2"] = "1.6"
+    """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
+
+    def __post_init__(self):
+        given = self.train_cfg.batch_size
+        if self.train_batch_size is not None and given not in (
+            PhaseConfig().batch_size,
+            self.train_batch_size,
+        ):
+            raise UserError(
+                f"train_batch_size is {self.train_batch_size} and train_cfg.batch_size {given}: give only one"
+            )
+        if not (self.save_fp_model or self.save_quantized_model):
+            raise UserError("save_fp_model and save_quantized_model are both false: the result would be lost")
+        if self.do_train and not (self.pred_distill or self.intermediate_distill or self.is_lgt_fit):
+            raise UserError(
+                "pred_distill, intermediate_distill and is_lgt_fit are all false: there is nothing to "
+                "learn from"
+            )
+
+    @property
+    def stage_cfg(self):
+        """`train_cfg` with the batch size that counts."""
+        return replace(self.train_cfg, batch_size=self.train_batch_size or self.train_cfg.batch_size)
+
+    @property
+    def keeps_latent(self):
+        """Whether float32 weights stay beside the packed model."""
+        return self.save_fp_model or self.save_ckpt_step > 0
+
+    PRESETS = {
+        "quantization": {
+            "none": {},
+            "ternary": {
+                "quant_cfg": {"embedding_bits": 2, "weight_bits": 2, "activation_bits": 8, "rest_bits": 8}
+            },
+            "q8bert": {
+                "quant_cfg": {
+                    "embedding_bits": 8,
+                    "embedding_quantizer": "symmetric",
+                    "embedding_granularity": "tensor",
+                    "embedding_clip_value": 0.0,
+                    "weight_bits": 8,
+                    "weight_quantizer": "symmetric",
+                    "weight_clip_value": 0.0,
+                    "activation_bits": 8,
+                    "activation_quantizer": "ema",
+                    "rest_bits": 8,
+                }
+            },
+        }
+    }

@@ -1,0 +1,70 @@
+"""Where a task's raw rows come from: which columns of a file hold them. `src/data/readers` reads them."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Optional
+
+
+class Columns(NamedTuple):
+    """Where a row's parts are in a file."""
+
+    text: str
+    text_pair: Optional[str]
+    """None: a row has one text."""
+    label: str
+    pair_is_optional: bool = False
+    """Whether `text_pair` may be absent, in all rows or in some."""
+
+
+@dataclass(frozen=True)
+class GlueTsv:
+    """A task as GLUE's TSV files and Hugging Face's parquet files hold it; JSON lines are read too."""
+
+    text: str
+    """Column of the first (or only) text."""
+    text_pair: Optional[str]
+    """Column of the second text, or None."""
+    label: str
+    """Column of the label in the train and dev files."""
+    header: bool = True
+    """Whether the TSV files start with a header row; without one, columns are numbers, of `width` columns."""
+    width: int = 0
+    """Columns of files without a header."""
+    test_text: Optional[str] = None
+    """Column of the text in the test file where it differs; that file then has a header."""
+    parquet_text: Optional[str] = None
+    """Column of the first text in parquet files where it differs."""
+    parquet_text_pair: Optional[str] = None
+    """Column of the second text there, likewise; the label's column is always `label`."""
+
+    def columns(self, file_format, test):
+        """The `Columns` of a file of that format (`tsv`, `jsonl` or `parquet`); `test`: of a test set."""
+        if file_format == "tsv":
+            text = self.test_text if test and self.test_text else self.text
+            return Columns(text, self.text_pair, self.label)
+        if file_format == "parquet":
+            text, pair = self.parquet_text or self.text, self.parquet_text_pair or self.text_pair
+            return Columns(text, pair, "label")
+        return Columns("text", "text_pair" if self.text_pair else None, "label")
+
+    def tsv_header(self, test):
+        """The column names of a TSV file that has no header row; None where the file itself has one."""
+        if self.header or (test and self.test_text):
+            return None
+        return [str(number) for number in range(self.width)]
+
+
+@dataclass(frozen=True)
+class OwnRows:
+    """The user's own data: `text`, optionally `text_pair`, and `label`, as JSON lines, TSV or parquet."""
+
+    text: str = "text"
+    text_pair: str = "text_pair"
+    label: str = "label"
+
+    def columns(self, file_format, test):
+        """As `GlueTsv.columns`: the same in every file."""
+        return Columns(self.text, self.text_pair, self.label, pair_is_optional=True)
+
+    def tsv_header(self, test):
+        """As `GlueTsv.tsv_header`: there is always a header row."""
+        return None

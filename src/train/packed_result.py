@@ -1,0 +1,72 @@
+"""Where quantization-aware training leaves its result: latent float32 weights and the packed model."""
+
+import contextlib
+import glob
+import os
+import shutil
+from dataclasses import dataclass
+
+from src.checkpoint.packed import PACKED_FILE, save_packed
+from src.errors import UserError
+from src.files import check_apart
+from src.model import Model
+from src.runtime import say
+
+TERNARY_DENSITY = {"1.6": 5, "2": 4}
+"""Ternary weights a byte holds, by the bits that each takes."""
+
+
+@dataclass(frozen=True)
+class PackedResult:
+    """The folders of one run's result."""
+
+    latent: str
+    """Of the float32 weights that training moves."""
+    packed: str
+    keeps_latent: bool
+    """Whether the float32 weights stay beside the packed model."""
+
+    @classmethod
+    def of_run(cls, run, task_folder, keeps_latent, packs, inputs):
+        """The folders in a `RunFolder`; weights that nobody asked to keep go to one of their own.
+
+        Args:
+            task_folder (str): the task's. keeps_latent (bool): as the field. packs (bool): whether a packed
+                model is written.
+            inputs (dict): {setting: path} of what must not be replaced.
+
+        Raises:
+            UserError: a folder holds an input, or weights that would be read in place of the packed model.
+        """
+        latent = run.join("latent" if keeps_latent else "unpacked", task_folder)
+        packed = run.join(task_folder)
+        for path in (latent, packed):
+            check_apart(path, "output_dir", inputs)
+        hiding = glob.glob(os.path.join(glob.escape(packed), "*.ckpt"))
+        if packs and hiding:
+            raise UserError(
+                f"output_dir: {hiding[0]} would be read in place of the packed model beside it; name another "
+                "folder"
+            )
+        return cls(latent, packed, keeps_latent)
+
+    def pack(self, student, bits):
+        """Write the packed model of `student` (Model); returns it as it is read back.
+
+        Args:
+            bits (str): a ternary weight takes, "1.6" or "2".
+        """
+        density, network = TERNARY_DENSITY[bits], student.network
+        size = save_packed(self.packed, network, student.description, student.vocabulary, density)
+        say(
+            f"packed model: {size:,} bytes in {os.path.join(self.packed, PACKED_FILE)}, "
+            f"{4 * student.parameters / size:.1f} times smaller than in float32"
+        )
+        return Model.load(self.packed, network.compute_type)
+
+    def clean_up(self):
+        """Remove the float32 weights that nobody asked to keep."""
+        if not self.keeps_latent:
+            shutil.rmtree(self.latent)
+            with contextlib.suppress(OSError):  # another task's weights may lie there
+                os.rmdir(os.path.dirname(self.latent))

@@ -1,0 +1,70 @@
+"""The folder of one run."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+
+from src.files import make_folder, replacing, write_text
+
+
+class RunFolder:
+    """The folder of one run: `config.yaml`, `metrics.jsonl`, curves and checkpoints.
+
+    Nothing is written before `start`: a run that is refused leaves an older run's records alone.
+
+    Args:
+        path (str): the folder. writes (bool): false for all but the first process of a group, whose files
+            these are.
+    """
+
+    def __init__(self, path, writes=True):
+        self.path = path
+        self.writes = writes
+        self._metrics = os.path.join(path, "metrics.jsonl")
+
+    def start(self, resolved, until_step=0):
+        """Make the folder if it is missing, write config.yaml, begin metrics.jsonl: empty, or for a run that
+        is resumed with its lines up to step `until_step`.
+
+        Args:
+            resolved (str): the settings as YAML: the same command with it repeats the run.
+        """
+        if not self.writes:
+            return
+        make_folder(self.path)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self.join("results.json"))  # an older run's, which config.yaml will no longer describe
+        write_text(self.join("config.yaml"), resolved)
+        kept = []
+        if until_step and os.path.exists(self._metrics):
+            with open(self._metrics, encoding="utf-8") as file:
+                kept = [line for line in file if _step_of(line) <= until_step]
+        with replacing(self._metrics) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            file.writelines(kept)
+
+    def record(self, **values):
+        """Append one line of JSON to metrics.jsonl, with the time in seconds since the epoch."""
+        if not self.writes:
+            return
+        try:
+            with open(self._metrics, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+        except OSError as error:  # of an open file the system does not say which
+            error.filename = error.filename or self._metrics
+            raise
+
+    def join(self, *names):
+        """A path in the folder."""
+        return os.path.join(self.path, *names)
+
+
+def _step_of(line):
+    """The step of a line of metrics.jsonl; a line that a killed process left unfinished counts as later than
+    all.
+    """
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return sys.maxsize

@@ -1,0 +1,80 @@
+"""What a network that is fine-tuned starts from: a checkpoint or random weights."""
+
+from dataclasses import replace
+
+from src.checkpoint import folder as checkpoints
+from src.checkpoint.assign import assign
+from src.description import Description
+from src.errors import UserError
+from src.model import Model, layer_weights, new_network
+from src.settings.network import BertConfig
+from src.vocabulary import read_vocabulary, vocabulary_hash
+
+
+def from_checkpoint(path, layers, net, data):
+    """(Description without a head, weights, vocabulary) of a checkpoint for a task.
+
+    Args:
+        path (str): the checkpoint. layers (tuple of int): the encoder layers to take; () for all.
+        net (NetConfig): the run's settings for the network. data (TaskData): the task's rows.
+
+    Raises:
+        UserError: the settings contradict it, or it cannot read the rows.
+    """
+    checkpoint = checkpoints.load(path)
+    own, weights = checkpoint.description.bert, checkpoints.without_quantizer_state(checkpoint.weights)
+    if layers:
+        if max(layers) >= own.num_hidden_layers:
+            last = own.num_hidden_layers - 1
+            raise UserError(f"init_layers: {path} has the layers 0 to {last}, not {max(layers)}")
+        weights = layer_weights(weights, layers)
+    bert = net.check(own, "net_cfg", path, free=("hidden_act", "num_hidden_layers"))
+    depth = len(layers) or own.num_hidden_layers
+    if net.num_hidden_layers not in (None, depth):
+        raise UserError(
+            f"net_cfg.num_hidden_layers is {net.num_hidden_layers} but {path} gives {depth} layers; choose "
+            "layers with init_layers"
+        )
+    described = replace(
+        checkpoint.description, bert=replace(bert, num_hidden_layers=depth), quantization=None
+    )
+    data.check_model(described.without_head(), "load_ckpt_path", net.seq_length)
+    return described, weights, checkpoint.vocabulary
+
+
+def from_scratch(vocab_file, net, data):
+    """The same for random weights; arguments as there.
+
+    Args:
+        vocab_file (str): the vocabulary of the network.
+    """
+    vocabulary = read_vocabulary(vocab_file)
+    info, known = data.info, vocabulary_hash(vocabulary)
+    if info and info.vocab_sha256 != known:
+        raise UserError(f"vocab_file: the data was prepared with another vocabulary than {vocab_file}")
+    bert = net.resolve(BertConfig(vocab_size=len(vocabulary)))
+    if bert.vocab_size < len(vocabulary):
+        raise UserError(
+            f"net_cfg.vocab_size: {bert.vocab_size} is less than the {len(vocabulary)} tokens of {vocab_file}"
+        )
+    lower_case = info.do_lower_case if info else True
+    return Description(bert, do_lower_case=lower_case, vocab_sha256=known), {}, vocabulary
+
+
+def task_model(start, data, compute_type):
+    """(Model with a head for `data`, what it started from, in words).
+
+    Args:
+        start (tuple): as `from_checkpoint` or `from_scratch` gives it. data (TaskData): of the task.
+        compute_type (mindspore.dtype): of the matrix products.
+    """
+    own, weights, vocabulary = start
+    description = own.with_head(data.kind, data.outputs, data.labels, data.task.name)
+    model = Model(description, new_network(description, compute_type), vocabulary)
+    if not weights:
+        return model, "random weights"
+    # A head for another task, or a projection of distillation, is not part of this network.
+    prefixes = ("bert.", "classifier.") if own.shares_head_with(description) else ("bert.",)
+    kept = {name: value for name, value in weights.items() if name.startswith(prefixes)}
+    missing, _ = assign(model.network, kept, own.source, allow_missing=("classifier.", "bert.pooler."))
+    return model, own.source + (f" ({', '.join(missing)} at random)" if missing else "")

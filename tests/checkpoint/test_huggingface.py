@@ -1,0 +1,82 @@
+"""Hugging Face weights written without its libraries; test_convert_checkpoint.py has those of
+transformers.
+"""
+
+import numpy as np
+import pytest
+
+from src.checkpoint.formats import read_any
+from src.files import write_json
+from tests.helpers import (
+    HEADS,
+    HIDDEN,
+    POSITIONS,
+    assert_same,
+    hugging_face_weights,
+    our_weights,
+    refusal,
+    write_huggingface_by_hand,
+)
+
+
+@pytest.mark.parametrize("dtype, bits", [("F32", 23), ("F16", 10), ("BF16", 7)])
+def test_safetensors_types_become_float32(tmp_path, dtype, bits):
+    theirs = hugging_face_weights()
+    write_huggingface_by_hand(tmp_path, theirs, dtype)
+    found = read_any(tmp_path).checkpoint.weights
+    for name, value in our_weights().items():
+        assert found[name].dtype == np.float32
+        np.testing.assert_allclose(found[name], value, rtol=2.0**-bits, atol=1e-6)
+
+
+def test_truncated_safetensors_is_named(tmp_path):
+    theirs = hugging_face_weights()
+    write_huggingface_by_hand(tmp_path, theirs)
+    path = tmp_path / "model.safetensors"
+    content = path.read_bytes()
+    for size in (0, 4, 100, len(content) - 1):
+        path.write_bytes(content[:size])
+        assert str(path) in refusal(read_any, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "shard", ["../secret.safetensors", "/etc/secret.safetensors", "..", "a\\b.safetensors"]
+)
+def test_shards_stay_in_their_folder(tmp_path, shard):
+    write_json(tmp_path / "model.safetensors.index.json", {"weight_map": {"a": shard}})
+    write_json(tmp_path / "config.json", {"num_attention_heads": HEADS})
+    assert "only files in the same folder" in refusal(read_any, tmp_path)
+
+
+def test_other_heads_and_buffers_are_dropped(tmp_path):
+    theirs = hugging_face_weights()
+    theirs.update(
+        {"cls.predictions.bias": np.ones(2), "bert.embeddings.position_ids": np.ones((1, POSITIONS))}
+    )
+    write_huggingface_by_hand(
+        tmp_path,
+        theirs,
+        config={"num_attention_heads": HEADS, "architectures": ["BertForTokenClassification"]},
+    )
+    read = read_any(tmp_path)
+    assert sorted(read.dropped) == [
+        "bert.embeddings.position_ids",
+        "classifier.bias",
+        "classifier.weight",
+        "cls.predictions.bias",
+    ]
+    assert_same(read.checkpoint.weights, our_weights(labels=0))
+    assert read.checkpoint.description.outputs == 0
+
+
+def test_encoder_without_pooler_or_prefix_stays_one(tmp_path):
+    ours = {name: value for name, value in our_weights(labels=0).items() if "pooler" not in name}
+    theirs = {name: value for name, value in hugging_face_weights(labels=0).items() if "pooler" not in name}
+    write_huggingface_by_hand(tmp_path, {name.removeprefix("bert."): value for name, value in theirs.items()})
+    read = read_any(tmp_path)
+    assert_same(read.checkpoint.weights, ours)
+    assert any("no pooler" in line for line in read.notices)
+    theirs["classifier.weight"] = np.ones((3, HIDDEN), np.float32)  # a classifier needs one
+    theirs["classifier.bias"] = np.ones(3, np.float32)
+    write_huggingface_by_hand(tmp_path, theirs)
+    assert "bert.pooler.dense.bias" in refusal(read_any, tmp_path)

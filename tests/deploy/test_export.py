@@ -1,0 +1,221 @@
+"""export.py and run_eval_onnx.py on tiny models, and the Hub's networks."""
+
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+
+import export
+import mindspore_hub_conf
+import predict
+import preprocess
+import run_eval_onnx
+from src.data.dataset import Batches
+from src.deploy.exports import export_onnx
+from src.evaluate import predict as run_model
+from src.examples import Examples
+from src.model import Model
+from src.nn.heads import BertForSequence
+from src.nn.layers import computed_weights, eager
+from src.settings.network import QuantConfig
+from tests.commands import reference_logits, refused_by, says
+from tests.deployed import accuracy
+from tests.helpers import VOCABULARY, fill, run_script, save_network, tiny_config, tiny_network, torch_twin
+
+pytest.importorskip("onnxruntime")
+
+
+def evaluated(capsys, task, path, *further):
+    """What run_eval_onnx.py prints."""
+    return run_script(run_eval_onnx, capsys, "--model_file", path, "--batch_size", 8, *task.flags, *further)
+
+
+def test_onnx_of_a_float_model_scores_what_numpy_does(task, onnx_file, tmp_path, capsys):
+    assert sorted(os.listdir(onnx_file.parent)) == ["m.onnx", "vocab.txt"]
+    out = evaluated(capsys, task, onnx_file, "--threads", 1, "--output_file", tmp_path / "results.json")
+    says(out, "rows: 21", "sentences/s", "p50", "p95")
+    assert accuracy(out) == pytest.approx(task.accuracy, abs=1e-6)
+    assert json.loads((tmp_path / "results.json").read_text())["accuracy"] == task.accuracy
+
+
+def test_onnx_of_a_ternary_model_is_int8_unless_asked_otherwise(task, tmp_path, capsys):
+    out = run_script(export, capsys, "--ckpt_file", task.ternary, "--file_name", tmp_path / "int8")
+    says(out, "checked:", "done:", "int8.onnx", "run_eval_onnx.py")
+    assert b"MatMulIntegerToFloat" in (tmp_path / "int8.onnx").read_bytes()
+    model = Model.load(task.ternary)
+    for form in ("2bit", "float"):
+        export_onnx(str(tmp_path / f"{form}.onnx"), model, model.description, form, 14)
+    with eager():
+        logits = run_model(model, Batches(task.rows, 8)).logits
+    expected = (logits.argmax(axis=1) == task.rows.labels).mean()
+    for form in ("int8", "2bit", "float"):
+        found = accuracy(evaluated(capsys, task, tmp_path / f"{form}.onnx", "--threads", 1))
+        assert abs(found - expected) <= 1 / 21 + 1e-6
+
+
+def test_mindir_of_a_ternary_model_holds_its_weights_as_computed(task, tmp_path, capsys):
+    shape = ("--batch_size", 4, "--seq_length", 14)
+    given = ("--ckpt_file", task.ternary, "--file_name", tmp_path / "q", "--file_format", "MINDIR")
+    out = run_script(export, capsys, *given, *shape)
+    assert float(re.search(r"differ from the network's by (\S+)", out).group(1)) < 1e-2
+    content = (tmp_path / "q.mindir").read_bytes()
+    assert b"HShrink" not in content  # of ternarization
+    # The activations of one layer and of the pooler: zero point and codes.
+    assert content.count(b"REF::Round:") == 2 * (8 + 1)
+
+
+def test_nothing_of_others_is_replaced(task, tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("precious")
+    (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in VOCABULARY[:5] + VOCABULARY[:4:-1]))
+    folder = ("--ckpt_file", task.plain, "--file_format", "SAFETENSORS")
+    says(refused_by(export, capsys, *folder, "--file_name", tmp_path), "thesis.txt")
+    says(refused_by(export, capsys, *folder, "--file_name", task.plain), "eval_model.ckpt")
+    says(
+        refused_by(export, capsys, "--ckpt_file", task.plain, "--file_name", tmp_path / "m"),
+        "vocab.txt",
+        "not the vocabulary of",
+    )
+    says(refused_by(preprocess, capsys, *task.flags, "--output_dir", tmp_path), "thesis.txt")
+    assert sorted(os.listdir(tmp_path)) == ["thesis.txt", "vocab.txt"]
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_safetensors_is_a_hugging_face_folder(task, tmp_path, capsys):
+    transformers = pytest.importorskip("transformers")
+    network = tiny_network(5, labels=2)
+    projection = {
+        "fit_dense.weight": np.ones((24, 16), np.float32),
+        "fit_dense.bias": np.ones(24, np.float32),
+    }
+    phase1 = save_network(tmp_path / "phase1", network, extra_weights=projection)
+    flags = ("--file_name", tmp_path / "hf", "--file_format", "SAFETENSORS")
+    says(run_script(export, capsys, "--ckpt_file", phase1, *flags), "fit_dense", "done:")
+    theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "hf").state_dict()
+    twin = torch_twin(network).state_dict()
+    assert theirs.keys() == twin.keys()
+    for name, value in twin.items():
+        if value.is_floating_point():
+            np.testing.assert_array_equal(theirs[name].numpy(), value.float().numpy())
+    label, probability, _ = run_script(predict, capsys, "--model", tmp_path / "hf", "--text", "word3").split(
+        "\t"
+    )
+    row = Examples(np.array([2, 8, 3], np.int32), np.zeros(3, np.int32), np.array([0, 3]))
+    (expected,) = reference_logits(phase1, row)
+    expected = np.exp(expected) / np.exp(expected).sum()
+    assert label == ("negative", "positive")[expected.argmax()]
+    assert float(probability) == pytest.approx(expected.max(), abs=2e-4)
+    says(refused_by(export, capsys, "--ckpt_file", task.ternary, *flags), "quantized", "ONNX")
+
+
+def test_a_file_that_differs_is_removed(task, tmp_path, capsys, monkeypatch):
+    def wrong(network):
+        weights = computed_weights(network)
+        weights["classifier.bias"] = weights["classifier.bias"] + np.array([1, 0], np.float32)
+        return weights
+
+    monkeypatch.setattr("src.deploy.exports.computed_weights", wrong)
+    says(
+        refused_by(export, capsys, "--ckpt_file", task.plain, "--file_name", tmp_path / "m"),
+        "differs from the network",
+        "removed",
+    )
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "limit, flags, words",
+    [
+        ("src.deploy.mindir.LARGEST", ("--file_format", "MINDIR"), ("at most 1,000", "ONNX")),
+        ("src.deploy.onnx_model.LARGEST", (), ("too many for one ONNX file", "at most 1,000")),
+    ],
+)
+def test_more_bytes_than_one_file_can_have_are_refused(
+    task, tmp_path, capsys, monkeypatch, limit, flags, words
+):
+    monkeypatch.setattr(limit, 1000)
+    says(refused_by(export, capsys, "--ckpt_file", task.plain, "--file_name", tmp_path / "m", *flags), *words)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        (("--file_format", "AIR"), ("AIR", "Ascend", "CPU")),
+        (("--task_name", "MRPC"), ("SST-2", "MRPC")),
+        (("--file_format", "MINDIR", "--seq_length", "64"), ("seq_length", "32 positions")),
+        (("--file_name", "output/"), ("output/ is a folder",)),
+        (("--onnx_weights", "int8"), ("not quantized", "train.py")),
+        (("--ckpt_file", "nowhere"), ("nowhere",)),
+    ],
+)
+def test_exports_that_cannot_be_are_one_line(task, tmp_path, capsys, changes, words):
+    says(
+        refused_by(export, capsys, "--ckpt_file", task.plain, "--file_name", tmp_path / "m", *changes), *words
+    )
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_model_of_other_outputs_than_the_tasks_is_refused(task, tmp_path, capsys):
+    unnamed = save_network(tmp_path / "model", tiny_network(5, labels=2), task="", labels=())
+    given = ("--ckpt_file", unnamed, "--file_name", tmp_path / "out" / "m", "--task_name")
+    says(refused_by(export, capsys, *given, "MNLI"), "2 output(s)", "MNLI is a task of 3 classes")
+    says(refused_by(export, capsys, *given, "STS-B"), "2 output(s)", "STS-B is a task of regression")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_only_float_graphs_can_hold_is_told(tmp_path, capsys):
+    quantization = QuantConfig(embedding_bits=2, weight_bits=2)
+    network = fill(BertForSequence(tiny_config(num_hidden_layers=1), 2, quantization=quantization), 6)
+    folder = save_network(tmp_path / "model", network)
+    says(
+        run_script(export, capsys, "--ckpt_file", folder, "--file_name", tmp_path / "out" / "m"),
+        "auto is float here",
+        "needs quantized activations",
+    )
+
+
+def test_an_onnx_package_too_old_is_told_which_one_is_needed(task, tmp_path, capsys, monkeypatch):
+    import onnx
+
+    monkeypatch.setattr(onnx.defs, "onnx_opset_version", lambda: 20)
+    says(
+        refused_by(export, capsys, "--ckpt_file", task.plain, "--file_name", tmp_path / "m"),
+        "up to opset 20",
+        "onnx>=1.16",
+    )
+    assert os.listdir(tmp_path) == []
+
+
+def test_exported_files_of_others_are_refused(task, onnx_file, tmp_path, capsys):
+    import onnx
+
+    model = onnx.load(onnx_file)
+    del model.metadata_props[:]
+    model.metadata_props.add(key="onnx.infer", value="not JSON")
+    foreign = tmp_path / "m.onnx"
+    onnx.save(model, foreign)
+    says(
+        refused_by(run_eval_onnx, capsys, "--model_file", foreign, *task.flags), "vocab_size", "export.py did"
+    )
+    place = ("--device_target", "Ascend")
+    says(refused_by(run_eval_onnx, capsys, "--model_file", foreign, *task.flags, *place), "CPU or GPU")
+    says(refused_by(run_eval_onnx, capsys, "--model_file", task.plain, *task.flags), ".onnx or .mindir")
+
+
+def test_hub_networks(task):
+    network = mindspore_hub_conf.create_network("tinybert", ckpt_file=task.plain)
+    assert network.num_labels == 2 and network.config.hidden_size == 16
+    weight = tiny_network(5, labels=2).classifier.weight.asnumpy()
+    np.testing.assert_array_equal(network.classifier.weight.asnumpy(), weight)
+    training = mindspore_hub_conf.create_network("tinybert", ckpt_file=task.plain, is_training=True)
+    np.testing.assert_array_equal(training.classifier.weight.asnumpy(), weight)
+    with pytest.raises(ValueError, match="hidden_size"):
+        mindspore_hub_conf.create_network("tinybert", ckpt_file=task.plain, hidden_size=24)
+    small = mindspore_hub_conf.create_network(
+        "ternarybert", num_hidden_layers=1, hidden_size=24, vocab_size=40
+    )
+    assert small.quantization.weight_bits == 2 and small.config.num_hidden_layers == 1
+    with pytest.raises(NotImplementedError):
+        mindspore_hub_conf.create_network("gpt")

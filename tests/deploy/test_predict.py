@@ -1,0 +1,124 @@
+"""predict.py on tiny models: what it reads, what it prints, what it refuses."""
+
+import io
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+import eval as eval_script
+import predict
+from src.data.texts import encode_texts, read_texts
+from src.data.tokenization import Tokenizer
+from src.kinds import CLASSIFICATION
+from tests.commands import refused_by, says
+from tests.helpers import VOCABULARY, refusal, run_script
+
+pytest.importorskip("onnxruntime")
+
+
+def test_onnx_and_network_label_texts_alike_from_flags_file_and_standard_input(
+    task, onnx_file, tmp_path, capsys, monkeypatch
+):
+    words = ("--text", "word3 word9", "--text_pair", "word12")
+    lines = [
+        run_script(predict, capsys, "--model", path, *words).splitlines()[-1].split("\t")
+        for path in (onnx_file, task.plain)
+    ]
+    onnx_line, network_line = lines
+    assert onnx_line[0] == network_line[0] in ("negative", "positive")
+    assert onnx_line[2:] == ["word3 word9", "word12"]
+    assert float(onnx_line[1]) == pytest.approx(float(network_line[1]), abs=2e-4)
+
+    (tmp_path / "lines.txt").write_text("word3 word9\tword12\nword4\n", encoding="utf-8")
+    given = ("--model", onnx_file)
+    from_file = run_script(predict, capsys, *given, "--file", tmp_path / "lines.txt").splitlines()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("word3 word9\tword12\nword4\n"))
+    assert run_script(predict, capsys, *given).splitlines() == from_file
+    assert from_file[0].split("\t") == onnx_line and len(from_file) == 2
+
+
+def test_longer_texts_are_cut_with_a_notice(onnx_file, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["predict.py", "--model", str(onnx_file), "--text", "word1 " * 50])
+    predict.main()
+    said = capsys.readouterr()
+    assert "longer than 32 tokens" in said.err and len(said.out.splitlines()) == 1
+
+
+def test_mindir_labels_texts(mindir_file, capsys):
+    label, *_ = run_script(predict, capsys, "--model", mindir_file, "--text", "word1").split("\t")
+    assert label in ("negative", "positive")
+
+
+def test_models_and_texts_that_cannot_be_read_are_one_line(task, onnx_file, tmp_path, capsys):
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    (tmp_path / "empty.txt").write_text("word1\n\nword2\n")
+    for arguments, words in (
+        ((tmp_path / "broken.onnx", "--text", "a"), ("broken.onnx", "cannot load")),
+        ((tmp_path / "none.onnx", "--text", "a"), ("none.onnx does not exist",)),
+        ((onnx_file, "--text", "  "), ("empty",)),
+        ((onnx_file, "--text", "\u200b"), ("text 1 holds no word",)),
+        ((onnx_file, "--text", ""), ("empty",)),
+        ((onnx_file, "--text_pair", "b"), ("text_pair",)),
+        ((onnx_file, "--text", "a", "--file", tmp_path / "empty.txt"), ("only one",)),
+        ((onnx_file, "--file", tmp_path / "empty.txt"), ("line 2", "empty")),
+        ((task.plain, "--text", "a", "--vocab_file", tmp_path / "v.txt"), ("v.txt does not exist",)),
+    ):
+        says(refused_by(predict, capsys, "--model", *arguments), *words)
+    (tmp_path / "v.txt").write_text("".join(f"{token}\n" for token in VOCABULARY[:5] + VOCABULARY[:4:-1]))
+    other = ("--text", "a", "--vocab_file", tmp_path / "v.txt")
+    says(refused_by(predict, capsys, "--model", task.plain, *other), "hashes differ")
+    shutil.copy(onnx_file, tmp_path / "alone.onnx")
+    says(refused_by(predict, capsys, "--model", tmp_path / "alone.onnx", "--text", "a"), "--vocab_file")
+
+
+def test_texts_that_look_like_nothing_are_texts(onnx_file, tmp_path, capsys, monkeypatch):
+    lines, given = tmp_path / "lines", ("--model", onnx_file)
+    lines.write_bytes("\ufeffword1\n".encode())
+    out = run_script(predict, capsys, *given, "--text", "NULL", "--text_pair", "null")
+    assert out.strip().split("\t")[2:] == ["NULL", "null"]
+    assert run_script(predict, capsys, *given, "--file", lines).strip().split("\t")[2:] == ["word1"]
+    monkeypatch.setattr(sys, "stdin", None)
+    says(refused_by(predict, capsys, *given), "text is needed", "standard input is closed")
+
+
+def test_a_text_without_any_token_is_found_wherever_it_stands(tmp_path):
+    (tmp_path / "lines").write_text("word1\tword2\nword3\n", encoding="utf-8")
+    tokenizer = Tokenizer(list(VOCABULARY), True)
+    rows = read_texts(False, False, str(tmp_path / "lines"))
+    examples, cut = encode_texts(rows, CLASSIFICATION, tokenizer, 5, segment_types=2)
+    assert examples.input_ids.tolist() == [2, 6, 3, 7, 3, 2, 8, 3] and cut == 0
+    assert examples.segment_ids.tolist() == [0, 0, 0, 1, 1, 0, 0, 0]
+    single = encode_texts(rows, CLASSIFICATION, tokenizer, 5, segment_types=1)[0]
+    assert not np.any(single.segment_ids)
+    for number, line in ((1, "\u200b"), (2, "word1\t\u200b"), (2, "\u200b\tword1")):
+        text = "".join(f"{item}\n" for item in ("word1\tword2",) * (number - 1) + (line,))
+        (tmp_path / "lines").write_text(text, encoding="utf-8")
+        rows = read_texts(False, False, str(tmp_path / "lines"))
+        said = refusal(encode_texts, rows, CLASSIFICATION, tokenizer, 5, segment_types=2)
+        assert f"text {number} holds no word" in said
+
+
+def test_a_runtime_too_old_is_told_which_one_it_needs(onnx_file, tmp_path, capsys, monkeypatch):
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(onnx_file)
+    model.graph.node[0].op_type = "OperatorOfTheFuture"
+    for item in model.metadata_props:
+        item.value = '"1.31"' if item.key == "oldest_onnxruntime" else item.value
+    onnx.save(model, tmp_path / "m.onnx")
+    monkeypatch.setattr(onnxruntime, "__version__", "1.19.2")
+    says(
+        refused_by(predict, capsys, "--model", tmp_path / "m.onnx", "--text", "a"),
+        "needs ONNX Runtime 1.31",
+        "pip install",
+    )
+    assert os.listdir(tmp_path) == ["m.onnx"]
+
+
+def test_eval_py_names_the_command_for_an_exported_file(task, onnx_file, capsys):
+    given = ("--task_name", "SST-2", "--model_dir", onnx_file, "--data_dir", task.data)
+    says(refused_by(eval_script, capsys, *given), "model_dir", "run_eval_onnx.py --model_file")

@@ -1,0 +1,74 @@
+"""The teacher as it is loaded and judged."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from src.distill.teacher import as_used, check_better_than_guessing, load_teacher
+from src.errors import UserError
+from src.nn.heads import BertEncoder, BertForSequence
+from src.settings.network import NetConfig
+from tests.helpers import describe, refuses, save_network, tiny_network, weights_of
+
+LABELS = np.int32([0, 1, 1, 1])
+
+
+def test_a_teacher_runs_as_its_checkpoint_says():
+    described = describe(tiny_network(1, labels=2))
+    assert as_used(described, NetConfig(), "td_teacher_net_cfg") == described
+    same = NetConfig(hidden_size=16, num_hidden_layers=2, hidden_act="gelu")
+    assert as_used(described, same, "td_teacher_net_cfg") == described
+
+
+def test_the_other_form_of_gelu_is_the_runs_choice_and_said(capsys):
+    described = describe(tiny_network(1, labels=2), source="teacher/")
+    used = as_used(described, NetConfig(hidden_act="gelu_new"), "td_teacher_net_cfg")
+    assert used.bert.hidden_act == "gelu_new" and used.labels == described.labels
+    assert "the teacher computes gelu_new where its checkpoint says gelu" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("own, asked", [("gelu", "relu"), ("relu", "gelu_new")])
+def test_relu_stands_for_no_other(own, asked):
+    described = describe(tiny_network(1, labels=2, hidden_act=own), source="teacher/")
+    with pytest.raises(UserError) as error:
+        as_used(described, NetConfig(hidden_act=asked), "td_teacher_net_cfg")
+    refuses(error, f"td_teacher_net_cfg.hidden_act: teacher/ was trained with {own}", f"not {asked}")
+
+
+def test_settings_that_contradict_the_checkpoint_name_the_field():
+    described = describe(tiny_network(1, labels=2), source="teacher/")
+    with pytest.raises(UserError) as error:
+        as_used(described, NetConfig(num_hidden_layers=3), "gd_teacher_net_cfg")
+    refuses(error, "gd_teacher_net_cfg.num_hidden_layers is 3", "teacher/", "has 2")
+
+
+def test_a_loaded_teacher_has_no_dropout_and_its_checkpoint_keeps_its_own(tmp_path):
+    network = tiny_network(1, labels=2, num_hidden_layers=1, hidden_dropout_prob=0.1)
+    path = save_network(tmp_path, network)
+    checkpoint, model = load_teacher(path, NetConfig(), "td_teacher_net_cfg", ms.float32)
+    assert checkpoint.description.bert.hidden_dropout_prob == 0.1
+    assert model.config.hidden_dropout_prob == 0.0 and isinstance(model.network, BertForSequence)
+    name = "bert.encoder.layers.0.attention.query.weight"
+    np.testing.assert_array_equal(model.weights()[name], weights_of(network)[name])
+    _, encoder = load_teacher(path, NetConfig(), "gd_teacher_net_cfg", ms.float16, with_head=False)
+    assert isinstance(encoder.network, BertEncoder) and encoder.network.compute_type == ms.float16
+
+
+@pytest.mark.parametrize(
+    "score, least_gain, good", [(0.78, 2.0, True), (0.76, 2.0, False), (0.75, 0.0, True)]
+)
+def test_a_teacher_must_beat_the_best_constant_answer_by_the_points_asked_for(
+    score, least_gain, good, capsys
+):
+    def check():
+        check_better_than_guessing(
+            {"accuracy": score}, "accuracy", LABELS, least_gain, "teacher_model_dir", "t/"
+        )
+
+    if good:
+        check()
+    else:
+        with pytest.raises(UserError) as error:
+            check()
+        refuses(error, "teacher_model_dir: the teacher reaches Accuracy 76.00", "reaches 75.00", "t/")
+    assert f"Accuracy {100 * score:.2f} (the best constant answer: 75.00)" in capsys.readouterr().out

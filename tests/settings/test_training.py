@@ -1,0 +1,120 @@
+"""What the training commands' settings say together, and which of them contradict each other."""
+
+import pytest
+
+from src.errors import UserError
+from src.settings.network import NetConfig, QuantConfig
+from src.settings.parsing import parse
+from src.settings.stage import Phase1Config, PhaseConfig
+from src.settings.training import GeneralDistillConfig, TaskDistillConfig, TernaryConfig
+from tests.helpers import refuses
+
+
+def refused(config_class, **values):
+    with pytest.raises(UserError) as error:
+        config_class(**values)
+    return error
+
+
+# --- quantization-aware training ----------------------------------------------------------------------------
+
+
+def test_two_different_batch_sizes_of_one_stage_are_refused():
+    error = refused(TernaryConfig, train_batch_size=8, train_cfg=PhaseConfig(batch_size=16))
+    refuses(error, "train_batch_size is 8 and train_cfg.batch_size 16: give only one")
+    arguments = ["--train_batch_size", "8", "--train_cfg.batch_size", "16"]
+    with pytest.raises(UserError) as error:
+        parse(TernaryConfig, arguments)
+    refuses(error, "train_batch_size is 8 and train_cfg.batch_size 16: give only one")
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ([], PhaseConfig().batch_size),
+        (["--train_batch_size", "8"], 8),
+        (["--train_cfg.batch_size", "16"], 16),
+        (["--train_batch_size", "16", "--train_cfg.batch_size", "16"], 16),
+    ],
+)
+def test_either_name_of_the_batch_size_counts(arguments, expected):
+    stage = parse(TernaryConfig, arguments)[0].stage_cfg
+    assert stage.batch_size == expected and stage.optimizer_cfg == PhaseConfig().optimizer_cfg
+
+
+def test_a_run_without_a_result_or_without_anything_to_learn_from_is_refused():
+    refuses(
+        refused(TernaryConfig, save_fp_model=False, save_quantized_model=False),
+        "save_fp_model and save_quantized_model",
+        "the result would be lost",
+    )
+    nothing = {"pred_distill": False, "intermediate_distill": False}
+    refuses(refused(TernaryConfig, **nothing), "is_lgt_fit", "nothing to learn from")
+    assert TernaryConfig(**nothing, is_lgt_fit=True).do_train
+    assert not TernaryConfig(**nothing, do_train=False).do_train
+
+
+def test_what_is_quantized_and_kept_follows_from_the_switches():
+    two = QuantConfig(weight_bits=2)
+    assert TernaryConfig(quant_cfg=two).quantization_cfg == two
+    assert TernaryConfig(quant_cfg=two, do_quant=False).quantization_cfg == QuantConfig()
+    assert not TernaryConfig().keeps_latent
+    assert TernaryConfig(save_fp_model=True).keeps_latent and TernaryConfig(save_ckpt_step=5).keeps_latent
+    assert TernaryConfig(hidden_dropout_prob=0.1).dropout == {
+        "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.0,
+    }
+
+
+# --- where a student starts ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"do_train": False, "do_eval": False}, ("do_train and do_eval are both false",)),
+        ({"td_phase1_epoch_size": 0, "td_phase2_epoch_size": 0}, ("nothing to train",)),
+        ({"load_td1_ckpt_path": "a", "td_phase2_epoch_size": 0}, ("nothing to train",)),
+        (
+            {"load_td1_ckpt_path": "td1", "load_gd_ckpt_path": "gd"},
+            ("load_gd_ckpt_path: gd", "load_td1_ckpt_path td1", "give only one"),
+        ),
+        ({"load_gd_ckpt_path": "gd", "student_init": "random"}, ("student_init", "the checkpoint gd")),
+        ({"load_td1_ckpt_path": "td1", "student_layers": (1,)}, ("student_layers", "the checkpoint td1")),
+        ({"student_layers": (1,), "student_init": "random"}, ("student_layers: contradicts student_init",)),
+    ],
+)
+def test_settings_of_task_distillation_that_contradict_each_other_are_refused(values, words):
+    refuses(refused(TaskDistillConfig, **values), *words)
+
+
+def test_an_evaluation_alone_needs_nothing_to_train():
+    assert not TaskDistillConfig(do_train=False, td_phase1_epoch_size=0, td_phase2_epoch_size=0).do_train
+
+
+def test_plan_of_a_student_of_task_distillation():
+    net = NetConfig(num_hidden_layers=4)
+    fresh = TaskDistillConfig(td_student_net_cfg=net).student_plan
+    assert (fresh.net, fresh.section, fresh.path) == (net, "td_student_net_cfg", "")
+    assert not fresh.from_teacher and fresh.fits_attention and fresh.fits_states
+    assert TaskDistillConfig(student_init="teacher_layers").student_plan.from_teacher
+    chosen = TaskDistillConfig(student_layers=(3, 7)).student_plan
+    assert chosen.from_teacher and chosen.layers == (3, 7)
+    general = TaskDistillConfig(load_gd_ckpt_path="gd").student_plan
+    assert (general.path, general.key, general.keeps_head) == ("gd", "load_gd_ckpt_path", False)
+    first = TaskDistillConfig(load_td1_ckpt_path="td1").student_plan
+    assert (first.path, first.key, first.keeps_head) == ("td1", "load_td1_ckpt_path", True)
+    assert not first.fits_attention and not first.fits_states  # phase 1 is over
+    one = TaskDistillConfig(phase1_cfg=Phase1Config(attention_loss=False)).student_plan
+    assert one.fits_states and not one.fits_attention
+
+
+def test_plan_of_a_student_of_general_distillation():
+    refuses(
+        refused(GeneralDistillConfig, load_gd_ckpt_path="gd", student_init="teacher_layers"),
+        "student_init: contradicts the checkpoint gd",
+    )
+    plan = GeneralDistillConfig(load_gd_ckpt_path="gd").student_plan
+    assert (plan.path, plan.key, plan.section) == ("gd", "load_gd_ckpt_path", "gd_student_net_cfg")
+    assert not plan.keeps_head and plan.fits_states
+    assert GeneralDistillConfig(student_init="teacher_layers").student_plan.from_teacher

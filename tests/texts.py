@@ -1,0 +1,91 @@
+"""Texts that several test files share: odd ones, and the documents of a small corpus."""
+
+from src.data.synthetic import sentences, vocabulary
+
+TRICKY = [
+    "",
+    " ",
+    "\t\n",
+    "The quick foxes",
+    "unaffable!",
+    "CAFÉ café cafe\u0301",
+    "naïve",
+    "中国 fox中fox",
+    "run...!?--[]",
+    "😀 fox😀",
+    "fox\x00fox",
+    "fox\u200dfox",
+    "fox\ufffdfox",
+    "\x07",
+    "fox\u00a0run\u3000the",
+    "[SEP] [MASK] [CLS]",
+    "a" * 100,
+    "a" * 101,
+    "x" * 500 + " fox",
+    "running,running",
+    "'the'",
+    "$1+1",
+    "İstanbul",
+    "ﬁne ß",
+    "fox\u2028run",
+    "\u00adfox",
+    "１９ 19",
+    "##es ##",
+    "e\u0301\u0301",
+    "한국어",
+    "ไทย",
+    "\r\nfox\r",
+    "--",
+    "\ufeffthe",
+]
+TRICKY_VOCABULARY = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "the",
+    "quick",
+    "fox",
+    "##es",
+    "run",
+    "##ning",
+    "cafe",
+    "na",
+    "##ive",
+    ".",
+    ",",
+    "!",
+    "?",
+    "-",
+    "'",
+    "[",
+    "]",
+    "sep",
+    "un",
+    "##aff",
+    "##able",
+    "中",
+    "国",
+    "a",
+    "##a",
+    "x",
+    "##x",
+    "Fox",
+    "café",
+    "😀",
+    "$",
+    "+",
+    "1",
+    "##9",
+]
+
+_PAIRS = sentences(600, seed=1)
+TEXTS = [text for text, _ in _PAIRS]
+VOCABULARY = vocabulary(_PAIRS)
+DOCUMENTS = [TEXTS[start : start + 12] for start in range(0, len(TEXTS), 12)]
+
+
+def plain(documents=DOCUMENTS):
+    """The documents as a corpus file holds them."""
+    return "\n\n".join("\n".join(lines) for lines in documents) + "\n"
