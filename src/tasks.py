@@ -118,11 +118,15 @@ def differ(one, other):
     return None not in known and known[0] != known[1] and not (known[0].is_own or known[1].is_own)
 
 
+def plain_labels(names):
+    """Class names without what people write differently: case and punctuation."""
+    return [re.sub(r"[\W_]+", "_", name.casefold()) for name in names]
+
+
 def same_labels(some, others):
-    """Whether two sequences of class names are the same in the same order, whatever their case and
-    punctuation; names that are unknown (an empty sequence) agree with any."""
-    plain = [[re.sub(r"[\W_]+", "_", name.casefold()) for name in names] for names in (some, others)]
-    return not some or not others or plain[0] == plain[1]
+    """Whether two sequences of class names are the same in the same order; names that are unknown (an empty
+    sequence) agree with any."""
+    return not some or not others or plain_labels(some) == plain_labels(others)
 
 
 def task_folder(folder, task):

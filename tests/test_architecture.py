@@ -28,7 +28,17 @@ ALLOWED = {
     "tasks": {"errors", "kinds", "sources"},
     "description": {"errors", "kinds", "settings", "tasks"},
     "modelarts": {"errors", "files", "runtime", "settings"},
-    "checkpoint": {"description", "errors", "files", "kinds", "nn", "quant", "settings", "vocabulary"},
+    "checkpoint": {
+        "description",
+        "errors",
+        "files",
+        "kinds",
+        "nn",
+        "quant",
+        "settings",
+        "tasks",
+        "vocabulary",
+    },
     "data": {"description", "errors", "examples", "files", "kinds", "tasks", "vocabulary"},
     "deploy": {
         "checkpoint",

@@ -1,9 +1,9 @@
 """A checkpoint that takes a task's name and class names."""
 
-import re
 from dataclasses import replace
 
 from src.errors import UserError
+from src.tasks import plain_labels
 
 
 def with_labels(checkpoint, task):
@@ -23,9 +23,7 @@ def with_labels(checkpoint, task):
     description = replace(checkpoint.description, task_name=task.name, labels=new_names or old_names)
     weights, notices = checkpoint.weights, []
     if old_names and new_names:
-        old, new = (
-            [re.sub(r"[\W_]+", "_", name.casefold()) for name in names] for names in (old_names, new_names)
-        )
+        old, new = plain_labels(old_names), plain_labels(new_names)
         if sorted(old) != sorted(new):
             raise UserError(
                 f"task_name: the labels of {task.name} are {', '.join(new_names)} but {checkpoint.source} "
