@@ -57,7 +57,7 @@ class Examples:
     def take(self, rows):
         """The `Examples` of the given row numbers (any integer sequence), in that order."""
         rows = np.asarray(rows, np.int64)
-        offsets = offsets_of(self.lengths[rows])
+        offsets = offsets_of(self.offsets[rows + 1] - self.offsets[rows])
         tokens = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], np.diff(offsets))
         columns = {
             column: values[tokens if column.per == "token" else rows]

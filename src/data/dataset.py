@@ -1,12 +1,16 @@
-"""From record rows to padded batches: shuffled anew every epoch, grouped into length buckets, sharded over
-devices.
+"""From record rows to batches: shuffled anew every epoch, packed into bins or padded in length buckets,
+sharded over devices.
 
 A task's rows are held in memory as ragged NumPy arrays (a token costs 8 bytes: MNLI's 393k rows are about 130
 MB), which makes the shuffle a true one on any number of devices and a batch a matter of microseconds.
 """
 
+from functools import cached_property
+
 import numpy as np
 
+from src.data.bins import Shape, balanced_steps, choose_shape, fill_bins
+from src.data.micro_batches import INPUTS, TOTALS, lay_out, totals_of
 from src.data.records import TOKEN_COLUMNS
 from src.errors import UserError
 
@@ -142,8 +146,8 @@ class Batches:
         for _, batch in self.with_rows():
             yield batch
 
-    def with_rows(self):
-        """Yield (row numbers, batch) of the next epoch."""
+    def order(self):
+        """[(padded length, row numbers of all devices)] of the next epoch."""
         generator = np.random.default_rng((self.seed, self.epoch))
         self.epoch += 1
         order = np.arange(len(self.examples))
@@ -152,9 +156,172 @@ class Batches:
         batches = self._global_batches(order)
         if self.shuffle:
             generator.shuffle(batches)
-        for length, rows in batches:
-            rows = rows[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
+        return batches
+
+    def own(self, rows):
+        """This device's share of a batch."""
+        return rows[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
+
+    def with_rows(self):
+        """Yield (row numbers, batch) of the next epoch."""
+        for length, rows in self.order():
+            rows = self.own(rows)
             columns = [
                 self._column(column, values, rows, length) for column, values in self.examples.columns.items()
             ]
             yield rows, (*self.pad(rows, length), *columns)
+
+
+class Steps:
+    """Training batches: iterates over optimizer steps, one epoch an iteration; a step is a list of
+    `MicroBatch`es.
+
+    Args:
+        examples (Examples): the rows.
+        rows (int): of a step on one device.
+        shuffle (bool): a new order each epoch. seed (int): of the shuffle.
+        rank (int), device_num (int): this device and how many there are.
+
+    Raises:
+        UserError: no rows, or fewer than one step has.
+    """
+
+    def __init__(self, examples, rows, shuffle=True, seed=0, rank=0, device_num=1):
+        if len(examples) == 0:
+            raise UserError("the data has no rows")
+        if len(examples) < rows * device_num:
+            raise UserError(
+                f"batch_size {rows} on {device_num} device(s) is more than the {len(examples)} training rows"
+            )
+        self.examples = examples
+        self.global_rows = rows * device_num
+        self.shuffle = shuffle
+        self.seed = seed
+        self.rank = rank
+        self.device_num = device_num
+        self.epoch = 0
+
+    @property
+    def columns(self):
+        """Names of a micro-batch's arrays."""
+        return (*INPUTS, TOTALS, *(column.name for column in self.examples.columns))
+
+    def __iter__(self):
+        """Yield the steps of the next epoch."""
+        generator = np.random.default_rng((self.seed, self.epoch))
+        self.epoch += 1
+        yield from self._epoch(generator)
+
+
+class PackedSteps(Steps):
+    """Steps whose rows share bins: every row once an epoch, one `Shape` for all micro-batches, hardly any
+    padding.
+
+    Steps have `rows` rows or one less, and as nearly equal numbers of tokens as may be; a step that does not
+    fit into its usual number of micro-batches takes one more.
+
+    Args:
+        max_tokens (int): of a micro-batch. shape (Shape): of another part of the same data; None: chosen
+            for these rows. longest (int): tokens of the longest row of all parts. Others as in `Steps`.
+    """
+
+    def __init__(self, examples, rows, max_tokens, shape=None, longest=0, **options):
+        super().__init__(examples, rows, **options)
+        self.max_tokens = max_tokens
+        self.longest = max(longest, int(examples.lengths.max()))
+        self.shape = shape or choose_shape(self._lengths, max_tokens, self.longest)
+
+    def __len__(self):
+        """Steps of an epoch."""
+        return -(-len(self.examples) // self.global_rows)
+
+    def _global_steps(self, generator):
+        """Row numbers of each step of all devices."""
+        if self.shuffle:
+            return balanced_steps(self.examples.lengths, self.global_rows, generator)
+        return np.array_split(np.arange(len(self.examples)), len(self))
+
+    def _own(self, rows):
+        """This device's share of a step: of rows in order of length each device takes every n-th."""
+        if self.device_num == 1:
+            return rows
+        lengths = self.examples.offsets[rows + 1] - self.examples.offsets[rows]
+        return rows[np.argsort(-lengths, kind="stable")][self.rank :: self.device_num]
+
+    @cached_property
+    def _lengths(self):
+        """Lengths of this device's rows in each step of the first epoch."""
+        steps, lengths = self._global_steps(np.random.default_rng((self.seed, 0))), self.examples.lengths
+        return [lengths[rows[:: self.device_num]] for rows in steps]
+
+    @cached_property
+    def micro_batches(self):
+        """How many each step of the first epoch has (ndarray)."""
+        bins = [len(fill_bins(lengths, self.shape.length)) for lengths in self._lengths]
+        return -(-np.array(bins) // self.shape.bins)
+
+    @property
+    def several(self):
+        """Whether a step usually has several micro-batches."""
+        return np.median(self.micro_batches) > 1
+
+    @property
+    def padding(self):
+        """Share of the first epoch's computed tokens that are padding."""
+        return 1 - np.concatenate(self._lengths).sum() / (self.micro_batches.sum() * self.shape.tokens)
+
+    def _epoch(self, generator):
+        offsets, shape = self.examples.offsets, self.shape
+        for step in self._global_steps(generator):
+            totals, rows = totals_of(offsets[step + 1] - offsets[step]), self._own(step)
+            bins = fill_bins(offsets[rows + 1] - offsets[rows], shape.length)
+            parts = -(-len(bins) // shape.bins)
+            # Dealt out, not cut: the first bins are the fullest of rows that are long, the last of short ones.
+            yield [
+                lay_out(self.examples, [rows[held].tolist() for held in bins[part::parts]], shape, totals)
+                for part in range(parts)
+            ]
+
+
+class PaddedSteps(Steps):
+    """Steps of padded batches, a row to a bin: what devices with static shapes and data queues of their own
+    take.
+
+    Args:
+        batch_size (int): rows of a batch on one device. accumulation (int): batches of a step.
+        boundaries, enable_buckets, longest: as in `Batches`. Others as in `Steps`.
+    """
+
+    def __init__(
+        self, examples, batch_size, accumulation=1, boundaries=(), enable_buckets=True, longest=0, **options
+    ):
+        super().__init__(examples, batch_size * accumulation, **options)
+        self.accumulation = accumulation
+        self._batches = Batches(
+            examples, batch_size, boundaries, enable_buckets, drop_remainder=True, longest=longest, **options
+        )
+
+    def __len__(self):
+        """Steps of an epoch."""
+        return len(self._batches) // self.accumulation
+
+    @property
+    def several(self):
+        """Whether a step has several micro-batches."""
+        return self.accumulation > 1
+
+    def _epoch(self, generator):
+        self._batches.epoch = self.epoch - 1  # the same order as `generator` would draw
+        order, lengths = self._batches.order(), self.examples.lengths
+        for first in range(0, len(self) * self.accumulation, self.accumulation):
+            parts = order[first : first + self.accumulation]
+            totals = totals_of(lengths[np.concatenate([rows for _, rows in parts])])
+            yield [
+                lay_out(
+                    self.examples,
+                    self._batches.own(rows)[:, None].tolist(),
+                    Shape(self._batches.batch_size, length, self._batches.batch_size),
+                    totals,
+                )
+                for length, rows in parts
+            ]

@@ -1,0 +1,117 @@
+"""Which rows go into which step and which bin: rows share the rows of a batch, so that almost no token is
+padding.
+
+A bin is one row of a batch, `length` tokens wide, that holds one or more rows of the data one after another.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_WIDTH_STEP = 8  # tokens; widths that vector units like
+_WIDTHS = 12  # widths that are tried
+_SAMPLE = 64  # steps on which they are tried
+_CHECKED = 1000  # steps that must fit where one micro-batch is to hold a whole step
+_MICRO_BATCH_TOKENS = 50  # what one more micro-batch costs, in tokens: its gradients are added to a sum
+_EVEN_TOKENS = 3000  # tokens of a bin at which attention would take as long as all else
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What every micro-batch of a stage looks like, so that one graph is compiled for all of them."""
+
+    bins: int
+    """Rows of the batch."""
+    length: int
+    """Tokens of a bin."""
+    rows: int
+    """Rows of the data that a micro-batch holds at most."""
+
+    @property
+    def tokens(self):
+        """Tokens that a micro-batch computes."""
+        return self.bins * self.length
+
+
+def fill_bins(lengths, length):
+    """[indices of the rows of a bin], all bins of `length` tokens: each takes the longest row that is left and
+    those of the others that fill it best.
+
+    Which sums some rows can have are the bits of a number; adding a row shifts it by the row's length.
+
+    Args:
+        lengths (ndarray): tokens of each row, none longer than `length`.
+    """
+    left = [(int(lengths[index]), int(index)) for index in np.argsort(-lengths, kind="stable")]
+    bins, within = [], (2 << length) - 1
+    while left:
+        reached = [1 << left[0][0]]
+        for size, _ in left[1:]:
+            reached.append((reached[-1] | reached[-1] << size) & within)
+        total, held, rest = reached[-1].bit_length() - 1, [], []
+        for number in range(len(left) - 1, 0, -1):  # short rows last: they are what fills the next bins' gaps
+            needed = not reached[number - 1] >> total & 1
+            (held if needed else rest).append(left[number])
+            total -= left[number][0] * needed
+        bins.append([left[0][1], *(index for _, index in reversed(held))])
+        left = rest[::-1]
+    return bins
+
+
+def balanced_steps(lengths, rows, generator):
+    """[row numbers] of each step of an epoch: every row once, steps of at most `rows` rows and nearly equal
+    numbers of tokens.
+
+    Rows are sorted by length and dealt out, a stratum at a time, the longest to the step that has the fewest
+    tokens; noise in the lengths makes other companions in every epoch.
+
+    Args:
+        lengths (ndarray): tokens of each row. generator (numpy Generator): draws the epoch's order.
+    """
+    count = -(-len(lengths) // rows)
+    noisy = lengths * generator.uniform(0.8, 1.25, len(lengths))
+    order = np.lexsort((generator.random(len(lengths)), -noisy))
+    steps, tokens = [[] for _ in range(count)], np.zeros(count)
+    for start in range(0, len(order), count):
+        stratum = order[start : start + count]
+        stratum = stratum[np.argsort(-lengths[stratum], kind="stable")]
+        fewest = np.lexsort((generator.random(count), tokens))[: len(stratum)]
+        for step, row in zip(fewest, stratum):
+            steps[step].append(row)
+        tokens[fewest] += lengths[stratum]
+    generator.shuffle(steps)
+    return [np.array(step) for step in steps]
+
+
+def widths(longest):
+    """Bin widths worth trying, ascending; all of them hold the longest row."""
+    first = -(-longest // _WIDTH_STEP) * _WIDTH_STEP
+    wider = first + _WIDTH_STEP * np.arange(_WIDTHS)
+    return sorted({*wider.tolist(), *(first * factor for factor in (1.5, 2))} & set(range(first, 3 * first, 8)))
+
+
+def _cost(needed, bins, length):
+    """Tokens' worth of time that steps of so many bins (ndarray) take, on average."""
+    micro = np.ceil(needed / bins)
+    added = _MICRO_BATCH_TOKENS if micro.max() > 1 else 0
+    return (micro * (bins * length * (1 + length / _EVEN_TOKENS) + added)).mean()
+
+
+def choose_shape(steps, max_tokens, longest):
+    """The cheapest `Shape` for steps.
+
+    Args:
+        steps (list of ndarray): lengths of each step's rows. max_tokens (int): of a micro-batch; more only
+            where one row needs more. longest (int): tokens of the longest row there may ever be.
+    """
+    sample, candidates = steps[:: max(1, len(steps) // _SAMPLE)], []
+    for length in widths(longest):
+        needed = np.array([len(fill_bins(step, length)) for step in sample])
+        for bins in range(1, max(1, max_tokens // length) + 1):
+            candidates.append((_cost(needed, bins, length), bins, length, needed.max() <= bins))
+    rows = max(len(step) for step in steps)
+    more = steps[:: max(1, len(steps) // _CHECKED)]
+    for _, bins, length, at_once in sorted(candidates):
+        # A rare step that does not fit would have a graph of its own compiled.
+        if not at_once or all(len(fill_bins(step, length)) <= bins for step in more):
+            return Shape(bins, length, rows)

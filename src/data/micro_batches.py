@@ -1,0 +1,100 @@
+"""What a network is given at once: rows of the data, packed into bins or one to a bin, as arrays of one
+shape.
+
+Legend: B bins, S tokens of a bin, R rows of the data that have a place (fewer may be there).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from src.data.records import TOKEN_COLUMNS
+
+INPUTS = (*TOKEN_COLUMNS, "position_ids", "first_tokens")
+"""What a network reads."""
+TOTALS = "totals"
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Some rows as arrays, and where they are there."""
+
+    rows: np.ndarray
+    """Numbers of the rows."""
+    starts: np.ndarray
+    """Place of each row's first token among the B x S."""
+    lengths: np.ndarray
+    """Tokens of each."""
+    inputs: tuple
+    """int32: input_ids (B, S); input_mask (B, S), 0 on padding and else the number of the row inside its
+    bin, from 1; segment_ids (B, S); position_ids (B, S), counted inside a row; first_tokens (R,), the
+    `starts`, -1 for a row that is not there.
+    """
+    columns: tuple
+    """The values of every column: (R, ...) or, of a column per token, (B, S, ...)."""
+    totals: np.ndarray
+    """float32 (3,): rows, tokens and pairs of tokens of one row in the whole step, of which this is a part:
+    what mean losses are divided by.
+    """
+
+    @property
+    def arrays(self):
+        """All that a `Distiller` reads."""
+        return (*self.inputs, self.totals, *self.columns)
+
+    @property
+    def places(self):
+        """Where the tokens of all rows are among the B x S, row by row."""
+        before = np.cumsum(self.lengths) - self.lengths
+        return np.arange(self.lengths.sum()) + np.repeat(self.starts - before, self.lengths)
+
+
+def totals_of(lengths):
+    """The `totals` of rows with so many tokens."""
+    lengths = np.asarray(lengths, np.int64)
+    return np.float32([len(lengths), lengths.sum(), (lengths**2).sum()])
+
+
+def lay_out(examples, bins, shape, totals):
+    """The `MicroBatch` of some rows.
+
+    Args:
+        examples (Examples): all rows. bins (list of list of int): numbers of the rows in each bin, at most
+            `shape.bins`. shape (Shape): of the arrays. totals (ndarray): of the step.
+    """
+    rows = np.array([row for rows in bins for row in rows], np.int64)
+    lengths = examples.offsets[rows + 1] - examples.offsets[rows]
+    starts, numbers, place = [], [], 0
+    for index, held in enumerate(bins):
+        place = index * shape.length
+        for number, row in enumerate(held, 1):
+            starts.append(place)
+            numbers.append(number)
+            place += lengths[len(starts) - 1]
+    batch = MicroBatch(rows, np.array(starts, np.int64), lengths, (), (), totals)
+    places, taken = batch.places, examples.take(rows)
+
+    def spread(values, fill=0, dtype=np.int32):
+        array = np.full((shape.tokens, *values.shape[1:]), fill, dtype)
+        array[places] = values
+        return array.reshape((shape.bins, shape.length, *values.shape[1:]))
+
+    first = np.full(shape.rows, -1, np.int32)
+    first[: len(rows)] = batch.starts
+    positions = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    inputs = (
+        spread(taken.input_ids),
+        spread(np.repeat(numbers, lengths)),
+        spread(taken.segment_ids),
+        spread(positions),
+        first,
+    )
+    columns = []
+    for column, values in taken.columns.items():
+        if column.per == "token":
+            columns.append(spread(values, column.fill, column.dtype))
+            continue
+        filled = np.zeros((shape.rows, *values.shape[1:]), column.dtype)
+        filled[: len(rows)] = values
+        columns.append(filled)
+    return MicroBatch(batch.rows, batch.starts, lengths, inputs, tuple(columns), totals)
