@@ -108,10 +108,10 @@ def choose_shape(steps, max_tokens, longest):
     for length in widths(longest):
         needed = np.array([len(fill_bins(step, length)) for step in sample])
         for bins in range(1, max(1, max_tokens // length) + 1):
-            candidates.append((_cost(needed, bins, length), bins, length, needed.max() <= bins))
-    rows = max(len(step) for step in steps)
-    more = steps[:: max(1, len(steps) // _CHECKED)]
+            candidates.append((_cost(needed, bins, length), bins, length, needed.min() <= bins))
+    checked = steps[:: max(1, len(steps) // _CHECKED)]
     for _, bins, length, at_once in sorted(candidates):
-        # A rare step that does not fit would have a graph of its own compiled.
-        if not at_once or all(len(fill_bins(step, length)) <= bins for step in more):
-            return Shape(bins, length, rows)
+        # Where steps are done at once, a rare one that does not fit would have another graph compiled.
+        if not at_once or all(len(fill_bins(step, length)) <= bins for step in checked):
+            break
+    return Shape(bins, length, max(len(step) for step in steps))
