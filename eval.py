@@ -43,7 +43,8 @@ def main():
     )
     data.check_model(model.description, "model_dir")
     names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)
-    batches = data.eval_batches(settings.batch_size, settings.bucket_boundaries, settings.enable_buckets)
+    packs = settings.packs(device) and model.packs
+    batches = data.eval_batches(settings.batch_size, settings, packs)
     results = {
         "task": task.name,
         "model": model.source,

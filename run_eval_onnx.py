@@ -3,6 +3,8 @@
 python run_eval_onnx.py --model_file output/export/sst-2.onnx --task_name SST-2 --data_dir DATA_DIR
 """
 
+from dataclasses import replace
+
 from src import metrics
 from src.data.task_data import load_task_data
 from src.deploy.sessions import EXPORTED_ENDINGS
@@ -38,8 +40,9 @@ def main():
     data.check_model(model.description, "model_file", model.length)
     names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)
     batch_size = model.batch_size or settings.batch_size
-    boundaries = (model.length,) if model.length else settings.bucket_boundaries
-    batches = data.eval_batches(batch_size, boundaries, settings.enable_buckets or bool(model.length))
+    if model.length:  # it takes rows of one length
+        settings = replace(settings, bucket_boundaries=(model.length,), enable_buckets=True)
+    batches = data.eval_batches(batch_size, settings)
     results = {"task": task.name, "model": path, "batch_size": batch_size, **evaluate(model, batches, names)}
     for name, value in results.items():
         print(f"{name}: {value}")

@@ -33,9 +33,9 @@ def main(settings):
         start = from_checkpoint(settings.load_ckpt_path, settings.init_layers, settings.net_cfg, data)
     else:
         start = from_scratch(settings.vocab_file, settings.net_cfg, data)
-    batches = session.train_batches(settings.finetune_cfg)
-    session.check_steps(batches, settings.finetune_cfg, settings.epoch_size)
     model, started_from = task_model(start, data, session.compute_type(settings.net_cfg.compute_type))
+    batches = session.train_batches(settings.finetune_cfg, session.packs(model))
+    session.check_steps(batches, settings.finetune_cfg, settings.epoch_size)
     session.start()
     layers = model.config.num_hidden_layers
     say(f"network: {model.parameters:,} parameters, {layers} layers, started from {started_from}")

@@ -16,7 +16,7 @@ from src.data.task_data import facts_of
 from src.description import DataFacts
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
-from src.distill.teacher import load_teacher
+from src.distill.teacher import LiveTeacher, load_teacher
 from src.errors import command
 from src.files import check_apart, make_folder
 from src.modelarts import with_settings
@@ -49,7 +49,8 @@ def open_data(settings, session, readers):
         for key, description, seq_length in readers:
             description.check_fits(facts, key, seq_length)
 
-    return open_corpus(settings.data_dir, session.rows, settings.gd_cfg.batch_size, session.group, check)
+    packs = session.rows.packs(session.device)
+    return open_corpus(settings.data_dir, session.rows, settings.gd_cfg, packs, session.group, check)
 
 
 @command
@@ -84,9 +85,10 @@ def main(settings):
     settings = replace(settings, gd_student_net_cfg=student_net.filled(model.config))
     as_run = replace(settings, enable_buckets=session.rows.enable_buckets)
     further = made_from(as_run.resumed_with, loaded, student.checkpoint, sum(batches.parts, []))
-    loss = Distiller(model.network, terms, teacher.network, student.projection)
+    loss = Distiller(model.network, terms, student.projection)
+    asked = LiveTeacher.of(teacher, loss)
     steps = settings.epoch_size, max(0, settings.train_steps)
-    stage = session.stage("gd", model, loss, batches, settings.gd_cfg, *steps, further)
+    stage = session.stage("gd", model, loss, batches, settings.gd_cfg, *steps, further, asked)
     if settings.resume and go_on(stage, folder):
         return
     session.start(stage.step_number, to_yaml(settings))

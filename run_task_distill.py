@@ -10,7 +10,7 @@ from src import metrics
 from src.checkpoint import folder as checkpoints
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
-from src.distill.teacher import load_teacher
+from src.distill.teacher import LiveTeacher, load_teacher
 from src.errors import command
 from src.files import check_apart
 from src.model import Model
@@ -36,27 +36,29 @@ def check_phases(settings, session, folders):
     for (runs, config, epochs), folder in zip(phases, folders):
         if runs:
             check_apart(folder, "output_dir", {key: getattr(settings, key) for key in keys})
-            session.check_steps(session.train_batches(config), config, epochs)
+            session.check_steps(session.train_batches(config, False), config, epochs)
 
 
 def fit_phase1(settings, session, teacher, student, terms, folder):
     """Fit attention scores and hidden states."""
-    loss = Distiller(student.model.network, terms, teacher.network, student.projection)
-    batches = session.train_batches(settings.phase1_cfg)
-    epochs = settings.td_phase1_epoch_size
-    session.fit(session.stage("phase1", student.model, loss, batches, settings.phase1_cfg, epochs), folder)
+    model, config, epochs = student.model, settings.phase1_cfg, settings.td_phase1_epoch_size
+    loss = Distiller(model.network, terms, student.projection)
+    batches = session.train_batches(config, session.packs(model))
+    asked = LiveTeacher.of(teacher, loss)
+    session.fit(session.stage("phase1", model, loss, batches, config, epochs, teacher=asked), folder)
 
 
 def fit_phase2(settings, session, teacher, student, folder):
     """Fit the predictions; returns the best evaluation."""
-    config, network, kind = settings.phase2_cfg, student.model.network, session.data.kind
+    config, model, kind = settings.phase2_cfg, student.model, session.data.kind
     terms = LossTerms(soft_loss=1.0, label_loss=float(config.label_loss_weight))
     rows = session.rows_with_logits(teacher) if config.cache_teacher else None
     temperature = float(config.temperature)
-    loss = Distiller(network, terms, teacher.network, None, kind, temperature, config.cache_teacher)
-    batches = session.train_batches(config, rows)
-    stage = session.stage("phase2", student.model, loss, batches, config, settings.td_phase2_epoch_size)
-    return session.fit(stage, folder, session.watch(student.model, folder))
+    loss = Distiller(model.network, terms, None, kind, temperature, config.cache_teacher)
+    batches, epochs = session.train_batches(config, session.packs(model), rows), settings.td_phase2_epoch_size
+    asked = LiveTeacher.of(teacher, loss)
+    stage = session.stage("phase2", model, loss, batches, config, epochs, teacher=asked)
+    return session.fit(stage, folder, session.watch(model, folder))
 
 
 def evaluate_only(settings):

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from src.distill.distiller import Distiller
 from src.distill.quantized import check_calibrated, check_comparable, loss_terms, quantized_student
-from src.distill.teacher import load_teacher
+from src.distill.teacher import LiveTeacher, load_teacher
 from src.errors import command
 from src.modelarts import with_settings
 from src.runtime import say
@@ -30,17 +30,17 @@ def fit_student(settings, session, student, teacher, terms, latent):
     scores.
     """
     config, temperature = settings.stage_cfg, float(settings.temperature)
-    network = teacher and teacher.network
-    loss = Distiller(student.network, terms, network, kind=session.data.kind, temperature=temperature)
-    batches = session.train_batches(config)
-    stage = session.stage("quantized", student, loss, batches, config, settings.epoch_size)
+    loss = Distiller(student.network, terms, kind=session.data.kind, temperature=temperature)
+    batches, epochs = session.train_batches(config, session.packs(student)), settings.epoch_size
+    asked = LiveTeacher.of(teacher, loss)
+    stage = session.stage("quantized", student, loss, batches, config, epochs, teacher=asked)
     return session.fit(stage, latent, session.watch(student, latent))
 
 
 def check_plan(settings, session):
     """Refuse a stage that could not run, or ends before the activations' ranges are calibrated."""
     config = settings.stage_cfg
-    batches = session.train_batches(config)
+    batches = session.train_batches(config, False)
     steps = session.check_steps(batches, config, settings.epoch_size)
     check_calibrated(settings.quantization_cfg, steps * config.gradient_accumulation_steps)
 
@@ -50,11 +50,14 @@ def default_folder(settings):
     return "output/ternary" if settings.do_train else "output/ternary-untrained"
 
 
-def same_batches(session):
+def same_batches(session, model):
     """Flags of eval.py for the batches of this run: a batch's own ranges decide its scores."""
-    boundaries, enable_buckets = session.padding
-    lengths = ",".join(map(str, boundaries))
-    padding = f"--bucket_boundaries {lengths}" if enable_buckets else "--enable_buckets false"
+    rows = session.rows
+    if session.packs(model):
+        return f"--padding none --max_tokens {rows.max_tokens}"
+    lengths = ",".join(map(str, rows.bucket_boundaries))
+    padding = f"--bucket_boundaries {lengths}" if rows.enable_buckets else "--enable_buckets false"
+    padding = f"--padding buckets {padding}"
     return f"--batch_size {session.evaluation.batch_size} {padding}"
 
 
@@ -108,7 +111,7 @@ def main(settings):
     session.finish(
         models,
         f"done: evaluate it with: python eval.py --task_name {task.name} --model_dir {folder} --data_dir "
-        f"{data_dir} {same_batches(session)}",
+        f"{data_dir} {same_batches(session, student)}",
     )
 
 

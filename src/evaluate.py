@@ -37,31 +37,54 @@ def _filled(batch, size):
     ]
 
 
+def _padded(model, batches):
+    """Yield (inputs, row numbers, a callable from logits to their answers) of padded `Batches`."""
+    by_token, lengths = model.description.kind.logits_per == "token", batches.examples.lengths
+    for rows, batch in batches.with_rows():
+
+        def answers(logits, rows=rows):
+            return [answer[: lengths[row]] if by_token else answer for row, answer in zip(rows, logits)]
+
+        yield _filled(batch, batches.batch_size), rows, answers
+
+
+def _packed(model, batches):
+    """The same of `PackedRows`."""
+    by_token = model.description.kind.logits_per == "token"
+    for batch in batches:
+
+        def answers(logits, batch=batch):
+            if not by_token:
+                return logits[: len(batch.rows)]
+            tokens = logits.reshape((-1, logits.shape[-1]))[batch.places]
+            return np.split(tokens, np.cumsum(batch.lengths)[:-1])
+
+        yield batch.inputs, batch.rows, answers
+
+
 def predict(model, batches, title="evaluate"):
     """Run `model` over every row.
 
     Args:
         model (Model): of a task; runs in evaluation mode.
-        batches (Batches): unshuffled, remainder kept.
+        batches (Batches or PackedRows): unshuffled, remainder kept.
         title (str): of the progress bar.
     """
-    lengths, count = batches.examples.lengths, len(batches.examples)
+    count = len(batches.examples)
     by_token = model.description.kind.logits_per == "token"
-    answers, seconds, shapes = [None] * count, [], set()
+    found, seconds, shapes = [None] * count, [], set()
+    parts = _padded(model, batches) if hasattr(batches, "with_rows") else _packed(model, batches)
     with model.evaluating():
-        for rows, batch in tqdm(
-            batches.with_rows(), total=len(batches), desc=title, leave=False, disable=None
-        ):
-            inputs = _filled(batch, batches.batch_size)
+        for inputs, rows, answers in tqdm(parts, total=len(batches), desc=title, leave=False, disable=None):
             if inputs[0].shape not in shapes:  # compiles; run it once unclocked
                 shapes.add(inputs[0].shape)
                 model(*inputs)
             started = time.perf_counter()
             logits = model(*inputs)
             seconds.append(time.perf_counter() - started)
-            for row, answer in zip(rows, logits):
-                answers[row] = answer[: lengths[row]] if by_token else answer
-    logits = np.concatenate(answers) if by_token else np.stack(answers)
+            for row, answer in zip(rows, answers(logits)):
+                found[row] = answer
+    logits = np.concatenate(found) if by_token else np.stack(found)
     return Prediction(logits, count, tuple(seconds))
 
 
@@ -70,7 +93,7 @@ def evaluate(model, eval_batches, metric_names):
 
     Args:
         model (Model): of a task.
-        eval_batches (dict): {split: Batches}, the deciding one first.
+        eval_batches (dict): {split: Batches or PackedRows}, the deciding one first.
         metric_names (tuple of str): the deciding one first.
 
     Returns:

@@ -112,6 +112,14 @@ class Model:
         return sum(item.size for name, item in names if not name.endswith(checkpoints.QUANTIZER_STATE))
 
     @property
+    def packs(self):
+        """Whether it computes the same where rows share the rows of a batch: not an exported file, nor a
+        quantizer with a scale for each head of a text."""
+        quantization = self.description.quantization
+        by_head = quantization is not None and quantization.activation_granularity == "head"
+        return isinstance(self.network, ms.nn.Cell) and not by_head
+
+    @property
     def batch_size(self):
         """Rows a call takes; None: any number."""
         return getattr(self.network, "batch_size", None)
@@ -131,7 +139,9 @@ class Model:
     # --- what it does ---------------------------------------------------------------------------------------
 
     def __call__(self, *columns):
-        """Logits, float32 (B, C), of input_ids, input_mask, segment_ids: int32 NumPy arrays (B, S)."""
+        """Logits, float32 (B, C), of input_ids, input_mask, segment_ids: int32 NumPy arrays (B, S); or of all
+        five inputs of a `MicroBatch`.
+        """
         if not isinstance(self.network, ms.nn.Cell):
             return self.network(*columns)
         return self._cell()(*(ms.Tensor(column) for column in columns)).asnumpy()

@@ -34,8 +34,8 @@ class Shape:
 
 
 def fill_bins(lengths, length):
-    """[indices of the rows of a bin], all bins of `length` tokens: each takes the longest row that is left and
-    those of the others that fill it best.
+    """[indices of the rows of a bin], all bins of `length` tokens: each takes the longest row that is left
+    and those of the others that fill it best.
 
     Which sums some rows can have are the bits of a number; adding a row shifts it by the row's length.
 
@@ -87,7 +87,9 @@ def widths(longest):
     """Bin widths worth trying, ascending; all of them hold the longest row."""
     first = -(-longest // _WIDTH_STEP) * _WIDTH_STEP
     wider = first + _WIDTH_STEP * np.arange(_WIDTHS)
-    return sorted({*wider.tolist(), *(first * factor for factor in (1.5, 2))} & set(range(first, 3 * first, 8)))
+    return sorted(
+        {*wider.tolist(), *(first * factor for factor in (1.5, 2))} & set(range(first, 3 * first, 8))
+    )
 
 
 def _cost(needed, bins, length):

@@ -9,10 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
-from src.data.bins import Shape, balanced_steps, choose_shape, fill_bins
+from src.data.bins import Shape, balanced_steps, choose_shape, fill_bins, widths
 from src.data.micro_batches import INPUTS, TOTALS, lay_out, totals_of
 from src.data.records import TOKEN_COLUMNS
 from src.errors import UserError
+
+_ROWS_PACKED_AT_ONCE = 256  # bins are full enough with so many to choose from
 
 
 def bucket_lengths(lengths, boundaries, enabled, longest=0):
@@ -172,6 +174,50 @@ class Batches:
             yield rows, (*self.pad(rows, length), *columns)
 
 
+class PackedRows:
+    """All rows, in their order, packed into micro-batches of one shape: for evaluation.
+
+    Args:
+        examples (Examples): the rows. max_tokens (int): of a micro-batch.
+    """
+
+    def __init__(self, examples, max_tokens):
+        if len(examples) == 0:
+            raise UserError("the data has no rows")
+        self.examples = examples
+        lengths = examples.lengths
+        length = widths(int(lengths.max()))[0]
+        bins = []
+        for first in range(0, len(examples), _ROWS_PACKED_AT_ONCE):
+            near = lengths[first : first + _ROWS_PACKED_AT_ONCE]
+            bins += [[first + index for index in held] for held in fill_bins(near, length)]
+        count = min(len(bins), max(1, max_tokens // length))
+        self._parts = [bins[start : start + count] for start in range(0, len(bins), count)]
+        rows = max(sum(map(len, part)) for part in self._parts)
+        self.shape = Shape(count, length, rows)
+
+    def __len__(self):
+        """Micro-batches."""
+        return len(self._parts)
+
+    def __iter__(self):
+        """Yield every `MicroBatch`."""
+        for bins in self._parts:
+            rows = [row for held in bins for row in held]
+            yield lay_out(self.examples, bins, self.shape, totals_of(self.examples.take(rows).lengths))
+
+
+def rows_to_evaluate(examples, batch_size, config, packs):
+    """`PackedRows` or padded `Batches` of `Examples`, whichever `packs` says.
+
+    Args:
+        batch_size (int): rows of a padded batch. config (PackingConfig): tokens of a packed one, and lengths.
+    """
+    if packs:
+        return PackedRows(examples, config.max_tokens)
+    return Batches(examples, batch_size, config.bucket_boundaries, config.enable_buckets)
+
+
 class Steps:
     """Training batches: iterates over optimizer steps, one epoch an iteration; a step is a list of
     `MicroBatch`es.
@@ -206,6 +252,10 @@ class Steps:
         """Names of a micro-batch's arrays."""
         return (*INPUTS, TOTALS, *(column.name for column in self.examples.columns))
 
+    def __len__(self):
+        """Steps of an epoch."""
+        return self.count(len(self.examples))
+
     def __iter__(self):
         """Yield the steps of the next epoch."""
         generator = np.random.default_rng((self.seed, self.epoch))
@@ -231,9 +281,9 @@ class PackedSteps(Steps):
         self.longest = max(longest, int(examples.lengths.max()))
         self.shape = shape or choose_shape(self._lengths, max_tokens, self.longest)
 
-    def __len__(self):
-        """Steps of an epoch."""
-        return -(-len(self.examples) // self.global_rows)
+    def count(self, rows):
+        """Steps of so many rows."""
+        return -(-rows // self.global_rows)
 
     def _global_steps(self, generator):
         """Row numbers of each step of all devices."""
@@ -270,13 +320,22 @@ class PackedSteps(Steps):
         """Share of the first epoch's computed tokens that are padding."""
         return 1 - np.concatenate(self._lengths).sum() / (self.micro_batches.sum() * self.shape.tokens)
 
+    @property
+    def summary(self):
+        """One line for the log."""
+        tokens, parts = np.concatenate(self._lengths).sum() / len(self), np.median(self.micro_batches)
+        return (
+            f"{self.global_rows // self.device_num} rows, {tokens:.0f} tokens a step, computed as "
+            f"{parts:.0f} x {self.shape.bins} x {self.shape.length}: {100 * self.padding:.1f} % are padding"
+        )
+
     def _epoch(self, generator):
         offsets, shape = self.examples.offsets, self.shape
         for step in self._global_steps(generator):
             totals, rows = totals_of(offsets[step + 1] - offsets[step]), self._own(step)
             bins = fill_bins(offsets[rows + 1] - offsets[rows], shape.length)
             parts = -(-len(bins) // shape.bins)
-            # Dealt out, not cut: the first bins are the fullest of rows that are long, the last of short ones.
+            # Dealt out, not cut: the first bins hold the long rows.
             yield [
                 lay_out(self.examples, [rows[held].tolist() for held in bins[part::parts]], shape, totals)
                 for part in range(parts)
@@ -300,15 +359,29 @@ class PaddedSteps(Steps):
         self._batches = Batches(
             examples, batch_size, boundaries, enable_buckets, drop_remainder=True, longest=longest, **options
         )
+        self.shape = None  # each bucket has its own
 
-    def __len__(self):
-        """Steps of an epoch."""
-        return len(self._batches) // self.accumulation
+    def count(self, rows):
+        """Steps of so many rows; the last ones, which fill no step, are left out of an epoch."""
+        return rows // (self.global_rows // self.accumulation) // self.accumulation
 
     @property
     def several(self):
         """Whether a step has several micro-batches."""
         return self.accumulation > 1
+
+    @property
+    def summary(self):
+        """One line for the log."""
+        batches, rows, count = self._batches, len(self.examples), self.global_rows
+        computed = np.array(batches.buckets)[batches.bucket_of].mean()
+        tokens, left_out = self.examples.lengths.mean(), rows - len(self) * count
+        count //= self.device_num
+        return (
+            f"{count} rows, {tokens * count:.0f} tokens a step, padded to "
+            f"{', '.join(map(str, batches.buckets))}: {100 * (1 - tokens / computed):.1f} % are padding"
+            + (f"; {left_out} rows, other ones each time, are left out of an epoch" if left_out else "")
+        )
 
     def _epoch(self, generator):
         self._batches.epoch = self.epoch - 1  # the same order as `generator` would draw
@@ -325,3 +398,25 @@ class PaddedSteps(Steps):
                 )
                 for length, rows in parts
             ]
+
+
+def steps_of(examples, phase, config, packs, group, seed=None, shape=None, longest=0):
+    """`PackedSteps` or `PaddedSteps` of training rows, whichever `packs` says.
+
+    Args:
+        phase (PhaseConfig): rows of a step. config (BatchesConfig): lengths, shuffle, seed. group (Group):
+            the processes that train together.
+        seed: in place of the config's. shape, longest: as in `PackedSteps`.
+    """
+    options = {
+        "shuffle": config.do_shuffle,
+        "seed": config.seed if seed is None else seed,
+        "rank": group.rank,
+        "device_num": group.size,
+        "longest": longest,
+    }
+    size, accumulation = phase.batch_size, phase.gradient_accumulation_steps
+    if packs:
+        return PackedSteps(examples, size * accumulation, config.max_tokens, shape, **options)
+    lengths = config.bucket_boundaries, config.enable_buckets
+    return PaddedSteps(examples, size, accumulation, *lengths, **options)

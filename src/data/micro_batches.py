@@ -67,7 +67,7 @@ def lay_out(examples, bins, shape, totals):
     starts, numbers, place = [], [], 0
     for index, held in enumerate(bins):
         place = index * shape.length
-        for number, row in enumerate(held, 1):
+        for number in range(1, len(held) + 1):
             starts.append(place)
             numbers.append(number)
             place += lengths[len(starts) - 1]

@@ -6,75 +6,47 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from src.data.corpus.shards import PLAN_FILE
-from src.data.dataset import Batches, bucket_lengths
+from src.data.dataset import steps_of
 from src.data.info import INFO_FILE, DatasetInfo
-from src.data.records import TOKEN_COLUMNS, count_rows, find_split, read_records
+from src.data.records import count_rows, find_split, read_records
 from src.errors import UserError
 
 ROWS_IN_MEMORY = 1 << 18  # of one part: 270 MB at 128 tokens; while one is trained on, the next is read
 
 
-class ShardedBatches:
-    """`Batches` over parts of a corpus that are read one after another: their order and the rows within each
-    are new every epoch.
+class ShardedSteps:
+    """Training steps over parts of a corpus that are read one after another: their order and the rows within
+    each are new every epoch.
 
-    Every process reads every part and takes its own slice of each global batch, as `Batches` does. Rows that
-    fill no batch at the end of a part are left out of that epoch.
+    Every process reads every part and takes its own share of each step, as `Steps` does.
 
     Args:
         parts (list of list of str): record files that are read and shuffled together. rows (list of int):
-            rows of each part, at least those of one global batch.
+            rows of each part.
         read (callable): files -> `Examples` without columns.
-        batch_size, boundaries, enable_buckets, shuffle, seed, rank, device_num, longest: as in `Batches`.
+        steps (callable): `Examples`, seed, shape -> `Steps`. seed (int), shuffle (bool): of the parts.
 
     Raises:
-        UserError: a part has fewer rows.
+        UserError: a part has fewer rows than a step.
     """
 
-    columns = TOKEN_COLUMNS
-
-    def __init__(
-        self,
-        parts,
-        rows,
-        read,
-        batch_size,
-        boundaries,
-        enable_buckets=True,
-        shuffle=True,
-        seed=0,
-        rank=0,
-        device_num=1,
-        longest=0,
-    ):
+    def __init__(self, parts, rows, read, steps, seed=0, shuffle=True):
         self.parts = parts
         self.rows = rows
         self.read = read
-        self.global_batch = batch_size * device_num
+        self.make = steps
         self.seed = seed
-        self.epoch = 0
         self.shuffle = shuffle
-        self.options = {
-            "batch_size": batch_size,
-            "boundaries": boundaries,
-            "enable_buckets": enable_buckets,
-            "shuffle": shuffle,
-            "drop_remainder": True,
-            "rank": rank,
-            "device_num": device_num,
-            "longest": longest,
-        }
-        if min(rows) < self.global_batch:
-            raise UserError(
-                f"batch_size {batch_size} on {device_num} device(s) is more than the {sum(rows)} training "
-                "rows"
-            )
+        self.epoch = 0
         self._held = (0, read(parts[0]))  # (number, rows) of the part that was read last
-        self.buckets = bucket_lengths(self._held[1].lengths, boundaries, enable_buckets, longest)
+        first = steps(self._held[1], (seed, 0), None)
+        self.first = first
+        self.shape, self.several, self.columns = first.shape, first.several, first.columns
+        self.global_rows, self.summary = first.global_rows, first.summary
 
     def __len__(self):
-        """Batches of an epoch."""
-        return sum(rows // self.global_batch for rows in self.rows)
+        """Steps of an epoch."""
+        return sum(self.first.count(rows) for rows in self.rows)
 
     def _part(self, number):
         held = self._held  # another iterator may replace it meanwhile
@@ -83,9 +55,7 @@ class ShardedBatches:
         return held[1]
 
     def __iter__(self):
-        """Yield tuples (input_ids, input_mask, segment_ids, ...) of NumPy arrays, as `Batches` does, for the
-        next epoch.
-        """
+        """Yield the steps of the next epoch, as `Steps` does."""
         epoch, order = self.epoch, np.arange(len(self.parts))
         self.epoch += 1
         if self.shuffle:
@@ -94,21 +64,21 @@ class ShardedBatches:
         with ThreadPoolExecutor(1) as reader:
             part = reader.submit(self._part, order[0])
             for number, following in zip(order, [*order[1:], None]):
-                batches = Batches(part.result(), seed=(self.seed, number), **self.options)
-                batches.epoch = epoch
+                steps = self.make(part.result(), (self.seed, number), self.shape)
+                steps.epoch = epoch
                 if following is not None:
                     part = reader.submit(self._part, following)
-                yield from batches
+                yield from steps
 
 
-def open_corpus(folder, config, batch_size, group, check):
-    """`ShardedBatches` of a corpus. Its labels are left out: whether the second text follows the first is not
+def open_corpus(folder, config, phase, packs, group, check):
+    """`ShardedSteps` of a corpus. Its labels are left out: whether the second text follows the first is not
     what is distilled.
 
     Args:
         folder (str): as prepare_data.py writes it, or record files of the published layout.
         config (BatchesConfig): how they are read and put into batches.
-        batch_size (int): rows of a batch on one device. group (Group): the processes that train together.
+        phase (PhaseConfig), packs (bool), group (Group): as in `steps_of`.
         check (callable): `Examples` -> None; raises where the networks cannot read them.
 
     Raises:
@@ -124,26 +94,17 @@ def open_corpus(folder, config, batch_size, group, check):
     info = DatasetInfo.load(folder)
     _check_present(folder, files, info)
     counts = [(path, count_rows(path, dataset_type)) for path in files]
-    parts, rows = _parts(counts, batch_size * group.size)
+    parts, rows = _parts(counts, phase.batch_size * phase.gradient_accumulation_steps * group.size)
 
     def read(paths):
         examples = read_records(paths, dataset_type, (), config.schema_dir)
         check(examples)
         return examples
 
-    return ShardedBatches(
-        parts,
-        rows,
-        read,
-        batch_size,
-        config.bucket_boundaries,
-        config.enable_buckets,
-        config.do_shuffle,
-        config.seed,
-        group.rank,
-        group.size,
-        _longest(info),
-    )
+    def steps(examples, seed, shape):
+        return steps_of(examples, phase, config, packs, group, seed, shape, _longest(info))
+
+    return ShardedSteps(parts, rows, read, steps, config.seed, config.do_shuffle)
 
 
 def _check_present(folder, files, info):

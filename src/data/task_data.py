@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from src import tasks
-from src.data.dataset import Batches
+from src.data.dataset import rows_to_evaluate
 from src.data.info import DatasetInfo
 from src.data.records import find_split, has_split, read_records
 from src.description import DataFacts
@@ -38,10 +38,10 @@ class TaskData:
         """{name: Examples} of every split there is, training first."""
         return {**({} if self.train is None else {"train": self.train}), **self.evals}
 
-    def eval_batches(self, batch_size, boundaries, enable_buckets):
-        """{split: Batches} that keep every row in order."""
+    def eval_batches(self, batch_size, config, packs=False):
+        """{split: `rows_to_evaluate`} that keep every row in order; arguments as there."""
         return {
-            split: Batches(examples, batch_size, boundaries, enable_buckets)
+            split: rows_to_evaluate(examples, batch_size, config, packs)
             for split, examples in self.evals.items()
         }
 

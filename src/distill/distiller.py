@@ -12,6 +12,7 @@ from mindspore import nn, ops
 from src.distill import losses
 from src.distill.losses import attention_loss, hidden_loss
 from src.errors import UserError
+from src.nn.bert import same_row
 from src.nn.layers import Dense
 
 
@@ -88,53 +89,90 @@ class Projection(nn.Cell):
         return self.fit_dense(x.reshape((batch * length, width))).reshape((batch, length, -1))
 
 
+class TeacherAnswers(nn.Cell):
+    """What some loss terms need of a frozen teacher.
+
+    Args:
+        network (BertForSequence or BertEncoder): without dropout; it gets no gradient.
+        terms (LossTerms), logits (bool): what is compared; whether the logits are.
+        stride (int): the layer map, as `uniform_layer_map` gives it.
+
+    Inputs: the first five of a `MicroBatch`'s arrays.
+
+    Outputs: tuple of float32: the hidden states (B, S, H) of the layers that are compared, their attention
+        scores (B, heads, S, S), the logits.
+    """
+
+    def __init__(self, network, terms, logits, stride):
+        super().__init__(auto_prefix=False)
+        for parameter in network.get_parameters():
+            parameter.requires_grad = False
+        self.network = network
+        self.states = terms.hidden_loss > 0
+        self.scores = terms.attention_loss > 0
+        self.logits = logits
+        self.stride = stride
+
+    def construct(self, *inputs):
+        logits, states, scores = self.network(*inputs)
+        answers = ()
+        if self.states:
+            answers += states[:: self.stride]
+        if self.scores:
+            answers += scores[self.stride - 1 :: self.stride]
+        if self.logits:
+            answers += (logits,)
+        return answers
+
+
 class Distiller(nn.Cell):
-    """Loss terms of a batch.
+    """Loss terms of a micro-batch: its share of each mean over the rows, tokens or pairs of tokens of the
+    whole step. Padding counts nowhere.
 
     Args:
         student (BertForSequence or BertEncoder): the network that learns; the latter has no logits to fit.
         terms (LossTerms): which terms, and their weights.
-        teacher (BertForSequence or BertEncoder): needed by the attention and hidden terms, and by the soft
-            term unless its logits come with the batch. It gets no gradient; its config must have no dropout.
         projection (Projection): of the student's hidden states; None compares them as they are (equal
             widths).
         kind (TaskKind): names the losses of the soft and label terms; None where neither is used.
         temperature (float): of the soft cross-entropy.
-        cached_logits (bool): the batch has a fifth tensor, the teacher's logits (B, C).
+        cached_logits (bool): the teacher's logits are the batch's last column.
 
-    Inputs:
-        input_ids, input_mask, segment_ids: int32 (B, S); labels: int32 (B,) or, for regression, float32 (B,),
-        unless no term fits logits;
-        teacher_logits: float32 (B, C), only with cached_logits.
+    Inputs: a `MicroBatch`'s arrays (the first column is the labels, unless no term fits logits), then the
+        `TeacherAnswers`.
 
     Outputs:
         The weighted sum, then each unweighted term in the order of `terms.names()`; all float32 scalars.
     """
 
-    def __init__(
-        self, student, terms, teacher=None, projection=None, kind=None, temperature=1.0, cached_logits=False
-    ):
+    def __init__(self, student, terms, projection=None, kind=None, temperature=1.0, cached_logits=False):
         super().__init__(auto_prefix=False)
         self.student = student
         self.terms = terms
         self.names = terms.names()
+        self.by_token = kind is not None and kind.logits_per == "token"
         if kind is not None:
             self.soft_loss = getattr(losses, kind.soft_loss)
             self.label_loss = getattr(losses, kind.label_loss)
         self.temperature = temperature
         self.cached_logits = cached_logits
-        self.run_teacher = terms.compares_layers or (terms.soft_loss > 0 and not cached_logits)
-        if self.run_teacher:
-            for parameter in teacher.get_parameters():
-                parameter.requires_grad = False
-            self.teacher = teacher
-        if terms.compares_layers:
-            self.stride = uniform_layer_map(
-                student.config.num_hidden_layers, teacher.config.num_hidden_layers
-            )
         self.project = terms.hidden_loss > 0 and projection is not None
         if self.project:
             self.projection = projection
+        depth = student.config.num_hidden_layers
+        self.states = depth + 1 if terms.hidden_loss > 0 else 0
+        self.scores = depth if terms.attention_loss > 0 else 0
+        self.asks_logits = terms.soft_loss > 0 and not cached_logits
+
+    def ask(self, teacher):
+        """The `TeacherAnswers` of a network for this loss; None where it needs none."""
+        if not (self.terms.compares_layers or self.asks_logits):
+            return None
+        stride = 1
+        if self.terms.compares_layers:
+            depths = self.student.config.num_hidden_layers, teacher.config.num_hidden_layers
+            stride = uniform_layer_map(*depths)
+        return TeacherAnswers(teacher, self.terms, self.asks_logits, stride)
 
     def trained_parameters(self):
         """The parameters that some loss term reaches: without one on the logits, pooler and classifier stay
@@ -151,33 +189,49 @@ class Distiller(nn.Cell):
         idle = {id(item) for cell in heads for item in cell.get_parameters()}
         return [item for item in self.trainable_params() if id(item) not in idle]
 
-    def construct(self, input_ids, input_mask, segment_ids, labels=None, teacher_logits=None):
-        logits, states, scores = self.student(input_ids, input_mask, segment_ids)
-        teacher_states, teacher_scores = (), ()
-        if self.run_teacher:
-            computed_logits, teacher_states, teacher_scores = self.teacher(input_ids, input_mask, segment_ids)
-            if not self.cached_logits:
-                teacher_logits = computed_logits
+    def _pairs(self, input_mask):
+        """float32 (B, 1, S, S): the pairs of tokens whose scores are compared."""
+        return (same_row(input_mask) * self._tokens(input_mask)).expand_dims(1)
+
+    def _tokens(self, input_mask):
+        """float32 (B, S, 1): the tokens whose states are compared."""
+        return ops.cast(input_mask > 0, ms.float32).expand_dims(2)
+
+    def _projected(self, states):
+        if not self.project:
+            return states
+        projected = ()
+        for state in states:
+            projected += (self.projection(state),)
+        return projected
+
+    def _mean(self, values, input_mask, first_tokens, totals):
+        """The share of the mean over the step's rows, or tokens, that each answer's loss has."""
+        if self.by_token:
+            return (values * self._tokens(input_mask)[:, :, 0]).sum() / totals[1]
+        return (values * ops.cast(first_tokens >= 0, ms.float32)).sum() / totals[0]
+
+    def construct(self, *batch):
+        input_mask, first_tokens, totals = batch[1], batch[4], batch[5]
+        logits, states, scores = self.student(*batch[:5])
+        end = len(batch) - self.asks_logits  # columns, the teacher's states, scores, logits
+        teacher_scores = batch[end - self.scores : end]
+        columns_end = end - self.scores - self.states
+        teacher_states = batch[columns_end : columns_end + self.states]
         total, values = 0.0, ()
         if self.terms.attention_loss > 0:
-            value = attention_loss(
-                scores,
-                ops.stop_gradient(teacher_scores[self.stride - 1 :: self.stride]),
-                ops.cast(input_mask, ms.float32),
-            )
+            value = attention_loss(scores, teacher_scores, self._pairs(input_mask), totals[2])
             total, values = total + self.terms.attention_loss * value, values + (value,)
         if self.terms.hidden_loss > 0:
-            if self.project:
-                projected = ()
-                for state in states:
-                    projected += (self.projection(state),)
-                states = projected
-            value = hidden_loss(states, ops.stop_gradient(teacher_states[:: self.stride]))
+            tokens = self._tokens(input_mask)
+            value = hidden_loss(self._projected(states), teacher_states, tokens, totals[1])
             total, values = total + self.terms.hidden_loss * value, values + (value,)
         if self.terms.soft_loss > 0:
-            value = self.soft_loss(logits, ops.stop_gradient(teacher_logits), self.temperature)
+            teacher_logits = batch[-1] if self.asks_logits else batch[columns_end - 1]
+            value = self.soft_loss(logits, teacher_logits, self.temperature)
+            value = self._mean(value, input_mask, first_tokens, totals)
             total, values = total + self.terms.soft_loss * value, values + (value,)
         if self.terms.label_loss > 0:
-            value = self.label_loss(logits, labels)
+            value = self._mean(self.label_loss(logits, batch[6]), input_mask, first_tokens, totals)
             total, values = total + self.terms.label_loss * value, values + (value,)
         return (total,) + values

@@ -49,6 +49,27 @@ def load_teacher(path, net_config, section, compute_type, with_head=True):
     return checkpoint, model(checkpoint, compute_type, description)
 
 
+class LiveTeacher:
+    """Answers a micro-batch by running the network.
+
+    Args:
+        network (TeacherAnswers): what is run.
+    """
+
+    def __init__(self, network):
+        self.network = network
+
+    @classmethod
+    def of(cls, teacher, loss):
+        """For a teacher (Model, or None) and a `Distiller`; None where that needs no answers."""
+        network = loss.ask(teacher.network) if teacher else None
+        return cls(network) if network else None
+
+    def __call__(self, batch, arrays):
+        """The answers (tuple of Tensor) for a `MicroBatch`, whose arrays are given as tensors."""
+        return self.network(*arrays[:5])
+
+
 def check_better_than_guessing(results, metric, labels, least_gain, key, path):
     """Print a teacher's score; a `UserError` where it is not better than the best constant answer.
 

@@ -24,6 +24,12 @@ from src.nn.layers import (
 MASKED_SCORE = -10000.0  # added to the score of a padding token, as in the original BERT
 
 
+def same_row(input_mask):
+    """float32 (B, S, S): 1 where query and key are tokens of one row, by the rows' numbers (B, S)."""
+    query, key = input_mask.expand_dims(2), input_mask.expand_dims(1)
+    return ops.cast(query == key, ms.float32) * ops.cast(key > 0, ms.float32)
+
+
 class Embeddings(nn.Cell):
     """Word + token-type + position embeddings, LayerNorm, dropout."""
 
@@ -44,11 +50,14 @@ class Embeddings(nn.Cell):
         self.layer_norm = LayerNorm(width, config.layer_norm_eps)
         self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
 
-    def construct(self, input_ids, segment_ids):  # (B, S) each
+    def construct(self, input_ids, segment_ids, position_ids):  # (B, S) each
         x = self.word_embeddings(input_ids) + self.token_type_embeddings(segment_ids)
         if self.use_positions:
             table = self.position_embeddings
-            x = x + table.quantize(table.weight[: input_ids.shape[1]])
+            if position_ids is None:
+                x = x + table.quantize(table.weight[: input_ids.shape[1]])
+            else:
+                x = x + table(position_ids)
         return self.dropout(self.layer_norm(x))  # (B, S, H)
 
 
@@ -102,7 +111,7 @@ class Attention(nn.Cell):
     def _from_query(self, x, batch, length):  # (S, B*heads, X) -> (B, heads, S, X)
         return x.reshape((length, batch, self.heads, -1)).transpose((1, 2, 0, 3))
 
-    def construct(self, x, added_mask, batch, length):  # (B*S, H), (B, 1, 1, S)
+    def construct(self, x, added_mask, batch, length):  # (B*S, H), (B, 1, 1 or S, S)
         quantized = self.quantize_input(x)
         query = self._operand(self.quantize_query, self.query(quantized), batch, length)
         key = self._operand(self.quantize_key, self.key(quantized), batch, length)
@@ -168,7 +177,7 @@ class Encoder(nn.Cell):
             [EncoderLayer(config, compute_type, quantization) for _ in range(config.num_hidden_layers)]
         )
 
-    def construct(self, x, added_mask):  # (B, S, H), (B, 1, 1, S)
+    def construct(self, x, added_mask):  # (B, S, H), (B, 1, 1 or S, S)
         batch, length, width = x.shape
         hidden_states, all_scores = (x,), ()
         x = x.reshape((batch * length, width))
@@ -180,7 +189,7 @@ class Encoder(nn.Cell):
 
 
 class Pooler(nn.Cell):
-    """tanh of a dense layer on the first token."""
+    """tanh of a dense layer on a row's first token."""
 
     def __init__(self, config, compute_type, quantization):
         super().__init__()
@@ -190,8 +199,8 @@ class Pooler(nn.Cell):
         self.quantize_input = ActivationQuantizer(quantization)
         self.tanh = Tanh()
 
-    def construct(self, hidden_state):  # (B, S, H)
-        return self.tanh(ops.cast(self.dense(self.quantize_input(hidden_state[:, 0])), ms.float32))  # (B, H)
+    def construct(self, first):  # (B, H)
+        return self.tanh(ops.cast(self.dense(self.quantize_input(first)), ms.float32))  # (B, H)
 
 
 class Bert(nn.Cell):
@@ -203,13 +212,16 @@ class Bert(nn.Cell):
         quantization (QuantConfig): what is quantized; None for nothing.
 
     Inputs:
-        input_ids, input_mask, segment_ids: int32 (B, S); the mask is 1 on tokens and 0 on padding.
+        input_ids, input_mask, segment_ids: int32 (B, S); the mask is 0 on padding.
+        position_ids, first_tokens: int32 (B, S) and (R,), where rows of the data share the B rows of the
+            batch (`MicroBatch`): the mask then numbers the rows inside each, from 1, and attention stays
+            inside a row; first_tokens are the places of their first tokens among the B x S, -1 for none.
 
     Outputs:
         hidden_states: tuple of layers + 1 float32 (B, S, H), the embedding output first.
-        attention_scores: tuple of layers float32 (B, heads, S, S), before softmax, -10000 added on padding
-            keys.
-        pooled: float32 (B, H).
+        attention_scores: tuple of layers float32 (B, heads, S, S), before softmax, -10000 added where the
+            key is padding or of another row.
+        pooled: float32 (B, H), or (R, H).
     """
 
     def __init__(self, config, compute_type=ms.float32, quantization=None):
@@ -218,8 +230,18 @@ class Bert(nn.Cell):
         self.encoder = Encoder(config, compute_type, quantization)
         self.pooler = Pooler(config, compute_type, quantization)
 
-    def construct(self, input_ids, input_mask, segment_ids):
-        added_mask = (1.0 - ops.cast(input_mask, ms.float32)) * MASKED_SCORE
-        added_mask = added_mask.expand_dims(1).expand_dims(1)  # (B, 1, 1, S)
-        hidden_states, scores = self.encoder(self.embeddings(input_ids, segment_ids), added_mask)
-        return hidden_states, scores, self.pooler(hidden_states[-1])
+    def construct(self, input_ids, input_mask, segment_ids, position_ids=None, first_tokens=None):
+        if position_ids is None:
+            attended = ops.cast(input_mask, ms.float32).expand_dims(1)  # (B, 1, S)
+        else:
+            attended = same_row(input_mask)  # (B, S, S)
+        added_mask = (1.0 - attended.expand_dims(1)) * MASKED_SCORE
+        hidden_states, scores = self.encoder(
+            self.embeddings(input_ids, segment_ids, position_ids), added_mask
+        )
+        last = hidden_states[-1]
+        if first_tokens is None:
+            first = last[:, 0]
+        else:
+            first = ops.gather(last.reshape((-1, last.shape[-1])), ops.maximum(first_tokens, 0), 0)
+        return hidden_states, scores, self.pooler(first)

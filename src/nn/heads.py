@@ -16,8 +16,11 @@ class BertForSequence(nn.Cell):
         compute_type (mindspore.dtype): type of the matrix products.
         quantization (QuantConfig): what is quantized; None for nothing.
 
+    Inputs as of `Bert`.
+
     Outputs:
-        logits float32 (B, num_labels), and `Bert`'s hidden states and attention scores.
+        logits float32 (B, num_labels), or (R, num_labels) of packed rows, and `Bert`'s hidden states and
+        attention scores.
     """
 
     def __init__(self, config, num_labels, compute_type=ms.float32, quantization=None):
@@ -33,8 +36,10 @@ class BertForSequence(nn.Cell):
             config.hidden_size, num_labels, config.initializer_range, ms.float32, quantization, "rest"
         )
 
-    def construct(self, input_ids, input_mask, segment_ids):  # (B, S) each
-        hidden_states, scores, pooled = self.bert(input_ids, input_mask, segment_ids)
+    def construct(self, input_ids, input_mask, segment_ids, position_ids=None, first_tokens=None):
+        hidden_states, scores, pooled = self.bert(
+            input_ids, input_mask, segment_ids, position_ids, first_tokens
+        )
         if self.config.classifier_relu:
             pooled = ops.relu(pooled)
         return self.classifier(self.dropout(pooled)), hidden_states, scores
@@ -47,8 +52,8 @@ class BertForTokens(BertForSequence):
         logits float32 (B, S, num_labels), and `Bert`'s hidden states and attention scores.
     """
 
-    def construct(self, input_ids, input_mask, segment_ids):  # (B, S) each
-        hidden_states, scores, _ = self.bert(input_ids, input_mask, segment_ids)
+    def construct(self, input_ids, input_mask, segment_ids, position_ids=None, first_tokens=None):
+        hidden_states, scores, _ = self.bert(input_ids, input_mask, segment_ids, position_ids, first_tokens)
         batch, length, width = hidden_states[-1].shape
         tokens = self.dropout(hidden_states[-1]).reshape((batch * length, width))
         return self.classifier(tokens).reshape((batch, length, -1)), hidden_states, scores
@@ -70,8 +75,10 @@ class BertEncoder(nn.Cell):
         self.compute_type = compute_type
         self.bert = Bert(config, compute_type)
 
-    def construct(self, input_ids, input_mask, segment_ids):  # (B, S) each
-        hidden_states, scores, pooled = self.bert(input_ids, input_mask, segment_ids)
+    def construct(self, input_ids, input_mask, segment_ids, position_ids=None, first_tokens=None):
+        hidden_states, scores, pooled = self.bert(
+            input_ids, input_mask, segment_ids, position_ids, first_tokens
+        )
         return pooled, hidden_states, scores
 
 
@@ -86,5 +93,5 @@ class Logits(nn.Cell):
         super().__init__(auto_prefix=False)
         self.network = network
 
-    def construct(self, input_ids, input_mask, segment_ids):
-        return self.network(input_ids, input_mask, segment_ids)[0]
+    def construct(self, input_ids, input_mask, segment_ids, position_ids=None, first_tokens=None):
+        return self.network(input_ids, input_mask, segment_ids, position_ids, first_tokens)[0]

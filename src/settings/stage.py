@@ -57,7 +57,8 @@ class PhaseConfig:
     batch_size: PositiveInt = 32
     """Rows of a batch on one device."""
     gradient_accumulation_steps: PositiveInt = 1
-    """Batches whose gradients are averaged before one optimizer step."""
+    """Batches that one optimizer step is made of: so many times batch_size rows, whose mean loss it
+    follows."""
     max_grad_norm: NonNegativeFloat = 1.0
     """Gradients are scaled down to this global norm; 0 turns clipping off."""
     loss_scale: Literal["auto", "none", "static", "dynamic"] = "auto"

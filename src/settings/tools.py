@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Tuple, Union
 
-from src.settings.shared import DeviceConfig, ModelArtsConfig, PaddingConfig, RecordsConfig
+from src.settings.shared import DeviceConfig, ModelArtsConfig, PackingConfig, PaddingConfig, RecordsConfig
 from src.settings.types import (
     AssessmentMethod,
     ClosedUnitInterval,
@@ -15,7 +15,7 @@ from src.settings.types import (
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(DeviceConfig, RecordsConfig, PaddingConfig):
+class EvaluateConfig(DeviceConfig, RecordsConfig, PackingConfig):
     """Evaluate a checkpoint on a task's dev set; every row counts."""
 
     model_dir: str = ""

@@ -112,7 +112,15 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
     @property
     def resumed_with(self):
         """{key: value} of the settings that must be the same when a run is resumed, sections as dicts."""
-        keys = ("bucket_boundaries", "enable_buckets", "do_shuffle", "student_init", "gd_cfg")
+        keys = (
+            "padding",
+            "max_tokens",
+            "bucket_boundaries",
+            "enable_buckets",
+            "do_shuffle",
+            "student_init",
+            "gd_cfg",
+        )
         networks = ("gd_teacher_net_cfg", "gd_student_net_cfg")
         return {key: value for key, value in asdict(self).items() if key in keys + networks}
 

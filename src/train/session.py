@@ -9,7 +9,7 @@ import numpy as np
 from tabulate import tabulate
 
 from src import metrics, runtime
-from src.data.dataset import Batches
+from src.data.dataset import rows_to_evaluate, steps_of
 from src.data.task_data import TaskData, load_task_data
 from src.distill.teacher import SAMPLE_ROWS, check_better_than_guessing
 from src.distill.teacher_cache import with_logits
@@ -59,7 +59,7 @@ class TrainingRun:
             print(resolved, flush=True)
         if config.enable_data_sink and device == "CPU":
             runtime.say("enable_data_sink: not available on CPU, ignored")
-        elif config.enable_data_sink and rows.enable_buckets:
+        elif config.enable_data_sink and rows.enable_buckets and not rows.packs(device):
             rows = replace(rows, enable_buckets=False)
             runtime.say(
                 "enable_buckets: the data sink needs batches of one shape, so all rows are padded to the "
@@ -68,10 +68,9 @@ class TrainingRun:
         run = RunFolder(config.output_dir or os.path.join("output", name), group.first)
         return cls(config, rows, resolved, device, group, run, started, **further)
 
-    @property
-    def padding(self):
-        """(boundaries, enable_buckets) of `Batches`."""
-        return self.rows.bucket_boundaries, self.rows.enable_buckets
+    def packs(self, model):
+        """Whether rows share the rows of a batch where this `Model` runs."""
+        return self.rows.packs(self.device) and model.packs
 
     def compute_type(self, name):
         """The MindSpore type that a `compute_type` setting means on this device."""
@@ -94,10 +93,12 @@ class TrainingRun:
             sink = len(batches) if wanted == -1 else min(wanted, len(batches))
         return StagePlan(config, epochs, max_steps, sink)
 
-    def stage(self, name, student, loss_network, batches, config, epochs, max_steps=0, made_from=None):
-        """The `Stage` that fits `student` (Model); arguments as there and in `StagePlan`."""
+    def stage(self, name, student, loss, batches, config, epochs, max_steps=0, made_from=None, teacher=None):
+        """The `Stage` that fits `student` (Model) by a loss (Distiller); arguments as there and in
+        `StagePlan`.
+        """
         plan = self.plan(batches, config, epochs, max_steps)
-        return Stage(name, student, loss_network, batches, plan, self.run, self.group, made_from)
+        return Stage(name, student, loss, batches, plan, self.run, self.group, made_from, teacher)
 
     def fit(self, stage, folder, evaluation=None, further=()):
         """Run a stage; its student then has the weights that are saved in `folder`, the best ones where there
@@ -188,22 +189,17 @@ class Session(TrainingRun):
         runtime.say(f"task {task.name} on {session.device}: {sizes}")
         return session
 
-    def train_batches(self, config, rows=None):
-        """`Batches` of the training rows (or of `rows`, Examples) for a `PhaseConfig`."""
-        return Batches(
-            self.data.train if rows is None else rows,
-            config.batch_size,
-            *self.padding,
-            self.rows.do_shuffle,
-            drop_remainder=True,
-            seed=self.rows.seed,
-            rank=self.group.rank,
-            device_num=self.group.size,
-        )
+    def train_batches(self, config, packs, rows=None):
+        """`Steps` of the training rows (or of `rows`, Examples) for a `PhaseConfig`."""
+        rows = self.data.train if rows is None else rows
+        return steps_of(rows, config, self.rows, packs, self.group)
 
     def rows_with_logits(self, teacher):
         """The training rows with a teacher's (Model) logits, which stand for running it in every epoch."""
-        rows = with_logits(teacher, self.data.train, self.evaluation.batch_size, *self.padding)
+        batches = rows_to_evaluate(
+            self.data.train, self.evaluation.batch_size, self.rows, self.packs(teacher)
+        )
+        rows = with_logits(teacher, batches)
         teacher.release()
         return rows
 
@@ -212,7 +208,7 @@ class Session(TrainingRun):
         return self._scores(model, self.data)
 
     def _scores(self, model, data):
-        batches = data.eval_batches(self.evaluation.batch_size, *self.padding)
+        batches = data.eval_batches(self.evaluation.batch_size, self.rows, self.packs(model))
         results = {**evaluate(model, batches, self.metric_names), "parameters": model.parameters}
         model.release()  # a stage needs the memory that its graphs hold
         return results
@@ -224,7 +220,7 @@ class Session(TrainingRun):
         """
         if not self.config.do_eval:
             return None
-        batches = self.data.eval_batches(self.evaluation.batch_size, *self.padding)
+        batches = self.data.eval_batches(self.evaluation.batch_size, self.rows, self.packs(model))
 
         def results():
             return None if model.uncalibrated_ranges() else evaluate(model, batches, self.metric_names)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 import mindspore as ms
-import numpy as np
 from mindspore import ops
 from safetensors import SafetensorError, safe_open
 
@@ -54,30 +53,23 @@ class StagePlan:
     """Batches that the device pulls at a time from its own queue; 0: it has none."""
 
     def epoch_steps(self, batches):
-        """Optimizer steps of one pass.
-
-        Raises:
-            UserError: accumulation over more batches than a pass has, or together with the data sink.
-        """
-        accumulation, sink = int(self.config.gradient_accumulation_steps), min(self.sink_steps, len(batches))
-        if sink and accumulation > 1:
-            raise UserError(
-                "gradient_accumulation_steps: the data sink runs one kind of step only; set it to 1, not "
-                f"{accumulation}, or set enable_data_sink to false"
-            )
-        if len(batches) < accumulation:
-            raise UserError(
-                f"gradient_accumulation_steps {accumulation} is more than the {len(batches)} batches of "
-                "an epoch"
-            )
-        return len(batches) // (sink or accumulation) * (sink or 1)
+        """Optimizer steps of one pass; those that do not fill a data sink are left out."""
+        sink = min(self.sink_steps, len(batches)) or 1
+        return len(batches) // sink * sink
 
     def steps(self, batches):
-        """Optimizer steps in all; raises as `epoch_steps` does, and where the data sink cannot end there."""
-        sink, steps = (
-            min(self.sink_steps, len(batches)),
-            self.max_steps or self.epoch_steps(batches) * self.epochs,
-        )
+        """Optimizer steps in all.
+
+        Raises:
+            UserError: the data sink cannot end there, or runs one kind of step only and there are two.
+        """
+        sink = min(self.sink_steps, len(batches))
+        steps = self.max_steps or self.epoch_steps(batches) * self.epochs
+        if sink and self.config.gradient_accumulation_steps > 1:
+            raise UserError(
+                "gradient_accumulation_steps: the data sink runs one kind of step only; set it to 1, not "
+                f"{self.config.gradient_accumulation_steps}, or set enable_data_sink to false"
+            )
         if sink and steps % sink:
             raise UserError(
                 f"train_steps: the data sink runs {sink} steps at once; {steps} is no multiple of that, "
@@ -93,14 +85,17 @@ class Stage:
         name (str): for logs, e.g. "phase1".
         student (Model): what is trained and saved.
         loss_network (Distiller): batch -> loss and its terms; its trainable parameters are what is trained.
-        batches (Batches): training batches, remainder dropped.
+        batches (Steps): the training rows as steps of micro-batches.
         plan (StagePlan): steps, optimizer.
+        teacher (callable): a micro-batch and its inputs as tensors -> further inputs of the loss network.
         run (RunFolder): where metrics go.
         group (Group): the processes that train together; only the first one saves.
         made_from (dict): further {key: JSON value} that a saved state must have been made with.
     """
 
-    def __init__(self, name, student, loss_network, batches, plan, run, group=ALONE, made_from=None):
+    def __init__(
+        self, name, student, loss_network, batches, plan, run, group=ALONE, made_from=None, teacher=None
+    ):
         self.name = name
         self.student = student
         self.loss_network = loss_network
@@ -108,7 +103,7 @@ class Stage:
         self.group = group
         self.run = run
         self.made_from = made_from or {}
-        self.accumulation = int(plan.config.gradient_accumulation_steps)
+        self.teacher = teacher
         self.sink_steps = min(plan.sink_steps, len(batches))
         self.steps_per_epoch = plan.epoch_steps(batches)
         self.total_steps = plan.steps(batches)
@@ -123,7 +118,7 @@ class Stage:
             ),
             build_loss_scale(plan.config, student.network.compute_type),
             float(plan.config.max_grad_norm),
-            self.accumulation,
+            batches.several or group.size > 1,
             group.size,
         )
         self.epoch = 0
@@ -142,6 +137,7 @@ class Stage:
                 not finite.
         """
         started, progress = time.time(), Progress(log_step)
+        say(f"{self.name}: {self.total_steps} steps; {self.batches.summary}")
         try:
             self._run([progress, *callbacks])
         finally:
@@ -179,28 +175,44 @@ class Stage:
         """Run what is left of one epoch after `done` optimizer steps, yielding how many have been run since
         the last time.
         """
-        first, end = done * self.accumulation, self.steps_per_epoch * self.accumulation
+        steps = self._steps_of_epoch(done)
+        if self.sink_steps:
+            yield from self._sink_epoch(steps)
+            return
+        for step in steps():
+            self._last = self.train_step.run(self._tensors(batch) for batch in step)
+            yield 1
+
+    def _steps_of_epoch(self, done):
+        """A callable: () -> the steps of this epoch after the first `done`."""
+
+        def steps():
+            self.batches.epoch = self.epoch - 1  # its number is the shuffle's seed
+            yield from islice(self.batches, done, self.steps_per_epoch)
+
+        return steps
+
+    def _tensors(self, batch):
+        """The loss network's inputs for a micro-batch."""
+        arrays = tuple(ms.Tensor(array) for array in batch.arrays)
+        return arrays + self.teacher(batch, arrays) if self.teacher else arrays
+
+    def _sink_epoch(self, steps):
+        """The same through the device's queue, which may ask for the batches more than once, as to learn
+        their shape; they must all have one."""
 
         def batches():
-            self.batches.epoch = self.epoch - 1  # its number is the shuffle's seed
-            yield from islice(self.batches, first, end)
+            for (batch,) in steps():
+                yield batch.arrays
 
-        if self.sink_steps:
-            yield from self._sink_epoch(batches, end - first)
-            return
-        for micro, batch in enumerate(batches(), 1):
-            update = micro % self.accumulation == 0
-            self._last = self.train_step(update, *(ms.Tensor(column) for column in batch))
-            if update:
-                yield 1
+        def run(*arrays):
+            return self.train_step(*arrays, *(self.teacher.network(*arrays[:5]) if self.teacher else ()))
 
-    def _sink_epoch(self, batches, count):
-        """The same through the device's queue, which may ask for `batches` more than once, as to learn their
-        shape; they must all have one. Those that do not fill a sink are left out."""
         dataset = ms.dataset.GeneratorDataset(batches, list(self.batches.columns), shuffle=False)
-        pull = ms.data_sink(lambda *batch: self.train_step(True, *batch), dataset, sink_size=self.sink_steps)
-        for _ in range(count // self.sink_steps):
-            self._last = pull()
+        pull = ms.data_sink(run, dataset, sink_size=self.sink_steps)
+        for _ in range((self.steps_per_epoch - self.step_number % self.steps_per_epoch) // self.sink_steps):
+            terms, *outcome = pull()
+            self._last = ([terms], *outcome)
             yield self.sink_steps
 
     def _check_diverged(self):
@@ -217,7 +229,7 @@ class Stage:
         """
         terms, norm, _, skipped = self._last
         names = ("loss", *self.loss_network.names)
-        values = {name: float(np.mean(term.asnumpy())) for name, term in zip(names, terms)}
+        values = dict(zip(names, self.train_step.read_terms(terms)))
         optimizer = self.train_step.optimizer  # counts only the steps that were not skipped
         values["learning_rate"] = (
             optimizer.learning_rate(ops.maximum(optimizer.global_step - 1, 0)).asnumpy().item()
@@ -239,12 +251,11 @@ class Stage:
         """{name: Parameter} of everything that steps change: weights, moments, loss scale, quantizer ranges,
         counters.
         """
-        frozen = (
-            {id(item) for item in self.loss_network.teacher.get_parameters()}
-            if hasattr(self.loss_network, "teacher")
-            else set()
-        )
-        return {name: item for name, item in self.train_step.parameters_and_names() if id(item) not in frozen}
+        sums = self.train_step.sums or ()  # zero between two steps
+        left_out = {id(item) for item in sums}
+        return {
+            name: item for name, item in self.train_step.parameters_and_names() if id(item) not in left_out
+        }
 
     def fingerprint(self):
         """What a saved state must have been made with to be gone on from: {key: JSON value}."""
@@ -252,7 +263,7 @@ class Stage:
             "stage": self.name,
             "total_steps": self.total_steps,
             "steps_per_epoch": self.steps_per_epoch,
-            "rows_per_step": self.batches.global_batch * self.accumulation,
+            "rows_per_step": self.batches.global_rows,
             "seed": self.batches.seed,
             **self.made_from,
         }

@@ -1,6 +1,7 @@
 """The one train step: scale the loss, differentiate, check for overflow, clip, update."""
 
 import mindspore as ms
+import numpy as np
 from mindspore import nn, ops
 from mindspore.ops import composite as C
 from mindspore.ops import operations as P
@@ -66,54 +67,45 @@ class LossScale(nn.Cell):
         return self.skipped_steps
 
 
-class TrainStep(nn.Cell):
-    """One step of training.
+class Gradients(nn.Cell):
+    """Loss terms of a micro-batch, and the scaled loss's gradient of every weight."""
 
-    Clipping, unscaling and averaging over accumulated batches are one multiplication of each gradient, and
-    the global norm that clipping needs is also the overflow check: a NaN or infinity anywhere makes it
-    non-finite.
-
-    Args:
-        loss_network (Cell): a batch -> (loss, term, ...), float32 scalars.
-        optimizer (nn.Optimizer): updates its own parameters.
-        loss_scale (LossScale): multiplies the loss before differentiation.
-        max_grad_norm (float): gradients are scaled down to this global L2 norm; 0 leaves them.
-        accumulation_steps (int): batches averaged for one update.
-        group_size (int): processes that train together; their gradients (and the loss terms, for the log) are
-            averaged.
-
-    Inputs:
-        update (bool): a compile-time constant; False only adds this batch's gradients to the sum.
-        *batch: tensors for the loss network.
-
-    Outputs:
-        loss terms (tuple of float32 scalars, the total first), global gradient norm (before clipping; of this
-        batch alone when it does not update), whether it was finite, and the number of steps skipped so far.
-    """
-
-    def __init__(
-        self, loss_network, optimizer, loss_scale, max_grad_norm=0.0, accumulation_steps=1, group_size=1
-    ):
+    def __init__(self, loss_network, weights, loss_scale):
         super().__init__(auto_prefix=False)
         self.loss_network = loss_network
+        self.weights = weights
+        self.loss_scale = loss_scale
+        self.gradient = C.GradOperation(get_by_list=True, sens_param=True)
+
+    def construct(self, *batch):
+        terms = self.loss_network(*batch)
+        sens = (self.loss_scale.scale + 0.0,)
+        for _ in terms[1:]:
+            sens += (ms.Tensor(0.0, ms.float32),)
+        return terms, self.gradient(self.loss_network, self.weights)(*batch, sens)
+
+
+class Update(nn.Cell):
+    """Sums over the group, overflow check, clipping and the optimizer.
+
+    Clipping and unscaling are one multiplication of each gradient, and the global norm that clipping needs is
+    also the overflow check: a NaN or infinity anywhere makes it non-finite.
+    """
+
+    def __init__(self, optimizer, loss_scale, max_grad_norm, group_size):
+        super().__init__(auto_prefix=False)
         self.optimizer = optimizer
         self.loss_scale = loss_scale
         self.max_grad_norm = max_grad_norm
-        self.accumulation_steps = accumulation_steps
-        self.weights = optimizer.parameters
-        self.gradient = C.GradOperation(get_by_list=True, sens_param=True)
         self.map = C.HyperMap()
         self.group_size = group_size
         if group_size > 1:
-            # Sums only: the one multiplication in `_apply` also divides by the number of processes.
-            self.sum_gradients = nn.DistributedGradReducer(self.weights, mean=False, degree=group_size)
-            self.sum_terms = P.AllReduce()
-        self.sums = ()
-        if accumulation_steps > 1:
-            self.sums = self.weights.clone(prefix="gradient_sum", init="zeros")
+            self.sum_gradients = nn.DistributedGradReducer(
+                optimizer.parameters, mean=False, degree=group_size
+            )
 
-    def _apply(self, gradients):
-        share = 1.0 / (self.loss_scale.scale * (self.accumulation_steps * self.group_size))
+    def construct(self, gradients):
+        share = 1.0 / self.loss_scale.scale
         if self.group_size > 1:
             # A NaN of any process reaches all: they skip the same steps.
             gradients = self.sum_gradients(gradients)
@@ -126,30 +118,120 @@ class TrainStep(nn.Cell):
             self.optimizer(self.map(ops.partial(_scaled, factor), gradients))
         return norm, finite, self.loss_scale(finite)
 
-    def _over_group(self, terms):
-        """Loss terms as the mean over the group's processes."""
-        if self.group_size == 1:
-            return terms
-        total = self.sum_terms(ops.stack(terms)) / self.group_size
-        means = ()
-        for index in range(len(terms)):
-            means += (total[index],)
-        return means
 
-    def construct(self, update, *batch):
-        terms = self.loss_network(*batch)
-        sens = (self.loss_scale.scale + 0.0,)
-        for _ in terms[1:]:
-            sens += (ms.Tensor(0.0, ms.float32),)
-        gradients = self.gradient(self.loss_network, self.weights)(*batch, sens)
-        if self.accumulation_steps > 1:
-            self.map(_add_to, self.sums, gradients)
-        if not update:
-            norm = ops.sqrt(ops.addn(self.map(_square_sum, gradients))) / self.loss_scale.scale
-            return self._over_group(terms), norm, ops.isfinite(norm), self.loss_scale.skipped_steps
-        if self.accumulation_steps > 1:
-            gradients = self.sums
-        norm, finite, skipped = self._apply(gradients)
-        if self.accumulation_steps > 1:
-            self.map(_clear, self.sums)
-        return self._over_group(terms), norm, finite, skipped
+class OneGraph(nn.Cell):
+    """A step of one micro-batch."""
+
+    def __init__(self, gradients, update):
+        super().__init__(auto_prefix=False)
+        self.gradients = gradients
+        self.update = update
+
+    def construct(self, *batch):
+        terms, gradients = self.gradients(*batch)
+        return terms, self.update(gradients)
+
+
+class Accumulate(nn.Cell):
+    """Adds a micro-batch's gradients to their sums."""
+
+    def __init__(self, gradients, sums):
+        super().__init__(auto_prefix=False)
+        self.gradients = gradients
+        self.sums = sums
+        self.map = C.HyperMap()
+
+    def construct(self, *batch):
+        terms, gradients = self.gradients(*batch)
+        self.map(_add_to, self.sums, gradients)
+        return terms
+
+
+class UpdateFromSums(nn.Cell):
+    """The update of a step of several micro-batches; the sums are zero afterwards."""
+
+    def __init__(self, update, sums):
+        super().__init__(auto_prefix=False)
+        self.update = update
+        self.sums = sums
+        self.map = C.HyperMap()
+
+    def construct(self):
+        outputs = self.update(self.sums)
+        self.map(_clear, self.sums)
+        return outputs
+
+
+class SumOverGroup(nn.Cell):
+    """Loss terms, which are each process's share of a mean, summed over the group."""
+
+    def __init__(self):
+        super().__init__(auto_prefix=False)
+        self.sum = P.AllReduce()
+
+    def construct(self, terms):
+        return self.sum(terms)
+
+
+class TrainStep(nn.Cell):
+    """One step of training.
+
+    A loss network gives its share of a mean over the whole step, so the gradients of micro-batches and of
+    processes that train together are added up.
+
+    Args:
+        loss_network (Cell): a micro-batch -> (loss, term, ...), float32 scalars.
+        optimizer (nn.Optimizer): updates its own parameters.
+        loss_scale (LossScale): multiplies the loss before differentiation.
+        max_grad_norm (float): gradients are scaled down to this global L2 norm; 0 leaves them.
+        several (bool): a step has several micro-batches, whose gradients are added up in memory of their own.
+        group_size (int): processes that train together.
+    """
+
+    def __init__(self, loss_network, optimizer, loss_scale, max_grad_norm=0.0, several=False, group_size=1):
+        super().__init__(auto_prefix=False)
+        self.optimizer = optimizer
+        self.loss_scale = loss_scale
+        self.gradients = Gradients(loss_network, optimizer.parameters, loss_scale)
+        self.update = Update(optimizer, loss_scale, max_grad_norm, group_size)
+        self.one_graph = OneGraph(self.gradients, self.update)
+        self.sums = self.accumulate = None
+        self.several = several
+        self.over_group = SumOverGroup() if group_size > 1 else None
+
+    def construct(self, *batch):
+        """A step of one micro-batch, as one graph: what the data sink runs. Returns what `run` does."""
+        terms, outcome = self.one_graph(*batch)
+        return (terms,) + outcome
+
+    def run(self, micro_batches):
+        """One step.
+
+        Args:
+            micro_batches (iterable of tuple of Tensor): the loss network's inputs.
+
+        Returns:
+            terms (list of tuples): each micro-batch's, which are summed when they are read, global gradient
+            norm before clipping, whether it was finite, and the number of steps skipped so far.
+        """
+        micro_batches = list(micro_batches) if not self.several else micro_batches
+        if not self.several and len(micro_batches) == 1:
+            terms, outcome = self.one_graph(*micro_batches[0])
+            return ([terms], *outcome)
+        if self.sums is None:
+            self._make_sums()
+        terms = [self.accumulate(*batch) for batch in micro_batches]
+        return (terms, *self.update_from_sums())
+
+    def _make_sums(self):
+        self.sums = self.optimizer.parameters.clone(prefix="gradient_sum", init="zeros")
+        self.accumulate = Accumulate(self.gradients, self.sums)
+        self.update_from_sums = UpdateFromSums(self.update, self.sums)
+        self.set_train(self.training)
+
+    def read_terms(self, terms):
+        """The sums of a step's loss terms over its micro-batches and the group: list of float."""
+        sums = np.sum([[float(term.asnumpy()) for term in part] for part in terms], axis=0)
+        if self.over_group is not None:
+            sums = self.over_group(ms.Tensor(sums, ms.float32)).asnumpy()
+        return sums.tolist()
