@@ -281,7 +281,7 @@ class CpuGelu(nn.Cell):
 
     MindSpore's erf and sigmoid kernels are not fused, and the exponential in fused code is off by 1e-4. The
     tail 1 - Phi(u), u >= 0, is 0.5 / p(u)^16 (Abramowitz and Stegun, 26.2.19), so x * Phi(x) = max(x, 0) - u
-    tail(u) with u = |x|, at most 4e-7 off in float32; the density is 1 / (sqrt(2 pi) r(u^2)^16) with r(s) the
+    tail(u) with u = |x|, at most 8e-7 off in float32; the density is 1 / (sqrt(2 pi) r(u^2)^16) with r(s) the
     minimax polynomial of exp(s / 32). Beyond u = 6 the tail is 1e-9 and counts as constant.
     """
 
