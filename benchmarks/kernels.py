@@ -1,6 +1,7 @@
-"""Times the operators that `src/nn/layers.py` and `src/train` build anew on CPU against MindSpore's own.
+"""Times the operators that `src/nn/layers.py` and `src/train` build anew on CPU against MindSpore's own, in
+graphs with graph-kernel fusion, as training runs them.
 
-    python benchmarks/kernels.py [--rows 512 --width 384 --intermediate 1536 --vocabulary 30522]
+    python benchmarks/kernels.py [--fused false --rows 512 --width 384 --intermediate 1536 --vocabulary 30522]
 
 Activations and LayerNorm are timed forward and with gradient, beside their largest difference from the same
 function in float64; the optimizer, the sum of squares and parts of the quantizers on a word embedding table.
@@ -14,16 +15,19 @@ import os
 import sys
 import time
 
+# Fusion's kernels bring a second set of threads, which must not spin while MindSpore's own work.
+os.environ.update(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0")
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import mindspore as ms  # noqa: E402
 import numpy as np  # noqa: E402
 from mindspore import nn, ops  # noqa: E402
 from mindspore.ops import operations as P  # noqa: E402
+from mindspore.ops.operations import _grad_ops as G  # noqa: E402
 from scipy.special import erf  # noqa: E402
 
 import src  # noqa: E402, F401  sets MindSpore's log level before it is imported
-from src.nn.layers import Gelu, GeluNew, LayerNorm, SquareSum, Tanh  # noqa: E402
-from src.quant.quantizers import Quantizer, _Largest, _Round, _Ternary  # noqa: E402
+from src.nn.layers import Gelu, GeluNew, LayerNorm, Tanh, column_sums, square_sum  # noqa: E402
+from src.quant.quantizers import Quantizer, TernaryWeights, _maximum, _Round  # noqa: E402
 from src.settings.stage import AdamWeightDecayConfig  # noqa: E402
 from src.train.optim import AdamW  # noqa: E402
 
@@ -73,47 +77,65 @@ class OwnSquares(nn.Cell):
         return self.half_sum(x) * 2.0
 
 
-class OwnLargest(nn.Cell):
-    """Maximum of each row with MindSpore's reduction."""
+class Squares(nn.Cell):
+    """Sum of squares as losses and clipping take it."""
 
     def construct(self, x):
-        return ops.amax(x, -1, True)
+        return square_sum(x)
+
+
+class ColumnSums(nn.Cell):
+    """A bias's gradient by a product with ones."""
+
+    def construct(self, x):
+        return column_sums(x)
+
+
+class OwnLargest(nn.Cell):
+    """Maximum of each row, and of these, by MindSpore's ArgMaxWithValue, which is not fused."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.all = P.ArgMaxWithValue(-1, True), P.ArgMaxWithValue(0, True)
+
+    def construct(self, x):
+        return self.all(self.rows(ops.abs(x))[1])[1]
 
 
 class Largest(nn.Cell):
-    """The quantizers' maximum of each row."""
+    """The quantizers' maximum of a tensor's sizes."""
 
     def __init__(self):
         super().__init__()
-        self.largest = _Largest(P.ArgMaxWithValue)
+        self.largest = _maximum("tensor")
 
     def construct(self, x):
-        return self.largest(x, -1)
+        return self.largest(ops.abs(x))
 
 
 class OwnTernary(nn.Cell):
-    """-1, 0 or 1 by a comparison and a sign."""
-
-    def construct(self, x):
-        return ops.sign(x) * (ops.abs(x) > 0.7).astype(ms.float32)
-
-
-class Ternary(nn.Cell):
-    """The ternary quantizers' codes."""
+    """TWN by HShrink, which is not fused."""
 
     def __init__(self):
         super().__init__()
-        self.ternary = _Ternary("tensor")
+        self.keep_beyond_1, self.mean = P.HShrink(1.0), P.ReduceMean(keep_dims=True)
 
     def construct(self, x):
-        return self.ternary.codes(x, 0.7)
+        size = ops.abs(x)
+        codes = ops.clamp(self.keep_beyond_1(x / (0.7 * self.mean(size, -1))), -1.0, 1.0)
+        kept = ops.abs(codes)
+        return codes * ((size * kept).sum(-1, keepdims=True) / kept.sum(-1, keepdims=True))
 
 
 class OwnClipGradient(nn.Cell):
-    """The clip's gradient by a comparison."""
+    """The clip's gradient by HShrinkGrad, which is not fused."""
+
+    def __init__(self):
+        super().__init__()
+        self.beyond = G.HShrinkGrad(2.5)
 
     def construct(self, x):
-        return x * (ops.abs(x) <= 2.5).astype(ms.float32)
+        return x - self.beyond(x, x)
 
 
 class ClipGradient(nn.Cell):
@@ -172,9 +194,10 @@ def main():
     parser.add_argument("--intermediate", type=int, default=1536, help="feed-forward size")
     parser.add_argument("--vocabulary", type=int, default=30522, help="rows of the word embedding table")
     parser.add_argument("--rounds", type=int, default=100, help="calls of each candidate")
+    parser.add_argument("--fused", default="true", choices=("true", "false"), help="graph-kernel fusion")
     options = parser.parse_args()
     ms.set_device("CPU")
-    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_context(mode=ms.GRAPH_MODE, enable_graph_kernel=options.fused == "true")
     generator = np.random.default_rng(0)
     hidden = 3 * generator.standard_normal((options.rows, options.width), dtype=np.float32)
     wide = 3 * generator.standard_normal((options.rows, options.intermediate), dtype=np.float32)
@@ -217,16 +240,17 @@ def main():
     table = ms.Tensor(generator.standard_normal(shape, dtype=np.float32))
     rate = AdamWeightDecayConfig(learning_rate=1e-4, end_learning_rate=1e-4, warmup_ratio=0.0)
     cases = {
-        "sum of squares": {"MindSpore": OwnSquares(), "ours": SquareSum()},
+        "sum of squares": {"MindSpore": OwnSquares(), "ours": Squares()},
         "AdamW": {
             "MindSpore": Update(
                 lambda items: nn.AdamWeightDecay(items, 1e-4, weight_decay=rate.weight_decay), shape
             ),
             "ours": Update(lambda items: AdamW(items, rate, 1000), shape),
         },
-        "row maximum": {"MindSpore": OwnLargest(), "ours": Largest()},
+        "bias gradient": {"MindSpore": Own(G.BiasAddGrad()), "ours": ColumnSums()},
+        "largest size": {"MindSpore": OwnLargest(), "ours": Largest()},
         "rounding": {"MindSpore": Own(P.Round()), "ours": _Round()},
-        "ternary codes": {"MindSpore": OwnTernary(), "ours": Ternary()},
+        "ternary weights": {"MindSpore": OwnTernary(), "ours": TernaryWeights()},
         "clip's gradient": {"MindSpore": OwnClipGradient(), "ours": ClipGradient()},
     }
     for title, networks in cases.items():

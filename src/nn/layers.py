@@ -95,6 +95,30 @@ class ActivationQuantizer(nn.Cell):
         return x
 
 
+def column_sums(x):
+    """Sums of the columns of a matrix, (rows, N) -> (N,), as a product with ones.
+
+    On CPU that takes half the time of ReduceSum and of BiasAddGrad, and graph-kernel fusion, which would
+    run a sum over rows and all before it in one slow loop, leaves a product alone.
+    """
+    return P.MatMul()(ops.ones((1, x.shape[0]), x.dtype), x).reshape((-1,))
+
+
+class CpuBiasAdd(nn.Cell):
+    """x + bias, (rows, N) and (N,), with `column_sums` for the bias's gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.add = P.BiasAdd()
+
+    def construct(self, x, bias):
+        return self.add(x, bias)
+
+    def bprop(self, x, bias, out, dout):
+        """Gradients of x and bias."""
+        return dout, column_sums(dout)
+
+
 class Dense(nn.Cell):
     """`x @ weight.T + bias` over the last axis of a 2-D tensor.
 
@@ -117,7 +141,7 @@ class Dense(nn.Cell):
         self.bias = ms.Parameter(initializer("zeros", (out_channels,)), name="bias")
         self.compute_type = compute_type
         self.product = P.MatMul(transpose_b=True)
-        self.add_bias = P.BiasAdd()
+        self.add_bias = CpuBiasAdd() if _on_cpu() else P.BiasAdd()
 
     def construct(self, x):  # (rows, in)
         x, weight, bias = (
@@ -182,13 +206,11 @@ class Embedding(nn.Cell):
 
 
 class CpuLayerNorm(nn.Cell):
-    """LayerNorm over the last axis of a 2-D tensor out of operators that are fast on CPU, with its own
-    gradient.
+    """LayerNorm over the last axis of a 2-D tensor out of operators that graph-kernel fusion knows, with its
+    own gradient.
 
-    MindSpore's fused CPU kernels take several times as long: in a profiled train step 3.6 ms forward and 15.6
-    ms backward for 512 x 384 where this takes about 1 and 2. Broadcasting is the slow part of its
-    element-wise operators, so rows and columns are spread out by outer products, which the matrix library
-    does almost for free.
+    MindSpore's own CPU kernels are not fused and take several times as long, and its ReduceMean is not fused
+    (benchmarks/kernels.py).
 
     Args:
         width (int): H. epsilon (float): added to the variance.
@@ -197,65 +219,36 @@ class CpuLayerNorm(nn.Cell):
     def __init__(self, width, epsilon):
         super().__init__()
         self.epsilon = epsilon
-        self.ones_row = ops.ones((1, width), ms.float32)
-        self.mean = P.ReduceMean(keep_dims=True)
-        self.outer = P.MatMul()
-        self.add_bias = P.BiasAdd()
+        self.share = 1.0 / width
+        self.row_sum = P.ReduceSum(keep_dims=True)
+
+    def mean(self, x):
+        """(rows, H) -> (rows, 1)."""
+        return self.row_sum(x, -1) * self.share
 
     def construct(self, x, weight, bias):  # (rows, H), (H,), (H,)
-        centred = x - self.outer(self.mean(x, -1), self.ones_row)
-        inverse = ops.rsqrt(self.mean(centred * centred, -1) + self.epsilon)  # (rows, 1)
-        output = self.add_bias(centred * self.outer(inverse, weight.expand_dims(0)), bias)
-        return output, centred, inverse
+        centred = x - self.mean(x)
+        inverse = ops.rsqrt(self.mean(centred * centred) + self.epsilon)  # (rows, 1)
+        normed = centred * inverse
+        return normed * weight + bias, normed, inverse
 
     def bprop(self, x, weight, bias, out, dout):
         """Gradients of x, weight and bias from the output's."""
-        _, centred, inverse = out
+        _, normed, inverse = out
         dy = dout[0]
-        inverse_full = self.outer(inverse, self.ones_row)
-        normed = centred * inverse_full
-        dy_normed = dy * normed
-        ones_column = ops.ones((x.shape[0], 1), ms.float32)
-        weight_row = weight.expand_dims(0)
-        dw = self.outer(ones_column.transpose(), dy_normed)[0]
-        db = self.outer(ones_column.transpose(), dy)[0]
-        # With g = dy * weight: dx = (g - mean(g) - normed * mean(g * normed)) / deviation.
-        mean_g = self.outer(dy, weight.expand_dims(1)) / x.shape[1]  # (rows, 1)
-        mean_gn = self.outer(dy_normed, weight.expand_dims(1)) / x.shape[1]
-        dx = (
-            dy * self.outer(inverse, weight_row)
-            - self.outer(mean_g * inverse, self.ones_row)
-            - normed * self.outer(mean_gn * inverse, self.ones_row)
-        )
-        return dx, dw, db
+        g = dy * weight
+        dx = (g - self.mean(g) - normed * self.mean(g * normed)) * inverse
+        return dx, column_sums(dy * normed), column_sums(dy)
 
 
-class SquareSum(nn.Cell):
-    """Sum of x^2 over every element of a float32 tensor, with its own gradient.
+def square_sum(x):
+    """Sum of x^2 over every element of a float32 tensor.
 
-    MindSpore's L2Loss is one pass, but on CPU it adds up in one float32 number: sums come out 0.8 % too small
-    at six million elements. There squares are summed by products with ones, which are exact to rounding and
-    no slower (benchmarks/kernels.py).
+    Row by row first: MindSpore's L2Loss and a sum over everything at once may add up in one float32 number,
+    which came out 0.8 % too small at six million elements.
     """
-
-    def __init__(self):
-        super().__init__()
-        self.half = P.L2Loss()
-        self.product = P.MatMul()
-
-    def construct(self, x):
-        if x.ndim < 2 or not _on_cpu():
-            return self.half(x) * 2.0
-        rows = x.reshape((-1, x.shape[-1]))
-        column_sums = self.product(ops.ones((1, rows.shape[0]), ms.float32), rows * rows)
-        return self.product(column_sums, ops.ones((rows.shape[1], 1), ms.float32)).reshape(())
-
-    def bprop(self, x, out, dout):
-        """d(sum x^2) = 2 x."""
-        return (x * (2.0 * dout),)
-
-
-square_sum = SquareSum()
+    squares = x * x
+    return squares.sum(-1).sum() if x.ndim > 1 else squares.sum()
 
 
 class LayerNorm(nn.Cell):
@@ -276,37 +269,47 @@ class LayerNorm(nn.Cell):
         return self.norm(x, self.weight, self.bias)[0]
 
 
-class CpuGelu(nn.Cell):
-    """Exact GELU on CPU: x * Phi(x) with Phi(x) = sigmoid(x * p(x^2)), and its own gradient.
+def _sixteenth_power(x):
+    x = x * x
+    x = x * x
+    x = x * x
+    return x * x
 
-    MindSpore's erf kernel is slow there and its tanh kernel is off by 1e-4, but its sigmoid is fast and exact
-    to rounding. log(Phi / (1 - Phi)) is an odd function; p is its minimax polynomial, weighted so that the
-    result differs from x * Phi(x) by at most 7e-8 in exact arithmetic and 8e-7 in float32, where erf itself
-    differs by 5e-7. Its leading coefficient is positive, so beyond the fitted range the sigmoid stays 0 or 1
-    without a clamp.
+
+class CpuGelu(nn.Cell):
+    """Exact GELU on CPU, x * Phi(x), and its own gradient, out of operators that graph-kernel fusion knows.
+
+    MindSpore's erf and sigmoid kernels are not fused, and the exponential in fused code is off by 1e-4. The
+    tail 1 - Phi(u), u >= 0, is 0.5 / p(u)^16 (Abramowitz and Stegun, 26.2.19), so x * Phi(x) = max(x, 0) - u
+    tail(u) with u = |x|, at most 8e-7 off in float32; the density is 1 / (sqrt(2 pi) r(u^2)^16) with r(s) the
+    minimax polynomial of exp(s / 32). Beyond u = 6 the tail is 1e-9 and counts as constant.
     """
 
-    COEFFICIENTS = (
-        1.595768536791862,
-        0.07266829828149532,
-        -6.605343174237023e-05,
-        -0.00011054676525285177,
-        7.948140407417756e-06,
-        -2.675663283292862e-07,
-        3.627852942214611e-09,
-    )
+    TAIL = (1.0, 0.0498673470, 0.0211410061, 0.0032776263, 0.0000380036, 0.0000488906, 0.0000053830)
+    ROOT = (1.0, 0.03124985575591264, 0.0004884518377468256, 5.0283985604295785e-06, 4.6712886048054515e-08)
+
+    def polynomial(self, coefficients, x):
+        """coefficients[0] + coefficients[1] x + ..."""
+        total = coefficients[-1]
+        for coefficient in coefficients[-2::-1]:
+            total = total * x + coefficient
+        return total
+
+    def tail(self, size):
+        """1 - Phi of values from 0 to 6."""
+        return P.RealDiv()(0.5, _sixteenth_power(self.polynomial(self.TAIL, size)))
 
     def construct(self, x):
-        square = x * x
-        polynomial = self.COEFFICIENTS[6] * square + self.COEFFICIENTS[5]
-        for index in (4, 3, 2, 1, 0):
-            polynomial = polynomial * square + self.COEFFICIENTS[index]
-        phi = ops.sigmoid(x * polynomial)
-        return x * phi, phi, square
+        size = ops.minimum(ops.abs(x), 6.0)
+        return ops.maximum(x, 0.0) - size * self.tail(size)
 
     def bprop(self, x, out, dout):
         """d(x Phi) = Phi + x * density(x)."""
-        return (dout[0] * (out[1] + x * (ops.exp(out[2] * -0.5) * math.sqrt(0.5 / math.pi))),)
+        size = ops.minimum(ops.abs(x), 6.0)
+        tail = self.tail(size)
+        phi = ops.select(x < 0.0, tail, 1.0 - tail)
+        root = _sixteenth_power(self.polynomial(self.ROOT, size * size))
+        return (dout * (phi + P.RealDiv()(x * math.sqrt(0.5 / math.pi), root)),)
 
 
 class Gelu(nn.Cell):
@@ -319,7 +322,7 @@ class Gelu(nn.Cell):
 
     def construct(self, x):
         if self.on_cpu:
-            return self.cpu(x)[0]
+            return self.cpu(x)
         half = x * 0.5
         return half + half * ops.erf(x * math.sqrt(0.5))
 

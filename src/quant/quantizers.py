@@ -6,10 +6,8 @@ is the last two axes of a 4-D tensor. `build_quantizer` makes any of them from i
 """
 
 import mindspore as ms
-import numpy as np
 from mindspore import nn, ops
 from mindspore.ops import operations as P
-from mindspore.ops.operations import _grad_ops as G
 
 GRANULARITIES = ("tensor", "row", "head")
 _EPSILON = 1e-8  # keeps the range of a constant tensor from being 0
@@ -33,19 +31,6 @@ class _Reduction(nn.Cell):
         return self.reduce(self.reduce(rows, -1), 0).reshape((1,) * x.ndim)
 
 
-class _Largest(nn.Cell):
-    """Maximum or minimum over one axis, kept. On CPU ReduceMax takes four times as long as ArgMaxWithValue
-    (benchmarks/kernels.py).
-    """
-
-    def __init__(self, operator):
-        super().__init__()
-        self.first, self.last = operator(0, True), operator(-1, True)
-
-    def construct(self, x, axis):
-        return self.first(x)[1] if axis == 0 else self.last(x)[1]
-
-
 class _Round(nn.Cell):
     """Nearest integer, halves to even, of |x| < 2^22.
 
@@ -64,11 +49,22 @@ class _Round(nn.Cell):
 
 
 def _maximum(granularity):
-    return _Reduction(_Largest(P.ArgMaxWithValue), granularity)
+    return _Reduction(P.ReduceMax(keep_dims=True), granularity)
+
+
+class _Smallest(nn.Cell):
+    """Minimum over one axis, kept, as a maximum: graph-kernel fusion on CPU knows no minimum."""
+
+    def __init__(self):
+        super().__init__()
+        self.largest = P.ReduceMax(keep_dims=True)
+
+    def construct(self, x, axis):
+        return -self.largest(-x, axis)
 
 
 def _minimum(granularity):
-    return _Reduction(_Largest(P.ArgMinWithValue), granularity)
+    return _Reduction(_Smallest(), granularity)
 
 
 class Quantizer(nn.Cell):
@@ -91,8 +87,6 @@ class Quantizer(nn.Cell):
             raise ValueError(f"granularity must be one of {', '.join(GRANULARITIES)}, not {granularity}")
         self.granularity = granularity
         self.clip = float(clip)
-        if self.clip > 0:  # passes a gradient on where |x| >= clip
-            self.beyond_clip = G.HShrinkGrad(float(np.nextafter(np.float32(self.clip), np.float32(0))))
 
     def clipped(self, x):
         """x within the clip."""
@@ -103,7 +97,7 @@ class Quantizer(nn.Cell):
     def straight_through(self, x, dout):
         """The gradient of x for the output's."""
         if self.clip > 0:
-            return dout - self.beyond_clip(dout, x)  # half the time of a comparison, a cast and a product
+            return dout * ops.cast(ops.abs(x) <= self.clip, dout.dtype)
         return dout
 
     def bprop(self, x, out, dout):
@@ -116,20 +110,26 @@ class _Ternary(Quantizer):
 
     def __init__(self, granularity="row", clip=0.0):
         super().__init__(granularity, clip)
-        self.mean = _Reduction(P.ReduceMean(keep_dims=True), granularity)
+        self.divide = P.RealDiv()  # the operator `/` stands for is not fused on CPU
         self.sum = _Reduction(P.ReduceSum(keep_dims=True), granularity)
-        self.keep_beyond_1 = P.HShrink(1.0)
 
     def sizes(self, x):
         """|x| within the clip, which changes no sign and so needs no clipped x."""
         size = ops.abs(x)
         return ops.minimum(size, self.clip) if self.clip > 0 else size
 
-    def codes(self, x, threshold):
-        """-1, 0 or 1: the signs of what exceeds the threshold. On CPU this takes half the time of a
-        comparison and a sign.
-        """
-        return ops.clamp(self.keep_beyond_1(x * (1.0 / ops.maximum(threshold, _EPSILON))), -1.0, 1.0)
+    def mean(self, x):
+        """Mean of what shares a scale; MindSpore's ReduceMean is not fused on CPU."""
+        total = self.sum(x)
+        return total * (total.size / x.size)
+
+    def kept(self, size, threshold):
+        """1 where the size exceeds the threshold, else 0."""
+        return ops.cast(ops.maximum(threshold, _EPSILON) < size, ms.float32)
+
+    def signed(self, x, alpha, kept):
+        """alpha with x's sign where `kept` is 1, else 0."""
+        return ops.select(x < 0.0, -kept, kept) * alpha
 
 
 class TernaryWeights(_Ternary):
@@ -139,9 +139,8 @@ class TernaryWeights(_Ternary):
 
     def construct(self, x):
         size = self.sizes(x)
-        codes = self.codes(x, 0.7 * self.mean(size))
-        kept = ops.abs(codes)
-        return codes * (self.sum(size * kept) / ops.maximum(self.sum(kept), 1.0))
+        kept = self.kept(size, 0.7 * self.mean(size))
+        return self.signed(x, self.divide(self.sum(size * kept), ops.maximum(self.sum(kept), 1.0)), kept)
 
 
 class LossAwareTernary(_Ternary):
@@ -168,15 +167,16 @@ class LossAwareTernary(_Ternary):
         size = self.sizes(x)
         # Relative to its mean, so that the small number added neither vanishes nor rules.
         root = ops.sqrt(second_moment)
-        metric = root * (1.0 / (self.mean(root) + 1e-30)) + 1e-3
+        metric = root * self.divide(1.0, self.mean(root) + 1e-30) + 1e-3
         weighted = metric * size
-        codes = self.codes(x, 0.7 * self.mean(size))
+        kept = self.kept(size, 0.7 * self.mean(size))
         for _ in range(self.rounds):
-            kept = ops.abs(codes)
-            alpha = self.sum(weighted * kept) / ops.maximum(self.sum(metric * kept), 1e-30)
-            codes = self.codes(x, 0.5 * alpha)
-        kept = ops.abs(codes)
-        return codes * (self.sum(weighted * kept) / ops.maximum(self.sum(metric * kept), 1e-30))
+            kept = self.kept(size, 0.5 * self.alpha(weighted, metric, kept))
+        return self.signed(x, self.alpha(weighted, metric, kept), kept)
+
+    def alpha(self, weighted, metric, kept):
+        """The best scale of what is kept."""
+        return self.divide(self.sum(weighted * kept), ops.maximum(self.sum(metric * kept), 1e-30))
 
     def bprop(self, x, second_moment, out, dout):
         """Gradients of x and, none, of the second moment."""
