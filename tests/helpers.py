@@ -16,9 +16,11 @@ from src.checkpoint.folder import save as save_checkpoint
 from src.checkpoint.formats import read_any
 from src.checkpoint.names import translate
 from src.data.info import DatasetInfo
+from src.data.micro_batches import totals_of
 from src.data.records import RecordWriter
 from src.data.task_data import TaskData
 from src.description import Description
+from src.distill.distiller import Distiller
 from src.errors import UserError
 from src.examples import Examples, offsets_of
 from src.files import write_json
@@ -284,10 +286,38 @@ class Gradients(nn.Cell):
         return outputs, self.gradient(self.distiller, self.weights)(*batch, sens)
 
 
-def terms_and_gradients(distiller, batch):
-    """({term: value}, {parameter: gradient of the sum})."""
-    cell = Gradients(distiller)
-    outputs, gradients = cell(*tensors(*batch))
+def micro_batch(ids, mask, segments, *columns):
+    """Padded rows as a `MicroBatch`'s arrays, a row to a bin."""
+    rows, length = ids.shape
+    positions = np.tile(np.arange(length, dtype=np.int32), (rows, 1))
+    first = np.arange(rows, dtype=np.int32) * length
+    return ids, mask, segments, positions, first, totals_of(mask.sum(axis=1)), *columns
+
+
+class PublishedDistiller(Distiller):
+    """With the published losses' means, in which padding counts, but for the scores of padding keys."""
+
+    def _tokens(self, input_mask):
+        return ms.ops.ones_like(input_mask).astype(ms.float32).expand_dims(2)
+
+    def _pairs(self, input_mask):
+        return input_mask.astype(ms.float32).expand_dims(1).expand_dims(1)
+
+
+def published_micro_batch(ids, *further):
+    """`micro_batch` whose totals count padding too."""
+    batch = list(micro_batch(ids, *further))
+    rows, length = ids.shape
+    batch[5] = np.float32([rows, rows * length, rows * length**2])
+    return batch
+
+
+def terms_and_gradients(distiller, arrays, teacher=None):
+    """({term: value}, {parameter: gradient of the sum}) for a micro-batch's arrays."""
+    cell, batch = Gradients(distiller), tensors(*arrays)
+    if teacher:
+        batch += distiller.ask(teacher)(*batch[:5])
+    outputs, gradients = cell(*batch)
     assert len(outputs) == 1 + len(distiller.names)
     return (
         {name: float(value) for name, value in zip(("loss", *distiller.names), outputs)},

@@ -25,9 +25,12 @@ MASKED_SCORE = -10000.0  # added to the score of a padding token, as in the orig
 
 
 def same_row(input_mask):
-    """float32 (B, S, S): 1 where query and key are tokens of one row, by the rows' numbers (B, S)."""
-    query, key = input_mask.expand_dims(2), input_mask.expand_dims(1)
-    return ops.cast(query == key, ms.float32) * ops.cast(key > 0, ms.float32)
+    """float32 (B, S, S): 1 where query and key are tokens of one row, by the rows' numbers (B, S).
+
+    Padding looks at the first row, as it does at the only one where rows are padded.
+    """
+    query, key = ops.maximum(input_mask, 1).expand_dims(2), input_mask.expand_dims(1)
+    return ops.cast(query == key, ms.float32)
 
 
 class Embeddings(nn.Cell):
