@@ -12,8 +12,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import mindspore as ms  # noqa: E402
 import numpy as np  # noqa: E402
 
-from src.data.dataset import Batches  # noqa: E402
+from src.data.dataset import PackedSteps  # noqa: E402
 from src.distill.distiller import Distiller, LossTerms, Projection  # noqa: E402
+from src.distill.teacher import LiveTeacher  # noqa: E402
 from src.kinds import CLASSIFICATION  # noqa: E402
 from src.quant.quantizers import MovingAverageRange  # noqa: E402
 from src.runtime import join_group, set_seed, set_up  # noqa: E402
@@ -39,23 +40,16 @@ def run(folder, batch_size, distribute):
     loss = Distiller(
         student,
         LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0, label_loss=0.5),
-        teacher,
         Projection(16, 24, 0.2),
         CLASSIFICATION,
     )
     examples = make_examples(ROWS, 12)
-    batches = Batches(
-        examples,
-        batch_size,
-        (16,),
-        shuffle=True,
-        drop_remainder=True,
-        seed=3,
-        rank=group.rank,
-        device_num=group.size,
-    )
+    # Alone in one micro-batch a step, together in several.
+    max_tokens = 24 if distribute else 1024
+    batches = PackedSteps(examples, batch_size, max_tokens, seed=3, rank=group.rank, device_num=group.size)
     before = {name: value.copy() for name, value in weights_of(student).items()}
-    rows = [numbers.tolist() for numbers, _ in batches.with_rows()]
+    steps = list(batches)
+    rows = [[row for batch in step for row in batch.rows.tolist()] for step in steps]
     phase = PhaseConfig(
         batch_size=batch_size,
         max_grad_norm=0.5,
@@ -67,7 +61,9 @@ def run(folder, batch_size, distribute):
     history.record = lambda **values: losses.append(
         [values[name] for name in ("loss", *loss.names, "grad_norm")]
     )
-    stage = Stage("phase2", as_model(student), loss, batches, StagePlan(phase, 2), history, group)
+    batches.epoch = 0
+    plan, asked = StagePlan(phase, 2), LiveTeacher(loss.ask(teacher))
+    stage = Stage("phase2", as_model(student), loss, batches, plan, history, group, teacher=asked)
     stage.fit([LastCheckpoint(os.path.join(folder, "student"))], log_step=1)
     ranges = MovingAverageRange(8, 0.25)
     ranges.set_train(True)
@@ -80,6 +76,7 @@ def run(folder, batch_size, distribute):
         losses=np.array(losses),
         rows=json.dumps(rows),
         size=group.size,
+        micro_batches=max(map(len, steps)),
         threshold=ranges.threshold.asnumpy(),
         dropout_seed=student.dropout.dropout.Seed0,
         **{

@@ -237,7 +237,8 @@ class Steps:
             raise UserError("the data has no rows")
         if len(examples) < rows * device_num:
             raise UserError(
-                f"batch_size {rows} on {device_num} device(s) is more than the {len(examples)} training rows"
+                f"batch_size x gradient_accumulation_steps: a step's {rows} rows on each of {device_num} "
+                f"device(s) are more than the {len(examples)} training rows"
             )
         self.examples = examples
         self.global_rows = rows * device_num

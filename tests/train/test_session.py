@@ -109,10 +109,12 @@ def test_evaluation_rows_judge_a_teacher_where_there_are_any(tmp_path, capsys):
 def test_a_teachers_answers_stand_beside_the_training_rows(tmp_path):
     session = session_with(task_data(train=sorted_rows(10, 4)), tmp_path)
     rows = session.rows_with_logits(model(Oracle()))
-    batches = session.train_batches(PhaseConfig(batch_size=5), rows)
+    batches = session.train_batches(PhaseConfig(batch_size=5), True, rows)
     assert batches.columns[-2:] == ("label_ids", "teacher_logits") and len(batches) == 2
-    for *_, labels, logits in batches:  # in whatever order they come
-        np.testing.assert_array_equal(logits, np.eye(2, dtype=np.float32)[labels])
+    for step in batches:  # in whatever order they come
+        for batch in step:
+            labels, logits = (column[: len(batch.rows)] for column in batch.columns)
+            np.testing.assert_array_equal(logits, np.eye(2, dtype=np.float32)[labels])
     assert len(session.data.train.columns) == 1
 
 
@@ -125,10 +127,13 @@ def test_the_data_sink_takes_batches_of_one_shape(monkeypatch, tmp_path, capsys,
     rows, sixty = BatchesConfig(), range(60)
     monkeypatch.setattr(runtime, "set_up", lambda *_: "Ascend")
     run = TrainingRun.begin("gd", config, rows, "seed: 42\n")
-    assert run.rows == replace(rows, enable_buckets=False) and run.padding[1] is False
+    assert run.rows == replace(rows, enable_buckets=False)
     assert run.plan(sixty, PhaseConfig(), 1).sink_steps == expected
     out = capsys.readouterr().out
     assert "enable_buckets: the data sink needs batches of one shape" in out and "seed: 42\n" in out
+    packed = replace(rows, padding="none")  # of one shape anyway
+    assert TrainingRun.begin("gd", config, packed, "").rows == packed
+    assert "enable_buckets" not in capsys.readouterr().out
     monkeypatch.setattr(runtime, "set_up", lambda *_: "CPU")
     run = TrainingRun.begin("gd", config, rows, "")
     assert run.rows == rows and run.plan(sixty, PhaseConfig(), 1).sink_steps == 0
@@ -145,8 +150,8 @@ def test_a_session_reads_its_data_and_chooses_their_metrics(no_device, tmp_path,
     assert session.metric_names == ("macro_f1", "accuracy") and session.run.path == "output/td-sst-2"
     assert "task SST-2 on CPU: train 6 rows, eval 5 rows" in capsys.readouterr().out
     assert session.compute_type("auto") == ms.float32
-    batches = session.train_batches(PhaseConfig(batch_size=4))
-    assert len(batches) == 1 and batches.columns[-1] == "label_ids" and batches.shuffle
+    batches = session.train_batches(PhaseConfig(batch_size=4), True)
+    assert len(batches) == 2 and batches.columns[-1] == "label_ids" and batches.shuffle
     only = Session.open("td", RunConfig(task_name="sst2", do_train=False), folders, "")
     assert only.data.train is None and len(only.data.evals["eval"]) == 5
     alone = Session.open("td", RunConfig(task_name="sst2", do_eval=False), folders, "")

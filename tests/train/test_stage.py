@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from src.checkpoint import folder as checkpoints
-from src.data.dataset import Batches
+from src.data.dataset import Batches, steps_of
 from src.distill.distiller import Distiller, LossTerms, Projection
 from src.errors import UserError
 from src.evaluate import predict
 from src.kinds import CLASSIFICATION
+from src.runtime import ALONE
+from src.settings.shared import BatchesConfig
 from src.settings.stage import AdamWeightDecayConfig, OptimizerConfig, PhaseConfig
 from src.train.callbacks import Callback, Evaluation, LastCheckpoint
 from src.train.stage import Stage, StagePlan, build_loss_scale
@@ -54,6 +56,8 @@ def make_stage(
     rate=1e-2,
     sink_steps=0,
     max_steps=0,
+    padding="buckets",
+    max_tokens=1024,
     **phase,
 ):
     config = PhaseConfig(
@@ -61,9 +65,9 @@ def make_stage(
         optimizer_cfg=OptimizerConfig(AdamWeightDecayConfig(learning_rate=rate)),
         **phase,
     )
-    batches = Batches(
-        examples or make_examples(18, 12), batch_size, (16,), shuffle=True, drop_remainder=True, seed=3
-    )
+    examples = examples or make_examples(18, 12)
+    rows = BatchesConfig(bucket_boundaries=(16,), seed=3, padding=padding, max_tokens=max_tokens)
+    batches = steps_of(examples, config, rows, padding == "none", ALONE)
     student = student or tiny_network(1, labels=2, num_hidden_layers=1)
     return Stage(
         "phase2",
@@ -101,10 +105,10 @@ def test_accumulation_divides_the_steps_and_an_epochs_odd_batches_are_left_out()
     assert stage.batches.epoch == 2
 
 
-def test_more_accumulation_than_batches_is_refused():
+def test_a_step_of_more_rows_than_there_are_is_refused():
     with pytest.raises(UserError) as error:
         make_stage(gradient_accumulation_steps=9)
-    refuses(error, "gradient_accumulation_steps 9", "4 batches")
+    refuses(error, "batch_size x gradient_accumulation_steps", "36 rows", "18 training rows")
 
 
 def test_evaluating_in_the_middle_of_an_epoch_does_not_turn_dropout_off(tmp_path):
@@ -152,12 +156,9 @@ def test_loss_scale_of_each_setting(kind, compute_type, value, window):
 
 
 def test_saved_student_holds_its_projection_and_not_the_teacher(tmp_path):
-    teacher, student = (
-        tiny_network(1, labels=2, num_hidden_layers=1),
-        tiny_network(2, labels=2, num_hidden_layers=1, hidden_size=12),
-    )
+    student = tiny_network(2, labels=2, num_hidden_layers=1, hidden_size=12)
     stage = make_stage(student=student)
-    stage.loss_network = Distiller(student, LossTerms(hidden_loss=1.0), teacher, Projection(12, 16, 0.1))
+    stage.loss_network = Distiller(student, LossTerms(hidden_loss=1.0), Projection(12, 16, 0.1))
     LastCheckpoint(str(tmp_path)).on_end(stage)
     saved = checkpoints.load(tmp_path)
     assert set(saved.weights) == set(weights_of(student)) | {"fit_dense.weight", "fit_dense.bias"}
@@ -210,24 +211,32 @@ def test_stage_has_what_the_device_queue_needs():
 # --- how many steps ----------------------------------------------------------------------------------------
 
 
+class TenSteps:
+    """An epoch of ten steps of one micro-batch."""
+
+    several = False
+
+    def __len__(self):
+        return 10
+
+
 @pytest.mark.parametrize(
-    "accumulation, max_steps, sink, epoch, steps",
+    "max_steps, sink, epoch, steps",
     [
-        (1, 0, 0, 10, 30),
-        (3, 0, 0, 3, 9),  # the tenth batch of an epoch fills no step
-        (3, 7, 0, 3, 7),
-        (1, 100, 0, 10, 100),
-        (1, 0, 4, 8, 24),  # those that do not fill a sink are left out
-        (1, 8, 4, 8, 8),
-        (1, 0, 99, 10, 30),  # a sink is at most an epoch
+        (0, 0, 10, 30),
+        (7, 0, 10, 7),
+        (100, 0, 10, 100),
+        (0, 4, 8, 24),  # those that do not fill a sink are left out
+        (8, 4, 8, 8),
+        (0, 99, 10, 30),  # a sink is at most an epoch
     ],
 )
-def test_steps_of_a_plan(accumulation, max_steps, sink, epoch, steps):
-    plan = StagePlan(PhaseConfig(gradient_accumulation_steps=accumulation), 3, max_steps, sink)
-    assert (plan.epoch_steps(range(10)), plan.steps(range(10))) == (epoch, steps)
+def test_steps_of_a_plan(max_steps, sink, epoch, steps):
+    plan = StagePlan(PhaseConfig(), 3, max_steps, sink)
+    assert (plan.epoch_steps(TenSteps()), plan.steps(TenSteps())) == (epoch, steps)
 
 
 def test_a_number_of_steps_in_which_no_sink_ends_is_refused():
     with pytest.raises(UserError) as error:
-        StagePlan(PhaseConfig(), 3, 10, 4).steps(range(10))
+        StagePlan(PhaseConfig(), 3, 10, 4).steps(TenSteps())
     refuses(error, "train_steps: the data sink runs 4 steps at once; 10 is no multiple of that, 8 would be")
