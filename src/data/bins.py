@@ -107,7 +107,8 @@ def choose_shape(steps, max_tokens, longest):
             where one row needs more. longest (int): tokens of the longest row there may ever be.
     """
     sample, candidates = steps[:: max(1, len(steps) // _SAMPLE)], []
-    for length in widths(longest):
+    usable = [length for length in widths(longest) if length <= max_tokens] or widths(longest)[:1]
+    for length in usable:
         needed = np.array([len(fill_bins(step, length)) for step in sample])
         for bins in range(1, max(1, max_tokens // length) + 1):
             candidates.append((_cost(needed, bins, length), bins, length, needed.min() <= bins))

@@ -67,8 +67,8 @@ class StagePlan:
         steps = self.max_steps or self.epoch_steps(batches) * self.epochs
         if sink and batches.several:
             raise UserError(
-                "gradient_accumulation_steps: the data sink runs one micro-batch a step; set it to 1 (without "
-                "padding, raise max_tokens), or set enable_data_sink to false"
+                "gradient_accumulation_steps: the data sink runs one micro-batch a step; set it to 1 "
+                "(without padding, raise max_tokens), or set enable_data_sink to false"
             )
         if sink and steps % sink:
             raise UserError(
