@@ -10,7 +10,7 @@ from src import metrics
 from src.checkpoint import folder as checkpoints
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
-from src.distill.teacher import LiveTeacher, load_teacher
+from src.distill.teacher import load_teacher
 from src.errors import command
 from src.files import check_apart
 from src.model import Model
@@ -44,7 +44,7 @@ def fit_phase1(settings, session, teacher, student, terms, folder):
     model, config, epochs = student.model, settings.phase1_cfg, settings.td_phase1_epoch_size
     loss = Distiller(model.network, terms, student.projection)
     batches = session.train_batches(config, session.packs(model))
-    asked = LiveTeacher.of(teacher, loss)
+    asked = session.teacher(teacher, loss, epochs)
     session.fit(session.stage("phase1", model, loss, batches, config, epochs, teacher=asked), folder)
 
 
@@ -56,7 +56,7 @@ def fit_phase2(settings, session, teacher, student, folder):
     temperature = float(config.temperature)
     loss = Distiller(model.network, terms, None, kind, temperature, config.cache_teacher)
     batches, epochs = session.train_batches(config, session.packs(model), rows), settings.td_phase2_epoch_size
-    asked = LiveTeacher.of(teacher, loss)
+    asked = session.teacher(teacher, loss, 1)
     stage = session.stage("phase2", model, loss, batches, config, epochs, teacher=asked)
     return session.fit(stage, folder, session.watch(model, folder))
 

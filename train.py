@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from src.distill.distiller import Distiller
 from src.distill.quantized import check_calibrated, check_comparable, loss_terms, quantized_student
-from src.distill.teacher import LiveTeacher, load_teacher
+from src.distill.teacher import load_teacher
 from src.errors import command
 from src.modelarts import with_settings
 from src.runtime import say
@@ -32,7 +32,7 @@ def fit_student(settings, session, student, teacher, terms, latent):
     config, temperature = settings.stage_cfg, float(settings.temperature)
     loss = Distiller(student.network, terms, kind=session.data.kind, temperature=temperature)
     batches, epochs = session.train_batches(config, session.packs(student)), settings.epoch_size
-    asked = LiveTeacher.of(teacher, loss)
+    asked = session.teacher(teacher, loss, epochs)
     stage = session.stage("quantized", student, loss, batches, config, epochs, teacher=asked)
     return session.fit(stage, latent, session.watch(student, latent))
 

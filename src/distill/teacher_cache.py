@@ -1,11 +1,26 @@
-"""The teacher's logits, computed once for all epochs: a frozen teacher without dropout says the same thing
-every time.
+"""What a frozen teacher says, kept: without dropout it says the same thing every time.
+
+Logits are a column of the rows. Hidden states and attention scores are many times larger; they go to a file
+while the first epoch runs and are read from there afterwards.
 """
 
-import numpy as np
+import hashlib
+import os
+import shutil
+import zlib
 
+import mindspore as ms
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from src.checkpoint.folder import digest
+from src.distill.teacher import LiveTeacher
 from src.evaluate import predict
 from src.examples import Column
+from src.files import make_folder, write_safetensors
+from src.runtime import say
+
+INDEX_FILE, ANSWERS_FILE = "index.safetensors", "answers.bin"
 
 
 def with_logits(teacher, batches):
@@ -16,3 +31,201 @@ def with_logits(teacher, batches):
     """
     column = Column("teacher_logits", np.float32, teacher.description.kind.logits_per)
     return batches.examples.with_column(column, predict(teacher, batches, "teacher logits").logits)
+
+
+class RecordLayout:
+    """How the answers for one row of L tokens lie in the file: states (L, layers, H), scores (layers, heads,
+    L, L), both float16, then logits (C,) or (L, C), float32.
+
+    Args:
+        asked (TeacherAnswers): what is kept. by_token (bool): its logits are a token's.
+    """
+
+    def __init__(self, asked, by_token=False):
+        config = asked.network.config
+        compared = config.num_hidden_layers // asked.stride
+        self.states = (compared + 1 if asked.states else 0, config.hidden_size)
+        self.scores = (compared if asked.scores else 0, config.num_attention_heads)
+        self.outputs = asked.network.num_labels if asked.logits else 0
+        self.by_token = by_token
+
+    def shapes(self, length):
+        """Of the three parts."""
+        logits = (length, self.outputs) if self.by_token else (1, self.outputs)
+        return (length, *self.states), (*self.scores, length, length), logits
+
+    def bytes_of(self, lengths):
+        """Bytes of the record of each row (ndarray, int64)."""
+        lengths = np.asarray(lengths, np.int64)
+        logits = lengths if self.by_token else np.ones_like(lengths)
+        halves = lengths * np.prod(self.states) + lengths**2 * np.prod(self.scores)
+        return 2 * halves + 4 * logits * self.outputs
+
+    def pack(self, states, scores, logits):
+        """One row's record (bytes) from arrays of those shapes."""
+        halves = (np.ascontiguousarray(part, np.float16).tobytes() for part in (states, scores))
+        return b"".join((*halves, np.ascontiguousarray(logits, np.float32).tobytes()))
+
+    def unpack(self, record, length):
+        """The three arrays of a record."""
+        first, second, third = self.shapes(length)
+        ends = np.cumsum([0, 2 * np.prod(first), 2 * np.prod(second), 4 * np.prod(third)])
+        parts = (record[start:end] for start, end in zip(ends, ends[1:]))
+        types = np.float16, np.float16, np.float32
+        shapes = first, second, third
+        return [np.frombuffer(*item).reshape(shape) for item, shape in zip(zip(parts, types), shapes)]
+
+
+class CachedTeacher(LiveTeacher):
+    """Answers from a file the rows it has been asked about before, runs the network for others and keeps what
+    it says.
+
+    The file is read and written by offsets, not mapped: mapped pages would count as the program's memory.
+
+    Args:
+        network (TeacherAnswers), layout (RecordLayout): what is run, and how it is kept.
+        examples (Examples): all rows. folder (str): of the two files. key (str): what the answers depend on.
+    """
+
+    def __init__(self, network, layout, examples, folder, key):
+        super().__init__(network)
+        self.layout = layout
+        self.key = key
+        self.index_path = os.path.join(folder, INDEX_FILE)
+        self.starts = np.concatenate([[0], np.cumsum(layout.bytes_of(examples.lengths))])
+        self.checksums = np.zeros(len(examples), np.uint32)
+        self.known = np.zeros(len(examples), bool)
+        path = os.path.join(folder, ANSWERS_FILE)
+        complete = self._open_index(path)
+        self.file = os.open(path, os.O_RDWR | os.O_CREAT | (0 if complete else os.O_TRUNC), 0o644)
+        os.ftruncate(self.file, int(self.starts[-1]))  # a sparse file until it is written
+
+    def _open_index(self, path):
+        """Take over a complete cache of this very key; says why where there is one that cannot be used."""
+        if not os.path.exists(self.index_path):
+            return False
+        try:
+            with safe_open(self.index_path, "numpy") as file:
+                key, checksums = file.metadata()["key"], file.get_tensor("checksums")
+        except (SafetensorError, OSError, KeyError, TypeError) as error:
+            key, checksums = f"unreadable: {error}", None
+        os.remove(self.index_path)  # until every row is known again
+        whole = os.path.exists(path) and os.path.getsize(path) == self.starts[-1]
+        if key != self.key or not whole:
+            fault = "is of another teacher, other rows or other layers" if whole else "is cut or damaged"
+            say(f"teacher cache: {os.path.dirname(path)} {fault}, so it is made anew")
+            return False
+        self.checksums, self.known[:] = checksums.copy(), True
+        self._finish()
+        return True
+
+    def _finish(self):
+        write_safetensors(self.index_path, {"checksums": self.checksums}, {"key": self.key})
+
+    def __call__(self, batch, arrays):
+        records = self._read(batch.rows) if self.known[batch.rows].all() else None
+        if records is None:
+            answers = super().__call__(batch, arrays)
+            self._write(batch, [answer.asnumpy() for answer in answers])
+            return answers
+        return tuple(ms.Tensor(array) for array in self._assemble(batch, records))
+
+    def _read(self, rows):
+        """The records of some rows; None where one is not what was written."""
+        records = []
+        for row in rows:
+            start, end = int(self.starts[row]), int(self.starts[row + 1])
+            record = os.pread(self.file, end - start, start)
+            if zlib.crc32(record) != self.checksums[row]:
+                say(f"teacher cache: the answers for row {row} are damaged; the teacher is asked again")
+                self.known[row] = False
+                return None
+            records.append(record)
+        return records
+
+    def _write(self, batch, answers):
+        """Keep the answers for a `MicroBatch`."""
+        new = not self.known.all()
+        layers, scored = self.layout.states[0], self.layout.scores[0]
+        states = [answer.reshape((-1, answer.shape[-1])) for answer in answers[:layers]]
+        scores, logits = answers[layers : layers + scored], answers[layers + scored :]
+        width = batch.inputs[0].shape[1]
+        for number, (row, start, length) in enumerate(zip(batch.rows, batch.starts, batch.lengths)):
+            shapes = self.layout.shapes(length)
+            place, inside = slice(start, start + length), slice(start % width, start % width + length)
+            kept = [np.zeros(shape, np.float32) for shape in shapes]
+            for index, state in enumerate(states):
+                kept[0][:, index] = state[place]
+            for index, score in enumerate(scores):
+                kept[1][index] = score[start // width, :, inside, inside]
+            for answer in logits:
+                flat = answer.reshape((-1, answer.shape[-1]))
+                kept[2][:] = flat[place] if self.layout.by_token else flat[number]
+            record = self.layout.pack(*kept)
+            os.pwrite(self.file, record, int(self.starts[row]))
+            self.checksums[row], self.known[row] = zlib.crc32(record), True
+        if new and self.known.all():
+            self._finish()
+
+    def _assemble(self, batch, records):
+        """The network's answers for a `MicroBatch`, 0 where no token of a row is."""
+        bins, width = batch.inputs[0].shape
+        (layers, hidden), (scored, heads) = self.layout.states, self.layout.scores
+        states = np.zeros((layers, bins * width, hidden), np.float32)
+        scores = np.zeros((scored, bins, heads, width, width), np.float32)
+        slots = bins * width if self.layout.by_token else len(batch.inputs[4])
+        logits = np.zeros((slots, self.layout.outputs), np.float32)
+        for number, (start, length, record) in enumerate(zip(batch.starts, batch.lengths, records)):
+            own_states, own_scores, own_logits = self.layout.unpack(record, length)
+            place, inside = slice(start, start + length), slice(start % width, start % width + length)
+            states[:, place] = own_states.transpose(1, 0, 2)
+            scores[:, start // width, :, inside, inside] = own_scores
+            logits[place if self.layout.by_token else number] = own_logits
+        answers = [*states.reshape((layers, bins, width, hidden)), *scores]
+        if self.layout.outputs:
+            answers.append(logits.reshape((bins, width, -1)) if self.layout.by_token else logits)
+        return answers
+
+
+def cache_key(teacher, asked, examples):
+    """What a teacher's answers depend on: its network, the rows, and what is asked."""
+    rows = hashlib.sha256()
+    for array in (examples.input_ids, examples.segment_ids, examples.offsets):
+        rows.update(np.ascontiguousarray(array).tobytes())
+    questions = asked.states, asked.scores, asked.logits, asked.stride, teacher.network.compute_type
+    return digest(teacher.weights(), repr(teacher.config), rows.hexdigest(), repr(questions))
+
+
+def cached_teacher(teacher, loss, examples, folder, limit):
+    """The teacher for several epochs: a `CachedTeacher` where its answers may be kept, else a `LiveTeacher`;
+    None where the loss needs none.
+
+    Args:
+        teacher (Model, or None), loss (Distiller): who is asked for what. examples (Examples): all rows.
+        folder (str): of the cache. limit (float): gigabytes (10^9 bytes) that it may take.
+    """
+    live = LiveTeacher.of(teacher, loss)
+    if live is None or not limit:
+        return live
+    layout = RecordLayout(live.network, teacher.description.kind.logits_per == "token")
+    size = layout.bytes_of(examples.lengths).sum() / 1e9
+    if size > limit:
+        say(
+            f"teacher cache: {size:.1f} GB would be more than teacher_cache_gb {limit:g}, so the teacher runs in "
+            "every step"
+        )
+        return live
+    make_folder(folder)
+    held = sum(entry.stat().st_size for entry in os.scandir(folder)) / 1e9
+    free = shutil.disk_usage(folder).free / 1e9 + held
+    if size > 0.9 * free:
+        say(
+            f"teacher cache: {size:.1f} GB do not fit into the {free:.1f} GB that are free for {folder}, so the "
+            "teacher runs in every step"
+        )
+        return live
+    teacher_key = cache_key(teacher, live.network, examples)
+    cached = CachedTeacher(live.network, layout, examples, folder, teacher_key)
+    state = "read" if cached.known.all() else "written in the first epoch and read in the others"
+    say(f"teacher cache: {size:.2f} GB of the teacher's answers in {folder}, {state}")
+    return cached

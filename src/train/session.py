@@ -12,7 +12,7 @@ from src import metrics, runtime
 from src.data.dataset import rows_to_evaluate, steps_of
 from src.data.task_data import TaskData, load_task_data
 from src.distill.teacher import SAMPLE_ROWS, check_better_than_guessing
-from src.distill.teacher_cache import with_logits
+from src.distill.teacher_cache import cached_teacher, with_logits
 from src.errors import UserError
 from src.evaluate import evaluate
 from src.files import write_json
@@ -193,6 +193,15 @@ class Session(TrainingRun):
         """`Steps` of the training rows (or of `rows`, Examples) for a `PhaseConfig`."""
         rows = self.data.train if rows is None else rows
         return steps_of(rows, config, self.rows, packs, self.group)
+
+    def teacher(self, teacher, loss, epochs):
+        """Who answers for a teacher (Model, or None) what a `Distiller` asks: from a cache where there are
+        several epochs of the same rows, in one process; None where it asks nothing.
+        """
+        alone = self.group.size == 1 and not (self.config.enable_data_sink and self.device != "CPU")
+        limit = self.config.teacher_cache_gb if epochs > 1 and alone else 0
+        folder = self.config.teacher_cache_dir or self.run.join("teacher_cache")
+        return cached_teacher(teacher, loss, self.data.train, folder, limit)
 
     def rows_with_logits(self, teacher):
         """The training rows with a teacher's (Model) logits, which stand for running it in every epoch."""
