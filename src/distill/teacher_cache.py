@@ -211,8 +211,8 @@ def cached_teacher(teacher, loss, examples, folder, limit):
     size = layout.bytes_of(examples.lengths).sum() / 1e9
     if size > limit:
         say(
-            f"teacher cache: {size:.1f} GB would be more than teacher_cache_gb {limit:g}, so the teacher runs in "
-            "every step"
+            f"teacher cache: {size:.1f} GB would be more than teacher_cache_gb {limit:g}, so the teacher "
+            "runs in every step"
         )
         return live
     make_folder(folder)
@@ -220,8 +220,8 @@ def cached_teacher(teacher, loss, examples, folder, limit):
     free = shutil.disk_usage(folder).free / 1e9 + held
     if size > 0.9 * free:
         say(
-            f"teacher cache: {size:.1f} GB do not fit into the {free:.1f} GB that are free for {folder}, so the "
-            "teacher runs in every step"
+            f"teacher cache: {size:.1f} GB do not fit into the {free:.1f} GB that are free for {folder}, so "
+            "the teacher runs in every step"
         )
         return live
     teacher_key = cache_key(teacher, live.network, examples)

@@ -1,15 +1,28 @@
-"""Cached teacher logits."""
+"""What a teacher says, kept: its logits as a column, its states and scores in a file."""
 
+import os
+from dataclasses import replace
+
+import mindspore as ms
 import numpy as np
+import pytest
 
-from src.distill.teacher_cache import with_logits
-from tests.helpers import as_model, make_examples, tiny_network, weights_of
+from src.data.dataset import Batches, PackedRows, PackedSteps
+from src.distill.distiller import Distiller, LossTerms
+from src.distill.teacher import LiveTeacher
+from src.distill.teacher_cache import ANSWERS_FILE, INDEX_FILE, CachedTeacher, cached_teacher, with_logits
+from src.kinds import CLASSIFICATION
+from tests.helpers import as_model, make_examples, tensors, tiny_network, weights_of
 from tests.numpy_bert import NumpyBert
 
+TERMS = LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0)
 
-def test_cached_logits_are_in_the_rows_own_order():
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_cached_logits_are_in_the_rows_own_order(packs):
     teacher, examples = tiny_network(1, num_hidden_layers=1), make_examples(13, 20)
-    columns = with_logits(as_model(teacher), examples, 4, (8, 16), True).columns
+    batches = PackedRows(examples, 48) if packs else Batches(examples, 4, (8, 16))
+    columns = with_logits(as_model(teacher), batches).columns
     (found,) = [values for column, values in columns.items() if column.name == "teacher_logits"]
     reference = NumpyBert(weights_of(teacher), teacher.config)
     assert found.shape == (13, 3) and found.dtype == np.float32
@@ -19,3 +32,124 @@ def test_cached_logits_are_in_the_rows_own_order():
         np.testing.assert_allclose(
             found[row], reference.row(ids, np.ones(len(ids)), examples.segment_ids[part])[0], atol=1e-4
         )
+
+
+@pytest.fixture(scope="module")
+def case():
+    """(teacher's Model, loss, rows, steps)."""
+    teacher = as_model(tiny_network(1, num_hidden_layers=4))
+    student = tiny_network(2, num_hidden_layers=2)
+    examples = make_examples(21, 12)
+    return teacher, Distiller(student, TERMS, kind=CLASSIFICATION), examples, PackedSteps(examples, 6, 32)
+
+
+def losses(case, teacher):
+    """The loss of every micro-batch of an epoch."""
+    _, loss, _, steps = case
+    found = []
+    for step in steps:
+        for batch in step:
+            arrays = tuple(tensors(*batch.arrays))
+            found.append(float(loss(*arrays, *teacher(batch, arrays))[0]))
+    return np.array(found)
+
+
+class Silent:
+    """A network that must not be asked."""
+
+    def __call__(self, *inputs):
+        raise AssertionError("the teacher was asked again")
+
+
+def opened(case, folder, limit=1.0):
+    return cached_teacher(*case[:3], str(folder), limit)
+
+
+@pytest.fixture(scope="module")
+def filled(case, tmp_path_factory):
+    """(a complete cache's folder, losses without a cache)."""
+    folder = tmp_path_factory.mktemp("cache")
+    case[3].epoch = 0
+    expected = losses(case, LiveTeacher.of(case[0], case[1]))
+    case[3].epoch = 0
+    np.testing.assert_array_equal(losses(case, opened(case, folder)), expected)
+    return folder, expected
+
+
+def test_the_second_epoch_and_the_next_run_read_what_the_first_wrote(case, filled, capsys):
+    folder, expected = filled
+    again = opened(case, folder)
+    assert isinstance(again, CachedTeacher) and "read" in capsys.readouterr().out
+    again.network = Silent()
+    case[3].epoch = 0
+    np.testing.assert_allclose(losses(case, again), expected, rtol=1e-3)
+    losses(case, again)  # other companions in the next epoch
+    lengths = case[2].lengths
+    halves = lengths.sum() * 3 * 16 + (lengths**2).sum() * 2 * 2
+    assert os.path.getsize(folder / ANSWERS_FILE) == 2 * halves + 4 * 3 * len(lengths)
+
+
+def test_float16_keeps_the_answers_to_a_thousandth(case, filled):
+    folder, _ = filled
+    batch = next(iter(case[3]))[0]
+    arrays = tuple(tensors(*batch.arrays))
+    live, cached = LiveTeacher.of(case[0], case[1]), opened(case, folder)
+    places = batch.places
+    for theirs, ours in zip(live(batch, arrays), cached(batch, arrays)):
+        theirs, ours = theirs.asnumpy(), ours.asnumpy()
+        assert theirs.shape == ours.shape and theirs.dtype == ours.dtype == np.float32
+        if theirs.ndim == 3:
+            theirs, ours = (item.reshape((-1, 16))[places] for item in (theirs, ours))
+        elif theirs.ndim == 4:
+            mask = batch.inputs[1]
+            same = (mask[:, None, :, None] == mask[:, None, None]) & (mask[:, None, :, None] > 0)
+            theirs, ours = theirs * same, ours * same
+        else:
+            theirs, ours = theirs[: len(batch.rows)], ours[: len(batch.rows)]
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("fault", ["cut", "index", "teacher", "rows", "killed"])
+def test_a_cache_that_is_not_this_ones_is_made_anew(case, filled, tmp_path, capsys, fault):
+    for name in (INDEX_FILE, ANSWERS_FILE):
+        (tmp_path / name).write_bytes((filled[0] / name).read_bytes())
+    teacher, loss, examples, steps = case
+    if fault == "cut":
+        os.truncate(tmp_path / ANSWERS_FILE, 1000)
+    elif fault == "index":
+        (tmp_path / INDEX_FILE).write_bytes(b"no index")
+    elif fault == "teacher":
+        teacher = as_model(tiny_network(5, num_hidden_layers=4))
+    elif fault == "rows":
+        examples = replace(examples, segment_ids=1 - examples.segment_ids)
+    else:
+        (tmp_path / INDEX_FILE).unlink()  # written only when every row is known
+    found = opened((teacher, loss, examples), tmp_path)
+    assert not found.known.any()
+    assert ("made anew" in capsys.readouterr().out) == (fault != "killed")
+
+
+def test_a_changed_byte_asks_the_teacher_again(case, filled, tmp_path, capsys):
+    for name in (INDEX_FILE, ANSWERS_FILE):
+        (tmp_path / name).write_bytes((filled[0] / name).read_bytes())
+    with open(tmp_path / ANSWERS_FILE, "r+b") as file:
+        file.seek(777)
+        byte = file.read(1)
+        file.seek(777)
+        file.write(bytes([byte[0] ^ 0x40]))
+    case[3].epoch = 0
+    np.testing.assert_allclose(losses(case, opened(case, tmp_path)), filled[1], rtol=1e-3)
+    assert "damaged; the teacher is asked again" in capsys.readouterr().out
+    repaired = opened(case, tmp_path)
+    repaired.network = Silent()
+    losses(case, repaired)
+
+
+def test_too_large_a_cache_is_said_and_not_made(case, tmp_path, capsys):
+    assert type(opened(case, tmp_path / "none", 1e-6)) is LiveTeacher
+    assert "more than teacher_cache_gb" in capsys.readouterr().out
+    assert not (tmp_path / "none").exists()
+    assert type(opened(case, tmp_path / "none", 0)) is LiveTeacher
+    labels = Distiller(tiny_network(2), LossTerms(label_loss=1.0), kind=CLASSIFICATION)
+    assert cached_teacher(None, labels, case[2], str(tmp_path), 1.0) is None
+    assert ms.get_context("mode") == ms.GRAPH_MODE
