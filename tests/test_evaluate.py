@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from src.data.dataset import Batches
+from src.data.dataset import Batches, PackedRows
 from src.description import Description
 from src.evaluate import evaluate, predict
 from src.kinds import CLASSIFICATION, REGRESSION
@@ -137,3 +137,38 @@ def test_answers_for_tokens_come_without_padding_in_the_rows_own_order():
     assert prediction.rows == 23 and len(prediction.logits) == len(examples.input_ids) > 23
     seconds = 1000 * sum(prediction.batch_seconds) / 23
     assert prediction.seconds_per_1000_rows == pytest.approx(seconds)
+
+
+class PackedSums:
+    """`Echo` for rows that share bins: a row's tokens are those of its number in its bin."""
+
+    def __call__(self, ids, mask, segments, positions, first):
+        values = np.zeros(len(first), np.float32)
+        for place, start in enumerate(first):
+            if start >= 0:
+                line = start // ids.shape[1]
+                own = mask[line] == mask.ravel()[start]
+                values[place] = ids[line][own].sum() + 0.25 * segments[line][own].sum()
+        return np.stack([values, np.full_like(values, 300)], 1)
+
+
+@pytest.mark.parametrize("max_tokens", [16, 64, 4096])
+def test_packed_rows_give_what_padded_ones_give(max_tokens):
+    examples = make_examples(23, 30)
+    packed = Model(Description(tiny_config(), CLASSIFICATION, 2), PackedSums())
+    found = predict(packed, PackedRows(examples, max_tokens))
+    np.testing.assert_array_equal(found.logits, predict(echo(), Batches(examples, 4, (8, 16))).logits)
+    assert found.rows == 23
+
+
+@pytest.mark.parametrize("max_tokens", [16, 64, 4096])
+def test_packed_answers_for_tokens_come_in_the_rows_own_order(max_tokens):
+    examples = make_examples(23, 30)
+
+    def network(ids, mask, segments, positions, first):
+        return np.stack([ids, segments, positions], 2).astype(np.float32)
+
+    model = Model(Description(tiny_config(), TokenKind(), 3), network)
+    positions = np.concatenate([np.arange(size) for size in examples.lengths])
+    expected = np.stack([examples.input_ids, examples.segment_ids, positions], 1)
+    np.testing.assert_array_equal(predict(model, PackedRows(examples, max_tokens)).logits, expected)

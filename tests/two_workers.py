@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import mindspore as ms  # noqa: E402
 import numpy as np  # noqa: E402
 
-from src.data.dataset import PackedSteps  # noqa: E402
+from src.data.steps import PackedSteps  # noqa: E402
 from src.distill.distiller import Distiller, LossTerms, Projection  # noqa: E402
 from src.distill.teacher import LiveTeacher  # noqa: E402
 from src.kinds import CLASSIFICATION  # noqa: E402
@@ -46,7 +46,7 @@ def run(folder, batch_size, distribute):
     examples = make_examples(ROWS, 12)
     # Alone in one micro-batch a step, together in several.
     max_tokens = 24 if distribute else 1024
-    batches = PackedSteps(examples, batch_size, max_tokens, seed=3, rank=group.rank, device_num=group.size)
+    batches = PackedSteps(examples, batch_size, 1, max_tokens, seed=3, rank=group.rank, device_num=group.size)
     before = {name: value.copy() for name, value in weights_of(student).items()}
     steps = list(batches)
     rows = [[row for batch in step for row in batch.rows.tolist()] for step in steps]

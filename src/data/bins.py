@@ -58,9 +58,9 @@ def fill_bins(lengths, length):
     return bins
 
 
-def balanced_steps(lengths, rows, generator):
-    """[row numbers] of each step of an epoch: every row once, steps of at most `rows` rows and nearly equal
-    numbers of tokens.
+def balanced_steps(lengths, count, generator):
+    """[row numbers] of each of an epoch's `count` steps: every row once, numbers of rows that differ by one
+    at most, nearly equal numbers of tokens.
 
     Rows are sorted by length and dealt out, a stratum at a time, the longest to the step that has the fewest
     tokens; noise in the lengths makes other companions in every epoch.
@@ -68,7 +68,6 @@ def balanced_steps(lengths, rows, generator):
     Args:
         lengths (ndarray): tokens of each row. generator (numpy Generator): draws the epoch's order.
     """
-    count = -(-len(lengths) // rows)
     noisy = lengths * generator.uniform(0.8, 1.25, len(lengths))
     order = np.lexsort((generator.random(len(lengths)), -noisy))
     steps, tokens = [[] for _ in range(count)], np.zeros(count)
@@ -99,22 +98,27 @@ def _cost(needed, bins, length):
     return (micro * (bins * length * (1 + length / _EVEN_TOKENS) + added)).mean()
 
 
-def choose_shape(steps, max_tokens, longest):
+def choose_shape(steps, max_tokens, longest, rows):
     """The cheapest `Shape` for steps.
 
     Args:
         steps (list of ndarray): lengths of each step's rows. max_tokens (int): of a micro-batch; more only
-            where one row needs more. longest (int): tokens of the longest row there may ever be.
+            where one row needs more. longest (int), rows (int): tokens of the longest row, and rows of a
+            step, that there may ever be.
     """
     sample, candidates = steps[:: max(1, len(steps) // _SAMPLE)], []
-    usable = [length for length in widths(longest) if length <= max_tokens] or widths(longest)[:1]
-    for length in usable:
+    narrowest, *wider = widths(longest)
+    for length in (narrowest, *(width for width in wider if width <= max_tokens)):
         needed = np.array([len(fill_bins(step, length)) for step in sample])
         for bins in range(1, max(1, max_tokens // length) + 1):
             candidates.append((_cost(needed, bins, length), bins, length, needed.min() <= bins))
-    checked = steps[:: max(1, len(steps) // _CHECKED)]
-    for _, bins, length, at_once in sorted(candidates):
+    checked, most = steps[:: max(1, len(steps) // _CHECKED)], {}
+    candidates.sort()
+    for _, bins, length, at_once in candidates:
         # Where steps are done at once, a rare one that does not fit would have another graph compiled.
-        if not at_once or all(len(fill_bins(step, length)) <= bins for step in checked):
-            break
-    return Shape(bins, length, max(len(step) for step in steps))
+        if at_once and length not in most:
+            most[length] = max(len(fill_bins(step, length)) for step in checked)
+        if not at_once or most[length] <= bins:
+            return Shape(bins, length, rows)
+    _, bins, length, _ = candidates[0]  # some steps fit at once, others never do
+    return Shape(bins, length, rows)

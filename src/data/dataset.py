@@ -1,16 +1,14 @@
-"""From record rows to batches: shuffled anew every epoch, packed into bins or padded in length buckets,
-sharded over devices.
+"""From record rows to batches: padded in length buckets, shuffled and sharded over devices, or packed into
+bins for evaluation. Training steps are made of them in `steps.py`.
 
 A task's rows are held in memory as ragged NumPy arrays (a token costs 8 bytes: MNLI's 393k rows are about 130
 MB), which makes the shuffle a true one on any number of devices and a batch a matter of microseconds.
 """
 
-from functools import cached_property
-
 import numpy as np
 
-from src.data.bins import Shape, balanced_steps, choose_shape, fill_bins, widths
-from src.data.micro_batches import INPUTS, TOTALS, lay_out, totals_of
+from src.data.bins import Shape, fill_bins, widths
+from src.data.micro_batches import lay_out, totals_of
 from src.data.records import TOKEN_COLUMNS
 from src.errors import UserError
 
@@ -185,7 +183,7 @@ class PackedRows:
         if len(examples) == 0:
             raise UserError("the data has no rows")
         self.examples = examples
-        lengths = examples.lengths
+        self._lengths = lengths = examples.lengths
         length = widths(int(lengths.max()))[0]
         bins = []
         for first in range(0, len(examples), _ROWS_PACKED_AT_ONCE):
@@ -204,7 +202,7 @@ class PackedRows:
         """Yield every `MicroBatch`."""
         for bins in self._parts:
             rows = [row for held in bins for row in held]
-            yield lay_out(self.examples, bins, self.shape, totals_of(self.examples.take(rows).lengths))
+            yield lay_out(self.examples, bins, self.shape, totals_of(self._lengths[rows]))
 
 
 def rows_to_evaluate(examples, batch_size, config, packs):
@@ -216,208 +214,3 @@ def rows_to_evaluate(examples, batch_size, config, packs):
     if packs:
         return PackedRows(examples, config.max_tokens)
     return Batches(examples, batch_size, config.bucket_boundaries, config.enable_buckets)
-
-
-class Steps:
-    """Training batches: iterates over optimizer steps, one epoch an iteration; a step is a list of
-    `MicroBatch`es.
-
-    Args:
-        examples (Examples): the rows.
-        rows (int): of a step on one device.
-        shuffle (bool): a new order each epoch. seed (int): of the shuffle.
-        rank (int), device_num (int): this device and how many there are.
-
-    Raises:
-        UserError: no rows, or fewer than one step has.
-    """
-
-    def __init__(self, examples, rows, shuffle=True, seed=0, rank=0, device_num=1):
-        if len(examples) == 0:
-            raise UserError("the data has no rows")
-        if len(examples) < rows * device_num:
-            raise UserError(
-                f"batch_size x gradient_accumulation_steps: a step's {rows} rows on each of {device_num} "
-                f"device(s) are more than the {len(examples)} training rows"
-            )
-        self.examples = examples
-        self.global_rows = rows * device_num
-        self.shuffle = shuffle
-        self.seed = seed
-        self.rank = rank
-        self.device_num = device_num
-        self.epoch = 0
-
-    @property
-    def columns(self):
-        """Names of a micro-batch's arrays."""
-        return (*INPUTS, TOTALS, *(column.name for column in self.examples.columns))
-
-    def __len__(self):
-        """Steps of an epoch."""
-        return self.count(len(self.examples))
-
-    def __iter__(self):
-        """Yield the steps of the next epoch."""
-        generator = np.random.default_rng((self.seed, self.epoch))
-        self.epoch += 1
-        yield from self._epoch(generator)
-
-
-class PackedSteps(Steps):
-    """Steps whose rows share bins: every row once an epoch, one `Shape` for all micro-batches, hardly any
-    padding.
-
-    Steps have `rows` rows or one less, and as nearly equal numbers of tokens as may be; a step that does not
-    fit into its usual number of micro-batches takes one more.
-
-    Args:
-        max_tokens (int): of a micro-batch. shape (Shape): of another part of the same data; None: chosen
-            for these rows. longest (int): tokens of the longest row of all parts. Others as in `Steps`.
-    """
-
-    def __init__(self, examples, rows, max_tokens, shape=None, longest=0, **options):
-        super().__init__(examples, rows, **options)
-        self.max_tokens = max_tokens
-        self.longest = max(longest, int(examples.lengths.max()))
-        self.shape = shape or choose_shape(self._lengths, max_tokens, self.longest)
-
-    def count(self, rows):
-        """Steps of so many rows."""
-        return -(-rows // self.global_rows)
-
-    def _global_steps(self, generator):
-        """Row numbers of each step of all devices."""
-        if self.shuffle:
-            return balanced_steps(self.examples.lengths, self.global_rows, generator)
-        return np.array_split(np.arange(len(self.examples)), len(self))
-
-    def _own(self, rows):
-        """This device's share of a step: of rows in order of length each device takes every n-th."""
-        if self.device_num == 1:
-            return rows
-        lengths = self.examples.offsets[rows + 1] - self.examples.offsets[rows]
-        return rows[np.argsort(-lengths, kind="stable")][self.rank :: self.device_num]
-
-    @cached_property
-    def _lengths(self):
-        """Lengths of this device's rows in each step of the first epoch."""
-        steps, lengths = self._global_steps(np.random.default_rng((self.seed, 0))), self.examples.lengths
-        return [lengths[rows[:: self.device_num]] for rows in steps]
-
-    @cached_property
-    def micro_batches(self):
-        """How many each step of the first epoch has (ndarray)."""
-        bins = [len(fill_bins(lengths, self.shape.length)) for lengths in self._lengths]
-        return -(-np.array(bins) // self.shape.bins)
-
-    @property
-    def several(self):
-        """Whether a step usually has several micro-batches."""
-        return np.median(self.micro_batches) > 1
-
-    @property
-    def padding(self):
-        """Share of the first epoch's computed tokens that are padding."""
-        return 1 - np.concatenate(self._lengths).sum() / (self.micro_batches.sum() * self.shape.tokens)
-
-    @property
-    def summary(self):
-        """One line for the log."""
-        tokens, parts = np.concatenate(self._lengths).sum() / len(self), np.median(self.micro_batches)
-        return (
-            f"{self.global_rows // self.device_num} rows, {tokens:.0f} tokens a step, computed as "
-            f"{parts:.0f} x {self.shape.bins} x {self.shape.length}: {100 * self.padding:.1f} % are padding"
-        )
-
-    def _epoch(self, generator):
-        offsets, shape = self.examples.offsets, self.shape
-        for step in self._global_steps(generator):
-            totals, rows = totals_of(offsets[step + 1] - offsets[step]), self._own(step)
-            bins = fill_bins(offsets[rows + 1] - offsets[rows], shape.length)
-            parts = -(-len(bins) // shape.bins)
-            # Dealt out, not cut: the first bins hold the long rows.
-            yield [
-                lay_out(self.examples, [rows[held].tolist() for held in bins[part::parts]], shape, totals)
-                for part in range(parts)
-            ]
-
-
-class PaddedSteps(Steps):
-    """Steps of padded batches, a row to a bin: what devices with static shapes and data queues of their own
-    take.
-
-    Args:
-        batch_size (int): rows of a batch on one device. accumulation (int): batches of a step.
-        boundaries, enable_buckets, longest: as in `Batches`. Others as in `Steps`.
-    """
-
-    def __init__(
-        self, examples, batch_size, accumulation=1, boundaries=(), enable_buckets=True, longest=0, **options
-    ):
-        super().__init__(examples, batch_size * accumulation, **options)
-        self.accumulation = accumulation
-        self._batches = Batches(
-            examples, batch_size, boundaries, enable_buckets, drop_remainder=True, longest=longest, **options
-        )
-        self.shape = None  # each bucket has its own
-
-    def count(self, rows):
-        """Steps of so many rows; the last ones, which fill no step, are left out of an epoch."""
-        return rows // (self.global_rows // self.accumulation) // self.accumulation
-
-    @property
-    def several(self):
-        """Whether a step has several micro-batches."""
-        return self.accumulation > 1
-
-    @property
-    def summary(self):
-        """One line for the log."""
-        batches, rows, count = self._batches, len(self.examples), self.global_rows
-        computed = np.array(batches.buckets)[batches.bucket_of].mean()
-        tokens, left_out = self.examples.lengths.mean(), rows - len(self) * count
-        count //= self.device_num
-        return (
-            f"{count} rows, {tokens * count:.0f} tokens a step, padded to "
-            f"{', '.join(map(str, batches.buckets))}: {100 * (1 - tokens / computed):.1f} % are padding"
-            + (f"; {left_out} rows, other ones each time, are left out of an epoch" if left_out else "")
-        )
-
-    def _epoch(self, generator):
-        self._batches.epoch = self.epoch - 1  # the same order as `generator` would draw
-        order, lengths = self._batches.order(), self.examples.lengths
-        for first in range(0, len(self) * self.accumulation, self.accumulation):
-            parts = order[first : first + self.accumulation]
-            totals = totals_of(lengths[np.concatenate([rows for _, rows in parts])])
-            yield [
-                lay_out(
-                    self.examples,
-                    self._batches.own(rows)[:, None].tolist(),
-                    Shape(self._batches.batch_size, length, self._batches.batch_size),
-                    totals,
-                )
-                for length, rows in parts
-            ]
-
-
-def steps_of(examples, phase, config, packs, group, seed=None, shape=None, longest=0):
-    """`PackedSteps` or `PaddedSteps` of training rows, whichever `packs` says.
-
-    Args:
-        phase (PhaseConfig): rows of a step. config (BatchesConfig): lengths, shuffle, seed. group (Group):
-            the processes that train together.
-        seed: in place of the config's. shape, longest: as in `PackedSteps`.
-    """
-    options = {
-        "shuffle": config.do_shuffle,
-        "seed": config.seed if seed is None else seed,
-        "rank": group.rank,
-        "device_num": group.size,
-        "longest": longest,
-    }
-    size, accumulation = phase.batch_size, phase.gradient_accumulation_steps
-    if packs:
-        return PackedSteps(examples, size * accumulation, config.max_tokens, shape, **options)
-    lengths = config.bucket_boundaries, config.enable_buckets
-    return PaddedSteps(examples, size, accumulation, *lengths, **options)

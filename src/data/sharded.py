@@ -1,4 +1,4 @@
-"""Record files of a corpus, too many to hold in memory, as shuffled padded batches."""
+"""Record files of a corpus, too many to hold in memory, as training steps."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from src.data.corpus.shards import PLAN_FILE
-from src.data.dataset import steps_of
 from src.data.info import INFO_FILE, DatasetInfo
 from src.data.records import count_rows, find_split, read_records
+from src.data.steps import steps_of
 from src.errors import UserError
 
 ROWS_IN_MEMORY = 1 << 18  # of one part: 270 MB at 128 tokens; while one is trained on, the next is read
@@ -42,7 +42,7 @@ class ShardedSteps:
         first = steps(self._held[1], (seed, 0), None)
         self.first = first
         self.shape, self.several, self.columns = first.shape, first.several, first.columns
-        self.global_rows, self.summary = first.global_rows, first.summary
+        self.global_rows, self.summary = first.global_rows, first.summary_of(rows)
 
     def __len__(self):
         """Steps of an epoch."""

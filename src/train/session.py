@@ -9,7 +9,8 @@ import numpy as np
 from tabulate import tabulate
 
 from src import metrics, runtime
-from src.data.dataset import rows_to_evaluate, steps_of
+from src.data.dataset import rows_to_evaluate
+from src.data.steps import steps_of
 from src.data.task_data import TaskData, load_task_data
 from src.distill.teacher import SAMPLE_ROWS, check_better_than_guessing
 from src.distill.teacher_cache import cached_teacher, with_logits

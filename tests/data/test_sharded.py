@@ -12,6 +12,7 @@ from src.data.records import read_records
 from src.errors import UserError
 from src.runtime import Group
 from src.settings.shared import BatchesConfig
+from src.settings.stage import PhaseConfig
 from tests.helpers import make_examples, refuses, write_info, write_split
 
 FILES, ROWS = 4, 24  # a file
@@ -25,15 +26,23 @@ def folder(tmp_path_factory):
     return path
 
 
-def open_with(folder, group=None, check=lambda examples: None, batch_size=4, **settings):
+def open_with(folder, group=None, check=lambda examples: None, batch_size=4, packs=True, **settings):
     config = BatchesConfig(bucket_boundaries=(16,), seed=5, **settings)
-    return sharded.open_corpus(str(folder), config, batch_size, group or Group(), check)
+    return sharded.open_corpus(
+        str(folder), config, PhaseConfig(batch_size=batch_size), packs, group or Group(), check
+    )
 
 
 def rows_of(batches):
     """The rows of an epoch as tuples of token ids, in order."""
+    return [row for step in batches for row in rows_of_step(step)]
+
+
+def rows_of_step(step):
     return [
-        tuple(row[:size]) for ids, mask, _ in batches for row, size in zip(ids.tolist(), mask.sum(axis=1))
+        tuple(batch.inputs[0].ravel()[start : start + size].tolist())
+        for batch in step
+        for start, size in zip(batch.starts, batch.lengths)
     ]
 
 
@@ -77,12 +86,17 @@ def test_every_part_is_padded_to_the_same_lengths(tmp_path, monkeypatch):
         labels=(),
         splits={"train": {"rows": 2 * ROWS, "length_histogram": {"8": 30, "12": 18}}},
     )
-    batches = open_with(tmp_path, enable_buckets=False)
-    assert (
-        len(batches.parts) == 2
-        and batches.buckets == (12,)
-        and {ids.shape for ids, _, _ in batches} == {(4, 12)}
-    )
+    for packs, shape in ((False, (4, 12)), (True, None)):
+        batches = open_with(tmp_path, packs=packs, enable_buckets=False)
+        shapes = {batch.inputs[0].shape for step in batches for batch in step}
+        assert len(batches.parts) == 2 and len(shapes) == 1 and shape in (None, *shapes)
+
+
+def test_a_longer_row_of_a_later_part_has_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(sharded, "ROWS_IN_MEMORY", ROWS)
+    for index, longest in enumerate((9, 30)):
+        write_split(tmp_path, f"train-{index:05d}", make_examples(ROWS, longest, seed=index))
+    assert sorted(rows_of(open_with(tmp_path))) == sorted(rows_on_disk(tmp_path))
 
 
 def test_two_processes_share_each_global_batch(folder, monkeypatch):
@@ -90,26 +104,26 @@ def test_two_processes_share_each_global_batch(folder, monkeypatch):
     alone = open_with(folder, batch_size=8)
     pair = [open_with(folder, Group(rank, 2)) for rank in range(2)]
     assert len(pair[0]) == len(pair[1]) == len(alone)
-    for whole, left, right in zip(alone, *pair):
-        for column, one, other in zip(whole, left, right):
-            np.testing.assert_array_equal(column, np.concatenate([one, other]))
+    for whole, left, right in zip(alone, *pair, strict=True):
+        assert sorted(rows_of_step(whole)) == sorted(rows_of_step(left) + rows_of_step(right))
+        np.testing.assert_array_equal(whole[0].totals, left[0].totals)
 
 
 def test_without_shuffling_rows_come_as_they_lie_and_labels_are_left_out(folder):
     batches = open_with(folder, do_shuffle=False, batch_size=1)
-    assert rows_of(batches) == rows_on_disk(folder) and batches.columns == (
-        "input_ids",
-        "input_mask",
-        "segment_ids",
-    )
+    assert rows_of(batches) == rows_on_disk(folder)
+    assert {len(batch.columns) for step in batches for batch in step} == {0}
+    assert batches.columns[:3] == ("input_ids", "input_mask", "segment_ids") and len(batches.columns) == 6
 
 
 def test_files_of_few_rows_join_a_neighbour(tmp_path, monkeypatch):
     monkeypatch.setattr(sharded, "ROWS_IN_MEMORY", ROWS)
     for index, rows in enumerate((3, ROWS, 2)):
         write_split(tmp_path, f"train-{index:05d}", make_examples(rows, 12, seed=index))
-    batches = open_with(tmp_path)
+    whole, batches = open_with(tmp_path), open_with(tmp_path, packs=False)
+    assert len(whole) == 8 and sorted(rows_of(whole)) == sorted(rows_on_disk(tmp_path))
     assert batches.rows == [ROWS + 5] and len(batches) == (ROWS + 5) // 4
+    assert "1 rows, other ones each time, are left out" in batches.summary
     assert set(rows_of(batches)) <= set(rows_on_disk(tmp_path)) and len(rows_of(batches)) == len(batches) * 4
 
 

@@ -9,6 +9,7 @@ from src.checkpoint import folder as checkpoints
 from src.data.task_data import facts_of, load_task_data
 from src.errors import UserError
 from src.kinds import CLASSIFICATION, REGRESSION
+from src.settings.shared import PackingConfig
 from src.tasks import get_task
 from tests.helpers import (
     VOCABULARY,
@@ -51,8 +52,10 @@ def test_prepared_folder_serves_both_splits(data):
     assert (len(data.train), {split: len(rows) for split, rows in data.evals.items()}) == (12, {"eval": 7})
     assert (data.labels, data.outputs, data.kind) == (("negative", "positive"), 2, CLASSIFICATION)
     assert list(data.splits) == ["train", "eval"]
-    batches = data.eval_batches(3, (16, 32), True)["eval"]
-    assert sum(len(batch[0]) for batch in batches) == 7  # the last, smaller batch too
+    padded = data.eval_batches(3, PackingConfig())["eval"]
+    assert sum(len(batch[0]) for batch in padded) == 7  # the last, smaller batch too
+    packed = data.eval_batches(3, PackingConfig(max_tokens=32), packs=True)["eval"]
+    assert sum(len(batch.rows) for batch in packed) == 7 and len(packed) > 1
 
 
 def test_records_cut_after_preparation_are_refused(tmp_path):

@@ -7,7 +7,8 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.data.dataset import Batches, PackedRows, PackedSteps
+from src.data.dataset import Batches, PackedRows
+from src.data.steps import PackedSteps
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.teacher import LiveTeacher
 from src.distill.teacher_cache import ANSWERS_FILE, INDEX_FILE, CachedTeacher, cached_teacher, with_logits
@@ -40,7 +41,7 @@ def case():
     teacher = as_model(tiny_network(1, num_hidden_layers=4))
     student = tiny_network(2, num_hidden_layers=2)
     examples = make_examples(21, 12)
-    return teacher, Distiller(student, TERMS, kind=CLASSIFICATION), examples, PackedSteps(examples, 6, 32)
+    return teacher, Distiller(student, TERMS, kind=CLASSIFICATION), examples, PackedSteps(examples, 6, 1, 32)
 
 
 def losses(case, teacher):

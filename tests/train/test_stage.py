@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from src.checkpoint import folder as checkpoints
-from src.data.dataset import Batches, steps_of
+from src.data.dataset import Batches
+from src.data.steps import steps_of
 from src.distill.distiller import Distiller, LossTerms, Projection
 from src.errors import UserError
 from src.evaluate import predict
@@ -108,7 +109,7 @@ def test_accumulation_divides_the_steps_and_an_epochs_odd_batches_are_left_out()
 def test_a_step_of_more_rows_than_there_are_is_refused():
     with pytest.raises(UserError) as error:
         make_stage(gradient_accumulation_steps=9)
-    refuses(error, "batch_size x gradient_accumulation_steps", "36 rows", "18 training rows")
+    refuses(error, "batch_size 4 x 9", "18 training rows")
 
 
 def test_evaluating_in_the_middle_of_an_epoch_does_not_turn_dropout_off(tmp_path):

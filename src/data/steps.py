@@ -1,0 +1,245 @@
+"""Training steps: which rows one optimizer step takes, as `MicroBatch`es, packed into bins or padded in
+length buckets; shuffled anew every epoch, shared by the devices.
+"""
+
+from functools import cached_property
+
+import numpy as np
+
+from src.data.bins import Shape, balanced_steps, choose_shape, fill_bins
+from src.data.dataset import Batches
+from src.data.micro_batches import INPUTS, TOTALS, lay_out, totals_of
+from src.errors import UserError
+
+
+class Steps:
+    """Training batches: iterates over optimizer steps, one epoch an iteration; a step is a list of
+    `MicroBatch`es.
+
+    Args:
+        examples (Examples): the rows.
+        batch_size (int), accumulation (int): their product is the rows of a step on one device.
+        shuffle (bool): a new order each epoch. seed (int): of the shuffle.
+        rank (int), device_num (int): this device and how many there are.
+
+    Raises:
+        UserError: no rows, or fewer than one step has.
+    """
+
+    def __init__(self, examples, batch_size, accumulation=1, shuffle=True, seed=0, rank=0, device_num=1):
+        rows = batch_size * accumulation
+        if len(examples) == 0:
+            raise UserError("the data has no rows")
+        if len(examples) < rows * device_num:
+            words = f"{batch_size} x {accumulation}" if accumulation > 1 else batch_size
+            raise UserError(
+                f"batch_size {words} on {device_num} device(s) is more than the {len(examples)} training rows"
+            )
+        self.examples = examples
+        self.global_rows = rows * device_num
+        self.shuffle = shuffle
+        self.seed = seed
+        self.rank = rank
+        self.device_num = device_num
+        self.epoch = 0
+
+    def summary_of(self, parts):
+        """One line for the log, where the data has parts of so many rows (iterable of int)."""
+        left_out = sum(max(0, rows - self.count(rows) * self.global_rows) for rows in parts)
+        which = ", other ones each time," if self.shuffle else ""
+        return self.described + (f"; {left_out} rows{which} are left out of an epoch" if left_out else "")
+
+    @property
+    def summary(self):
+        """One line for the log."""
+        return self.summary_of([len(self.examples)])
+
+    @property
+    def columns(self):
+        """Names of a micro-batch's arrays."""
+        return (*INPUTS, TOTALS, *(column.name for column in self.examples.columns))
+
+    def __len__(self):
+        """Steps of an epoch."""
+        return self.count(len(self.examples))
+
+    def __iter__(self):
+        """Yield the steps of the next epoch."""
+        generator = np.random.default_rng((self.seed, self.epoch))
+        self.epoch += 1
+        yield from self._epoch(generator)
+
+
+class PackedSteps(Steps):
+    """Steps whose rows share bins: every row once an epoch, one `Shape` for all micro-batches, hardly any
+    padding.
+
+    Steps have at most `batch_size * accumulation` rows a device, as nearly equal numbers of rows and of
+    tokens as may be; a step that does not fit into its usual number of micro-batches takes one more.
+
+    Args:
+        max_tokens (int): of a micro-batch. shape (Shape): of another part of the same data; None, or one
+            that does not hold the longest row: chosen for these rows. longest (int): tokens of the longest
+            row of all parts. Others as in `Steps`.
+    """
+
+    def __init__(self, examples, batch_size, accumulation, max_tokens, shape=None, longest=0, **options):
+        super().__init__(examples, batch_size, accumulation, **options)
+        longest = max(longest, int(examples.lengths.max()))
+        if shape is None or shape.length < longest:
+            # Other parts have steps of other sizes. Single rows that are left over join the other steps.
+            most = max(self.global_rows // self.device_num, min(self.device_num, 2))
+            shape = choose_shape(self._lengths, max_tokens, longest, most)
+        self.shape = shape
+
+    def count(self, rows):
+        """Steps of so many rows; each device has a row in every one."""
+        return min(-(-rows // self.global_rows), rows // self.device_num)
+
+    def _global_steps(self, generator):
+        """Row numbers of each step of all devices."""
+        if self.shuffle:
+            return balanced_steps(self.examples.lengths, len(self), generator)
+        return np.array_split(np.arange(len(self.examples)), len(self))
+
+    def _shares(self, rows):
+        """Each device's rows of a step: dealt out by length, there and back again, so that nobody has all the
+        longer ones and the others wait for it."""
+        devices = self.device_num
+        if devices == 1:
+            return [rows]
+        lengths = self.examples.offsets[rows + 1] - self.examples.offsets[rows]
+        places = np.arange(len(rows)) % (2 * devices)
+        device = np.minimum(places, 2 * devices - 1 - places)
+        rows = rows[np.argsort(-lengths, kind="stable")]
+        return [rows[device == rank] for rank in range(devices)]
+
+    @cached_property
+    def _lengths(self):
+        """Lengths of the rows of each step of the first epoch, of the first device, then of the others: all
+        devices choose by the same numbers."""
+        steps = self._global_steps(np.random.default_rng((self.seed, 0)))
+        shares, lengths = [self._shares(rows) for rows in steps], self.examples.lengths
+        return [lengths[share[rank]] for rank in range(self.device_num) for share in shares]
+
+    @cached_property
+    def micro_batches(self):
+        """How many each step of the first epoch has, in the order of `_lengths` (ndarray)."""
+        bins = [len(fill_bins(lengths, self.shape.length)) for lengths in self._lengths]
+        return -(-np.array(bins) // self.shape.bins)
+
+    @property
+    def several(self):
+        """Whether a step usually has several micro-batches."""
+        return bool(np.median(self.micro_batches) > 1)
+
+    @property
+    def padding(self):
+        """Share of the first epoch's computed tokens that are padding."""
+        return 1 - self.examples.lengths.sum() / (self.micro_batches.sum() * self.shape.tokens)
+
+    @property
+    def described(self):
+        """What a step of one device is."""
+        shape, steps, parts = self.shape, len(self._lengths), np.unique(self.micro_batches)
+        tokens = self.examples.lengths.sum() / steps
+        times = f"{parts[0]} to {parts[-1]}" if len(parts) > 1 else parts[0]
+        return (
+            f"{len(self.examples) / steps:.4g} rows, {tokens:.0f} tokens a step, "
+            f"computed as {times} x {shape.bins} x {shape.length}: {100 * self.padding:.1f} % are padding"
+        )
+
+    def _epoch(self, generator):
+        offsets, shape = self.examples.offsets, self.shape
+        for step in self._global_steps(generator):
+            totals, rows = totals_of(offsets[step + 1] - offsets[step]), self._shares(step)[self.rank]
+            bins = fill_bins(offsets[rows + 1] - offsets[rows], shape.length)
+            parts = -(-len(bins) // shape.bins)
+            # Dealt out, not cut: the first bins hold the long rows.
+            yield [
+                lay_out(self.examples, [rows[held].tolist() for held in bins[part::parts]], shape, totals)
+                for part in range(parts)
+            ]
+
+
+class PaddedSteps(Steps):
+    """Steps of padded batches, a row to a bin: what devices with static shapes and data queues of their own
+    take.
+
+    Args:
+        batch_size (int): rows of a batch on one device. accumulation (int): batches of a step.
+        boundaries, enable_buckets, longest: as in `Batches`. Others as in `Steps`.
+    """
+
+    def __init__(
+        self, examples, batch_size, accumulation=1, boundaries=(), enable_buckets=True, longest=0, **options
+    ):
+        super().__init__(examples, batch_size, accumulation, **options)
+        self.accumulation = accumulation
+        options = {**options, "shuffle": self.shuffle, "drop_remainder": True, "longest": longest}
+        self._batches = Batches(examples, batch_size, boundaries, enable_buckets, **options)
+        self.shape = None  # each bucket has its own
+
+    def count(self, rows):
+        """Steps of so many rows; the last ones, which fill no step, are left out of an epoch."""
+        return rows // (self.global_rows // self.accumulation) // self.accumulation
+
+    @property
+    def several(self):
+        """Whether a step has several micro-batches."""
+        return self.accumulation > 1
+
+    @cached_property
+    def padding(self):
+        """Share of the first epoch's computed tokens that are padding."""
+        self._batches.epoch = 0
+        order, lengths = self._batches.order()[: len(self) * self.accumulation], self.examples.lengths
+        computed = sum(length * len(rows) for length, rows in order)
+        return 1 - sum(lengths[rows].sum() for _, rows in order) / computed
+
+    @property
+    def described(self):
+        """What a step of one device is."""
+        rows = self.global_rows // self.device_num
+        return (
+            f"{rows} rows, {self.examples.lengths.mean() * rows:.0f} tokens a step, padded to "
+            f"{', '.join(map(str, self._batches.buckets))}: {100 * self.padding:.1f} % are padding"
+        )
+
+    def _epoch(self, generator):
+        self._batches.epoch = self.epoch - 1  # the same order as `generator` would draw
+        order, lengths = self._batches.order(), self.examples.lengths
+        for first in range(0, len(self) * self.accumulation, self.accumulation):
+            parts = order[first : first + self.accumulation]
+            totals = totals_of(lengths[np.concatenate([rows for _, rows in parts])])
+            yield [
+                lay_out(
+                    self.examples,
+                    self._batches.own(rows)[:, None].tolist(),
+                    Shape(self._batches.batch_size, length, self._batches.batch_size),
+                    totals,
+                )
+                for length, rows in parts
+            ]
+
+
+def steps_of(examples, phase, config, packs, group, seed=None, shape=None, longest=0):
+    """`PackedSteps` or `PaddedSteps` of training rows, whichever `packs` says.
+
+    Args:
+        phase (PhaseConfig): rows of a step. config (BatchesConfig): lengths, shuffle, seed. group (Group):
+            the processes that train together.
+        seed: in place of the config's. shape, longest: as in `PackedSteps`.
+    """
+    options = {
+        "shuffle": config.do_shuffle,
+        "seed": config.seed if seed is None else seed,
+        "rank": group.rank,
+        "device_num": group.size,
+        "longest": longest,
+    }
+    size, accumulation = phase.batch_size, phase.gradient_accumulation_steps
+    if packs:
+        return PackedSteps(examples, size, accumulation, config.max_tokens, shape, **options)
+    lengths = config.bucket_boundaries, config.enable_buckets
+    return PaddedSteps(examples, size, accumulation, *lengths, **options)
