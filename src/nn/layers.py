@@ -305,11 +305,11 @@ class CpuGelu(nn.Cell):
 
     def bprop(self, x, out, dout):
         """d(x Phi) = Phi + x * density(x)."""
-        size = ops.minimum(ops.abs(x), 6.0)
-        tail = self.tail(size)
+        near = ops.maximum(ops.minimum(x, 6.0), -6.0)
+        tail = self.tail(ops.abs(near))
         phi = ops.select(x < 0.0, tail, 1.0 - tail)
-        root = _sixteenth_power(self.polynomial(self.ROOT, size * size))
-        return (dout * (phi + P.RealDiv()(x * math.sqrt(0.5 / math.pi), root)),)
+        root = _sixteenth_power(self.polynomial(self.ROOT, near * near))
+        return (dout * (phi + P.RealDiv()(near * math.sqrt(0.5 / math.pi), root)),)
 
 
 class Gelu(nn.Cell):
