@@ -10,7 +10,7 @@ import numpy as np  # noqa: E402
 from mindspore import nn, ops  # noqa: E402
 from scipy.special import erf  # noqa: E402
 
-from src.nn.layers import CpuLayerNorm, Dense, Gelu, square_sum  # noqa: E402
+from src.nn.layers import CpuLayerNorm, Dense, Gelu, SquareSum  # noqa: E402
 from src.quant.quantizers import build_quantizer  # noqa: E402
 
 WIDTH = 96
@@ -42,11 +42,6 @@ class NormOnly(nn.Cell):
 
     def construct(self, x, weight, bias):
         return self.norm(x, weight, bias)[0]
-
-
-class Squares(nn.Cell):
-    def construct(self, x):
-        return square_sum(x)
 
 
 def close(found, expected, tolerance, what):
@@ -84,7 +79,7 @@ def check_layer_norm():
 def check_sums():
     for shape in ((20000, 200), (8, 12, 64, 64), (7,)):
         x = numbers(*shape)
-        output, (gradient,) = Gradients(Squares())(ms.Tensor(0.5, ms.float32), ms.Tensor(x))
+        output, (gradient,) = Gradients(SquareSum())(ms.Tensor(0.5, ms.float32), ms.Tensor(x))
         close(output, np.square(x, dtype=np.float64).sum(), 2e-6, f"sum of squares of {shape}")
         close(gradient, x, 1e-6, "gradient of a sum of squares")
 
