@@ -91,6 +91,14 @@ def check_dense():
     close(gradient(ms.Tensor(numbers(1000, WIDTH)), ms.Tensor(upstream))[0], upstream.sum(0), 2e-6, "bias")
 
 
+def check_sums_of_a_quantizer():
+    x = numbers(20000, 200)
+    size = np.abs(x, dtype=np.float64)
+    alpha = size[size > 0.7 * size.mean()].mean()
+    found = build_quantizer("twn", 2, "tensor")(ms.Tensor(x)).asnumpy()
+    np.testing.assert_allclose(found.max(), alpha, rtol=1e-5)
+
+
 def check_quantizers():
     x = 2 * numbers(40, WIDTH)
     wide = x.astype(np.float64)
@@ -113,6 +121,13 @@ def check_quantizers():
 if __name__ == "__main__":
     ms.set_device("CPU")
     ms.set_context(mode=ms.GRAPH_MODE, enable_graph_kernel=True)
-    for check in (check_gelu, check_layer_norm, check_sums, check_dense, check_quantizers):
+    for check in (
+        check_gelu,
+        check_layer_norm,
+        check_sums,
+        check_dense,
+        check_sums_of_a_quantizer,
+        check_quantizers,
+    ):
         check()
         print(check.__name__, "passed", flush=True)
