@@ -27,7 +27,7 @@ from scipy.special import erf  # noqa: E402
 
 import src  # noqa: E402, F401  sets MindSpore's log level before it is imported
 from src.nn.layers import Gelu, GeluNew, LayerNorm, SquareSum, Tanh, column_sums  # noqa: E402
-from src.quant.quantizers import Quantizer, TernaryWeights, _maximum, _Round  # noqa: E402
+from src.quant.quantizers import Quantizer, TernaryWeights, _maximum  # noqa: E402
 from src.settings.stage import AdamWeightDecayConfig  # noqa: E402
 from src.train.optim import AdamW  # noqa: E402
 
@@ -242,7 +242,6 @@ def main():
         },
         "bias gradient": {"MindSpore": Own(G.BiasAddGrad()), "ours": ColumnSums()},
         "largest size": {"MindSpore": OwnLargest(), "ours": Largest()},
-        "rounding": {"MindSpore": Own(P.Round()), "ours": _Round()},
         "ternary weights": {"MindSpore": OwnTernary(), "ours": TernaryWeights()},
         "clip's gradient": {"MindSpore": OwnClipGradient(), "ours": ClipGradient()},
     }

@@ -34,8 +34,8 @@ class _Reduction(nn.Cell):
 class _Round(nn.Cell):
     """Nearest integer, halves to even, of |x| < 2^22.
 
-    On CPU two additions that push the fraction out of float32's 24 bits and back take half as long as the
-    rounding kernel.
+    On CPU two additions that push the fraction out of float32's 24 bits and back: the rounding operator takes
+    twice as long, and graph-kernel fusion fails on it (AKG wants one input, MindSpore 2.10 gives it two).
     """
 
     SHIFT = 1.5 * 2**23
