@@ -241,14 +241,31 @@ class CpuLayerNorm(nn.Cell):
         return dx, column_sums(dy * normed), column_sums(dy)
 
 
-def square_sum(x):
-    """Sum of x^2 over every element of a float32 tensor.
+class SquareSum(nn.Cell):
+    """Sum of x^2 over every element of a float32 tensor, with its own gradient.
 
-    Row by row first: MindSpore's L2Loss and a sum over everything at once may add up in one float32 number,
-    which came out 0.8 % too small at six million elements.
+    On CPU each row adds up its squares, in one fused pass, and a product with ones adds up the rows. One
+    sum over everything is not exact: MindSpore's L2Loss adds up in one float32 number, 0.8 % too small at
+    six million elements, and fused code joins two sums in a row into one, off by 1.6e-4 at four million.
     """
-    squares = x * x
-    return squares.sum(-1).sum() if x.ndim > 1 else squares.sum()
+
+    def __init__(self):
+        super().__init__()
+        self.half = P.L2Loss()
+        self.product = P.MatMul()
+
+    def construct(self, x):
+        if x.ndim < 2 or not _on_cpu():
+            return self.half(x) * 2.0
+        rows = (x * x).sum(-1).reshape((1, -1))
+        return self.product(rows, ops.ones((rows.shape[1], 1), ms.float32)).reshape(())
+
+    def bprop(self, x, out, dout):
+        """d(sum x^2) = 2 x."""
+        return (x * (2.0 * dout),)
+
+
+square_sum = SquareSum()
 
 
 class LayerNorm(nn.Cell):
@@ -305,11 +322,11 @@ class CpuGelu(nn.Cell):
 
     def bprop(self, x, out, dout):
         """d(x Phi) = Phi + x * density(x)."""
-        size = ops.minimum(ops.abs(x), 6.0)
-        tail = self.tail(size)
+        near = ops.maximum(ops.minimum(x, 6.0), -6.0)
+        tail = self.tail(ops.abs(near))
         phi = ops.select(x < 0.0, tail, 1.0 - tail)
-        root = _sixteenth_power(self.polynomial(self.ROOT, size * size))
-        return (dout * (phi + P.RealDiv()(x * math.sqrt(0.5 / math.pi), root)),)
+        root = _sixteenth_power(self.polynomial(self.ROOT, near * near))
+        return (dout * (phi + P.RealDiv()(near * math.sqrt(0.5 / math.pi), root)),)
 
 
 class Gelu(nn.Cell):

@@ -34,8 +34,8 @@ class _Reduction(nn.Cell):
 class _Round(nn.Cell):
     """Nearest integer, halves to even, of |x| < 2^22.
 
-    On CPU two additions that push the fraction out of float32's 24 bits and back take half as long as the
-    rounding kernel.
+    On CPU two additions that push the fraction out of float32's 24 bits and back: the rounding operator takes
+    twice as long, and graph-kernel fusion fails on it (AKG wants one input, MindSpore 2.10 gives it two).
     """
 
     SHIFT = 1.5 * 2**23
@@ -65,6 +65,22 @@ class _Smallest(nn.Cell):
 
 def _minimum(granularity):
     return _Reduction(_Smallest(), granularity)
+
+
+class _Sum(nn.Cell):
+    """Sum over one axis, kept. On CPU rows' sums are added up by a product with ones: fused code would join
+    both sums into one, which is off by 1e-4 for millions of values.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.by_product = ms.get_context("device_target") == "CPU"
+        self.sum, self.product = P.ReduceSum(keep_dims=True), P.MatMul()
+
+    def construct(self, x, axis):
+        if axis == 0 and self.by_product:
+            return self.product(ops.ones((1, x.shape[0]), ms.float32), x)
+        return self.sum(x, axis)
 
 
 class Quantizer(nn.Cell):
@@ -111,7 +127,7 @@ class _Ternary(Quantizer):
     def __init__(self, granularity="row", clip=0.0):
         super().__init__(granularity, clip)
         self.divide = P.RealDiv()  # the operator `/` stands for is not fused on CPU
-        self.sum = _Reduction(P.ReduceSum(keep_dims=True), granularity)
+        self.sum = _Reduction(_Sum(), granularity)
 
     def sizes(self, x):
         """|x| within the clip, which changes no sign and so needs no clipped x."""

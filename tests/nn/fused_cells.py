@@ -10,7 +10,7 @@ import numpy as np  # noqa: E402
 from mindspore import nn, ops  # noqa: E402
 from scipy.special import erf  # noqa: E402
 
-from src.nn.layers import CpuLayerNorm, Dense, Gelu, square_sum  # noqa: E402
+from src.nn.layers import CpuLayerNorm, Dense, Gelu, SquareSum  # noqa: E402
 from src.quant.quantizers import build_quantizer  # noqa: E402
 
 WIDTH = 96
@@ -42,11 +42,6 @@ class NormOnly(nn.Cell):
 
     def construct(self, x, weight, bias):
         return self.norm(x, weight, bias)[0]
-
-
-class Squares(nn.Cell):
-    def construct(self, x):
-        return square_sum(x)
 
 
 def close(found, expected, tolerance, what):
@@ -84,7 +79,7 @@ def check_layer_norm():
 def check_sums():
     for shape in ((20000, 200), (8, 12, 64, 64), (7,)):
         x = numbers(*shape)
-        output, (gradient,) = Gradients(Squares())(ms.Tensor(0.5, ms.float32), ms.Tensor(x))
+        output, (gradient,) = Gradients(SquareSum())(ms.Tensor(0.5, ms.float32), ms.Tensor(x))
         close(output, np.square(x, dtype=np.float64).sum(), 2e-6, f"sum of squares of {shape}")
         close(gradient, x, 1e-6, "gradient of a sum of squares")
 
@@ -94,6 +89,14 @@ def check_dense():
     gradient = ops.GradOperation(get_by_list=True, sens_param=True)(layer, [layer.bias])
     upstream = numbers(1000, 32)
     close(gradient(ms.Tensor(numbers(1000, WIDTH)), ms.Tensor(upstream))[0], upstream.sum(0), 2e-6, "bias")
+
+
+def check_sums_of_a_quantizer():
+    x = numbers(20000, 200)
+    size = np.abs(x, dtype=np.float64)
+    alpha = size[size > 0.7 * size.mean()].mean()
+    found = build_quantizer("twn", 2, "tensor")(ms.Tensor(x)).asnumpy()
+    np.testing.assert_allclose(found.max(), alpha, rtol=1e-5)
 
 
 def check_quantizers():
@@ -118,6 +121,13 @@ def check_quantizers():
 if __name__ == "__main__":
     ms.set_device("CPU")
     ms.set_context(mode=ms.GRAPH_MODE, enable_graph_kernel=True)
-    for check in (check_gelu, check_layer_norm, check_sums, check_dense, check_quantizers):
+    for check in (
+        check_gelu,
+        check_layer_norm,
+        check_sums,
+        check_dense,
+        check_sums_of_a_quantizer,
+        check_quantizers,
+    ):
         check()
         print(check.__name__, "passed", flush=True)
