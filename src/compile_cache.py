@@ -1,0 +1,175 @@
+"""Compiled graphs, kept between runs in a folder of the user's.
+
+    FOLDER/KEY/      one graph: MindSpore's file of it, its fused kernels, and sums.json, which makes it whole
+    FOLDER/work-*/   of a process that runs: what MindSpore itself reads and writes
+
+MindSpore numbers the graphs of a process and looks for file number n when it compiles its n-th, whatever
+that is. So its folder is this process's own, and holds only the file of the very graph that comes next.
+"""
+
+import contextlib
+import glob
+import hashlib
+import os
+import platform
+import shutil
+import tempfile
+import time
+
+import mindspore as ms
+
+from src.errors import UserError
+from src.files import ROOT, checksum, read_json, write_json
+from src.fingerprint import Unknown, fingerprint
+
+LARGEST = 2 << 30
+"""Bytes of all graphs together; the ones unused for longest are removed beyond it."""
+_SUMS, _GRAPH, _DEPENDENCIES, _KERNELS = (
+    "sums.json",
+    "graph.mindir",
+    "compile_dependency.hash",
+    "akg_kernel_meta",
+)
+
+
+def default_folder():
+    """The user's own, where XDG's rules put it."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "ternarybert-mindspore", "graphs")
+
+
+def machine():
+    """Text of what a graph depends on besides its cell: our code, versions, and the processor that fused
+    kernels are built for.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(glob.glob(os.path.join(ROOT, "src", "**", "*.py"), recursive=True)):
+        with open(path, "rb") as file:
+            digest.update(path.encode() + file.read())
+    processor = platform.machine()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:  # Linux only
+        lines = file.read().splitlines()
+        processor = sorted({line for line in lines if line.startswith(("model name", "flags"))})
+    return repr((digest.hexdigest(), ms.__version__, platform.python_version(), processor, os.cpu_count()))
+
+
+class CompileCache:
+    """The folder, and this process's place in it.
+
+    Args:
+        folder (str): created where it is missing. say (callable): takes a notice.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, folder, say=print):
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        self.folder, self.say, self.machine = folder, say, machine()
+        self.work = tempfile.mkdtemp(dir=folder, prefix="work-")
+        self.rank, self.size, self._number = 0, 1, 0
+
+    def key(self, cell, inputs, fused):
+        """The name of the graph that `cell` compiles to for `inputs`; "" where not all it holds is known."""
+        try:
+            text = fingerprint(cell, inputs)
+        except Unknown:
+            return ""
+        facts = self.machine, text, fused, self.rank, self.size, ms.get_seed()
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:40]
+
+    def compile(self, cell, inputs, key, found):
+        """Compile `cell` for `inputs`, from what `fetch` has found; else keep the graph under its key."""
+        if not key:
+            cell.compile(*inputs)
+            return
+        ms.set_context(enable_compile_cache=True)
+        try:
+            cell.compile(*inputs)
+            if not found:
+                self._keep(key)
+        except OSError as error:
+            self.say(f"compile_cache: the graph is not kept in {self.folder}: {error.strerror}")
+        finally:
+            ms.set_context(enable_compile_cache=False)
+            self._clear()
+
+    def close(self):
+        """Remove this process's own files."""
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def _graphs(self):
+        return os.path.join(self.work, f"rank_{self.rank}", "graph_cache")
+
+    def fetch(self, key):
+        """Put a kept graph where MindSpore looks for it; False where there is none, or a damaged one."""
+        entry = os.path.join(self.folder, key)
+        if not key or not os.path.isdir(entry):
+            return False
+        try:
+            sums = read_json(os.path.join(entry, _SUMS), "the list of files")
+            if any(checksum(os.path.join(entry, name)) != value for name, value in sums.items()):
+                raise UserError("a checksum differs")
+            os.utime(entry)
+            for name in sums:
+                self._place(os.path.join(entry, name), name)
+        except (UserError, OSError) as error:
+            self.say(f"compile_cache: {entry} is damaged and removed ({error})")
+            shutil.rmtree(entry, ignore_errors=True)
+            self._clear(compiled=False)
+            return False
+        return True
+
+    def _place(self, path, name):
+        if name == _GRAPH:
+            target = os.path.join(self._graphs(), f"compile_cache_{self._number}.mindir")
+        elif name == _DEPENDENCIES:
+            target = os.path.join(self._graphs(), name)
+        else:
+            target = os.path.join(self.work, _KERNELS, name)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if not os.path.exists(target):  # a kernel of an earlier graph: its name says all of it
+            shutil.copyfile(path, target)
+
+    def _keep(self, key):
+        """Copy what MindSpore wrote for the graph just compiled; whole or not at all."""
+        written = glob.glob(os.path.join(self._graphs(), "compile_cache_*.mindir"))
+        if len(written) != 1:  # MindSpore could not write it
+            return
+        self._number = int(written[0].rpartition("_")[2].partition(".")[0])
+        kernels = glob.glob(os.path.join(self.work, _KERNELS, "Fused*"))
+        files = {_GRAPH: written[0], _DEPENDENCIES: os.path.join(self._graphs(), _DEPENDENCIES)}
+        files.update({os.path.basename(path): path for path in kernels})
+        new = tempfile.mkdtemp(dir=self.folder, prefix="work-new-")
+        try:
+            for name, path in files.items():
+                shutil.copyfile(path, os.path.join(new, name))
+            write_json(os.path.join(new, _SUMS), {name: checksum(path) for name, path in files.items()})
+            if not os.path.exists(os.path.join(self.folder, key)):  # another process may have been first
+                os.rename(new, os.path.join(self.folder, key))
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        self._bound(key)
+
+    def _clear(self, compiled=True):
+        """Leave no graph's file where a later compilation could take it for its own."""
+        shutil.rmtree(self._graphs(), ignore_errors=True)
+        self._number += compiled
+
+    def _bound(self, newest):
+        """Remove the graphs unused for longest while all are larger than `LARGEST`, and what killed processes
+        left a week ago.
+        """
+        entries = [entry for entry in os.scandir(self.folder) if entry.is_dir()]
+        for entry in entries:
+            if entry.name.startswith("work-") and time.time() - entry.stat().st_mtime > 7 * 86400:
+                shutil.rmtree(entry.path, ignore_errors=True)
+        graphs = [entry for entry in entries if not entry.name.startswith("work-")]
+        sizes = {entry.path: sum(file.stat().st_size for file in os.scandir(entry.path)) for entry in graphs}
+        total, removed = sum(sizes.values()), 0
+        for entry in sorted(graphs, key=lambda entry: entry.stat().st_mtime):
+            if total > LARGEST and entry.name != newest:
+                shutil.rmtree(entry.path, ignore_errors=True)
+                total, removed = total - sizes[entry.path], removed + 1
+        if removed:
+            self.say(f"compile_cache: {removed} graphs unused for longest are removed from {self.folder}")

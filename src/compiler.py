@@ -1,0 +1,138 @@
+"""Calls cells, and compiles their graphs before: fused and from the cache where that works, and aloud."""
+
+import atexit
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+import time
+import weakref
+
+import mindspore as ms
+
+from src import graph_kernels
+from src.compile_cache import CompileCache, default_folder
+from src.errors import one_line
+
+QUIET_SECONDS = 2.0
+"""A compilation shorter than this is not worth a line."""
+
+
+class Compiler:
+    """How this process compiles; as it is made, plainly.
+
+    Args:
+        say (callable): prints a line.
+    """
+
+    def __init__(self, say=print):
+        self.say, self.fuse, self.cache = say, False, None
+        self._started = False
+        self._compiled = weakref.WeakKeyDictionary()
+
+    def prepare(self, fuse, cache):
+        """Fuse and cache from now on, on CPU.
+
+        Args:
+            fuse (bool): where it works. cache (str): a folder, "auto" for the user's own, "off".
+        """
+        self.fuse = fuse
+        why = graph_kernels.missing() if self.fuse else ""
+        if why:
+            self._unfused(why)
+        if cache != "off":
+            folder = os.path.abspath(default_folder() if cache == "auto" else os.path.expanduser(cache))
+            try:
+                self.cache = CompileCache(folder, self.say)
+                atexit.register(self.cache.close)
+            except OSError as error:
+                self.say(f"compile_cache: {folder} cannot be written ({error.strerror}): graphs are not kept")
+        if self.cache:
+            work = self.cache.work
+        elif self.fuse:
+            held = tempfile.TemporaryDirectory(prefix="kernels-")
+            atexit.register(held.cleanup)
+            work = held.name
+        else:
+            return
+        self._work = os.environ["MS_COMPILER_CACHE_PATH"] = work  # AKG's files go there too
+        ms.set_context(compile_cache_path=work, enable_graph_kernel=self.fuse)
+
+    def join(self, rank, size):
+        """This process is number `rank` of `size` that train together; their graphs are their own."""
+        if self.cache:
+            self.cache.rank, self.cache.size = rank, size
+
+    def run(self, title, cell, *inputs):
+        """`cell(*inputs)`; a graph that is not there yet is compiled first, which `title` tells of."""
+        known = self._compiled.setdefault(cell, set())
+        shapes = tuple((i.shape, str(i.dtype)) if isinstance(i, ms.Tensor) else i for i in inputs)
+        if (cell.training, shapes) not in known:
+            with aloud(title, self.say):
+                self._compile(cell, inputs)
+            known.add((cell.training, shapes))
+        return cell(*inputs)
+
+    def _compile(self, cell, inputs):
+        try:
+            self._compile_once(cell, inputs)
+        except RuntimeError as error:
+            if not self.fuse:
+                raise
+            self._unfused(f"a graph could not be fused ({one_line(error)[:100]})")
+            self._compile_once(cell, inputs)
+
+    def _compile_once(self, cell, inputs):
+        if not self.cache:
+            self._start()
+            cell.compile(*inputs)
+            return
+        key = self.cache.key(cell, inputs, self.fuse)
+        found = self.cache.fetch(key)
+        if not found:
+            self._start()
+            key = self.cache.key(cell, inputs, self.fuse)  # where fusing does not work, it is another graph
+        self.cache.compile(cell, inputs, key, found)
+
+    def _start(self):
+        """Start the compiler of fused kernels, once."""
+        if self.fuse and not self._started:
+            self._started = True
+            why = graph_kernels.start(self._work)
+            if why:
+                self._unfused(why)
+
+    def _unfused(self, why):
+        self.fuse = False
+        ms.set_context(enable_graph_kernel=False)
+        self.say(f"enable_graph_kernel: {why}; operators are not fused, which is slower")
+
+
+@contextlib.contextmanager
+def aloud(title, say=print):
+    """Tell that something compiles: on a terminal meanwhile, with the seconds, and in a line at the end."""
+    started, done = time.monotonic(), threading.Event()
+
+    def tick():
+        while not done.wait(1.0):
+            print(
+                f"\rcompiling {title}: {time.monotonic() - started:.0f} s",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    clock = threading.Thread(target=tick, daemon=True)
+    if sys.stderr.isatty():
+        clock.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if clock.ident:
+            clock.join()
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+    seconds = time.monotonic() - started
+    if seconds >= QUIET_SECONDS:
+        say(f"compiled {title} in {seconds:.0f} s")
