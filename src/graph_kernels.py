@@ -1,7 +1,7 @@
 """Graph-kernel fusion on CPU: MindSpore's AKG makes one loop of many small operators.
 
-`graph_kernel_flags` stays unset. A float32 step of 6 layers at 8 x 128 took 0.64 to 0.70 s, and its first call
-22 to 25 s, with any of opt_level 1 and 3, reduce_fuse_depth, enable_vectorization, enable_expand_ops,
+`graph_kernel_flags` stays unset. A float32 step of 6 layers at 8 x 128 took 0.64 to 0.70 s, and its first
+call 22 to 25 s, with any of opt_level 1 and 3, reduce_fuse_depth, enable_vectorization, enable_expand_ops,
 disable_expand_ops, enable_recompute_fusion, and with none. enable_parallel_fusion made the W2A8 step slower:
 1.04 s instead of 0.73.
 """

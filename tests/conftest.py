@@ -6,7 +6,7 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import src  # noqa: E402, F401  (sets what MindSpore reads as it is imported)
+import src  # noqa: E402, F401, I001  (sets what MindSpore reads as it is imported)
 
 import mindspore as ms  # noqa: E402, I001
 import pytest  # noqa: E402
