@@ -88,8 +88,6 @@ class CompileCache:
             cell.compile(*inputs)
             if not found:
                 self._keep(key)
-        except OSError as error:
-            self.say(f"compile_cache: the graph is not kept in {self.folder}: {error.strerror}")
         finally:
             ms.set_context(enable_compile_cache=False)
             self._clear()
@@ -140,13 +138,16 @@ class CompileCache:
         kernels = glob.glob(os.path.join(self.work, _KERNELS, "Fused*"))
         files = {_GRAPH: written[0], _DEPENDENCIES: os.path.join(self._graphs(), _DEPENDENCIES)}
         files.update({os.path.basename(path): path for path in kernels})
-        new = tempfile.mkdtemp(dir=self.folder, prefix="work-new-")
+        new, entry = os.path.join(self.work, "new"), os.path.join(self.folder, key)
         try:
+            os.mkdir(new)
             for name, path in files.items():
                 shutil.copyfile(path, os.path.join(new, name))
             write_json(os.path.join(new, _SUMS), {name: checksum(path) for name, path in files.items()})
-            if not os.path.exists(os.path.join(self.folder, key)):  # another process may have been first
-                os.rename(new, os.path.join(self.folder, key))
+            os.rename(new, entry)
+        except (OSError, UserError) as error:
+            if not os.path.isdir(entry):  # else another process was first
+                self.say(f"compile_cache: a graph is not kept: {error}")
         finally:
             shutil.rmtree(new, ignore_errors=True)
         self._bound(key)
@@ -160,16 +161,20 @@ class CompileCache:
         """Remove the graphs unused for longest while all are larger than `LARGEST`, and what killed processes
         left a week ago.
         """
-        entries = [entry for entry in os.scandir(self.folder) if entry.is_dir()]
-        for entry in entries:
-            if entry.name.startswith("work-") and time.time() - entry.stat().st_mtime > 7 * 86400:
-                shutil.rmtree(entry.path, ignore_errors=True)
-        graphs = [entry for entry in entries if not entry.name.startswith("work-")]
-        sizes = {entry.path: sum(file.stat().st_size for file in os.scandir(entry.path)) for entry in graphs}
-        total, removed = sum(sizes.values()), 0
-        for entry in sorted(graphs, key=lambda entry: entry.stat().st_mtime):
-            if total > LARGEST and entry.name != newest:
-                shutil.rmtree(entry.path, ignore_errors=True)
-                total, removed = total - sizes[entry.path], removed + 1
+        graphs, removed = [], 0
+        for entry in os.scandir(self.folder):
+            with contextlib.suppress(FileNotFoundError):  # another process removes them too
+                used = entry.stat().st_mtime
+                if not entry.name.startswith("work-"):
+                    size = sum(file.stat().st_size for file in os.scandir(entry.path))
+                    graphs.append((entry.name != newest, -used, size, entry.path))
+                elif time.time() - used > 7 * 86400:
+                    shutil.rmtree(entry.path, ignore_errors=True)
+        total = 0
+        for older, _, size, path in sorted(graphs):
+            total += size
+            if older and total > LARGEST:
+                shutil.rmtree(path, ignore_errors=True)
+                removed += 1
         if removed:
             self.say(f"compile_cache: {removed} graphs unused for longest are removed from {self.folder}")

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -28,36 +29,38 @@ class Compiler:
 
     def __init__(self, say=print):
         self.say, self.fuse, self.cache = say, False, None
-        self._started = False
+        self._started, self._work = False, None
         self._compiled = weakref.WeakKeyDictionary()
 
     def prepare(self, fuse, cache):
-        """Fuse and cache from now on, on CPU.
+        """Fuse and cache from now on, on CPU. MindSpore settles on a folder once, so a second call in a process
+        changes only `fuse`.
 
         Args:
             fuse (bool): where it works. cache (str): a folder, "auto" for the user's own, "off".
         """
         self.fuse = fuse
-        why = graph_kernels.missing() if self.fuse else ""
+        why = graph_kernels.missing() if fuse else ""
+        if not self._work and cache != "off":
+            self.cache = self._open(os.path.expanduser(default_folder() if cache == "auto" else cache))
+            self._work = self.cache and self.cache.work
+        if not self._work and fuse and not why:
+            self._work = tempfile.mkdtemp(prefix="graph-kernels-")
+            atexit.register(shutil.rmtree, self._work, ignore_errors=True)
+        if self._work:
+            os.environ["MS_COMPILER_CACHE_PATH"] = self._work  # AKG's files go there too
+            ms.set_context(compile_cache_path=self._work, enable_graph_kernel=fuse)
         if why:
             self._unfused(why)
-        if cache != "off":
-            folder = os.path.abspath(default_folder() if cache == "auto" else os.path.expanduser(cache))
-            try:
-                self.cache = CompileCache(folder, self.say)
-                atexit.register(self.cache.close)
-            except OSError as error:
-                self.say(f"compile_cache: {folder} cannot be written ({error.strerror}): graphs are not kept")
-        if self.cache:
-            work = self.cache.work
-        elif self.fuse:
-            held = tempfile.TemporaryDirectory(prefix="kernels-")
-            atexit.register(held.cleanup)
-            work = held.name
-        else:
-            return
-        self._work = os.environ["MS_COMPILER_CACHE_PATH"] = work  # AKG's files go there too
-        ms.set_context(compile_cache_path=work, enable_graph_kernel=self.fuse)
+
+    def _open(self, folder):
+        try:
+            cache = CompileCache(os.path.abspath(folder), self.say)
+        except OSError as error:
+            self.say(f"compile_cache: {folder} cannot be written ({error.strerror}): graphs are not kept")
+            return None
+        atexit.register(cache.close)
+        return cache
 
     def join(self, rank, size):
         """This process is number `rank` of `size` that train together; their graphs are their own."""
