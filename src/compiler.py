@@ -33,8 +33,8 @@ class Compiler:
         self._compiled = weakref.WeakKeyDictionary()
 
     def prepare(self, fuse, cache):
-        """Fuse and cache from now on, on CPU. MindSpore settles on a folder once, so a second call in a process
-        changes only `fuse`.
+        """Fuse and cache from now on, on CPU. MindSpore settles on a folder once, so a second call in a
+        process changes only `fuse`.
 
         Args:
             fuse (bool): where it works. cache (str): a folder, "auto" for the user's own, "off".
