@@ -78,6 +78,7 @@ class Compiler:
         return cell(*inputs)
 
     def _compile(self, cell, inputs):
+        cell.check_names_and_refresh_name()  # as calling it does: a teacher and its student have equal names
         try:
             self._compile_once(cell, inputs)
         except RuntimeError as error:
