@@ -1,10 +1,11 @@
 """Compiled graphs, kept between runs in a folder of the user's.
 
-    FOLDER/KEY/      one graph: MindSpore's file of it, its fused kernels, and sums.json, which makes it whole
+    FOLDER/KEY/      one graph: MindSpore's file of it, and sums.json, which is written last
     FOLDER/work-*/   of a process that runs: what MindSpore itself reads and writes
 
 MindSpore numbers the graphs of a process and looks for file number n when it compiles its n-th, whatever
 that is. So its folder is this process's own, and holds only the file of the very graph that comes next.
+Fused kernels are not kept: MindSpore builds them anew for a graph it has read, too.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import hashlib
 import os
 import platform
 import shutil
+import sys
 import tempfile
 import time
 
@@ -24,12 +26,9 @@ from src.fingerprint import Unknown, fingerprint
 
 LARGEST = 2 << 30
 """Bytes of all graphs together; the ones unused for longest are removed beyond it."""
-_SUMS, _GRAPH, _DEPENDENCIES, _KERNELS = (
-    "sums.json",
-    "graph.mindir",
-    "compile_dependency.hash",
-    "akg_kernel_meta",
-)
+_SUMS, _GRAPH = "sums.json", "graph.mindir"
+_DEPENDENCIES = "compile_dependency.hash"
+"""MindSpore's own, of the program's files; one for all graphs of a process, written with the first."""
 
 
 def default_folder():
@@ -38,19 +37,15 @@ def default_folder():
     return os.path.join(base, "ternarybert-mindspore", "graphs")
 
 
-def machine():
-    """Text of what a graph depends on besides its cell: our code, versions, and the processor that fused
-    kernels are built for.
-    """
+def program():
+    """Text of what a graph depends on besides its cell: our code and the versions of what compiles it."""
     digest = hashlib.sha256()
     for path in sorted(glob.glob(os.path.join(ROOT, "src", "**", "*.py"), recursive=True)):
         with open(path, "rb") as file:
             digest.update(path.encode() + file.read())
-    processor = platform.machine()
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:  # Linux only
-        lines = file.read().splitlines()
-        processor = sorted({line for line in lines if line.startswith(("model name", "flags"))})
-    return repr((digest.hexdigest(), ms.__version__, platform.python_version(), processor, os.cpu_count()))
+    return repr(
+        (digest.hexdigest(), os.path.realpath(sys.argv[0]), ms.__version__, platform.python_version())
+    )
 
 
 class CompileCache:
@@ -65,24 +60,26 @@ class CompileCache:
 
     def __init__(self, folder, say=print):
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        self.folder, self.say, self.machine = folder, say, machine()
+        self.folder, self.say, self.program = folder, say, program()
         self.work = tempfile.mkdtemp(dir=folder, prefix="work-")
         self.rank, self.size, self._number = 0, 1, 0
 
-    def key(self, cell, inputs, fused):
+    def _key(self, cell, inputs, fused):
         """The name of the graph that `cell` compiles to for `inputs`; "" where not all it holds is known."""
         try:
             text = fingerprint(cell, inputs)
         except Unknown:
             return ""
-        facts = self.machine, text, fused, self.rank, self.size, ms.get_seed()
+        facts = self.program, text, fused, self.rank, self.size, ms.get_seed()
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:40]
 
-    def compile(self, cell, inputs, key, found):
-        """Compile `cell` for `inputs`, from what `fetch` has found; else keep the graph under its key."""
+    def compile(self, cell, inputs, fused):
+        """Compile `cell` for `inputs` from the graph that is kept of it; else keep the one compiled."""
+        key = self._key(cell, inputs, fused)
         if not key:
             cell.compile(*inputs)
             return
+        found = self._fetch(key)
         ms.set_context(enable_compile_cache=True)
         try:
             cell.compile(*inputs)
@@ -99,10 +96,10 @@ class CompileCache:
     def _graphs(self):
         return os.path.join(self.work, f"rank_{self.rank}", "graph_cache")
 
-    def fetch(self, key):
+    def _fetch(self, key):
         """Put a kept graph where MindSpore looks for it; False where there is none, or a damaged one."""
         entry = os.path.join(self.folder, key)
-        if not key or not os.path.isdir(entry):
+        if not os.path.isdir(entry):
             return False
         try:
             sums = read_json(os.path.join(entry, _SUMS), "the list of files")
@@ -119,25 +116,21 @@ class CompileCache:
         return True
 
     def _place(self, path, name):
-        if name == _GRAPH:
-            target = os.path.join(self._graphs(), f"compile_cache_{self._number}.mindir")
-        elif name == _DEPENDENCIES:
-            target = os.path.join(self._graphs(), name)
-        else:
-            target = os.path.join(self.work, _KERNELS, name)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        if not os.path.exists(target):  # a kernel of an earlier graph: its name says all of it
-            shutil.copyfile(path, target)
+        own = f"compile_cache_{self._number}.mindir" if name == _GRAPH else name
+        os.makedirs(self._graphs(), exist_ok=True)
+        if not os.path.exists(os.path.join(self._graphs(), own)):
+            shutil.copyfile(path, os.path.join(self._graphs(), own))
+
+    def _written(self):
+        return glob.glob(os.path.join(self._graphs(), "compile_cache_*.mindir"))
 
     def _keep(self, key):
         """Copy what MindSpore wrote for the graph just compiled; whole or not at all."""
-        written = glob.glob(os.path.join(self._graphs(), "compile_cache_*.mindir"))
+        written = self._written()
         if len(written) != 1:  # MindSpore could not write it
             return
         self._number = int(written[0].rpartition("_")[2].partition(".")[0])
-        kernels = glob.glob(os.path.join(self.work, _KERNELS, "Fused*"))
         files = {_GRAPH: written[0], _DEPENDENCIES: os.path.join(self._graphs(), _DEPENDENCIES)}
-        files.update({os.path.basename(path): path for path in kernels})
         new, entry = os.path.join(self.work, "new"), os.path.join(self.folder, key)
         try:
             os.mkdir(new)
@@ -154,7 +147,8 @@ class CompileCache:
 
     def _clear(self, compiled=True):
         """Leave no graph's file where a later compilation could take it for its own."""
-        shutil.rmtree(self._graphs(), ignore_errors=True)
+        for path in self._written():
+            os.remove(path)
         self._number += compiled
 
     def _bound(self, newest):

@@ -14,7 +14,6 @@ import mindspore as ms
 
 from src import graph_kernels
 from src.compile_cache import CompileCache, default_folder
-from src.errors import one_line
 
 QUIET_SECONDS = 2.0
 """A compilation shorter than this is not worth a line."""
@@ -84,20 +83,15 @@ class Compiler:
         except RuntimeError as error:
             if not self.fuse:
                 raise
-            self._unfused(f"a graph could not be fused ({one_line(error)[:100]})")
+            self._unfused(f"a graph could not be fused ({str(error).splitlines()[0]})")
             self._compile_once(cell, inputs)
 
     def _compile_once(self, cell, inputs):
-        if not self.cache:
-            self._start()
+        self._start()
+        if self.cache:
+            self.cache.compile(cell, inputs, self.fuse)
+        else:
             cell.compile(*inputs)
-            return
-        key = self.cache.key(cell, inputs, self.fuse)
-        found = self.cache.fetch(key)
-        if not found:
-            self._start()
-            key = self.cache.key(cell, inputs, self.fuse)  # where fusing does not work, it is another graph
-        self.cache.compile(cell, inputs, key, found)
 
     def _start(self):
         """Start the compiler of fused kernels, once."""

@@ -15,8 +15,6 @@ import sys
 import mindspore as ms
 import numpy as np
 
-from src.errors import one_line
-
 
 def missing():
     """What AKG needs and this machine lacks, with the way to get it; "" if nothing."""
@@ -44,7 +42,7 @@ def start(folder):
             _Probe()(given).asnumpy()
     except RuntimeError as error:
         ms.set_context(enable_graph_kernel=False)
-        return f"MindSpore's kernel compiler does not work here ({one_line(error)[:100]})"
+        return f"MindSpore's kernel compiler does not work here ({str(error).splitlines()[0]})"
     return ""
 
 
