@@ -13,7 +13,15 @@ import mindspore as ms
 import numpy as np
 
 # MindSpore's bookkeeping of a cell: numbers, hooks and phases that differ from process to process.
-_BOOKKEEPING = set(vars(ms.nn.Cell())) - {"training", "requires_grad"} | {"_cell_init_args"}
+_BOOKKEEPING = set(vars(ms.nn.Cell())) - {"training", "requires_grad"} | {
+    "_cell_init_args",
+    # These a cell has after its first compilation only.
+    "__compile_cell_hook__",
+    "__parse_method__",
+    "_func_graph_flags",
+    "current_phase",
+    "sequence_modified",
+}
 _PLAIN = (type(None), bool, int, float, str, bytes, enum.Enum, np.generic, type(ms.float32))
 
 
