@@ -9,8 +9,6 @@ it is removed.
 import os
 from dataclasses import replace
 
-import mindspore as ms
-
 from src.checkpoint.folder import with_hash
 from src.checkpoint.huggingface import write
 from src.deploy.check import check_same, tolerance
@@ -84,7 +82,7 @@ def main(settings):
     if own and get_task(own) != task:
         raise UserError(f"task_name: {checkpoint.source} was trained on {own}, not {task.name}")
     # An ONNX graph computes in float32 and is compared with a network that does.
-    number_type = ms.float32 if file_format == "ONNX" else compute_type(settings.compute_type, device)
+    number_type = compute_type("float32" if file_format == "ONNX" else settings.compute_type, device)
     model = Model.from_checkpoint(checkpoint, number_type)
     if task.kind:
         outputs = task.kind.outputs(task.labels)

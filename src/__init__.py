@@ -2,6 +2,11 @@
 
 import os
 
+# Fused kernels bring a second OpenMP runtime; it is loaded with MindSpore and reads these then. Its threads
+# would spin while they wait, and make the matrix products three times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
 # MindSpore warns about every device it does not find; GLOG_v=1 shows all it has to say.
 os.environ.setdefault("GLOG_v", "3")
 if os.environ["GLOG_v"] == "3":

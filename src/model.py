@@ -4,6 +4,7 @@ import contextlib
 
 import mindspore as ms
 
+from src import runtime
 from src.checkpoint import folder as checkpoints
 from src.checkpoint import huggingface
 from src.checkpoint.assign import assign
@@ -144,7 +145,9 @@ class Model:
         """
         if not isinstance(self.network, ms.nn.Cell):
             return self.network(*columns)
-        return self._cell()(*(ms.Tensor(column) for column in columns)).asnumpy()
+        rows, tokens = columns[0].shape
+        title = f"evaluation, {rows} x {tokens}"
+        return runtime.run(title, self._cell(), *(ms.Tensor(column) for column in columns)).asnumpy()
 
     def _cell(self):
         if self._logits is None:  # one cell for all calls: a new one would be compiled anew

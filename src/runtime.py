@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import mindspore as ms
 import numpy as np
 
+from src.compiler import Compiler
 from src.errors import UserError, one_line
 
 _DEVICES = ("Ascend", "GPU", "CPU")
@@ -97,6 +98,7 @@ def join_group(config, device):
             f"{one_line(error)[:300]}"
         ) from error
     group = Group(communication.get_rank(), communication.get_group_size())
+    _compiler.join(group.rank, group.size)
     if config.device_num not in (1, group.size):
         raise UserError(
             f"device_num is {config.device_num} but the launcher started {group.size} process(es)"
@@ -146,11 +148,10 @@ def set_up(config, seed, distribute=False):
         names = ("DEVICE_ID", "OMPI_COMM_WORLD_LOCAL_RANK")
         number = 0 if device == "CPU" else environment_number(*names, default=number)
     use_device(device, number)
-    if config.enable_graph_kernel:
-        if device == "CPU":
-            print("enable_graph_kernel: not available on CPU, ignored", flush=True)
-        else:
-            ms.set_context(enable_graph_kernel=True)
+    if device == "CPU":
+        _compiler.prepare(config.enable_graph_kernel is not False, config.compile_cache)
+    elif config.enable_graph_kernel is True:
+        ms.set_context(enable_graph_kernel=True)
     set_seed(seed)
     return device
 
@@ -175,3 +176,13 @@ def say(line):
 
     tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()
+
+
+_compiler = Compiler(say)
+
+
+def run(title, cell, *inputs):
+    """`cell(*inputs)`. A graph that this needs and that is not there yet is compiled before, as `set_up` was
+    told: fused, and kept for the next run. `title` says what, as in "student step, 8 x 128".
+    """
+    return _compiler.run(title, cell, *inputs)

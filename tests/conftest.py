@@ -3,11 +3,12 @@
 import os
 import sys
 
-os.environ.setdefault("GLOG_v", "3")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import mindspore as ms  # noqa: E402
+import src  # noqa: E402, F401, I001  (sets what MindSpore reads as it is imported)
+
+import mindspore as ms  # noqa: E402, I001
 import pytest  # noqa: E402
 
 ms.set_device("CPU")

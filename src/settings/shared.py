@@ -1,7 +1,7 @@
 """Settings that several commands have: device, group, ModelArts job, records and their batches."""
 
 from dataclasses import dataclass
-from typing import Literal, Tuple
+from typing import Literal, Tuple, Union
 
 from src.settings.types import AssessmentMethod, DeviceTarget, NonNegativeInt, PositiveInt, TaskType
 
@@ -14,8 +14,12 @@ class DeviceConfig:
     """Ascend, GPU or CPU; auto takes the first of these that this MindSpore can use."""
     device_id: NonNegativeInt = 0
     """Which of the machine's devices, counted from 0; CPU has only 0."""
-    enable_graph_kernel: bool = False
-    """Fuse small operators where the device's compiler can (Ascend, GPU)."""
+    enable_graph_kernel: Union[bool, Literal["auto"]] = "auto"
+    """Fuse small operators. auto: on CPU, where g++ is on the PATH; not on Ascend and GPU."""
+    compile_cache: str = "auto"
+    """Folder that keeps compiled graphs for the next run, on CPU; off: none. auto: below XDG_CACHE_HOME or
+    ~/.cache.
+    """
 
 
 @dataclass(frozen=True)

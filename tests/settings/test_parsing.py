@@ -169,7 +169,7 @@ def test_booleans_in_any_case_on_the_command_line_and_in_yaml(yaml_file, word, v
 
 def test_flag_alone_means_true():
     settings = settings_of("--enable_graph_kernel", "--seed", "3", "--enable_data_sink")
-    assert settings.enable_graph_kernel and settings.enable_data_sink and settings.seed == 3
+    assert settings.enable_graph_kernel is True and settings.enable_data_sink and settings.seed == 3
 
 
 def test_flag_in_a_section_alone_means_true(yaml_file):

@@ -1,0 +1,174 @@
+"""Compiled graphs, kept between runs in a folder of the user's.
+
+    FOLDER/KEY/      one graph: MindSpore's file of it, and sums.json, which is written last
+    FOLDER/work-*/   of a process that runs: what MindSpore itself reads and writes
+
+MindSpore numbers the graphs of a process and looks for file number n when it compiles its n-th, whatever
+that is. So its folder is this process's own, and holds only the file of the very graph that comes next.
+Fused kernels are not kept: MindSpore builds them anew for a graph it has read, too.
+"""
+
+import contextlib
+import glob
+import hashlib
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+
+import mindspore as ms
+
+from src.errors import UserError
+from src.files import ROOT, checksum, read_json, write_json
+from src.fingerprint import Unknown, fingerprint
+
+LARGEST = 2 << 30
+"""Bytes of all graphs together; the ones unused for longest are removed beyond it."""
+_SUMS, _GRAPH = "sums.json", "graph.mindir"
+_DEPENDENCIES = "compile_dependency.hash"
+"""MindSpore's own, of the program's files; one for all graphs of a process, written with the first."""
+
+
+def default_folder():
+    """The user's own, where XDG's rules put it."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "ternarybert-mindspore", "graphs")
+
+
+def program():
+    """Text of what a graph depends on besides its cell: our code and the versions of what compiles it."""
+    digest = hashlib.sha256()
+    for path in sorted(glob.glob(os.path.join(ROOT, "src", "**", "*.py"), recursive=True)):
+        with open(path, "rb") as file:
+            digest.update(path.encode() + file.read())
+    return repr(
+        (digest.hexdigest(), os.path.realpath(sys.argv[0]), ms.__version__, platform.python_version())
+    )
+
+
+class CompileCache:
+    """The folder, and this process's place in it.
+
+    Args:
+        folder (str): created where it is missing. say (callable): takes a notice.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, folder, say=print):
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        self.folder, self.say, self.program = folder, say, program()
+        self.work = tempfile.mkdtemp(dir=folder, prefix="work-")
+        self.rank, self.size, self._number = 0, 1, 0
+
+    def _key(self, cell, inputs, fused):
+        """The name of the graph that `cell` compiles to for `inputs`; "" where not all it holds is known."""
+        try:
+            text = fingerprint(cell, inputs)
+        except Unknown:
+            return ""
+        facts = self.program, text, fused, self.rank, self.size, ms.get_seed()
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:40]
+
+    def compile(self, cell, inputs, fused):
+        """Compile `cell` for `inputs` from the graph that is kept of it; else keep the one compiled."""
+        key = self._key(cell, inputs, fused)
+        if not key:
+            cell.compile(*inputs)
+            return
+        found = self._fetch(key)
+        ms.set_context(enable_compile_cache=True)
+        try:
+            cell.compile(*inputs)
+            if not found:
+                self._keep(key)
+        finally:
+            ms.set_context(enable_compile_cache=False)
+            self._clear()
+
+    def close(self):
+        """Remove this process's own files."""
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def _graphs(self):
+        return os.path.join(self.work, f"rank_{self.rank}", "graph_cache")
+
+    def _fetch(self, key):
+        """Put a kept graph where MindSpore looks for it; False where there is none, or a damaged one."""
+        entry = os.path.join(self.folder, key)
+        if not os.path.isdir(entry):
+            return False
+        try:
+            sums = read_json(os.path.join(entry, _SUMS), "the list of files")
+            if any(checksum(os.path.join(entry, name)) != value for name, value in sums.items()):
+                raise UserError("a checksum differs")
+            os.utime(entry)
+            for name in sums:
+                self._place(os.path.join(entry, name), name)
+        except (UserError, OSError) as error:
+            self.say(f"compile_cache: {entry} is damaged and removed ({error})")
+            shutil.rmtree(entry, ignore_errors=True)
+            self._clear(compiled=False)
+            return False
+        return True
+
+    def _place(self, path, name):
+        own = f"compile_cache_{self._number}.mindir" if name == _GRAPH else name
+        os.makedirs(self._graphs(), exist_ok=True)
+        if not os.path.exists(os.path.join(self._graphs(), own)):
+            shutil.copyfile(path, os.path.join(self._graphs(), own))
+
+    def _written(self):
+        return glob.glob(os.path.join(self._graphs(), "compile_cache_*.mindir"))
+
+    def _keep(self, key):
+        """Copy what MindSpore wrote for the graph just compiled; whole or not at all."""
+        written = self._written()
+        if len(written) != 1:  # MindSpore could not write it
+            return
+        self._number = int(written[0].rpartition("_")[2].partition(".")[0])
+        files = {_GRAPH: written[0], _DEPENDENCIES: os.path.join(self._graphs(), _DEPENDENCIES)}
+        new, entry = os.path.join(self.work, "new"), os.path.join(self.folder, key)
+        try:
+            os.mkdir(new)
+            for name, path in files.items():
+                shutil.copyfile(path, os.path.join(new, name))
+            write_json(os.path.join(new, _SUMS), {name: checksum(path) for name, path in files.items()})
+            os.rename(new, entry)
+        except (OSError, UserError) as error:
+            if not os.path.isdir(entry):  # else another process was first
+                self.say(f"compile_cache: a graph is not kept: {error}")
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        self._bound(key)
+
+    def _clear(self, compiled=True):
+        """Leave no graph's file where a later compilation could take it for its own."""
+        for path in self._written():
+            os.remove(path)
+        self._number += compiled
+
+    def _bound(self, newest):
+        """Remove the graphs unused for longest while all are larger than `LARGEST`, and what killed processes
+        left a week ago.
+        """
+        graphs, removed = [], 0
+        for entry in os.scandir(self.folder):
+            with contextlib.suppress(FileNotFoundError):  # another process removes them too
+                used = entry.stat().st_mtime
+                if not entry.name.startswith("work-"):
+                    size = sum(file.stat().st_size for file in os.scandir(entry.path))
+                    graphs.append((entry.name != newest, -used, size, entry.path))
+                elif time.time() - used > 7 * 86400:
+                    shutil.rmtree(entry.path, ignore_errors=True)
+        total = 0
+        for older, _, size, path in sorted(graphs):
+            total += size
+            if older and total > LARGEST:
+                shutil.rmtree(path, ignore_errors=True)
+                removed += 1
+        if removed:
+            self.say(f"compile_cache: {removed} graphs unused for longest are removed from {self.folder}")

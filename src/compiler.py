@@ -1,0 +1,136 @@
+"""Calls cells, and compiles their graphs before: fused and from the cache where that works, and aloud."""
+
+import atexit
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import weakref
+
+import mindspore as ms
+
+from src import graph_kernels
+from src.compile_cache import CompileCache, default_folder
+
+QUIET_SECONDS = 2.0
+"""A compilation shorter than this is not worth a line."""
+
+
+class Compiler:
+    """How this process compiles; as it is made, plainly.
+
+    Args:
+        say (callable): prints a line.
+    """
+
+    def __init__(self, say=print):
+        self.say, self.fuse, self.cache = say, False, None
+        self._started, self._work = False, None
+        self._compiled = weakref.WeakKeyDictionary()
+
+    def prepare(self, fuse, cache):
+        """Fuse and cache from now on, on CPU. MindSpore settles on a folder once, so a second call in a
+        process changes only `fuse`.
+
+        Args:
+            fuse (bool): where it works. cache (str): a folder, "auto" for the user's own, "off".
+        """
+        self.fuse = fuse
+        why = graph_kernels.missing() if fuse else ""
+        if not self._work and cache != "off":
+            self.cache = self._open(os.path.expanduser(default_folder() if cache == "auto" else cache))
+            self._work = self.cache and self.cache.work
+        if not self._work and fuse and not why:
+            self._work = tempfile.mkdtemp(prefix="graph-kernels-")
+            atexit.register(shutil.rmtree, self._work, ignore_errors=True)
+        if self._work:
+            os.environ["MS_COMPILER_CACHE_PATH"] = self._work  # AKG's files go there too
+            ms.set_context(compile_cache_path=self._work, enable_graph_kernel=fuse)
+        if why:
+            self._unfused(why)
+
+    def _open(self, folder):
+        try:
+            cache = CompileCache(os.path.abspath(folder), self.say)
+        except OSError as error:
+            self.say(f"compile_cache: {folder} cannot be written ({error.strerror}): graphs are not kept")
+            return None
+        atexit.register(cache.close)
+        return cache
+
+    def join(self, rank, size):
+        """This process is number `rank` of `size` that train together; their graphs are their own."""
+        if self.cache:
+            self.cache.rank, self.cache.size = rank, size
+
+    def run(self, title, cell, *inputs):
+        """`cell(*inputs)`; a graph that is not there yet is compiled first, which `title` tells of."""
+        known = self._compiled.setdefault(cell, set())
+        shapes = tuple((i.shape, str(i.dtype)) if isinstance(i, ms.Tensor) else i for i in inputs)
+        if (cell.training, shapes) not in known:
+            with aloud(title, self.say):
+                self._compile(cell, inputs)
+            known.add((cell.training, shapes))
+        return cell(*inputs)
+
+    def _compile(self, cell, inputs):
+        cell.check_names_and_refresh_name()  # as calling it does: a teacher and its student have equal names
+        try:
+            self._compile_once(cell, inputs)
+        except RuntimeError as error:
+            if not self.fuse:
+                raise
+            self._unfused(f"a graph could not be fused ({str(error).splitlines()[0]})")
+            self._compile_once(cell, inputs)
+
+    def _compile_once(self, cell, inputs):
+        self._start()
+        if self.cache:
+            self.cache.compile(cell, inputs, self.fuse)
+        else:
+            cell.compile(*inputs)
+
+    def _start(self):
+        """Start the compiler of fused kernels, once."""
+        if self.fuse and not self._started:
+            self._started = True
+            why = graph_kernels.start(self._work)
+            if why:
+                self._unfused(why)
+
+    def _unfused(self, why):
+        self.fuse = False
+        ms.set_context(enable_graph_kernel=False)
+        self.say(f"enable_graph_kernel: {why}; operators are not fused, which is slower")
+
+
+@contextlib.contextmanager
+def aloud(title, say=print):
+    """Tell that something compiles: on a terminal meanwhile, with the seconds, and in a line at the end."""
+    started, done = time.monotonic(), threading.Event()
+
+    def tick():
+        while not done.wait(1.0):
+            print(
+                f"\rcompiling {title}: {time.monotonic() - started:.0f} s",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    clock = threading.Thread(target=tick, daemon=True)
+    if sys.stderr.isatty():
+        clock.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if clock.ident:
+            clock.join()
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+    seconds = time.monotonic() - started
+    if seconds >= QUIET_SECONDS:
+        say(f"compiled {title} in {seconds:.0f} s")

@@ -1,0 +1,124 @@
+"""Kept graphs and fused kernels, each run a process of its own; expected values by NumPy."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src import compile_cache, graph_kernels
+from src.compile_cache import CompileCache
+
+PROGRAM = Path(__file__).parent / "compiled.py"
+
+
+def run(folder, weight=1.0, rows=4, fuse="false", cache="store", **environment):
+    """{rows: mean} of the program, which runs in `folder`; the notices it printed."""
+    command = [sys.executable, str(PROGRAM), str(weight), str(rows), fuse, cache]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (done.stdout + done.stderr).splitlines()
+    results = [line.split()[1:] for line in lines if line.startswith("RESULT")]
+    notices = [line for line in lines if not line.startswith("RESULT")]
+    return {int(count): float(mean) for count, mean in results}, notices
+
+
+def expected(weight, rows):
+    values = {}
+    for count in (rows, rows + 1):
+        x = np.linspace(0, 1, count * 64, dtype=np.float64)
+        values[count] = pytest.approx((weight * np.exp(x) / (x * x + 3)).mean(), rel=1e-5)
+    return values
+
+
+def kept(folder):
+    return {entry for entry in (Path(folder) / "store").iterdir() if not entry.name.startswith("work-")}
+
+
+@pytest.mark.parametrize("fuse", ["false", "true"])
+def test_a_graph_is_taken_only_where_all_that_it_is_made_of_is_the_same(tmp_path, fuse):
+    if fuse == "true" and graph_kernels.missing():
+        pytest.skip(graph_kernels.missing())
+    assert run(tmp_path, 1.0, 4, fuse) == (expected(1.0, 4), [])
+    first = kept(tmp_path)
+    assert len(first) == 2  # a graph a shape
+    assert run(tmp_path, 1.0, 4, fuse) == (expected(1.0, 4), []) and kept(tmp_path) == first
+    # One known shape, then a new one: MindSpore itself would count and take the second graph for it.
+    assert run(tmp_path, 1.0, 5, fuse) == (expected(1.0, 5), []) and len(kept(tmp_path)) == 3
+    assert run(tmp_path, 1.0, 3, fuse) == (expected(1.0, 3), []) and len(kept(tmp_path)) == 4
+    assert run(tmp_path, 2.0, 4, fuse) == (expected(2.0, 4), []) and len(kept(tmp_path)) == 6  # a loss weight
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
+    assert not [path for path in (tmp_path / "store").iterdir() if path.name.startswith("work-")]
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "no list", "list cut"])
+def test_a_damaged_graph_is_told_removed_and_made_anew(tmp_path, damage):
+    run(tmp_path)
+    for entry in kept(tmp_path):
+        graph, sums = entry / "graph.mindir", entry / "sums.json"
+        content = graph.read_bytes()
+        if damage == "cut":
+            graph.write_bytes(content[: len(content) // 2])
+        elif damage == "changed":
+            graph.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        elif damage == "no list":
+            sums.unlink()
+        else:
+            sums.write_text(sums.read_text()[:20])
+    results, notices = run(tmp_path)
+    assert results == expected(1.0, 4)
+    assert len(notices) == 2 and all("is damaged and removed" in line for line in notices)
+    assert run(tmp_path) == (expected(1.0, 4), [])
+
+
+def test_two_processes_at_once_keep_the_same_graph(tmp_path):
+    command = [sys.executable, str(PROGRAM), "1.0", "4", "false", "store"]
+    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert len({process.communicate()[0] for process in both}) == 1
+    assert [process.returncode for process in both] == [0, 0] and len(kept(tmp_path)) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_one_notice(tmp_path):
+    (tmp_path / "file").write_text("")
+    results, notices = run(tmp_path, cache="file/store")
+    assert results == expected(1.0, 4)
+    assert len(notices) == 1 and "compile_cache:" in notices[0] and "cannot be written" in notices[0]
+
+
+def test_without_a_compiler_operators_are_not_fused_and_one_line_says_so(tmp_path):
+    for name in ("cat", "grep", "sed"):  # MindSpore calls them
+        (tmp_path / name).symlink_to(shutil.which(name))
+    results, notices = run(tmp_path, fuse="true", PATH=str(tmp_path))
+    assert results == expected(1.0, 4)
+    assert len(notices) == 1 and "there is no g++ on the PATH" in notices[0]
+
+
+def test_a_broken_compiler_is_noticed(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "g++").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "bin" / "g++").chmod(0o755)
+    results, notices = run(tmp_path, fuse="true", PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    assert results == expected(1.0, 4)
+    assert len(notices) == 1 and "MindSpore's kernel compiler does not work here" in notices[0]
+
+
+def test_the_graphs_unused_for_longest_go_first(tmp_path, monkeypatch):
+    said = []
+    cache = CompileCache(str(tmp_path), said.append)
+    for age, name in enumerate(["newest", "middle", "oldest"]):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "graph.mindir").write_bytes(bytes(100))
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    monkeypatch.setattr(compile_cache, "LARGEST", 250)
+    cache._bound("newest")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name[:5] != "work-") == [
+        "middle",
+        "newest",
+    ]
+    assert len(said) == 1 and "1 graphs unused for longest" in said[0]
+    cache.close()
