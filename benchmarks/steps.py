@@ -1,0 +1,167 @@
+"""Times the train steps against the same steps in PyTorch and transformers, in turns in one run.
+
+    python benchmarks/steps.py --teacher_dir HF_TEACHER --glue_dir GLUE [--only phase1 --rounds 3]
+
+Each side is a process of its own; the one that waits is stopped. Both get the same rows of SST-2 (or random
+tokens of the full length, where the network is random), the same weights, losses, clipping and AdamW, and all
+cores; each puts the rows into batches as it does by default, PyTorch shuffled and padded to the longest of
+the batch. Dropout is 0, so the losses of a batch must agree, which is checked. HF_TEACHER is a Hugging Face
+folder.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+from benchmarks.measure import Worker, add_json_option, python, report, run_command  # noqa: E402
+from benchmarks.rows import Rows  # noqa: E402
+
+STEPS = ("gd", "phase1", "phase2", "float32", "w2a8")
+TITLES = {
+    "gd": "general distillation step",
+    "phase1": "phase 1 step",
+    "phase2": "phase 2 step, teacher in the step",
+    "float32": "distillation step in float32",
+    "w2a8": "distillation step, W2A8",
+}
+REACH = {"gd": 1.1, "phase1": 1.25, "phase2": 1.25, "w2a8": 1.8}
+"""{step: times as fast as PyTorch that it is held to}."""
+
+
+def networks(name, options, folder):
+    """(teacher's folder, student's, layers of it or [], what they are)."""
+    if name in ("phase1", "phase2"):
+        return options.teacher_dir, options.teacher_dir, [1, 3, 5], "teacher 6 x 384, student 3 x 384"
+    shapes = ("12x768", "4x384") if name == "gd" else ("6x768", "6x768")
+    folders = [os.path.join(folder, f"{part}{shape}") for part, shape in zip(("teacher", "student"), shapes)]
+    for shape, path in zip(shapes, folders):
+        if not os.path.exists(path):
+            run_command(python("benchmarks/torch_side.py", "--make", shape, path), f"{path}.log")
+    return *folders, [], f"teacher {shapes[0]}, student {shapes[1]}, random weights"
+
+
+def describe(name, options, folder):
+    """(the step as worker.py reads it, what is measured in words)."""
+    teacher, student, layers, setting = networks(name, options, folder)
+    real, batch_size = name in ("phase1", "phase2"), 16 if name in ("float32", "w2a8") else 32
+    path = os.path.join(folder, f"{name}.npz")
+    if real:
+        vocabulary = os.path.join(options.teacher_dir, "vocab.txt")
+        rows = Rows.of_task(options.glue_dir, "SST-2", "train", vocabulary, options.steps * batch_size)
+    else:
+        rows = Rows.random(batch_size * max(1, options.steps // 10), 128)
+    rows.save(path)
+    terms = {"gd": ["layers"], "phase1": ["layers"], "phase2": ["logits"]}.get(name, ["layers", "logits"])
+    work = {
+        "teacher": teacher,
+        "student": student,
+        "layers": layers,
+        "terms": terms,
+        "projection": name in ("gd", "phase1"),
+        "quantized": name == "w2a8",
+        "learning_rate": 5e-5,
+        "batch_size": batch_size,
+        "batching": "shuffled",
+        "compile": options.torch_compile,
+        "rows": path,
+    }
+    data = f"{len(rows)} rows of SST-2" if real else f"batches of {batch_size} x 128 random tokens"
+    return work, f"{setting}, batch {batch_size}, {data}"
+
+
+def matrix_flop(config, rows, length, layers):
+    """FLOP of the matrix products of one forward pass through so many layers of width H, inner layer 4 H."""
+    tokens, width = rows * length, config["hidden_size"]
+    return layers * tokens * (24 * width * width + 4 * length * width)
+
+
+def step_flop(work, shapes):
+    """FLOP of a round's matrix products: forward of both networks, twice that again for the student."""
+    import json
+
+    total = 0.0
+    for role, passes in (("teacher", 1), ("student", 3)):
+        with open(os.path.join(work[role], "config.json"), encoding="utf-8") as file:
+            config = json.load(file)
+        layers = (len(work["layers"]) if role == "student" else 0) or config["num_hidden_layers"]
+        total += passes * sum(matrix_flop(config, *shape, layers) for shape in shapes)
+    return total
+
+
+def start_sides(name, work, options):
+    """{side: Worker}: ours and PyTorch's, of real rows also PyTorch with batches grouped by length."""
+    sides = {} if options.torch_only else {"ours": Worker("ours", work)}
+    sides["PyTorch"] = Worker("torch", work)
+    if name in ("phase1", "phase2"):
+        sides["PyTorch, grouped by length"] = Worker("torch", {**work, "batching": "grouped"})
+    if name == "phase2" and not options.torch_only:
+        sides["ours, teacher's logits cached"] = Worker("ours", {**work, "cached": True})
+    return sides
+
+
+def check_losses(sides):
+    """The loss of our first batch must be PyTorch's too."""
+    if "ours" in sides:
+        loss, rows, length = sides["ours"].ask("first")
+        other = sides["PyTorch"].ask("loss_of", rows, length)
+        if abs(loss / other - 1) > 1e-3:
+            raise SystemExit(f"the two sides do not compute the same loss: ours {loss}, PyTorch {other}")
+
+
+def measure(name, options, folder):
+    """One step: start the sides, let them take turns, report."""
+    work, setting = describe(name, options, folder)
+    sides = start_sides(name, work, options)
+    try:
+        check_losses(sides)
+        for _ in range(options.warm_up):
+            for worker in sides.values():
+                worker.ask("round")
+        times = {side: [] for side in sides}
+        for _ in range(options.rounds):
+            for side, worker in sides.items():
+                times[side].append(worker.ask("round"))
+        peaks = {side: worker.ask("peak_mib") for side, worker in sides.items()}  # before the profilers
+        fastest = max(worker.ask("matrix_peak") for worker in sides.values())
+        results = {}
+        for side, worker in sides.items():
+            shapes = worker.ask("shapes")
+            steps, flop = len(shapes), step_flop(work, shapes)
+            results[side] = {
+                "seconds": round(statistics.median(times[side]) / steps, 4),
+                "peak_mib": round(peaks[side]),
+                "matrix_share": round(worker.ask("matrix_share"), 3),
+                "matrix_seconds_at_peak": round(flop / fastest / steps, 4),
+                "tokens_a_step": round(sum(rows * length for rows, length in shapes) / steps),
+            }
+    finally:
+        for worker in sides.values():
+            worker.close()
+    further = {"reach": REACH[name]} if name in REACH else {}
+    report(options, TITLES[name], setting, results, peak_gflops=round(fastest / 1e9), **further)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--teacher_dir", required=True, help="SST-2's teacher, a Hugging Face folder")
+    parser.add_argument("--glue_dir", required=True, help="folder with SST-2/train.tsv")
+    parser.add_argument("--only", nargs="+", choices=STEPS, default=STEPS, help="which steps")
+    parser.add_argument("--steps", type=int, default=20, help="batches of a round; of random tokens a tenth")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each side that count")
+    parser.add_argument("--warm_up", type=int, default=3, help="rounds of each side before them")
+    parser.add_argument("--torch_only", action="store_true", help="measure PyTorch's side alone")
+    parser.add_argument("--torch_compile", action="store_true", help="PyTorch's side under torch.compile")
+    add_json_option(parser)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.only:
+            measure(name, options, folder)
+
+
+if __name__ == "__main__":
+    main()
