@@ -15,18 +15,42 @@ sys.path.insert(0, ROOT)
 
 from benchmarks.measure import machine  # noqa: E402
 
-HEAD = ("what", "side", "time", "peak MiB", "ours is", "matrix products", "alone at peak", "dev")
+HEAD = (
+    "what",
+    "side",
+    "time",
+    "peak MiB",
+    "ours is",
+    "its memory",
+    "matrix products",
+    "alone at peak",
+    "dev",
+)
 
 
 def seconds(value):
     return f"{value:.0f} s" if value >= 10 else f"{1000 * value:.0f} ms"
 
 
+def is_compared(figure, side):
+    """Whether ours, the first side, is compared with this one."""
+    return next(iter(figure["sides"])).startswith("ours") and not side.startswith("ours")
+
+
+def memory(figure, side):
+    """Our peak memory in units of this side's; and what it is held to."""
+    if not is_compared(figure, side):
+        return ""
+    reach, own = figure.get("memory_reach"), next(iter(figure["sides"].values()))["peak_mib"]
+    ratio = own / figure["sides"][side]["peak_mib"]
+    return f"{ratio:.2f} times" + (f" (reach {reach})" if reach else "")
+
+
 def times_as_fast(figure, side):
     """How many times as fast ours, the first side, is; and what it is held to."""
-    own, name = figure["sides"][side]["seconds"], next(iter(figure["sides"]))
-    if side == name or not name.startswith("ours") or side.startswith("ours"):
+    if not is_compared(figure, side):
         return ""
+    own, name = figure["sides"][side]["seconds"], next(iter(figure["sides"]))
     reach = figure.get("reach")
     if isinstance(reach, dict):
         reach = reach.get(side)
@@ -47,6 +71,7 @@ def table_rows(figures):
                 seconds(values["seconds"]),
                 values["peak_mib"],
                 times_as_fast(figure, side),
+                memory(figure, side),
                 "" if share is None else f"{100 * share:.0f} %",
                 "" if alone is None else seconds(alone),
                 values.get("dev", ""),

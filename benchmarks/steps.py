@@ -39,9 +39,9 @@ def networks(name, options, folder):
         return options.teacher_dir, options.teacher_dir, [1, 3, 5], "teacher 6 x 384, student 3 x 384"
     shapes = ("12x768", "4x384") if name == "gd" else ("6x768", "6x768")
     folders = [os.path.join(folder, f"{part}{shape}") for part, shape in zip(("teacher", "student"), shapes)]
-    for shape, path in zip(shapes, folders):
+    for seed, (shape, path) in enumerate(zip(shapes, folders)):
         if not os.path.exists(path):
-            run_command(python("benchmarks/torch_side.py", "--make", shape, path), f"{path}.log")
+            run_command(python("benchmarks/torch_side.py", "--make", shape, path, seed), f"{path}.log")
     return *folders, [], f"teacher {shapes[0]}, student {shapes[1]}, random weights"
 
 

@@ -2,8 +2,8 @@
 quantizers of TernaryBERT, and the optimizer, as an experienced user of PyTorch writes them.
 
 Each form here is the fastest of those tried: PyTorch's own attention where no scores are asked for, the exact
-GELU, the fused AdamW. `python benchmarks/torch_side.py --make 12x768 FOLDER` writes a network of random
-weights.
+GELU, the fused AdamW. `python benchmarks/torch_side.py --make 12x768 FOLDER SEED` writes a network of
+random weights.
 """
 
 import os
@@ -124,13 +124,13 @@ def load(folder, layers=None, dropout=None):
     return model
 
 
-def make(shape, folder):
+def make(shape, folder, seed):
     """Write a network of random weights; `shape` is LAYERSxWIDTH."""
     from transformers import BertConfig, BertForSequenceClassification
 
     layers, width = (int(number) for number in shape.split("x"))
     sizes = {"num_hidden_layers": layers, "hidden_size": width, "intermediate_size": 4 * width}
-    torch.manual_seed(layers * width)
+    torch.manual_seed(seed)
     BertForSequenceClassification(BertConfig(num_attention_heads=12, **sizes)).save_pretrained(folder)
 
 
@@ -291,6 +291,6 @@ def use_all_cores():
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4 or sys.argv[1] != "--make":
-        sys.exit("usage: torch_side.py --make LAYERSxWIDTH FOLDER")
-    make(sys.argv[2], sys.argv[3])
+    if len(sys.argv) != 5 or sys.argv[1] != "--make":
+        sys.exit("usage: torch_side.py --make LAYERSxWIDTH FOLDER SEED")
+    make(sys.argv[2], sys.argv[3], int(sys.argv[4]))
