@@ -51,9 +51,7 @@ def times_as_fast(figure, side):
     if not is_compared(figure, side):
         return ""
     own, name = figure["sides"][side]["seconds"], next(iter(figure["sides"]))
-    reach = figure.get("reach")
-    if isinstance(reach, dict):
-        reach = reach.get(side)
+    reach = figure.get("reach", {}).get(side)
     ratio = own / figure["sides"][name]["seconds"]
     return f"{ratio:.2f} times as fast" + (
         f" (reach {reach})" if reach and side.startswith("PyTorch") else ""

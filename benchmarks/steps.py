@@ -10,6 +10,7 @@ folder.
 """
 
 import argparse
+import json
 import os
 import statistics
 import sys
@@ -21,16 +22,20 @@ sys.path.insert(0, ROOT)
 from benchmarks.measure import Worker, add_json_option, python, report, run_command  # noqa: E402
 from benchmarks.rows import Rows  # noqa: E402
 
-STEPS = ("gd", "phase1", "phase2", "float32", "w2a8")
 TITLES = {
     "gd": "general distillation step",
     "phase1": "phase 1 step",
     "phase2": "phase 2 step, teacher in the step",
-    "float32": "distillation step in float32",
-    "w2a8": "distillation step, W2A8",
+    "w2a8": "W2A8 step",
 }
-REACH = {"gd": 1.1, "phase1": 1.25, "phase2": 1.25, "w2a8": 1.8}
-"""{step: times as fast as PyTorch that it is held to}."""
+GROUPED = "PyTorch, grouped by length"
+REACH = {
+    "gd": {"PyTorch": 1.1},
+    "phase1": {"PyTorch": 1.25, GROUPED: 1.25},
+    "phase2": {"PyTorch": 1.25, GROUPED: 1.25},
+    "w2a8": {"PyTorch": 1.8},
+}
+"""{step: {side: times as fast as that side that ours is held to}}."""
 
 
 def networks(name, options, folder):
@@ -48,7 +53,7 @@ def networks(name, options, folder):
 def describe(name, options, folder):
     """(the step as worker.py reads it, what is measured in words)."""
     teacher, student, layers, setting = networks(name, options, folder)
-    real, batch_size = name in ("phase1", "phase2"), 16 if name in ("float32", "w2a8") else 32
+    real, batch_size = name in ("phase1", "phase2"), 16 if name == "w2a8" else 32
     path = os.path.join(folder, f"{name}.npz")
     if real:
         vocabulary = os.path.join(options.teacher_dir, "vocab.txt")
@@ -81,27 +86,33 @@ def matrix_flop(config, rows, length, layers):
 
 
 def step_flop(work, shapes):
-    """FLOP of a round's matrix products: forward of both networks, twice that again for the student."""
-    import json
-
-    total = 0.0
-    for role, passes in (("teacher", 1), ("student", 3)):
+    """FLOP of a round's matrix products: forward of both networks, twice that again for what learns."""
+    configs = {}
+    for role in ("teacher", "student"):
         with open(os.path.join(work[role], "config.json"), encoding="utf-8") as file:
-            config = json.load(file)
-        layers = (len(work["layers"]) if role == "student" else 0) or config["num_hidden_layers"]
-        total += passes * sum(matrix_flop(config, *shape, layers) for shape in shapes)
+            configs[role] = json.load(file)
+    layers = len(work["layers"]) or configs["student"]["num_hidden_layers"]
+    total = 3 * sum(matrix_flop(configs["student"], *shape, layers) for shape in shapes)
+    if not work.get("cached"):
+        depth = configs["teacher"]["num_hidden_layers"]
+        total += sum(matrix_flop(configs["teacher"], *shape, depth) for shape in shapes)
+    if work["projection"]:
+        widths = configs["student"]["hidden_size"] * configs["teacher"]["hidden_size"]
+        total += 3 * sum(rows * length for rows, length in shapes) * (layers + 1) * 2 * widths
     return total
 
 
-def start_sides(name, work, options):
-    """{side: Worker}: ours and PyTorch's, of real rows also PyTorch with batches grouped by length."""
-    sides = {} if options.torch_only else {"ours": Worker("ours", work)}
-    sides["PyTorch"] = Worker("torch", work)
+def plan_sides(name, work, options):
+    """{side: ("ours" or "torch", its work)}: both, and what is shown beside them."""
+    sides = {"ours": ("ours", work), "PyTorch": ("torch", work)}
     if name in ("phase1", "phase2"):
-        sides["PyTorch, grouped by length"] = Worker("torch", {**work, "batching": "grouped"})
-    if name == "phase2" and not options.torch_only:
-        sides["ours, teacher's logits cached"] = Worker("ours", {**work, "cached": True})
-    return sides
+        sides[GROUPED] = ("torch", {**work, "batching": "grouped"})
+    if name == "phase2":
+        sides["ours, teacher's logits cached"] = ("ours", {**work, "cached": True})
+    if name == "w2a8":
+        sides["ours in float32"] = ("ours", {**work, "quantized": False})
+        sides["PyTorch in float32"] = ("torch", {**work, "quantized": False})
+    return {side: part for side, part in sides.items() if part[0] == "torch" or not options.torch_only}
 
 
 def check_losses(sides):
@@ -113,25 +124,32 @@ def check_losses(sides):
             raise SystemExit(f"the two sides do not compute the same loss: ours {loss}, PyTorch {other}")
 
 
+def take_turns(workers, options):
+    """{side: [seconds of each round that counts]}."""
+    for _ in range(options.warm_up):
+        for worker in workers.values():
+            worker.ask("round")
+    times = {side: [] for side in workers}
+    for _ in range(options.rounds):
+        for side, worker in workers.items():
+            times[side].append(worker.ask("round"))
+    return times
+
+
 def measure(name, options, folder):
     """One step: start the sides, let them take turns, report."""
     work, setting = describe(name, options, folder)
-    sides = start_sides(name, work, options)
+    plan = plan_sides(name, work, options)
+    sides = {side: Worker(*part) for side, part in plan.items()}
     try:
         check_losses(sides)
-        for _ in range(options.warm_up):
-            for worker in sides.values():
-                worker.ask("round")
-        times = {side: [] for side in sides}
-        for _ in range(options.rounds):
-            for side, worker in sides.items():
-                times[side].append(worker.ask("round"))
+        times = take_turns(sides, options)
         peaks = {side: worker.ask("peak_mib") for side, worker in sides.items()}  # before the profilers
         fastest = max(worker.ask("matrix_peak") for worker in sides.values())
         results = {}
         for side, worker in sides.items():
             shapes = worker.ask("shapes")
-            steps, flop = len(shapes), step_flop(work, shapes)
+            steps, flop = len(shapes), step_flop(plan[side][1], shapes)
             results[side] = {
                 "seconds": round(statistics.median(times[side]) / steps, 4),
                 "peak_mib": round(peaks[side]),
@@ -142,15 +160,14 @@ def measure(name, options, folder):
     finally:
         for worker in sides.values():
             worker.close()
-    further = {"reach": REACH[name]} if name in REACH else {}
-    report(options, TITLES[name], setting, results, peak_gflops=round(fastest / 1e9), **further)
+    report(options, TITLES[name], setting, results, peak_gflops=round(fastest / 1e9), reach=REACH[name])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--teacher_dir", required=True, help="SST-2's teacher, a Hugging Face folder")
     parser.add_argument("--glue_dir", required=True, help="folder with SST-2/train.tsv")
-    parser.add_argument("--only", nargs="+", choices=STEPS, default=STEPS, help="which steps")
+    parser.add_argument("--only", nargs="+", choices=TITLES, default=list(TITLES), help="which steps")
     parser.add_argument("--steps", type=int, default=20, help="batches of a round; of random tokens a tenth")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each side that count")
     parser.add_argument("--warm_up", type=int, default=3, help="rounds of each side before them")
