@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 
 from benchmarks.measure import matrix_share
-from benchmarks.torch_side import first_projection
+from benchmarks.rows import first_projection
 from src.checkpoint.assign import assign
 from src.checkpoint.folder import QUANTIZER_STATE
 from src.checkpoint.formats import read_any

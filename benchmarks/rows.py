@@ -1,5 +1,5 @@
-"""A task's rows for both sides of the step benchmarks: GLUE's TSV files as tokens, and batches as a user of
-PyTorch makes them. Needs neither MindSpore nor PyTorch.
+"""What both sides of the step benchmarks start from: a task's rows out of GLUE's TSV files as tokens, batches
+as a user of PyTorch makes them, the first projection. Needs neither MindSpore nor PyTorch.
 """
 
 import os
@@ -106,3 +106,10 @@ def plan_batches(lengths, batch_size, batching, seed):
         batches = [batches[index] for index in generator.permutation(len(batches))]
     length = int(batching) if batching not in ("shuffled", "grouped") else 0
     return [(part, length) for part in batches]
+
+
+def first_projection(student_width, teacher_width):
+    """The projection's weight that both sides start from, (teacher_width, student_width)."""
+    if student_width == teacher_width:
+        return np.eye(student_width, dtype=np.float32)
+    return np.random.default_rng(0).normal(0, 0.02, (teacher_width, student_width)).astype(np.float32)

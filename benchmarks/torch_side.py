@@ -13,6 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+from benchmarks.rows import first_projection  # noqa: E402
+
 CLIP, EPSILON = 2.5, 1e-8
 
 
@@ -253,15 +258,6 @@ class Distillation:
         elif "logits" in self.terms:
             loss = loss - (torch.softmax(logits_t, -1) * torch.log_softmax(logits, -1)).mean()
         return loss
-
-
-def first_projection(student_width, teacher_width):
-    """The projection's weight that both sides start from, (teacher_width, student_width)."""
-    import numpy as np
-
-    if student_width == teacher_width:
-        return np.eye(student_width, dtype=np.float32)
-    return np.random.default_rng(0).normal(0, 0.02, (teacher_width, student_width)).astype(np.float32)
 
 
 def adamw(named, learning_rate):
