@@ -14,7 +14,7 @@ class Side:
     def __init__(self, work, rows):
         use_all_cores()
         teacher = load(work["teacher"], dropout=0.0)
-        student = load(work["student"], work["layers"], dropout=0.0)
+        student = load(work["student"], work["layers"] or None, dropout=0.0)
         self.distillation = Distillation(
             teacher, student, work["terms"], work["quantized"], work["projection"]
         )
