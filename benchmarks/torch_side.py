@@ -34,10 +34,11 @@ class Ternary(torch.autograd.Function):
         size = x.abs()
         ctx.save_for_backward(size < CLIP)
         size.clamp_(max=CLIP)
-        kept = size > 0.7 * (size.mean(-1, keepdim=True) if by_row else size.mean())
         over = (-1,) if by_row else tuple(range(x.dim()))
-        alpha = (size * kept).sum(over, keepdim=by_row) / kept.sum(over, keepdim=by_row).clamp(min=1)
-        return torch.sign(x).mul_(kept).mul_(alpha)
+        kept = (size > 0.7 * size.mean(over, keepdim=True)).to(x.dtype)
+        count = kept.sum(over, keepdim=True).clamp(min=1)
+        alpha = size.mul_(kept).sum(over, keepdim=True) / count
+        return torch.copysign(kept.mul_(alpha), x)
 
     @staticmethod
     def backward(ctx, gradient):
