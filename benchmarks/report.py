@@ -97,6 +97,7 @@ def bars(axis, figures, value, title):
             heights.append(values[value] / base)
             colours.append("tab:blue" if side.startswith("ours") else "tab:gray")
     places = range(len(labels), 0, -1)
+    axis.margins(x=0.12)
     axis.barh(places, heights, color=colours)
     axis.set_yticks(list(places), labels, fontsize=7)
     axis.axvline(1.0, color="black", linewidth=0.8)
