@@ -1,0 +1,118 @@
+"""What the benchmarks compare must be the same work on both sides."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.report import table_rows
+from benchmarks.rows import Rows, plan_batches
+from benchmarks.steps import step_flop
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("batching", ["shuffled", "grouped", "64"])
+def test_every_row_is_in_one_batch_of_an_epoch(batching):
+    lengths = np.random.default_rng(0).integers(4, 60, 1000)
+    batches = plan_batches(lengths, 32, batching, seed=3)
+    assert sorted(np.concatenate([rows for rows, _ in batches])) == list(range(1000))
+    assert {length for _, length in batches} == {64 if batching == "64" else 0}
+
+
+def test_grouping_by_length_leaves_little_padding():
+    lengths = np.random.default_rng(0).integers(4, 60, 3200)
+
+    def places(batching):
+        return sum(len(rows) * lengths[rows].max() for rows, _ in plan_batches(lengths, 32, batching, 1))
+
+    assert places("grouped") < 1.05 * lengths.sum() < 1.5 * lengths.sum() < places("shuffled")
+
+
+def test_rows_are_padded_as_the_published_vocabulary_reads_them(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]))
+    (tmp_path / "MRPC").mkdir()
+    head = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
+    (tmp_path / "MRPC" / "train.tsv").write_text(head + "1\t1\t2\ta\tb b\n0\t3\t4\tB\ta\n")
+    rows = Rows.of_task(str(tmp_path), "MRPC", "train", str(tmp_path / "vocab.txt"))
+    ids, mask, segments, labels = rows.padded([1, 0])
+    assert ids.tolist() == [[2, 6, 3, 5, 3, 0], [2, 5, 3, 6, 6, 3]]
+    assert mask.tolist() == [[1, 1, 1, 1, 1, 0], [1] * 6]
+    assert segments.tolist() == [[0, 0, 0, 1, 1, 0], [0, 0, 0, 1, 1, 1]]
+    assert labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("kind", ["tensor", "row", "activation", "probs", "rest"])
+def test_the_quantizers_in_pytorch_are_ours(kind):
+    import mindspore as ms
+    from mindspore import ops
+
+    from benchmarks.torch_side import W2A8
+    from src.quant.quantizers import build_quantizer
+
+    values = np.random.default_rng(1).normal(0, 2, (24, 40)).astype(np.float32)  # some beyond the clip
+    values = abs(values) % 1 if kind == "probs" else values
+    own, theirs = {
+        "tensor": (build_quantizer("twn", 2, "tensor", 2.5), W2A8().weight),
+        "row": (build_quantizer("twn", 2, "row", 2.5), W2A8().rows),
+        "activation": (build_quantizer("symmetric", 8, "tensor", 2.5), W2A8().activation),
+        "probs": (build_quantizer("symmetric", 8, "tensor", 2.5, bounds=(0.0, 1.0)), W2A8().probs),
+        "rest": (build_quantizer("symmetric", 8, "row", 0.0), W2A8().rest),
+    }[kind]
+    weights = np.random.default_rng(2).normal(size=values.shape).astype(np.float32)
+    x = torch.tensor(values, requires_grad=True)
+    output = theirs(x)
+    (output * torch.tensor(weights)).sum().backward()
+    np.testing.assert_allclose(output.detach(), own(ms.Tensor(values)).asnumpy(), rtol=1e-5, atol=1e-6)
+    gradient = ops.GradOperation(sens_param=True)(own)(ms.Tensor(values), ms.Tensor(weights))
+    np.testing.assert_allclose(x.grad, gradient.asnumpy(), rtol=1e-5, atol=1e-6)
+
+
+def tiny(folder, seed):
+    """A network of random weights, written as a Hugging Face folder."""
+    from benchmarks.torch_side import make
+
+    make("2x24", str(folder), seed)
+    return str(folder)
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_one_step_is_the_same_on_both_sides(tmp_path, quantized):
+    import mindspore as ms
+
+    from benchmarks.our_side import Side as Ours
+    from benchmarks.torch_steps import Side as Other
+
+    work = {"teacher": tiny(tmp_path / "a", 0), "student": tiny(tmp_path / "b", 1), "layers": []}
+    work |= {"terms": ["layers", "logits"], "projection": True, "quantized": quantized}
+    work |= {"learning_rate": 1e-3, "batch_size": 4, "batching": "shuffled"}
+    rows = Rows.random(8, 12)
+    mode = ms.get_context("mode")
+    try:
+        loss, numbers, length = Ours(work, rows).first()
+    finally:
+        ms.set_context(mode=mode)
+    assert Other(work, rows).loss_of(numbers, length) == pytest.approx(loss, rel=1e-3 if quantized else 1e-4)
+
+
+def test_flop_are_those_that_pytorch_counts(tmp_path):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from benchmarks.torch_steps import Side
+
+    work = {"teacher": tiny(tmp_path / "a", 0), "student": tiny(tmp_path / "b", 1), "layers": []}
+    work |= {"terms": ["layers"], "projection": True, "quantized": False}
+    work |= {"learning_rate": 1e-3, "batch_size": 4, "batching": "shuffled"}
+    side = Side(work, Rows.random(8, 12))
+    with FlopCounterMode(display=False) as counter:
+        side.round()
+    # The first layer's input needs a gradient too, but the embeddings' projection is the only other product.
+    assert step_flop(work, side.shapes()) == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+def test_the_table_compares_ours_with_each_other_side():
+    sides = {"ours": {"seconds": 0.4, "peak_mib": 900}, "PyTorch": {"seconds": 0.5, "peak_mib": 1000}}
+    figure = {"figure": "step", "setting": "", "sides": sides, "reach": {"PyTorch": 1.1}, "memory_reach": 1.3}
+    own, other = table_rows([json.loads(json.dumps(figure))])
+    assert own[:6] == ("step", "ours", "400 ms", 900, "", "")
+    assert other[4:6] == ("1.25 times as fast (reach 1.1)", "0.90 times (reach 1.3)")
