@@ -6,7 +6,7 @@ from src import metrics
 from src.checkpoint import folder as checkpoints
 from src.errors import UserError
 from src.model import Model
-from src.runtime import say
+from src.runtime import run, say
 
 SAMPLE_ROWS = 2000
 """Training rows that judge a teacher where no others are there to evaluate it on."""
@@ -67,7 +67,8 @@ class LiveTeacher:
 
     def __call__(self, batch, arrays):
         """The answers (tuple of Tensor) for a `MicroBatch`, whose arrays are given as tensors."""
-        return self.network(*arrays[:5])
+        rows, tokens = arrays[0].shape
+        return run(f"teacher, {rows} x {tokens}", self.network, *arrays[:5])
 
 
 def check_better_than_guessing(results, metric, labels, least_gain, key, path):

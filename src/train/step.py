@@ -7,6 +7,7 @@ from mindspore.ops import composite as C
 from mindspore.ops import operations as P
 
 from src.nn.layers import square_sum
+from src.runtime import run
 
 _square_sum = C.MultitypeFuncGraph("square_sum")
 _scaled = C.MultitypeFuncGraph("scaled")
@@ -216,12 +217,16 @@ class TrainStep(nn.Cell):
         """
         micro_batches = list(micro_batches) if not self.several else micro_batches
         if not self.several and len(micro_batches) == 1:
-            terms, outcome = self.one_graph(*micro_batches[0])
+            terms, outcome = self._call("train step", self.one_graph, *micro_batches[0])
             return ([terms], *outcome)
         if self.sums is None:
             self._make_sums()
-        terms = [self.accumulate(*batch) for batch in micro_batches]
-        return (terms, *self.update_from_sums())
+        terms = [self._call("micro-batch", self.accumulate, *batch) for batch in micro_batches]
+        return (terms, *run("update", self.update_from_sums))
+
+    def _call(self, title, cell, *batch):
+        rows, tokens = batch[0].shape
+        return run(f"{title}, {rows} x {tokens}", cell, *batch)
 
     def _make_sums(self):
         self.sums = self.optimizer.parameters.clone(prefix="gradient_sum", init="zeros")
