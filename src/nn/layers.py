@@ -98,8 +98,9 @@ class ActivationQuantizer(nn.Cell):
 def column_sums(x):
     """Sums of the columns of a matrix, (rows, N) -> (N,), as a product with ones.
 
-    On CPU that takes half the time of ReduceSum and of BiasAddGrad, and graph-kernel fusion, which would
-    run a sum over rows and all before it in one slow loop, leaves a product alone.
+    On CPU this took 0.18 ms, BiasAddGrad 0.34 for 1024 x 1536 (0.97 and 1.37 for 2048 x 3072, no gain
+    for narrow or very long ones). Graph-kernel fusion leaves a product alone; BiasAddGrad was joined to the
+    activation's gradient, and that kernel took 2.3 ms where the gradient alone took 0.75.
     """
     return P.MatMul()(ops.ones((1, x.shape[0]), x.dtype), x).reshape((-1,))
 
