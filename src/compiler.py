@@ -48,6 +48,7 @@ class Compiler:
             atexit.register(shutil.rmtree, self._work, ignore_errors=True)
         if self._work:
             os.environ["MS_COMPILER_CACHE_PATH"] = self._work  # AKG's files go there too
+            os.environ.setdefault("AKG_WHITE_LIST_PATH", "/")  # else it prints "Please set tiling repo path"
             ms.set_context(compile_cache_path=self._work, enable_graph_kernel=fuse)
         if why:
             self._unfused(why)
@@ -87,10 +88,10 @@ class Compiler:
             self._compile_once(cell, inputs)
 
     def _compile_once(self, cell, inputs):
-        self._start()
         if self.cache:
-            self.cache.compile(cell, inputs, self.fuse)
+            self.cache.compile(cell, inputs, self.fuse, self._start)
         else:
+            self._start()
             cell.compile(*inputs)
 
     def _start(self):

@@ -34,7 +34,6 @@ def start(folder):
     Returns:
         "" or why it does not work.
     """
-    os.environ.setdefault("AKG_WHITE_LIST_PATH", "/")  # else it prints "Please set tiling repo path"
     ms.set_context(enable_graph_kernel=True)
     try:
         with _inside(folder):

@@ -37,7 +37,8 @@ def expected(weight, rows):
 
 
 def kept(folder):
-    return {entry for entry in (Path(folder) / "store").iterdir() if not entry.name.startswith("work-")}
+    entries = (Path(folder) / "store").iterdir()
+    return {entry for entry in entries if not entry.name.startswith("work-") and "kernels" not in entry.name}
 
 
 @pytest.mark.parametrize("fuse", ["false", "true"])
@@ -54,6 +55,18 @@ def test_a_graph_is_taken_only_where_all_that_it_is_made_of_is_the_same(tmp_path
     assert run(tmp_path, 2.0, 4, fuse) == (expected(2.0, 4), []) and len(kept(tmp_path)) == 6  # a loss weight
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
     assert not [path for path in (tmp_path / "store").iterdir() if path.name.startswith("work-")]
+
+
+@pytest.mark.skipif(bool(graph_kernels.missing()), reason=graph_kernels.missing())
+def test_the_third_run_builds_no_kernels(tmp_path):
+    """Without g++ nothing could be built, so the third run's is one that fails."""
+    for _ in range(2):
+        assert run(tmp_path, fuse="true") == (expected(1.0, 4), [])
+    assert len([path for path in (tmp_path / "store").iterdir() if path.name.endswith("-kernels")]) == 2
+    (tmp_path / "g++").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "g++").chmod(0o755)
+    third = run(tmp_path, fuse="true", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert third == (expected(1.0, 4), [])
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "no list", "list cut"])
