@@ -80,21 +80,17 @@ class CompileCache:
         facts = self.program, text, fused, self.rank, self.size, ms.get_seed()
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:40]
 
-    def compile(self, cell, inputs, fused, start):
+    def compile(self, cell, inputs, fused):
         """Compile `cell` for `inputs` from the graph that is kept of it; else keep the one compiled.
 
-        Args:
-            fused (bool): whether operators are fused. start (callable): is called before kernels are built.
+        `fused` (bool) says whether operators are fused.
         """
         key = self._key(cell, inputs, fused)
         if not key:
-            start()
             cell.compile(*inputs)
             return
         found = self._fetch(key)
         built = found and fused and self._fetch(key + _BUILT)
-        if not built:
-            start()
         ms.set_context(enable_compile_cache=True)
         try:
             cell.compile(*inputs)

@@ -88,14 +88,17 @@ class Compiler:
             self._compile_once(cell, inputs)
 
     def _compile_once(self, cell, inputs):
+        self._start()
         if self.cache:
-            self.cache.compile(cell, inputs, self.fuse, self._start)
+            self.cache.compile(cell, inputs, self.fuse)
         else:
-            self._start()
             cell.compile(*inputs)
 
     def _start(self):
-        """Start the compiler of fused kernels, once."""
+        """Start the compiler of fused kernels, once.
+
+        That is before a kept graph too: now and then MindSpore gives one of its kernels another name.
+        """
         if self.fuse and not self._started:
             self._started = True
             why = graph_kernels.start(self._work)
