@@ -84,7 +84,7 @@ class Compiler:
         except RuntimeError as error:
             if not self.fuse:
                 raise
-            self._unfused(f"a graph could not be fused ({str(error).splitlines()[0]})")
+            self._unfused(f"a graph could not be fused ({graph_kernels.first_line(error)})")
             self._compile_once(cell, inputs)
 
     def _compile_once(self, cell, inputs):
