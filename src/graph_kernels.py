@@ -27,7 +27,7 @@ def missing():
 
 def first_line(error):
     """Of MindSpore's message; the rest is its call stack."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return next((line for line in str(error).splitlines() if line.strip("- ")), type(error).__name__)
 
 
 def start(folder):
