@@ -1,11 +1,13 @@
 """Compiled graphs, kept between runs in a folder of the user's.
 
-    FOLDER/KEY/      one graph: MindSpore's file of it, and sums.json, which is written last
+    FOLDER/KEY/      one graph: MindSpore's file of it, and the sums that show damage
+    FOLDER/KEY-kernels/   the machine code of its fused kernels, likewise
     FOLDER/work-*/   of a process that runs: what MindSpore itself reads and writes
 
 MindSpore numbers the graphs of a process and looks for file number n when it compiles its n-th, whatever
 that is. So its folder is this process's own, and holds only the file of the very graph that comes next.
-Fused kernels are not kept: MindSpore builds them anew for a graph it has read, too.
+Kernels of a graph that was read have other names than those of the same graph compiled, so they are kept by
+the second run, and the third one is the first that builds none.
 """
 
 import contextlib
@@ -29,6 +31,7 @@ LARGEST = 2 << 30
 _SUMS, _GRAPH = "sums.json", "graph.mindir"
 _DEPENDENCIES = "compile_dependency.hash"
 """MindSpore's own, of the program's files; one for all graphs of a process, written with the first."""
+_KERNELS, _BUILT = "akg_kernel_meta", "-kernels"
 
 
 def default_folder():
@@ -38,14 +41,18 @@ def default_folder():
 
 
 def program():
-    """Text of what a graph depends on besides its cell: our code and the versions of what compiles it."""
+    """Text of what a graph depends on besides its cell: our code, the versions of what compiles it, and the
+    processor, which kernels are built for.
+    """
     digest = hashlib.sha256()
     for path in sorted(glob.glob(os.path.join(ROOT, "src", "**", "*.py"), recursive=True)):
         with open(path, "rb") as file:
             digest.update(path.encode() + file.read())
-    return repr(
-        (digest.hexdigest(), os.path.realpath(sys.argv[0]), ms.__version__, platform.python_version())
-    )
+    processor = platform.machine()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:  # Linux only
+        processor = sorted({line for line in file if line.startswith(("model name", "flags"))})
+    versions = ms.__version__, platform.python_version()
+    return repr((digest.hexdigest(), os.path.realpath(sys.argv[0]), versions, processor, os.cpu_count()))
 
 
 class CompileCache:
@@ -74,17 +81,23 @@ class CompileCache:
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:40]
 
     def compile(self, cell, inputs, fused):
-        """Compile `cell` for `inputs` from the graph that is kept of it; else keep the one compiled."""
+        """Compile `cell` for `inputs` from the graph that is kept of it; else keep the one compiled.
+
+        `fused` (bool) says whether operators are fused.
+        """
         key = self._key(cell, inputs, fused)
         if not key:
             cell.compile(*inputs)
             return
         found = self._fetch(key)
+        built = found and fused and self._fetch(key + _BUILT)
         ms.set_context(enable_compile_cache=True)
         try:
             cell.compile(*inputs)
             if not found:
-                self._keep(key)
+                self._keep(key, self._graph_files())
+            elif fused and not built:
+                self._keep(key + _BUILT, self._kernel_files())
         finally:
             ms.set_context(enable_compile_cache=False)
             self._clear()
@@ -116,21 +129,32 @@ class CompileCache:
         return True
 
     def _place(self, path, name):
+        folder = self._graphs() if name in (_GRAPH, _DEPENDENCIES) else os.path.join(self.work, _KERNELS)
         own = f"compile_cache_{self._number}.mindir" if name == _GRAPH else name
-        os.makedirs(self._graphs(), exist_ok=True)
-        if not os.path.exists(os.path.join(self._graphs(), own)):
-            shutil.copyfile(path, os.path.join(self._graphs(), own))
+        os.makedirs(folder, exist_ok=True)
+        if not os.path.exists(os.path.join(folder, own)):  # what is there for earlier graphs is the same
+            shutil.copyfile(path, os.path.join(folder, own))
 
     def _written(self):
         return glob.glob(os.path.join(self._graphs(), "compile_cache_*.mindir"))
 
-    def _keep(self, key):
-        """Copy what MindSpore wrote for the graph just compiled; whole or not at all."""
+    def _graph_files(self):
+        """{name: path} of what MindSpore wrote for the graph just compiled; {} where it could not."""
         written = self._written()
-        if len(written) != 1:  # MindSpore could not write it
-            return
+        if len(written) != 1:
+            return {}
         self._number = int(written[0].rpartition("_")[2].partition(".")[0])
-        files = {_GRAPH: written[0], _DEPENDENCIES: os.path.join(self._graphs(), _DEPENDENCIES)}
+        return {_GRAPH: written[0], _DEPENDENCIES: os.path.join(self._graphs(), _DEPENDENCIES)}
+
+    def _kernel_files(self):
+        """The same of all kernels of this process: which of them a graph shares with others is not known."""
+        paths = glob.glob(os.path.join(self.work, _KERNELS, "Fused*"))
+        return {os.path.basename(path): path for path in paths}
+
+    def _keep(self, key, files):
+        """Copy `files` into an entry; whole or not at all."""
+        if not files:
+            return
         new, entry = os.path.join(self.work, "new"), os.path.join(self.folder, key)
         try:
             os.mkdir(new)

@@ -48,6 +48,7 @@ class Compiler:
             atexit.register(shutil.rmtree, self._work, ignore_errors=True)
         if self._work:
             os.environ["MS_COMPILER_CACHE_PATH"] = self._work  # AKG's files go there too
+            os.environ.setdefault("AKG_WHITE_LIST_PATH", "/")  # else it prints "Please set tiling repo path"
             ms.set_context(compile_cache_path=self._work, enable_graph_kernel=fuse)
         if why:
             self._unfused(why)
@@ -83,7 +84,7 @@ class Compiler:
         except RuntimeError as error:
             if not self.fuse:
                 raise
-            self._unfused(f"a graph could not be fused ({str(error).splitlines()[0]})")
+            self._unfused(f"a graph could not be fused ({graph_kernels.first_line(error)})")
             self._compile_once(cell, inputs)
 
     def _compile_once(self, cell, inputs):
@@ -94,7 +95,10 @@ class Compiler:
             cell.compile(*inputs)
 
     def _start(self):
-        """Start the compiler of fused kernels, once."""
+        """Start the compiler of fused kernels, once.
+
+        That is before a kept graph too: now and then MindSpore gives one of its kernels another name.
+        """
         if self.fuse and not self._started:
             self._started = True
             why = graph_kernels.start(self._work)

@@ -25,6 +25,11 @@ def missing():
     return ""
 
 
+def first_line(error):
+    """Of MindSpore's message; the rest is its call stack."""
+    return next((line for line in str(error).splitlines() if line.strip("- ")), type(error).__name__)
+
+
 def start(folder):
     """Start AKG, which MindSpore runs as a process of its own, by fusing a tiny graph.
 
@@ -34,7 +39,6 @@ def start(folder):
     Returns:
         "" or why it does not work.
     """
-    os.environ.setdefault("AKG_WHITE_LIST_PATH", "/")  # else it prints "Please set tiling repo path"
     ms.set_context(enable_graph_kernel=True)
     try:
         with _inside(folder):
@@ -42,7 +46,7 @@ def start(folder):
             _Probe()(given).asnumpy()
     except RuntimeError as error:
         ms.set_context(enable_graph_kernel=False)
-        return f"MindSpore's kernel compiler does not work here ({str(error).splitlines()[0]})"
+        return f"MindSpore's kernel compiler does not work here ({first_line(error)})"
     return ""
 
 

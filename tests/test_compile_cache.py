@@ -24,7 +24,7 @@ def run(folder, weight=1.0, rows=4, fuse="false", cache="store", **environment):
     assert done.returncode == 0, done.stdout + done.stderr
     lines = (done.stdout + done.stderr).splitlines()
     results = [line.split()[1:] for line in lines if line.startswith("RESULT")]
-    notices = [line for line in lines if not line.startswith("RESULT")]
+    notices = [line for line in lines if not line.startswith(("RESULT", "compiled "))]
     return {int(count): float(mean) for count, mean in results}, notices
 
 
@@ -37,7 +37,8 @@ def expected(weight, rows):
 
 
 def kept(folder):
-    return {entry for entry in (Path(folder) / "store").iterdir() if not entry.name.startswith("work-")}
+    entries = (Path(folder) / "store").iterdir()
+    return {entry for entry in entries if not entry.name.startswith("work-") and "kernels" not in entry.name}
 
 
 @pytest.mark.parametrize("fuse", ["false", "true"])
@@ -54,6 +55,21 @@ def test_a_graph_is_taken_only_where_all_that_it_is_made_of_is_the_same(tmp_path
     assert run(tmp_path, 2.0, 4, fuse) == (expected(2.0, 4), []) and len(kept(tmp_path)) == 6  # a loss weight
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
     assert not [path for path in (tmp_path / "store").iterdir() if path.name.startswith("work-")]
+
+
+@pytest.mark.skipif(bool(graph_kernels.missing()), reason=graph_kernels.missing())
+def test_the_third_run_builds_fewer_kernels(tmp_path):
+    """Counted by a g++ that writes a line a call; what is left is the tiny graph that starts the compiler."""
+    calls, program = tmp_path / "calls", tmp_path / "g++"
+    program.write_text(f'#!/bin/sh\necho >> {calls}\nexec {shutil.which("g++")} "$@"\n')
+    program.chmod(0o755)
+    counts = []
+    for _ in range(3):
+        calls.write_text("")
+        path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+        assert run(tmp_path, fuse="true", PATH=path) == (expected(1.0, 4), [])
+        counts.append(len(calls.read_text()))
+    assert counts[0] == counts[1] > counts[2] > 0
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "no list", "list cut"])
