@@ -10,7 +10,7 @@ from src import metrics
 from src.checkpoint import folder as checkpoints
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
-from src.distill.teacher import load_teacher
+from src.distill.teacher import LiveTeacher, load_teacher
 from src.errors import command
 from src.files import check_apart
 from src.model import Model
@@ -53,11 +53,10 @@ def fit_phase2(settings, session, teacher, student, folder):
     config, model, kind = settings.phase2_cfg, student.model, session.data.kind
     terms = LossTerms(soft_loss=1.0, label_loss=float(config.label_loss_weight))
     rows = session.rows_with_logits(teacher) if config.cache_teacher else None
-    temperature = float(config.temperature)
-    loss = Distiller(model.network, terms, None, kind, temperature, config.cache_teacher)
-    batches, epochs = session.train_batches(config, session.packs(model), rows), settings.td_phase2_epoch_size
-    asked = session.teacher(teacher, loss, 1)
-    stage = session.stage("phase2", model, loss, batches, config, epochs, teacher=asked)
+    loss = Distiller(model.network, terms, None, kind, float(config.temperature), config.cache_teacher)
+    batches, asked = session.train_batches(config, session.packs(model), rows), LiveTeacher.of(teacher, loss)
+    plan = batches, config, settings.td_phase2_epoch_size
+    stage = session.stage("phase2", model, loss, *plan, teacher=asked)
     return session.fit(stage, folder, session.watch(model, folder))
 
 

@@ -40,7 +40,8 @@ class Compiler:
         """
         self.fuse = fuse
         why = graph_kernels.missing() if fuse else ""
-        if not self._work and cache != "off":
+        # MindSpore's cache reads the script itself, which a Python that was told its program has not.
+        if not self._work and cache != "off" and os.path.isfile(sys.argv[0]):
             self.cache = self._open(os.path.expanduser(default_folder() if cache == "auto" else cache))
             self._work = self.cache and self.cache.work
         if not self._work and fuse and not why:

@@ -11,6 +11,11 @@ import src  # noqa: E402, F401, I001  (sets what MindSpore reads as it is import
 import mindspore as ms  # noqa: E402, I001
 import pytest  # noqa: E402
 
+from src import runtime  # noqa: E402
+
+# Unfused and not kept in this process; tests of both start processes of their own.
+runtime._compiler.prepare = lambda fuse, cache: None
+
 ms.set_device("CPU")
 ms.set_context(mode=ms.GRAPH_MODE)
 

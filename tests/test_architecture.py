@@ -59,11 +59,11 @@ ALLOWED = {
     "model": {"checkpoint", "deploy", "errors", "nn", "quant", "runtime", "vocabulary"},
     "distill": {
         "checkpoint",
-        "data",
         "description",
         "errors",
         "evaluate",
         "examples",
+        "files",
         "metrics",
         "model",
         "nn",

@@ -110,20 +110,20 @@ def test_metrics_are_json_lines_of_both_phases(finished):
     with open(os.path.join(finished[0], "metrics.jsonl"), encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     steps = [(row["stage"], row["step"]) for row in rows if "loss" in row]
-    assert steps == [("phase1", 1), ("phase1", 2), ("phase1", 4)] + [
-        ("phase2", step) for step in (1, 2, 4, 6, 8)
+    assert steps == [("phase1", step) for step in (1, 2, 4, 5)] + [
+        ("phase2", step) for step in (1, 2, 4, 6, 8, 10)
     ]
     assert {"attention_loss", "hidden_loss"} <= set(rows[0]) and "soft_loss" in rows[-2]
     assert [(row["stage"], row["step"]) for row in rows if "accuracy" in row] == [
-        ("phase2", 4),
-        ("phase2", 8),
+        ("phase2", 5),
+        ("phase2", 10),
     ]
     assert all(np.isfinite(row["loss"]) for row in rows if "loss" in row)
 
 
 def test_step_checkpoints_are_rotated(finished):
     assert [name for name in os.listdir(os.path.join(finished[0], "sst-2")) if name.startswith("step_")] == [
-        "step_6.ckpt"
+        "step_9.ckpt"
     ]
     assert [name for name in os.listdir(os.path.join(finished[0], "phase1")) if name.startswith("step_")] == [
         "step_3.ckpt"
@@ -154,8 +154,8 @@ def test_familiar_lines_are_printed(finished):
         "best_Accuracy",
         "done: the student is in",
         "student: ",
-        "phase1: 4 steps",
-        "phase2: 8 steps",
+        "phase1: 5 steps; 6.8 rows",
+        "phase2: 10 steps",
     )
 
 
@@ -205,7 +205,7 @@ def test_phase_2_continues_from_a_phase_1_checkpoint_without_running_phase_1(
         "--phase2_cfg.cache_teacher",
         "false",
     )
-    assert "phase1:" not in out and "phase2: 4 steps" in out
+    assert "phase1: 5" not in out and "phase2: 5 steps" in out
     assert "eval_model.ckpt" in os.listdir(tmp_path / "sst-2")
 
 
@@ -354,7 +354,7 @@ def test_bad_input_is_one_line_and_status_2(task, tmp_path, capsys, changes, wor
     [
         ({"td_student_net_cfg.num_hidden_layers": "3"}, ("num_hidden_layers", "divides", "2 layers")),
         ({"td_teacher_net_cfg.hidden_act": "relu"}, ("td_teacher_net_cfg.hidden_act", "gelu", "relu")),
-        ({"phase2_cfg.gradient_accumulation_steps": "9"}, ("gradient_accumulation_steps 9", "4 batches")),
+        ({"phase2_cfg.gradient_accumulation_steps": "9"}, ("batch_size 8 x 9", "34 training rows")),
         (
             {"phase1_cfg.attention_loss": "false", "phase1_cfg.hidden_loss": "false"},
             ("attention_loss and hidden_loss are both false",),

@@ -57,10 +57,8 @@ class RunConfig(TrainingConfig, DataConfig):
     """Evaluate during and after training."""
     teacher_cache_gb: NonNegativeFloat = 8.0
     """Gigabytes that the teacher's hidden states and attention scores may take on disk; they are then
-    computed in the first epoch only. 0, or where they need more: the teacher runs in every step."""
-    teacher_cache_dir: str = ""
-    """Folder for them; unset: teacher_cache/ in the run folder. Runs with the same teacher, rows and layers
-    can share one, one after another."""
+    computed in the first epoch only. 0, or where they need more: the teacher runs in every step. They
+    stay in teacher_cache/ of the run folder, for a next run there."""
 
 
 @dataclass(frozen=True)

@@ -199,10 +199,11 @@ class Session(TrainingRun):
         """Who answers for a teacher (Model, or None) what a `Distiller` asks: from a cache where there are
         several epochs of the same rows, in one process; None where it asks nothing.
         """
-        alone = self.group.size == 1 and not (self.config.enable_data_sink and self.device != "CPU")
-        limit = self.config.teacher_cache_gb if epochs > 1 and alone else 0
-        folder = self.config.teacher_cache_dir or self.run.join("teacher_cache")
-        return cached_teacher(teacher, loss, self.data.train, folder, limit)
+        config = self.config
+        elsewhere = self.group.size > 1 or (config.enable_data_sink and self.device != "CPU")
+        # A job on ModelArts uploads all that is in the run folder.
+        limit = 0 if epochs == 1 or elsewhere or config.enable_modelarts else config.teacher_cache_gb
+        return cached_teacher(teacher, loss, self.data.train, self.run.join("teacher_cache"), limit)
 
     def rows_with_logits(self, teacher):
         """The training rows with a teacher's (Model) logits, which stand for running it in every epoch."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from src.checkpoint.assign import assign
-from src.distill.distiller import Distiller, LossTerms
+from src.distill.distiller import LossTerms
 from src.errors import UserError
 from src.kinds import CLASSIFICATION
 from src.model import Model
@@ -13,11 +13,13 @@ from src.nn.heads import BertForSequence
 from src.nn.layers import Embedding
 from src.settings.network import QuantConfig
 from tests.helpers import (
+    PublishedDistiller,
     fill,
     golden,
     golden_checkpoint,
     hugging_face_name,
     needs_golden,
+    published_micro_batch,
     random_batch,
     refuses,
     relative_error,
@@ -49,8 +51,9 @@ def test_golden_ternary_bert_states_scores_losses_and_gradients():
             score.asnumpy() * keys, numbers[f"student_scores.{index}"] * keys, atol=1e-3
         )
     terms = LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0)
-    distiller = Distiller(student, terms, teacher, kind=CLASSIFICATION)
-    values, gradients = terms_and_gradients(distiller, [*batch, np.zeros(len(batch[0]), np.int32)])
+    distiller = PublishedDistiller(student, terms, kind=CLASSIFICATION)
+    labels = np.zeros(len(batch[0]), np.int32)
+    values, gradients = terms_and_gradients(distiller, published_micro_batch(*batch, labels), teacher)
     for ours, theirs in (
         ("attention_loss", "att_loss"),
         ("hidden_loss", "rep_loss"),
