@@ -75,12 +75,14 @@ def test_workers_end_with_equal_weights(results):
 def test_two_workers_in_micro_batches_are_one_worker_with_whole_batches(results):
     alone, first, second, _ = results
     assert alone["micro_batches"] == 1 and min(first["micro_batches"], second["micro_batches"]) > 1
+    # MindSpore's CPU softmax computes the last, odd numbers of a tensor otherwise: 5e-5 in the label loss.
     np.testing.assert_allclose(first["losses"], alone["losses"], rtol=1e-4)
+    np.testing.assert_allclose(first["losses"][:, :3], alone["losses"][:, :3], rtol=1e-5)
     np.testing.assert_array_equal(first["losses"], second["losses"])
     for name in (name for name in alone if name.startswith("weight/")):
-        np.testing.assert_allclose(first[name], alone[name], atol=2e-5, err_msg=name)
+        np.testing.assert_allclose(first[name], alone[name], atol=1e-5, err_msg=name)
     assert (
-        alone["moved"] > 0.02 and len(alone["losses"]) == 8 and alone["losses"][-1, 0] < alone["losses"][0, 0]
+        alone["moved"] > 2e-3 and len(alone["losses"]) == 8 and alone["losses"][-1, 0] < alone["losses"][0, 0]
     )
 
 

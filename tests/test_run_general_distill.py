@@ -139,7 +139,7 @@ def test_the_losses_are_those_of_the_student_and_the_teacher(corpus, tmp_path, c
         "--load_gd_ckpt_path",
     )
     logged = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
-    ids, mask, segments = Batches(make_examples(20, 12, seed=0), 8).pad(range(7), 12)
+    ids, mask, segments = Batches(make_examples(20, 12, seed=0), 8).pad(range(8), 12)
     passes = []
     for folder in (str(tmp_path / "gd"), corpus[1]):
         checkpoint = checkpoints.load(folder)

@@ -53,7 +53,7 @@ def run(folder, batch_size, distribute):
     phase = PhaseConfig(
         batch_size=batch_size,
         max_grad_norm=0.5,
-        optimizer_cfg=OptimizerConfig(AdamWeightDecayConfig(learning_rate=1e-2)),
+        optimizer_cfg=OptimizerConfig(AdamWeightDecayConfig(learning_rate=1e-3)),
     )
     history = RunFolder(os.path.join(folder, "run"), group.first)
     history.start("")
