@@ -13,14 +13,19 @@ from benchmarks.rows import first_projection
 from src.checkpoint.assign import assign
 from src.checkpoint.folder import QUANTIZER_STATE
 from src.checkpoint.formats import read_any
-from src.data.dataset import Batches
+from src.data.dataset import PackedRows
+from src.data.micro_batches import totals_of
+from src.data.steps import PackedSteps
 from src.distill.distiller import Distiller, LossTerms, Projection
+from src.distill.teacher import LiveTeacher
+from src.distill.teacher_cache import with_logits
 from src.examples import Examples
 from src.kinds import CLASSIFICATION
 from src.model import Model, layer_weights, new_network
 from src.nn.layers import second_moments
+from src.runtime import set_up
 from src.settings.network import QuantConfig
-from src.settings.shared import PaddingConfig
+from src.settings.shared import DeviceConfig, PackingConfig
 from src.settings.stage import AdamWeightDecayConfig
 from src.train.optim import AdamW
 from src.train.step import LossScale, TrainStep
@@ -41,54 +46,58 @@ def networks(work):
     return teacher, student
 
 
-def distiller(work):
+def distiller(work, teacher, student):
     """The loss network of a step."""
-    model, student = networks(work)
     layers, logits = (float(term in work["terms"]) for term in ("layers", "logits"))
     terms = LossTerms(attention_loss=layers, hidden_loss=layers, soft_loss=logits)
-    projection, cached = None, work.get("cached", False)
+    projection, kind = None, teacher.description.kind
     if work["projection"] and layers:
-        widths = student.config.hidden_size, model.config.hidden_size
+        widths = student.config.hidden_size, teacher.config.hidden_size
         projection = Projection(*widths, 0.02)
         projection.fit_dense.weight.set_data(ms.Tensor(first_projection(*widths)))
-    kind = model.description.kind
-    return Distiller(student, terms, model.network, projection, kind, cached_logits=cached)
+    return Distiller(student, terms, projection, kind, cached_logits=work.get("cached", False))
 
 
 class Side:
-    """One step and its batches; the calls of worker.py."""
+    """One step and its batches; the calls of worker.py. Graphs are fused, and compiled in this process."""
 
     def __init__(self, work, rows):
-        ms.set_device("CPU")
-        ms.set_context(mode=ms.GRAPH_MODE)
-        loss = distiller(work)
-        rate = work["learning_rate"]
-        schedule = AdamWeightDecayConfig(learning_rate=rate, end_learning_rate=rate, warmup_ratio=0.0)
-        moments = second_moments(loss.student)
-        optimizer = AdamW(loss.trained_parameters(), schedule, 10**9, moments)
-        self.step = TrainStep(loss, optimizer, LossScale(), 1.0)
-        self.step.set_train(True)
-        self.cached = work.get("cached", False)
+        set_up(DeviceConfig(device_target="CPU", compile_cache="off"), seed=1)
+        teacher, student = networks(work)
+        loss = distiller(work, teacher, student)
         labels = {next(iter(CLASSIFICATION.columns)): rows.labels}
         examples = Examples(rows.ids, rows.segments, rows.offsets, labels)
-        bounds = PaddingConfig().bucket_boundaries
-        batches = Batches(examples, work["batch_size"], bounds, shuffle=True, drop_remainder=True, seed=1)
-        self.batches = list(batches.with_rows())
+        tokens = PackingConfig().max_tokens
+        if work.get("cached"):
+            examples = with_logits(teacher, PackedRows(examples, tokens))
+        self.teacher = LiveTeacher.of(teacher, loss)
+        steps = PackedSteps(examples, work["batch_size"], 1, tokens, seed=1)
+        self.steps = list(steps)
+        rate = work["learning_rate"]
+        schedule = AdamWeightDecayConfig(learning_rate=rate, end_learning_rate=rate, warmup_ratio=0.0)
+        optimizer = AdamW(loss.trained_parameters(), schedule, 10**9, second_moments(loss.student))
+        self.step = TrainStep(loss, optimizer, LossScale(), 1.0, steps.several)
+        self.step.set_train(True)
+
+    def step_count(self):
+        """Steps of a round."""
+        return len(self.steps)
 
     def shapes(self):
-        """[(rows, padded length)] of a round's batches."""
-        return [list(batch[0].shape) for _, batch in self.batches]
+        """[(bins, tokens of one)] of a round's micro-batches."""
+        return [list(batch.inputs[0].shape) for step in self.steps for batch in step]
 
     def first(self):
-        """(loss of the first batch, its row numbers, its padded length), and one update."""
-        rows, batch = self.batches[0]
-        return float(self._run(batch)[0][0].asnumpy()), rows.tolist(), batch[0].shape[1]
+        """(loss of the first micro-batch's rows alone, their numbers), and one update with them."""
+        batch = self.steps[0][0]
+        batch = replace(batch, totals=totals_of(batch.lengths))
+        return self.step.read_terms(self._run([batch])[0])[0], batch.rows.tolist()
 
     def round(self):
         """Seconds of one pass over the batches."""
         started = time.perf_counter()
-        for _, batch in self.batches:
-            self._run(batch)[1].asnumpy()  # wait for the step
+        for step in self.steps:
+            self._run(step)[1].asnumpy()  # wait for the step
         return time.perf_counter() - started
 
     def matrix_share(self):
@@ -107,8 +116,10 @@ class Side:
             times.append(time.perf_counter() - started)
         return 2 * size**3 / min(times)
 
-    def _run(self, batch):
-        tensors = [ms.Tensor(column) for column in batch]
-        if self.cached:
-            tensors.append(ms.Tensor(np.zeros((len(batch[0]), 2), np.float32)))
-        return self.step(True, *tensors)
+    def _run(self, step):
+        return self.step.run(self._inputs(batch) for batch in step)
+
+    def _inputs(self, batch):
+        """A `MicroBatch` as the loss network reads it, the teacher's answers included."""
+        arrays = tuple(ms.Tensor(array) for array in batch.arrays)
+        return arrays + (self.teacher(batch, arrays) if self.teacher else ())

@@ -4,8 +4,9 @@
 
 Each side is a process of its own; the one that waits is stopped. Both get the same rows of SST-2 (or random
 tokens of the full length, where the network is random), the same weights, losses, clipping and AdamW, and all
-cores; each puts the rows into batches as it does by default, PyTorch shuffled and padded to the longest of
-the batch. Dropout is 0, so the losses of a batch must agree, which is checked. HF_TEACHER is a Hugging Face
+cores; each puts the rows into batches as it does by default, ours packed into micro-batches, PyTorch's
+shuffled and padded to the longest of the batch. Dropout is 0, so the losses of the same rows must agree,
+which is checked. HF_TEACHER is a Hugging Face
 folder.
 """
 
@@ -116,10 +117,10 @@ def plan_sides(name, work, options):
 
 
 def check_losses(sides):
-    """The loss of our first batch must be PyTorch's too."""
+    """The loss of our first micro-batch must be PyTorch's too."""
     if "ours" in sides:
-        loss, rows, length = sides["ours"].ask("first")
-        other = sides["PyTorch"].ask("loss_of", rows, length)
+        loss, rows = sides["ours"].ask("first")
+        other = sides["PyTorch"].ask("loss_of", rows)
         if abs(loss / other - 1) > 1e-3:
             raise SystemExit(f"the two sides do not compute the same loss: ours {loss}, PyTorch {other}")
 
@@ -148,8 +149,8 @@ def measure(name, options, folder):
         fastest = max(worker.ask("matrix_peak") for worker in sides.values())
         results = {}
         for side, worker in sides.items():
-            shapes = worker.ask("shapes")
-            steps, flop = len(shapes), step_flop(plan[side][1], shapes)
+            steps, shapes = worker.ask("step_count"), worker.ask("shapes")
+            flop = step_flop(plan[side][1], shapes)
             results[side] = {
                 "seconds": round(statistics.median(times[side]) / steps, 4),
                 "peak_mib": round(peaks[side]),

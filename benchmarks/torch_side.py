@@ -248,12 +248,15 @@ class Distillation:
         logits, states, scores = self.student(ids, mask, segments)
         loss = 0.0
         if "layers" in self.terms:
-            keys = mask[:, None, None, :].float()
+            tokens = mask.float()[:, :, None]
+            pairs = (tokens * tokens.transpose(1, 2))[:, None]  # padding counts nowhere
             for index, score in scores.items():
-                loss = loss + ((score - scores_t[(index + 1) * self.stride - 1]) * keys).square().mean()
+                difference = (score - scores_t[(index + 1) * self.stride - 1]) * pairs
+                loss = loss + difference.square().sum() / (pairs.sum() * score.shape[1])
             for state, target in zip(states, states_t[:: self.stride]):
                 projected = state if self.projection is None else self.projection(state)
-                loss = loss + F.mse_loss(projected, target)
+                difference = (projected - target) * tokens
+                loss = loss + difference.square().sum() / (tokens.sum() * target.shape[-1])
         if "logits" in self.terms and self.regression:
             loss = loss + F.mse_loss(logits, logits_t)
         elif "logits" in self.terms:

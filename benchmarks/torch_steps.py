@@ -28,14 +28,18 @@ class Side:
         plan = plan_batches(rows.lengths, work["batch_size"], work["batching"], seed=1)
         self.batches = [rows.padded(*part) for part in plan if len(part[0]) == work["batch_size"]]
 
+    def step_count(self):
+        """Steps of a round."""
+        return len(self.batches)
+
     def shapes(self):
         """[(rows, padded length)] of a round's batches."""
         return [list(batch[0].shape) for batch in self.batches]
 
-    def loss_of(self, numbers, length):
-        """The loss of the rows of these numbers, padded to `length`."""
+    def loss_of(self, numbers):
+        """The loss of the rows of these numbers."""
         with torch.no_grad():
-            return float(self.loss(*tensors(self.rows.padded(numbers, length))))
+            return float(self.loss(*tensors(self.rows.padded(numbers))))
 
     def round(self):
         """Seconds of one pass over the batches."""
