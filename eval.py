@@ -43,8 +43,7 @@ def main():
     )
     data.check_model(model.description, "model_dir")
     names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)
-    packs = settings.packs(device) and model.packs
-    batches = data.eval_batches(settings.batch_size, settings, packs)
+    batches = data.eval_batches(settings.batch_size, settings, model.packs(settings, device))
     results = {
         "task": task.name,
         "model": model.source,

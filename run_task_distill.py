@@ -36,7 +36,7 @@ def check_phases(settings, session, folders):
     for (runs, config, epochs), folder in zip(phases, folders):
         if runs:
             check_apart(folder, "output_dir", {key: getattr(settings, key) for key in keys})
-            session.check_steps(session.train_batches(config, False), config, epochs)
+            session.check_steps(session.train_batches(config), config, epochs)
 
 
 def fit_phase1(settings, session, teacher, student, terms, folder):

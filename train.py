@@ -40,9 +40,9 @@ def fit_student(settings, session, student, teacher, terms, latent):
 def check_plan(settings, session):
     """Refuse a stage that could not run, or ends before the activations' ranges are calibrated."""
     config = settings.stage_cfg
-    batches = session.train_batches(config, False)
+    batches = session.train_batches(config)
     steps = session.check_steps(batches, config, settings.epoch_size)
-    check_calibrated(settings.quantization_cfg, steps * config.gradient_accumulation_steps)
+    check_calibrated(settings.quantization_cfg, steps * batches.fewest)
 
 
 def default_folder(settings):

@@ -112,13 +112,13 @@ class Model:
         names = self.network.parameters_and_names()
         return sum(item.size for name, item in names if not name.endswith(checkpoints.QUANTIZER_STATE))
 
-    @property
-    def packs(self):
-        """Whether it computes the same where rows share the rows of a batch: not an exported file, nor a
-        quantizer with a scale for each head of a text."""
+    def packs(self, config, device):
+        """Whether rows share the rows of a batch where it runs: as a `PackingConfig` says for the device, but
+        for exported files and quantizers with a scale for each head of a text, which then compute otherwise.
+        """
         quantization = self.description.quantization
         by_head = quantization is not None and quantization.activation_granularity == "head"
-        return isinstance(self.network, ms.nn.Cell) and not by_head
+        return config.packs(device) and isinstance(self.network, ms.nn.Cell) and not by_head
 
     @property
     def batch_size(self):

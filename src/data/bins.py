@@ -12,7 +12,7 @@ _WIDTH_STEP = 8  # tokens; widths that vector units like
 _WIDTHS = 12  # widths that are tried
 _SAMPLE = 64  # steps on which they are tried
 _CHECKED = 1000  # steps that must fit where one micro-batch is to hold a whole step
-_MICRO_BATCH_TOKENS = 50  # what one more micro-batch costs, in tokens: its gradients are added to a sum
+_MICRO_BATCH_TOKENS = 50  # an estimate of what adding a micro-batch's gradients to a sum costs, in tokens
 _EVEN_TOKENS = 3000  # tokens of a bin at which attention would take as long as all else
 
 

@@ -33,6 +33,14 @@ def bucket_lengths(lengths, boundaries, enabled, longest=0):
     return tuple(ends[index] for index in used)
 
 
+def check_rows(examples, least=1, what=""):
+    """Raise a `UserError` where there are no rows, or fewer than the `least` that `what` needs."""
+    if len(examples) == 0:
+        raise UserError("the data has no rows")
+    if len(examples) < least:
+        raise UserError(f"{what} is more than the {len(examples)} training rows")
+
+
 class Batches:
     """Iterates over padded batches of `Examples`, one epoch an iteration.
 
@@ -69,16 +77,11 @@ class Batches:
         device_num=1,
         longest=0,
     ):
-        if len(examples) == 0:
-            raise UserError("the data has no rows")
+        batch = f"batch_size {batch_size} on {device_num} device(s)"
+        check_rows(examples, batch_size * device_num if drop_remainder else 1, batch)
         if device_num > 1 and not drop_remainder:
             raise ValueError(
                 "sharded batches drop the remainder: the devices' last ones would differ in size"
-            )
-        if drop_remainder and len(examples) < batch_size * device_num:
-            raise UserError(
-                f"batch_size {batch_size} on {device_num} device(s) is more than the {len(examples)} "
-                "training rows"
             )
         self.examples = examples
         self.batch_size = batch_size
@@ -180,8 +183,7 @@ class PackedRows:
     """
 
     def __init__(self, examples, max_tokens):
-        if len(examples) == 0:
-            raise UserError("the data has no rows")
+        check_rows(examples)
         self.examples = examples
         self._lengths = lengths = examples.lengths
         length = widths(int(lengths.max()))[0]

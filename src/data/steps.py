@@ -7,9 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from src.data.bins import Shape, balanced_steps, choose_shape, fill_bins
-from src.data.dataset import Batches
+from src.data.dataset import Batches, check_rows
 from src.data.micro_batches import INPUTS, TOTALS, lay_out, totals_of
-from src.errors import UserError
 
 
 class Steps:
@@ -28,13 +27,8 @@ class Steps:
 
     def __init__(self, examples, batch_size, accumulation=1, shuffle=True, seed=0, rank=0, device_num=1):
         rows = batch_size * accumulation
-        if len(examples) == 0:
-            raise UserError("the data has no rows")
-        if len(examples) < rows * device_num:
-            words = f"{batch_size} x {accumulation}" if accumulation > 1 else batch_size
-            raise UserError(
-                f"batch_size {words} on {device_num} device(s) is more than the {len(examples)} training rows"
-            )
+        words = f"{batch_size} x {accumulation}" if accumulation > 1 else batch_size
+        check_rows(examples, rows * device_num, f"batch_size {words} on {device_num} device(s)")
         self.examples = examples
         self.global_rows = rows * device_num
         self.shuffle = shuffle
@@ -134,6 +128,11 @@ class PackedSteps(Steps):
         return bool(np.median(self.micro_batches) > 1)
 
     @property
+    def fewest(self):
+        """Micro-batches of the step with the fewest."""
+        return int(self.micro_batches.min())
+
+    @property
     def padding(self):
         """Share of the first epoch's computed tokens that are padding."""
         return 1 - self.examples.lengths.sum() / (self.micro_batches.sum() * self.shape.tokens)
@@ -187,7 +186,12 @@ class PaddedSteps(Steps):
     @property
     def several(self):
         """Whether a step has several micro-batches."""
-        return self.accumulation > 1
+        return self.fewest > 1
+
+    @property
+    def fewest(self):
+        """Micro-batches of a step."""
+        return self.accumulation
 
     @cached_property
     def padding(self):

@@ -109,14 +109,13 @@ class CachedTeacher(LiveTeacher):
                 key, checksums = file.metadata()["key"], file.get_tensor("checksums")
         except (SafetensorError, OSError, KeyError, TypeError) as error:
             key, checksums = f"unreadable: {error}", None
-        os.remove(self.index_path)  # until every row is known again
         whole = os.path.exists(path) and os.path.getsize(path) == self.starts[-1]
         if key != self.key or not whole:
             fault = "is of another teacher, other rows or other layers" if whole else "is cut or damaged"
             say(f"teacher cache: {os.path.dirname(path)} {fault}, so it is made anew")
+            os.remove(self.index_path)  # until every row is known again
             return False
         self.checksums, self.known[:] = checksums.copy(), True
-        self._finish()
         return True
 
     def _finish(self):

@@ -71,7 +71,7 @@ class TrainingRun:
 
     def packs(self, model):
         """Whether rows share the rows of a batch where this `Model` runs."""
-        return self.rows.packs(self.device) and model.packs
+        return model.packs(self.rows, self.device)
 
     def compute_type(self, name):
         """The MindSpore type that a `compute_type` setting means on this device."""
@@ -190,9 +190,12 @@ class Session(TrainingRun):
         runtime.say(f"task {task.name} on {session.device}: {sizes}")
         return session
 
-    def train_batches(self, config, packs, rows=None):
-        """`Steps` of the training rows (or of `rows`, Examples) for a `PhaseConfig`."""
+    def train_batches(self, config, packs=None, rows=None):
+        """`Steps` of the training rows (or of `rows`, Examples) for a `PhaseConfig`; without `packs` as
+        the device does, where no model is there yet.
+        """
         rows = self.data.train if rows is None else rows
+        packs = self.rows.packs(self.device) if packs is None else packs
         return steps_of(rows, config, self.rows, packs, self.group)
 
     def teacher(self, teacher, loss, epochs):

@@ -4,7 +4,6 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 from mindspore.ops import composite as C
-from mindspore.ops import operations as P
 
 from src.nn.layers import square_sum
 from src.runtime import run
@@ -163,17 +162,6 @@ class UpdateFromSums(nn.Cell):
         return outputs
 
 
-class SumOverGroup(nn.Cell):
-    """Loss terms, which are each process's share of a mean, summed over the group."""
-
-    def __init__(self):
-        super().__init__(auto_prefix=False)
-        self.sum = P.AllReduce()
-
-    def construct(self, terms):
-        return self.sum(terms)
-
-
 class TrainStep(nn.Cell):
     """One step of training.
 
@@ -198,7 +186,7 @@ class TrainStep(nn.Cell):
         self.one_graph = OneGraph(self.gradients, self.update)
         self.sums = self.accumulate = None
         self.several = several
-        self.over_group = SumOverGroup() if group_size > 1 else None
+        self.group_size = group_size
 
     def construct(self, *batch):
         """A step of one micro-batch, as one graph: what the data sink runs. Returns what `run` does."""
@@ -237,6 +225,6 @@ class TrainStep(nn.Cell):
     def read_terms(self, terms):
         """The sums of a step's loss terms over its micro-batches and the group: list of float."""
         sums = np.sum([[float(term.asnumpy()) for term in part] for part in terms], axis=0)
-        if self.over_group is not None:
-            sums = self.over_group(ms.Tensor(sums, ms.float32)).asnumpy()
+        if self.group_size > 1:
+            sums = ops.AllReduce()(ms.Tensor(sums, ms.float32)).asnumpy()
         return sums.tolist()

@@ -179,3 +179,11 @@ def test_too_few_rows_are_refused_in_the_settings_own_numbers(make):
     with pytest.raises(UserError) as error:
         make(make_examples(3, 8).take([]))
     refuses(error, "no rows")
+
+
+def test_a_step_has_at_least_so_many_micro_batches():
+    examples = make_examples(24, 12)
+    assert PackedSteps(examples, 4, 2, 1024).fewest == 1  # what is accumulated fits into one
+    several = PackedSteps(examples, 12, 1, 24)
+    assert several.fewest == min(len(step) for step in several) > 1
+    assert PaddedSteps(examples, 4, 2, (16,)).fewest == 2

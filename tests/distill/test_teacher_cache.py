@@ -3,7 +3,6 @@
 import os
 from dataclasses import replace
 
-import mindspore as ms
 import numpy as np
 import pytest
 
@@ -153,4 +152,3 @@ def test_too_large_a_cache_is_said_and_not_made(case, tmp_path, capsys):
     assert type(opened(case, tmp_path / "none", 0)) is LiveTeacher
     labels = Distiller(tiny_network(2), LossTerms(label_loss=1.0), kind=CLASSIFICATION)
     assert cached_teacher(None, labels, case[2], str(tmp_path), 1.0) is None
-    assert ms.get_context("mode") == ms.GRAPH_MODE
