@@ -266,8 +266,8 @@ def test_the_models_that_training_starts_from_are_never_replaced(task, tmp_path,
         ({"pred_distill": "false", "intermediate_distill": "false"}, ("nothing to learn",)),
         ({"save_quantized_model": "false"}, ("would be lost",)),
         (
-            {"quantization": "q8bert", "quant_cfg.ema_start_step": "4"},
-            ("ema_start_step is 4", "after 4 batches", "never be calibrated"),
+            {"quantization": "q8bert", "quant_cfg.ema_start_step": "5"},
+            ("ema_start_step is 5", "after 5 batches", "never be calibrated"),
         ),
         (
             {"quantization": "q8bert", "quant_cfg.activation_granularity": "row"},

@@ -113,7 +113,7 @@ class Quantizer(nn.Cell):
     def straight_through(self, x, dout):
         """The gradient of x for the output's."""
         if self.clip > 0:
-            return dout * ops.cast(ops.abs(x) <= self.clip, dout.dtype)
+            return dout * ops.cast(ops.abs(x) < self.clip, dout.dtype)
         return dout
 
     def bprop(self, x, out, dout):
