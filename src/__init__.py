@@ -1,6 +1,10 @@
 """Distillation of BERT on MindSpore."""
 
 import os
+import sys
+
+THREADS_SPIN = "mindspore" in sys.modules and os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE"
+"""Whether MindSpore was loaded before the next lines could keep its threads from spinning."""
 
 # Fused kernels bring a second OpenMP runtime; it is loaded with MindSpore and reads these then. Its threads
 # would spin while they wait, and make the matrix products three times slower.

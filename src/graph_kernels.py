@@ -15,9 +15,13 @@ import sys
 import mindspore as ms
 import numpy as np
 
+import src
+
 
 def missing():
     """What AKG needs and this machine lacks, with the way to get it; "" if nothing."""
+    if src.THREADS_SPIN:
+        return "MindSpore was imported before src; import src first, or set OMP_WAIT_POLICY=PASSIVE"
     if importlib.util.find_spec("decorator") is None:
         return "the Python package decorator is missing; pip install decorator"
     if shutil.which("g++") is None:
