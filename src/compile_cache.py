@@ -11,10 +11,12 @@ reads its own graph too: the second one builds none.
 """
 
 import contextlib
+import errno
 import glob
 import hashlib
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -23,11 +25,12 @@ import time
 import mindspore as ms
 
 from src.errors import UserError
-from src.files import ROOT, checksum, read_json, write_json
+from src.files import ROOT, checksum, read_json, replacing, write_json
 from src.fingerprint import Unknown, fingerprint
 
 LARGEST = 2 << 30
 """Bytes of all graphs together; the ones unused for longest are removed beyond it."""
+_OWN_ENTRY, _OWN_WORK = re.compile("[0-9a-f]{40}(-kernels)?"), re.compile(r"work-(\d+)-\w+")
 _SUMS, _GRAPH = "sums.json", "graph.mindir"
 _DEPENDENCIES = "compile_dependency.hash"
 """MindSpore's own, of the program's files; one for all graphs of a process, written with the first."""
@@ -39,6 +42,8 @@ _NO_KERNELS = "MS_DEV_PRECOMPILE_ONLY"
 def default_folder():
     """The user's own, where XDG's rules put it."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    if base.startswith("~"):
+        raise OSError(errno.ENOENT, "HOME is not set", base)
     return os.path.join(base, "ternarybert-mindspore", "graphs")
 
 
@@ -47,14 +52,22 @@ def program():
     processor, which kernels are built for.
     """
     digest = hashlib.sha256()
-    for path in sorted(glob.glob(os.path.join(ROOT, "src", "**", "*.py"), recursive=True)):
+    script = os.path.realpath(sys.argv[0])
+    sources = sorted(glob.glob(os.path.join(ROOT, "src", "**", "*.py"), recursive=True))
+    for path in [*sources, *([script] if os.path.isfile(script) else [])]:
         with open(path, "rb") as file:
             digest.update(path.encode() + file.read())
     processor = platform.machine()
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:  # Linux only
         processor = sorted({line for line in file if line.startswith(("model name", "flags"))})
     versions = ms.__version__, platform.python_version()
-    return repr((digest.hexdigest(), os.path.realpath(sys.argv[0]), versions, processor, os.cpu_count()))
+    return repr((digest.hexdigest(), versions, processor, os.cpu_count()))
+
+
+def _is_left_over(name):
+    """Whether a folder is the working one of a process that is no more."""
+    found = _OWN_WORK.fullmatch(name)
+    return bool(found) and not os.path.exists(f"/proc/{found[1]}")
 
 
 class CompileCache:
@@ -70,7 +83,7 @@ class CompileCache:
     def __init__(self, folder, say=print):
         os.makedirs(folder, mode=0o700, exist_ok=True)
         self.folder, self.say, self.program = folder, say, program()
-        self.work = tempfile.mkdtemp(dir=folder, prefix="work-")
+        self.work = tempfile.mkdtemp(dir=folder, prefix=f"work-{os.getpid()}-")
         self.rank, self.size, self._number = 0, 1, 0
 
     def _key(self, cell, inputs, fused):
@@ -132,12 +145,20 @@ class CompileCache:
             sums = read_json(os.path.join(entry, _SUMS), "the list of files")
             if any(checksum(os.path.join(entry, name)) != value for name, value in sums.items()):
                 raise UserError("a checksum differs")
-            os.utime(entry)
+        except (UserError, FileNotFoundError) as error:
+            if os.path.isdir(entry):  # else another process has just removed it
+                self.say(f"compile_cache: {entry} is damaged and removed ({error})")
+                shutil.rmtree(entry, ignore_errors=True)
+            return False
+        except OSError:  # as another user's
+            return False
+        try:
+            with contextlib.suppress(OSError):
+                os.utime(entry)
             for name in sums:
                 self._place(os.path.join(entry, name), name)
-        except (UserError, OSError) as error:
-            self.say(f"compile_cache: {entry} is damaged and removed ({error})")
-            shutil.rmtree(entry, ignore_errors=True)
+        except OSError as error:
+            self.say(f"compile_cache: a kept graph is not used: {error}")
             self._clear(compiled=False)
             return False
         return True
@@ -147,7 +168,8 @@ class CompileCache:
         own = f"compile_cache_{self._number}.mindir" if name == _GRAPH else name
         os.makedirs(folder, exist_ok=True)
         if not os.path.exists(os.path.join(folder, own)):  # what is there for earlier graphs is the same
-            shutil.copyfile(path, os.path.join(folder, own))
+            with replacing(os.path.join(folder, own)) as temporary:
+                shutil.copyfile(path, temporary)
 
     def _written(self):
         return glob.glob(os.path.join(self._graphs(), "compile_cache_*.mindir"))
@@ -191,16 +213,16 @@ class CompileCache:
 
     def _bound(self, newest):
         """Remove the graphs unused for longest while all are larger than `LARGEST`, and what killed processes
-        left a week ago.
+        left a week ago. What has another name is not ours and stays.
         """
         graphs, removed = [], 0
         for entry in os.scandir(self.folder):
-            with contextlib.suppress(FileNotFoundError):  # another process removes them too
+            with contextlib.suppress(OSError):  # another process removes them too
                 used = entry.stat().st_mtime
-                if not entry.name.startswith("work-"):
+                if _OWN_ENTRY.fullmatch(entry.name):
                     size = sum(file.stat().st_size for file in os.scandir(entry.path))
                     graphs.append((entry.name != newest, -used, size, entry.path))
-                elif time.time() - used > 7 * 86400:
+                elif time.time() - used > 7 * 86400 and _is_left_over(entry.name):
                     shutil.rmtree(entry.path, ignore_errors=True)
         total = 0
         for older, _, size, path in sorted(graphs):

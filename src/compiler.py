@@ -41,8 +41,8 @@ class Compiler:
         self.fuse = fuse
         why = graph_kernels.missing() if fuse else ""
         # MindSpore's cache reads the script itself, which a Python that was told its program has not.
-        if not self._work and cache != "off" and os.path.isfile(sys.argv[0]):
-            self.cache = self._open(os.path.expanduser(default_folder() if cache == "auto" else cache))
+        if not self._work and cache not in ("", "off") and os.path.isfile(sys.argv[0]):
+            self.cache = self._open(cache)
             self._work = self.cache and self.cache.work
         if not self._work and fuse and not why:
             self._work = tempfile.mkdtemp(prefix="graph-kernels-")
@@ -54,11 +54,13 @@ class Compiler:
         if why:
             self._unfused(why)
 
-    def _open(self, folder):
+    def _open(self, name):
         try:
-            cache = CompileCache(os.path.abspath(folder), self.say)
+            folder = default_folder() if name == "auto" else os.path.abspath(os.path.expanduser(name))
+            cache = CompileCache(folder, self.say)
         except OSError as error:
-            self.say(f"compile_cache: {folder} cannot be written ({error.strerror}): graphs are not kept")
+            where = error.filename or name
+            self.say(f"compile_cache: {where} cannot be written ({error.strerror}): graphs are not kept")
             return None
         atexit.register(cache.close)
         return cache

@@ -48,7 +48,7 @@ def start(folder):
         with _inside(folder):
             given = ms.Tensor(np.ones((2, 8), np.float32))
             _Probe()(given).asnumpy()
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         ms.set_context(enable_graph_kernel=False)
         return f"MindSpore's kernel compiler does not work here ({first_line(error)})"
     return ""
@@ -64,18 +64,19 @@ def _inside(folder):
     """The working folder is `folder`, and what is printed goes to a file in it."""
     sys.stdout.flush()
     sys.stderr.flush()
-    before, kept = os.open(".", os.O_RDONLY), [os.dup(1), os.dup(2)]
-    log = os.open(os.path.join(folder, "akg.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
+    with contextlib.ExitStack() as after:
+
+        def opened(handle):
+            after.callback(os.close, handle)
+            return handle
+
+        before = opened(os.open(".", os.O_RDONLY))
+        log = opened(os.open(os.path.join(folder, "akg.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+        after.callback(os.fchdir, before)
         os.chdir(folder)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        for number in (1, 2):
+            after.callback(os.dup2, opened(os.dup(number)), number)
+            os.dup2(log, number)
+        after.callback(sys.stderr.flush)
+        after.callback(sys.stdout.flush)
         yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.fchdir(before)
-        for number, handle in enumerate(kept, 1):
-            os.dup2(handle, number)
-        for handle in (before, log, *kept):
-            os.close(handle)

@@ -59,6 +59,7 @@ ALLOWED = {
     "model": {"checkpoint", "deploy", "errors", "nn", "quant", "runtime", "vocabulary"},
     "distill": {
         "checkpoint",
+        "compile_cache",
         "description",
         "errors",
         "evaluate",

@@ -126,15 +126,18 @@ def test_a_broken_compiler_is_noticed(tmp_path):
 def test_the_graphs_unused_for_longest_go_first(tmp_path, monkeypatch):
     said = []
     cache = CompileCache(str(tmp_path), said.append)
-    for age, name in enumerate(["newest", "middle", "oldest"]):
+    newest, middle, oldest = (digit * 40 for digit in "abc")
+    for age, name in enumerate([newest, middle, oldest, "of-the-user"]):
         (tmp_path / name).mkdir()
         (tmp_path / name / "graph.mindir").write_bytes(bytes(100))
         os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
     monkeypatch.setattr(compile_cache, "LARGEST", 250)
-    cache._bound("newest")
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name[:5] != "work-") == [
-        "middle",
-        "newest",
-    ]
+    (tmp_path / "notes.txt").write_text("a file of the user's")
+    for number in (os.getpid(), 2**22 + 1):  # the second one is no process
+        (tmp_path / f"work-{number}-x").mkdir()
+        os.utime(tmp_path / f"work-{number}-x", (1e9, 1e9))
+    cache._bound(newest)
+    names = {path.name for path in tmp_path.iterdir()} - {os.path.basename(cache.work)}
+    assert names == {newest, middle, "of-the-user", "notes.txt", f"work-{os.getpid()}-x"}
     assert len(said) == 1 and "1 graphs unused for longest" in said[0]
     cache.close()

@@ -58,6 +58,18 @@ def fill_bins(lengths, length):
     return bins
 
 
+def at_least(bins, count):
+    """The same bins, some split where they are fewer than `count`; fewer still where there are not as many
+    rows.
+    """
+    bins = list(bins)
+    while len(bins) < count and max(map(len, bins)) > 1:
+        largest = max(range(len(bins)), key=lambda index: len(bins[index]))
+        held = bins[largest]
+        bins[largest : largest + 1] = [held[::2], held[1::2]]
+    return bins
+
+
 def balanced_steps(lengths, count, generator):
     """[row numbers] of each of an epoch's `count` steps: every row once, numbers of rows that differ by one
     at most, nearly equal numbers of tokens.
@@ -86,9 +98,8 @@ def widths(longest):
     """Bin widths worth trying, ascending; all of them hold the longest row."""
     first = -(-longest // _WIDTH_STEP) * _WIDTH_STEP
     wider = first + _WIDTH_STEP * np.arange(_WIDTHS)
-    return sorted(
-        {*wider.tolist(), *(first * factor for factor in (1.5, 2))} & set(range(first, 3 * first, 8))
-    )
+    halves = {first * 3 // 2, first * 2} & set(range(first, 3 * first, _WIDTH_STEP))
+    return sorted({*wider.tolist(), *halves} & set(range(first, 3 * first, _WIDTH_STEP)))
 
 
 def _cost(needed, bins, length):

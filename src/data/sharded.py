@@ -40,13 +40,13 @@ class ShardedSteps:
         self.epoch = 0
         self._held = (0, read(parts[0]))  # (number, rows) of the part that was read last
         first = steps(self._held[1], (seed, 0), None)
-        self.first = first
+        self._steps = sum(map(first.count, rows))
         self.shape, self.several, self.columns = first.shape, first.several, first.columns
         self.global_rows, self.summary = first.global_rows, first.summary_of(rows)
 
     def __len__(self):
         """Steps of an epoch."""
-        return sum(self.first.count(rows) for rows in self.rows)
+        return self._steps
 
     def _part(self, number):
         held = self._held  # another iterator may replace it meanwhile
@@ -84,6 +84,7 @@ def open_corpus(folder, config, phase, packs, group, check):
     Raises:
         UserError: a file is missing or damaged, or `check` refuses its rows.
     """
+    folder = os.path.abspath(folder)  # the thread that reads is not bothered by a changed working folder
     if os.path.exists(os.path.join(folder, PLAN_FILE)) and not os.path.exists(
         os.path.join(folder, INFO_FILE)
     ):

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from src.data.bins import Shape, balanced_steps, choose_shape, fill_bins
+from src.data.bins import Shape, at_least, balanced_steps, choose_shape, fill_bins
 from src.data.dataset import Batches, check_rows
 from src.data.micro_batches import INPUTS, TOTALS, lay_out, totals_of
 
@@ -118,9 +118,10 @@ class PackedSteps(Steps):
 
     @cached_property
     def micro_batches(self):
-        """How many each step of the first epoch has, in the order of `_lengths` (ndarray)."""
+        """How many each step of the first epoch has (ndarray), on every device: the one that needs most
+        says it."""
         bins = [len(fill_bins(lengths, self.shape.length)) for lengths in self._lengths]
-        return -(-np.array(bins) // self.shape.bins)
+        return -(-np.array(bins).reshape((self.device_num, -1)) // self.shape.bins).max(axis=0)
 
     @property
     def several(self):
@@ -135,7 +136,8 @@ class PackedSteps(Steps):
     @property
     def padding(self):
         """Share of the first epoch's computed tokens that are padding."""
-        return 1 - self.examples.lengths.sum() / (self.micro_batches.sum() * self.shape.tokens)
+        computed = self.micro_batches.sum() * self.device_num * self.shape.tokens
+        return 1 - self.examples.lengths.sum() / computed
 
     @property
     def described(self):
@@ -151,9 +153,11 @@ class PackedSteps(Steps):
     def _epoch(self, generator):
         offsets, shape = self.examples.offsets, self.shape
         for step in self._global_steps(generator):
-            totals, rows = totals_of(offsets[step + 1] - offsets[step]), self._shares(step)[self.rank]
-            bins = fill_bins(offsets[rows + 1] - offsets[rows], shape.length)
-            parts = -(-len(bins) // shape.bins)
+            totals, shares = totals_of(offsets[step + 1] - offsets[step]), self._shares(step)
+            filled = [fill_bins(offsets[rows + 1] - offsets[rows], shape.length) for rows in shares]
+            # Equally many on every device: quantizers whose ranges are the group's wait for each other.
+            parts = -(-max(map(len, filled)) // shape.bins)
+            rows, bins = shares[self.rank], at_least(filled[self.rank], parts)
             # Dealt out, not cut: the first bins hold the long rows.
             yield [
                 lay_out(self.examples, [rows[held].tolist() for held in bins[part::parts]], shape, totals)

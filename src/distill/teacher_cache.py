@@ -7,6 +7,7 @@ while the first epoch runs and are read from there afterwards.
 import hashlib
 import os
 import shutil
+import weakref
 import zlib
 
 import mindspore as ms
@@ -14,10 +15,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from src.checkpoint.folder import digest
+from src.compile_cache import program
 from src.distill.teacher import LiveTeacher
+from src.errors import UserError
 from src.evaluate import predict
 from src.examples import Column
-from src.files import make_folder, write_safetensors
+from src.files import make_folder, replacing, write_safetensors
 from src.runtime import say
 
 INDEX_FILE, ANSWERS_FILE = "index.safetensors", "answers.bin"
@@ -98,7 +101,9 @@ class CachedTeacher(LiveTeacher):
         path = os.path.join(folder, ANSWERS_FILE)
         complete = self._open_index(path)
         self.file = os.open(path, os.O_RDWR | os.O_CREAT | (0 if complete else os.O_TRUNC), 0o644)
+        weakref.finalize(self, os.close, self.file)
         os.ftruncate(self.file, int(self.starts[-1]))  # a sparse file until it is written
+        self.full = False  # the disk, before all answers were written
 
     def _open_index(self, path):
         """Take over a complete cache of this very key; says why where there is one that cannot be used."""
@@ -119,13 +124,15 @@ class CachedTeacher(LiveTeacher):
         return True
 
     def _finish(self):
-        write_safetensors(self.index_path, {"checksums": self.checksums}, {"key": self.key})
+        with replacing(self.index_path) as temporary:
+            write_safetensors(temporary, {"checksums": self.checksums}, {"key": self.key})
 
     def __call__(self, batch, arrays):
         records = self._read(batch.rows) if self.known[batch.rows].all() else None
         if records is None:
             answers = super().__call__(batch, arrays)
-            self._write(batch, [answer.asnumpy() for answer in answers])
+            if not self.full:
+                self._keep(batch, [answer.asnumpy() for answer in answers])
             return answers
         return tuple(ms.Tensor(array) for array in self._assemble(batch, records))
 
@@ -142,9 +149,18 @@ class CachedTeacher(LiveTeacher):
             records.append(record)
         return records
 
-    def _write(self, batch, answers):
-        """Keep the answers for a `MicroBatch`."""
+    def _keep(self, batch, answers):
+        """Write the answers for a `MicroBatch`, as long as the disk takes them."""
         new = not self.known.all()
+        try:
+            self._write(batch, answers)
+            if new and self.known.all():
+                self._finish()
+        except (OSError, UserError) as error:
+            self.full = True
+            say(f"teacher cache: not all answers can be kept ({error}), so the teacher runs for the others")
+
+    def _write(self, batch, answers):
         layers, scored = self.layout.states[0], self.layout.scores[0]
         states = [answer.reshape((-1, answer.shape[-1])) for answer in answers[:layers]]
         scores, logits = answers[layers : layers + scored], answers[layers + scored :]
@@ -161,10 +177,8 @@ class CachedTeacher(LiveTeacher):
                 flat = answer.reshape((-1, answer.shape[-1]))
                 kept[2][:] = flat[place] if self.layout.by_token else flat[number]
             record = self.layout.pack(*kept)
-            os.pwrite(self.file, record, int(self.starts[row]))
-            self.checksums[row], self.known[row] = zlib.crc32(record), True
-        if new and self.known.all():
-            self._finish()
+            if os.pwrite(self.file, record, int(self.starts[row])) == len(record):
+                self.checksums[row], self.known[row] = zlib.crc32(record), True
 
     def _assemble(self, batch, records):
         """The network's answers for a `MicroBatch`, 0 where no token of a row is."""
@@ -187,12 +201,13 @@ class CachedTeacher(LiveTeacher):
 
 
 def cache_key(teacher, asked, examples):
-    """What a teacher's answers depend on: its network, the rows, and what is asked."""
+    """What a teacher's answers depend on: the program, the teacher, the rows, and what is asked."""
     rows = hashlib.sha256()
     for array in (examples.input_ids, examples.segment_ids, examples.offsets):
         rows.update(np.ascontiguousarray(array).tobytes())
     questions = asked.states, asked.scores, asked.logits, asked.stride, teacher.network.compute_type
-    return digest(teacher.weights(), repr(teacher.config), rows.hexdigest(), repr(questions))
+    network = repr((teacher.config, teacher.description.quantization))
+    return digest(teacher.weights(), network, rows.hexdigest(), repr(questions), program())
 
 
 def cached_teacher(teacher, loss, examples, folder, limit):
@@ -215,7 +230,7 @@ def cached_teacher(teacher, loss, examples, folder, limit):
         )
         return live
     make_folder(folder)
-    held = sum(entry.stat().st_size for entry in os.scandir(folder)) / 1e9
+    held = sum(entry.stat().st_blocks * 512 for entry in os.scandir(folder)) / 1e9
     free = shutil.disk_usage(folder).free / 1e9 + held
     if size > 0.9 * free:
         say(

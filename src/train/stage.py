@@ -65,10 +65,15 @@ class StagePlan:
         """
         sink = min(self.sink_steps, len(batches))
         steps = self.max_steps or self.epoch_steps(batches) * self.epochs
+        if sink and batches.shape is not None:
+            raise UserError(
+                "padding: none does not go with the data sink, which runs one kind of step only; set padding "
+                "to buckets, or enable_data_sink to false"
+            )
         if sink and batches.several:
             raise UserError(
-                "gradient_accumulation_steps: the data sink runs one micro-batch a step; set it to 1 "
-                "(without padding, raise max_tokens), or set enable_data_sink to false"
+                "gradient_accumulation_steps: the data sink runs one micro-batch a step; set it to 1, or set "
+                "enable_data_sink to false"
             )
         if sink and steps % sink:
             raise UserError(

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from src.data.bins import balanced_steps, choose_shape, fill_bins, widths
+from src.data.bins import at_least, balanced_steps, choose_shape, fill_bins, widths
 
 
 def fewest_bins(lengths, length):
@@ -93,11 +93,24 @@ def test_steps_repeat_with_their_generator_and_differ_between_epochs():
     assert one == same and one != other
 
 
-@pytest.mark.parametrize("longest", [1, 8, 9, 103, 128, 512])
+@pytest.mark.parametrize("longest", [1, 8, 9, 103, 128, 192, 250, 384, 512])
 def test_widths_are_multiples_of_8_that_hold_the_longest_row(longest):
     found = widths(longest)
     assert found[0] == -(-longest // 8) * 8 and found == sorted(set(found))
-    assert all(width % 8 == 0 for width in found)
+    assert all(isinstance(width, int) and width % 8 == 0 for width in found)
+
+
+def test_rows_of_any_length_find_a_shape():
+    for longest in range(8, 520, 24):
+        steps = [np.array([longest, longest // 2, 8])]
+        shape = choose_shape(steps, 1024, longest, 3)
+        assert shape.length >= longest and [len(held) for held in fill_bins(steps[0], shape.length)]
+
+
+def test_bins_are_split_where_there_are_too_few():
+    assert at_least([[3, 1, 2], [0]], 2) == [[3, 1, 2], [0]]
+    assert at_least([[3, 1, 2], [0]], 4) == [[3], [2], [1], [0]]
+    assert at_least([[0]], 3) == [[0]]
 
 
 def random_steps(rows, seed=0, count=50):
