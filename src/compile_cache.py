@@ -23,9 +23,10 @@ import tempfile
 import time
 
 import mindspore as ms
+from mindspore.graph import api
 
 from src.errors import UserError
-from src.files import ROOT, checksum, read_json, replacing, write_json
+from src.files import ROOT, checksum, read_json, replacing, write_json, write_text
 from src.fingerprint import Unknown, fingerprint
 
 LARGEST = 2 << 30
@@ -119,6 +120,7 @@ class CompileCache:
         """Keep the graph of `cell` before any kernel of it is built, and fetch it as a later run will; False
         where it cannot be kept.
         """
+        self._write_dependencies()
         os.environ[_NO_KERNELS] = "1"
         try:
             cell.compile(*inputs)
@@ -162,6 +164,16 @@ class CompileCache:
             self._clear(compiled=False)
             return False
         return True
+
+    def _write_dependencies(self):
+        """Write what MindSpore will, before its first look: without the file it reads no graph in all this
+        process.
+        """
+        path = os.path.join(self._graphs(), _DEPENDENCIES)
+        files = getattr(api, "_get_compile_cache_dep_files", list)()
+        if files and not os.path.exists(path):
+            sums = "".join(checksum(file) for file in files)
+            write_text(path, hashlib.sha256(sums.encode()).hexdigest())
 
     def _place(self, path, name):
         folder = self._graphs() if name in (_GRAPH, _DEPENDENCIES) else os.path.join(self.work, _KERNELS)
