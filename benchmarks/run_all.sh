@@ -38,9 +38,16 @@ for folder in "$glue" "$sst2" "$stsb"; do
     [ -d "$folder" ] || fail "$folder does not exist; set GLUE_DIR, SST2_TEACHER and STSB_TEACHER"
 done
 
+# Absolute: the commands of whole runs start in folders of their own.
+glue="$(realpath "$glue")" sst2="$(realpath "$sst2")" stsb="$(realpath "$stsb")"
+
 work="$(mktemp -d)"
-trap 'rm -rf "$work"' EXIT
 figures="$work/figures.jsonl"
+show() { # what was measured, before a failure too
+    [ ! -s "$figures" ] || "$python" benchmarks/report.py "$figures" "${write[@]}"
+    rm -rf "$work"
+}
+trap show EXIT
 wants() { [[ ",$only," == *",$1,"* ]]; }
 measure() { "$python" "benchmarks/$1" --glue_dir "$glue" --json "$figures" "${@:2}"; }
 
@@ -61,4 +68,3 @@ fi
 if wants distill; then
     measure task_distill.py --teacher_dir "$sst2" "${rows[@]}"
 fi
-"$python" benchmarks/report.py "$figures" "${write[@]}"

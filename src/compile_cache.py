@@ -6,8 +6,9 @@
 
 MindSpore numbers the graphs of a process and looks for file number n when it compiles its n-th, whatever
 that is. So its folder is this process's own, and holds only the file of the very graph that comes next.
-Kernels of a graph that was read have other names than those of the same graph compiled, so the first run
-reads its own graph too: the second one builds none.
+Kernels of a graph that was read have other names than those of the same graph compiled, so they are kept by
+the second run, and the third one is the first that builds none. (The first cannot read its own: a process
+that missed one file reads none.)
 """
 
 import contextlib
@@ -23,10 +24,9 @@ import tempfile
 import time
 
 import mindspore as ms
-from mindspore.graph import api
 
 from src.errors import UserError
-from src.files import ROOT, checksum, read_json, replacing, write_json, write_text
+from src.files import ROOT, checksum, read_json, replacing, write_json
 from src.fingerprint import Unknown, fingerprint
 
 LARGEST = 2 << 30
@@ -36,8 +36,6 @@ _SUMS, _GRAPH = "sums.json", "graph.mindir"
 _DEPENDENCIES = "compile_dependency.hash"
 """MindSpore's own, of the program's files; one for all graphs of a process, written with the first."""
 _KERNELS, _BUILT = "akg_kernel_meta", "-kernels"
-_NO_KERNELS = "MS_DEV_PRECOMPILE_ONLY"
-"""With it in the environment MindSpore makes a graph and stops before its kernels."""
 
 
 def default_folder():
@@ -105,31 +103,18 @@ class CompileCache:
         if not key:
             cell.compile(*inputs)
             return
+        found = self._fetch(key)
+        built = found and fused and self._fetch(key + _BUILT)
         ms.set_context(enable_compile_cache=True)
         try:
-            found = self._fetch(key) or self._make(key, cell, inputs)
-            built = found and fused and self._fetch(key + _BUILT)
             cell.compile(*inputs)
-            if found and fused and not built:
+            if not found:
+                self._keep(key, self._graph_files())
+            elif fused and not built:
                 self._keep(key + _BUILT, self._kernel_files())
         finally:
             ms.set_context(enable_compile_cache=False)
             self._clear()
-
-    def _make(self, key, cell, inputs):
-        """Keep the graph of `cell` before any kernel of it is built, and fetch it as a later run will; False
-        where it cannot be kept.
-        """
-        self._write_dependencies()
-        os.environ[_NO_KERNELS] = "1"
-        try:
-            cell.compile(*inputs)
-        finally:
-            del os.environ[_NO_KERNELS]
-        cell.compile_cache.clear()  # it is compiled once more, from the file
-        self._keep(key, self._graph_files())
-        self._clear()
-        return self._fetch(key)
 
     def close(self):
         """Remove this process's own files."""
@@ -159,21 +144,11 @@ class CompileCache:
                 os.utime(entry)
             for name in sums:
                 self._place(os.path.join(entry, name), name)
-        except OSError as error:
+        except (UserError, OSError) as error:
             self.say(f"compile_cache: a kept graph is not used: {error}")
             self._clear(compiled=False)
             return False
         return True
-
-    def _write_dependencies(self):
-        """Write what MindSpore will, before its first look: without the file it reads no graph in all this
-        process.
-        """
-        path = os.path.join(self._graphs(), _DEPENDENCIES)
-        files = getattr(api, "_get_compile_cache_dep_files", list)()
-        if files and not os.path.exists(path):
-            sums = "".join(checksum(file) for file in files)
-            write_text(path, hashlib.sha256(sums.encode()).hexdigest())
 
     def _place(self, path, name):
         folder = self._graphs() if name in (_GRAPH, _DEPENDENCIES) else os.path.join(self.work, _KERNELS)
