@@ -22,7 +22,7 @@ def main():
         raise UserError(f"task_name: {inputs.folder} holds rows of {facts.task_name}, not {task.name}")
     names = metrics.choose(task.metrics, settings.assessment_method, facts.kind, facts.outputs)
     logits = read_results(settings.result_dir, inputs.rows, facts.outputs)
-    results = metrics.score(names, facts.kind, logits, inputs.labels())
+    results = metrics.score(names, facts.kind, logits, inputs.labels(), facts.labels)
     print(metrics.result_block(results, names) + f"\n{inputs.rows} rows", flush=True)
 
 

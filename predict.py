@@ -49,9 +49,10 @@ def main():
     longest = longest_row(model, settings.max_seq_length)
     examples, cut = encode_texts(texts, description.kind, tokenizer, longest, model.config.type_vocab_size)
     logits = predict(model, Batches(examples, min(settings.batch_size, len(texts))), "predict").logits
-    for (label, probability), row in zip(description.kind.answers(logits, description.label_names), texts):
-        shown = [] if probability is None else [f"{probability:.4f}"]
-        print("\t".join([label, *shown, row.text, *([row.text_pair] if row.text_pair else [])]))
+    answers = description.kind.answers(logits, examples, texts, description.label_names)
+    for lines, row in zip(answers, texts):
+        for columns in lines:
+            print("\t".join([*columns, row.text, *([row.text_pair] if row.text_pair else [])]))
     if cut:
         print(f"{cut} of {len(texts)} texts were longer than {longest} tokens and were cut", file=sys.stderr)
 

@@ -61,7 +61,7 @@ def main():
 
     def answers(model):
         logits = predict(model, Batches(examples, options.batch_size, options.lengths)).logits
-        return data.kind.predictions(logits), metrics.score(names, data.kind, logits, examples)
+        return data.kind.predictions(logits), metrics.score(names, data.kind, logits, examples, data.labels)
 
     expected, scores = answers(model)
     print(

@@ -104,7 +104,10 @@ def evaluate(model, eval_batches, metric_names):
     results = {}
     for index, (split, batches) in enumerate(eval_batches.items()):
         prediction = predict(model, batches, f"evaluate {split}")
-        values = metrics.score(metric_names, model.description.kind, prediction.logits, batches.examples)
+        examples, description = batches.examples, model.description
+        values = metrics.score(
+            metric_names, description.kind, prediction.logits, examples, description.label_names
+        )
         if index == 0:
             middle, late = 1000 * np.percentile(prediction.batch_seconds, (50, 95))
             first = {

@@ -91,12 +91,13 @@ def choose(task_metrics, assessment_method, kind, outputs):
     return (name,) + tuple(item for item in own if item != name)
 
 
-def score(metric_names, kind, logits, examples):
+def score(metric_names, kind, logits, examples, labels):
     """{metric: value} of each metric.
 
     Args:
         metric_names (iterable of str): names above. kind (TaskKind): of the task.
-        logits (ndarray): float32, a row for each of the `examples` (Examples).
+        logits (ndarray): float32, a row for each of the `examples` (Examples), or for each of their tokens.
+        labels (tuple of str): the class names.
 
     Raises:
         UserError: a logit is not finite: the largest of such is no answer.
@@ -108,8 +109,7 @@ def score(metric_names, kind, logits, examples):
             "the first of them: the network overflows (compute_type float32 has a wider range than "
             "float16) or its weights are damaged"
         )
-    predictions = kind.predictions(logits)
-    return {name: _METRICS[name](predictions, examples.labels) for name in metric_names}
+    return {name: _METRICS[name](*kind.evidence(name, logits, examples, labels)) for name in metric_names}
 
 
 def result_block(results, metric_names):

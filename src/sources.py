@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
 
+ROW_FILES = {"tsv": "tsv", "jsonl": "json_lines", "parquet": "parquet"}
+"""{ending of a file: the reader in `src/data/readers` that takes it}, of tables with texts and a label."""
+
+
 class Columns(NamedTuple):
     """Where a row's parts are in a file."""
 
@@ -36,6 +40,8 @@ class GlueTsv:
     parquet_text_pair: Optional[str] = None
     """Column of the second text there, likewise; the label's column is always `label`."""
 
+    formats = ROW_FILES
+
     def columns(self, file_format, test):
         """The `Columns` of a file of that format (`tsv`, `jsonl` or `parquet`); `test`: of a test set."""
         if file_format == "tsv":
@@ -60,6 +66,8 @@ class OwnRows:
     text: str = "text"
     text_pair: str = "text_pair"
     label: str = "label"
+
+    formats = ROW_FILES
 
     def columns(self, file_format, test):
         """As `GlueTsv.columns`: the same in every file."""

@@ -85,9 +85,11 @@ def find_sources(task, data_dir):
     """({our split name: Source}, names of the optional files that are absent); train and the first dev set
     must exist.
     """
-    sources, absent = {"train": require_source(data_dir, "train")}, []
+    formats = task.source.formats
+    sources, absent = {"train": require_source(data_dir, "train", formats)}, []
     for split, stem in task.eval_splits + task.test_splits:
-        source = require_source(data_dir, stem) if split == "eval" else find_source(data_dir, stem)
+        find = require_source if split == "eval" else find_source
+        source = find(data_dir, stem, formats)
         if source:
             sources[split] = source
         else:

@@ -67,6 +67,15 @@ class Tokenizer:
         """The WordPiece ids of each text, without [CLS] and [SEP] and uncut: a list of lists of int."""
         return [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]
 
+    def pieces(self, texts):
+        """[(ids, spans)] of each text, uncut, without [CLS] and [SEP]: `spans` are (first character, the one
+        after the last) of each token in the text as it was given.
+        """
+        return [
+            (encoding.ids, encoding.offsets)
+            for encoding in self._rust.encode_batch(texts, add_special_tokens=False)
+        ]
+
     def encode_batch(self, texts, pairs=None, max_seq_length=128):
         """The rows BERT reads: `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` where there is a pair.
 

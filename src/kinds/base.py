@@ -5,7 +5,7 @@ A kind knows NumPy only, so that the processes that tokenize load nothing else. 
 it names by text: its losses are functions of `src/distill/losses.py`, its metrics those of `src/metrics.py`,
 which scores what `predictions` gives.
 
-Legend: N rows, C outputs of the head.
+Legend: N rows, T tokens of all rows together, C outputs of the head.
 """
 
 import numpy as np
@@ -78,7 +78,7 @@ class TaskKind:
             max_seq_length (int): longest row in tokens, special ones included.
 
         Returns:
-            (Examples, rows that had to be cut)
+            (Examples, rows that had to be cut). Kinds whose answers are parts of a text give the `origin`.
         """
         texts, pairs = [row.text for row in rows], [row.text_pair for row in rows]
         pairs = None if all(pair is None for pair in pairs) else pairs
@@ -90,9 +90,28 @@ class TaskKind:
         return Examples(ids, segments, offsets_of(lengths), columns), cut
 
     def predictions(self, logits):
-        """What the logits (N, C) say: (N,), to be compared with the labels."""
+        """What the logits say, of each row (N, C) or token (T, C): (N,) or (T,), comparable with the labels."""
         raise NotImplementedError
 
-    def answers(self, logits, labels):
-        """[(answer, probability or None)] of each row, for a person to read; `labels` are the class names."""
+    def evidence(self, metric, logits, examples, labels):
+        """What a metric compares.
+
+        Args:
+            metric (str): one of `metrics`. logits (ndarray): (N, C) or, of a head that answers for tokens,
+                (T, C). examples (Examples): the rows. labels (tuple of str): the class names.
+
+        Returns:
+            (predictions, references), as that metric's function in `src/metrics.py` takes them
+        """
+        return self.predictions(logits), examples.labels
+
+    def answers(self, logits, examples, rows, labels):
+        """What predict.py prints.
+
+        Args:
+            logits, examples, labels: as for `evidence`. rows (list of Row): the texts they were made from.
+
+        Returns:
+            list of lists of tuples of str: for each text its lines, of each its columns
+        """
         raise NotImplementedError

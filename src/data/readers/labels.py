@@ -43,7 +43,7 @@ def discover_labels(task, source, names=(), bad_rows=None):
 
 def _labels_in(source, task, bad_rows):
     seen, types = set(), set()
-    for _, _, label, where in source.raw_rows(task, False, bad_rows):
+    for _, _, label, where, _ in source.raw_rows(task, False, bad_rows):
         if isinstance(label, bool) or not isinstance(label, (str, int, float)):
             raise UserError(f"{where}: the label must be a string or a number, not {json.dumps(label)}")
         types.add(type(label))

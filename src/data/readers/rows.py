@@ -1,6 +1,6 @@
 """What every reader gives: rows, the place each has in its file, and what happens at a malformed one."""
 
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional
 
 from src.errors import UserError
 
@@ -11,10 +11,13 @@ class Row(NamedTuple):
     text: str
     text_pair: Optional[str]
     """None for a row of one text."""
-    label: Union[int, float, None]
-    """Class index, or the score of a regression task; None in an unlabelled file."""
+    label: object
+    """What the kind's `parse_label` made of the file's: a class index, a score; None in an unlabelled
+    file."""
     line_number: int
     """Line of the file (parquet: row), counted from 1."""
+    id: str = ""
+    """The row's own name in its file, where it has one."""
 
 
 class Where:
@@ -41,6 +44,8 @@ class RawRow(NamedTuple):
     label: object
     """str, int, float or whatever stands there; None where there is none."""
     where: Where
+    id: str = ""
+    """As in `Row`."""
 
 
 class BadRows:
