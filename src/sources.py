@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
-
 ROW_FILES = {"tsv": "tsv", "jsonl": "json_lines", "parquet": "parquet"}
 """{ending of a file: the reader in `src/data/readers` that takes it}, of tables with texts and a label."""
 

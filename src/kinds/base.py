@@ -90,7 +90,7 @@ class TaskKind:
         return Examples(ids, segments, offsets_of(lengths), columns), cut
 
     def predictions(self, logits):
-        """What the logits say, of each row (N, C) or token (T, C): (N,) or (T,), comparable with the labels."""
+        """What the logits of rows (N, C) or tokens (T, C) say, comparable with the labels: (N,) or (T,)."""
         raise NotImplementedError
 
     def evidence(self, metric, logits, examples, labels):
