@@ -57,6 +57,7 @@ ALLOWED = {
         "vocabulary",
     },
     "model": {"checkpoint", "deploy", "errors", "nn", "quant", "runtime", "vocabulary"},
+    "masked_lm": {"checkpoint", "data", "errors", "nn", "runtime", "vocabulary"},
     "distill": {
         "checkpoint",
         "description",

@@ -5,6 +5,8 @@ configuration file. The name map's shapes tell whether all of it is there.
 import os
 import re
 
+import numpy as np
+
 from src.checkpoint.folder import CONFIG_FILE
 from src.checkpoint.mismatch import refuse, shape
 from src.checkpoint.names import WORD_EMBEDDINGS, our_parameters
@@ -94,6 +96,19 @@ def drop_other_heads(weights, given, notices):
     for name in heads:
         del weights[name]
     return heads
+
+
+def check_tied(weights, source):
+    """Raise a `UserError` where a masked-language model's output layer is not its word embedding, which is
+    all that is read of it; `weights` are under Hugging Face's names, other formats have only the tied one.
+    """
+    output = weights.get("cls.predictions.decoder.weight")
+    words = weights.get(WORD_EMBEDDINGS)
+    if output is not None and words is not None and not np.array_equal(output, words):
+        raise UserError(
+            f"{source} has cls.predictions.decoder.weight of its own (tie_word_embeddings is false); a "
+            "masked-language model whose output layer is its word embedding is needed"
+        )
 
 
 def drop_unread_positions(weights):
@@ -218,6 +233,7 @@ def _expected_shapes(bert, weights):
         "position_embeddings": bert.use_relative_positions,
         "classifier": "C" not in size,
         "fit_dense": "G" not in size,
+        "predictions": not any(name.startswith("predictions.") for name in weights),
         # without a classifier nothing needs the pooler, and many encoder-only files lack it
         "pooler": "C" not in size and _POOLER not in weights,
     }

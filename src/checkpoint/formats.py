@@ -32,7 +32,7 @@ class Imported:
     """Lines the user should see."""
 
 
-def read_any(path, bert_config="", vocab_file="", classifier_relu="auto"):
+def read_any(path, bert_config="", vocab_file="", classifier_relu="auto", masked_lm=False):
     """Read a checkpoint of any known format.
 
     Args:
@@ -42,6 +42,7 @@ def read_any(path, bert_config="", vocab_file="", classifier_relu="auto"):
             MindSpore checkpoint it need say no more than num_attention_heads.
         vocab_file (str): vocabulary where none lies beside the weights.
         classifier_relu (bool or "auto"): whether the classifier reads relu(pooled).
+        masked_lm (bool): read the head of a masked-language model too, `predictions.*`, where there is one.
 
     Returns:
         Imported. An encoder without a pooler stays one: `assign` reports it as missing unless the caller
@@ -61,7 +62,9 @@ def read_any(path, bert_config="", vocab_file="", classifier_relu="auto"):
     folder = location if os.path.isdir(location) else os.path.dirname(os.path.abspath(location))
     given = architecture.read_config(folder, bert_config, file_format.needs_config)
     names_in_file = tuple(weights)
-    weights, dropped = respell(weights, file_format.name)
+    if masked_lm:
+        architecture.check_tied(weights, path)
+    weights, dropped = respell(weights, file_format.name, masked_lm)
     dropped += architecture.drop_other_heads(weights, given, notices)
     weights = translate(weights, file_format.name, "ours")
     dropped += architecture.drop_unread_positions(weights)

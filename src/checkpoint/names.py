@@ -35,6 +35,11 @@ _OUTSIDE_LAYERS = (
     ("dense", "HH", "bert.pooler.dense", "bert.pooler.dense", "bert/pooler/dense", "dense"),
     ("head", "CH", "classifier", "classifier", "output", "dense_1"),
     ("fit", "GH", "fit_dense", "fit_dense", None, "fit_dense"),
+    ("dense", "HH", "predictions.dense", "cls.predictions.transform.dense",
+     "cls/predictions/transform/dense", None),
+    ("norm", "H", "predictions.layer_norm", "cls.predictions.transform.LayerNorm",
+     "cls/predictions/transform/LayerNorm", None),
+    ("bias", "V", "predictions", "cls.predictions", "cls/predictions", None),
 )
 # Of each layer {n}; the names follow the format's own prefix.
 _LAYER = ("bert.encoder.layers.{n}.", "bert.encoder.layer.{n}.",
@@ -69,15 +74,16 @@ def _full_names(names):
 _MODULES = _OUTSIDE_LAYERS + tuple((kind, shape, *_full_names(names)) for kind, shape, *names in _IN_LAYER)
 
 # What follows a module's name, by kind of module; a kind that is not listed has (weight, bias).
-_ONLY_WEIGHT, _PLAIN = (".weight",), (".weight", ".bias")
+_ONLY_WEIGHT, _ONLY_BIAS, _PLAIN = (".weight",), (".bias",), (".weight", ".bias")
 _LEAVES = {
-    "ours": {"table": _ONLY_WEIGHT, "relative": _ONLY_WEIGHT},
-    "huggingface": {"table": _ONLY_WEIGHT},
+    "ours": {"table": _ONLY_WEIGHT, "relative": _ONLY_WEIGHT, "bias": _ONLY_BIAS},
+    "huggingface": {"table": _ONLY_WEIGHT, "bias": _ONLY_BIAS},
     "tensorflow": {
         "table": ("",),
         "norm": ("/gamma", "/beta"),
         "dense": ("/kernel", "/bias"),
         "head": ("_weights", "_bias"),
+        "bias": ("/output_bias",),
     },
     "mindspore": {
         "table": (".embedding_table",),
@@ -104,7 +110,12 @@ _SPELLINGS = {
     ),
 }
 
-# What this project has no use for: pretraining and span heads, buffers, optimizer and loss-scale state.
+# The head of a masked-language model, which only its readers keep.
+_MASKED_LM = {
+    "huggingface": r"cls\.predictions\.(transform\.\w+\.\w+|bias)",
+    "tensorflow": r"cls/predictions/(transform/\w+/\w+|output_bias)",
+}
+# What this project has no use for: other pretraining and span heads, buffers, optimizer and loss-scale state.
 _DROPPED = {
     "huggingface": r"cls\..*|.*\.position_ids|qa_outputs\..*|fit_denses\.\d+\..*",
     "tensorflow": r"cls/.*|.*/(adam|lamb)_[mv]|.*/Adam(_1)?|beta[12]_power|global_step|loss_scale.*|"
@@ -117,13 +128,18 @@ _DROPPED = {
 }
 
 
-def is_dropped(name, file_format):
-    """Whether this project has no use for the weight that `file_format` calls so in its current spelling."""
+def is_dropped(name, file_format, masked_lm=False):
+    """Whether this project has no use for the weight that `file_format` calls so in its current spelling;
+    `masked_lm`: for a reader of a masked-language model's head.
+    """
+    if masked_lm and file_format in _MASKED_LM and re.fullmatch(_MASKED_LM[file_format], name):
+        return False
     return re.fullmatch(_DROPPED[file_format], name) is not None
 
 
-def respell(weights, file_format):
-    """(weights under the current spelling, names dropped as they stood in the file).
+def respell(weights, file_format, masked_lm=False):
+    """(weights under the current spelling, names dropped as they stood in the file); `masked_lm` as in
+    `is_dropped`.
 
     Raises:
         UserError: two names are spellings of one.
@@ -137,7 +153,7 @@ def respell(weights, file_format):
         for pattern, replacement in _SPELLINGS[file_format]:
             spelling = re.sub(pattern, replacement, spelling)
         # a distillation network saved whole holds teacher and student; the student is what was trained
-        if is_dropped(spelling, file_format) or whole_training and name.startswith("teacher."):
+        if is_dropped(spelling, file_format, masked_lm) or whole_training and name.startswith("teacher."):
             dropped.append(name)
         elif spelling in kept:
             raise UserError(f"the checkpoint holds {spelling} twice, once of them as {name}")

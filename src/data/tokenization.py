@@ -76,6 +76,15 @@ class Tokenizer:
             for encoding in self._rust.encode_batch(texts, add_special_tokens=False)
         ]
 
+    def words(self, texts):
+        """[(ids, numbers, spans)] of each text, as `pieces` gives them; `numbers` say which word of its text
+        a token is of.
+        """
+        return [
+            (encoding.ids, encoding.word_ids, encoding.offsets)
+            for encoding in self._rust.encode_batch(texts, add_special_tokens=False)
+        ]
+
     def encode_batch(self, texts, pairs=None, max_seq_length=128):
         """The rows BERT reads: `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` where there is a pair.
 

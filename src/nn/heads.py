@@ -2,9 +2,10 @@
 
 import mindspore as ms
 from mindspore import nn, ops
+from mindspore.common.initializer import initializer
 
 from src.nn.bert import Bert
-from src.nn.layers import Dense
+from src.nn.layers import Dense, LayerNorm, activation
 
 
 class BertForSequence(nn.Cell):
@@ -80,6 +81,54 @@ class BertEncoder(nn.Cell):
             input_ids, input_mask, segment_ids, position_ids, first_tokens
         )
         return pooled, hidden_states, scores
+
+
+class MaskedWords(nn.Cell):
+    """What stands at masked places: a dense layer with activation and LayerNorm, then the word embedding as
+    the output layer, with a bias of its own.
+    """
+
+    def __init__(self, config, compute_type):
+        super().__init__()
+        width = config.hidden_size
+        self.compute_type = compute_type
+        self.dense = Dense(width, width, config.initializer_range, compute_type)
+        self.activation = activation(config.hidden_act)
+        self.layer_norm = LayerNorm(width, config.layer_norm_eps)
+        self.bias = ms.Parameter(initializer("zeros", (config.vocab_size,)), name="bias")
+        self.product = ops.MatMul(transpose_b=True)
+
+    def construct(self, tokens, words):  # (R, H), (V, H)
+        x = self.layer_norm(self.activation(self.dense(tokens)))
+        logits = self.product(ops.cast(x, self.compute_type), ops.cast(words, self.compute_type))
+        return ops.cast(logits, ms.float32) + self.bias  # (R, V)
+
+
+class BertForMaskedLM(nn.Cell):
+    """BERT as a masked-language model, for inference: logits at the places asked for and nowhere else.
+
+    Args:
+        config (BertConfig), compute_type (mindspore.dtype): as in `BertForSequence`.
+
+    Inputs:
+        input_ids, input_mask, segment_ids: as of `Bert`.
+        places: int32 (B,), of the masked token in each row.
+
+    Outputs:
+        logits float32 (B, V).
+    """
+
+    def __init__(self, config, compute_type=ms.float32):
+        super().__init__()
+        self.config = config
+        self.bert = Bert(config, compute_type)
+        self.predictions = MaskedWords(config, compute_type)
+
+    def construct(self, input_ids, input_mask, segment_ids, places):
+        batch, length = input_ids.shape
+        last = self.bert(input_ids, input_mask, segment_ids)[0][-1].reshape((batch * length, -1))
+        tokens = ops.gather(last, ops.arange(batch) * length + places, 0)
+        return self.predictions(tokens, self.bert.embeddings.word_embeddings.weight)
 
 
 HEADS = {"row": BertForSequence, "token": BertForTokens}

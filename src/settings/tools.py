@@ -146,7 +146,28 @@ class PredictConfig:
 
 
 @dataclass(frozen=True)
-class PrepareConfig:
+class AugmentConfig(DeviceConfig):
+    """More training rows by a masked-language model; the device is where that runs."""
+
+    augment: str = ""
+    """Add training rows with other words in them, as TinyBERT does: folder or file of a masked-language
+    model, Hugging Face's or Google's TensorFlow one, with the vocabulary of vocab_file. Unset: none are
+    added.
+    """
+    augment_vectors: str = ""
+    """Word vectors as GloVe's text files have them, for words of several WordPieces. Unset: such words are
+    kept.
+    """
+    augment_copies: PositiveInt = 20
+    """New texts of each text; those that are equal are added once."""
+    augment_probability: ClosedUnitInterval = 0.4
+    """Probability of a word to be replaced."""
+    augment_candidates: PositiveInt = 15
+    """A word is replaced by one of so many: the most probable ones, or the nearest vectors."""
+
+
+@dataclass(frozen=True)
+class PrepareConfig(AugmentConfig):
     """Turn a task's raw files, or a text corpus for general distillation, into record files with the tokens
     BERT reads.
     """
@@ -199,7 +220,7 @@ class PrepareConfig:
     """General distillation only: share of the tokens masked in the rows (80 % [MASK], 10 % a random token, 10
     % kept); BERT had 0.15, but distillation needs none."""
     seed: NonNegativeInt = 42
-    """General distillation only: seed of every random choice; same seed, same files."""
+    """General distillation and augment only: seed of every random choice; same seed, same files."""
     shard_mb: PositiveInt = 32
     """General distillation only: MiB of text a record file is made from, duplicates (dupe_factor) counted; a
     run that was stopped continues with the files it lacks."""
