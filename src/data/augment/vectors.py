@@ -51,12 +51,12 @@ class WordVectors:
         row = self._rows.get(word, self._rows.get(word.lower()))
         if row is None:
             return []
-        if row not in self._known:
+        if (row, count) not in self._known:
             cosines = self._unit @ self._unit[row]
             cosines[row] = -np.inf
             best = np.argsort(-cosines, kind="stable")[: min(count, len(self._words) - 1)]
-            self._known[row] = [self._words[index] for index in best]
-        near = self._known[row]
+            self._known[row, count] = [self._words[index] for index in best]
+        near = self._known[row, count]
         return [other.capitalize() for other in near] if word not in self._rows and word.istitle() else near
 
 
@@ -69,6 +69,8 @@ def _read_lines(file, path):
             fields = line.decode("utf-8").strip("\ufeff\r\n ").split(" ")
         except UnicodeDecodeError as error:
             raise UserError(f"augment_vectors: {where}: not UTF-8 text") from error
+        if not line.strip():
+            continue
         if number == 1 and len(fields) == 2 and all(item.isdigit() for item in fields):
             continue
         width = width or len(fields) - 1
