@@ -8,7 +8,7 @@ import pytest
 import prepare_data
 from src.checkpoint.formats import read_any
 from src.checkpoint.names import translate
-from src.data import prepare_task
+from src.data.augment.split import augment_split
 from src.data.info import DatasetInfo
 from src.data.records import find_split, read_records
 from src.errors import UserError
@@ -201,4 +201,4 @@ def test_answers_inside_texts_are_refused():
         logits_per = "token"
 
     with pytest.raises(UserError, match="answers inside its texts"):
-        prepare_task._augment(object(), get_task("SST-2"), {}, Tags, (), "", None)
+        augment_split(object(), get_task("SST-2"), {}, Tags, (), "", None)

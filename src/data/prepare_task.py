@@ -5,7 +5,7 @@ from itertools import chain, islice
 
 import numpy as np
 
-from src.data.augment.parts import Parts
+from src.data.augment.split import augment_split
 from src.data.info import INFO_FILE
 from src.data.prepare import Progress, describe_lengths, split_info
 from src.data.readers.files import count_rows, find_source, require_source
@@ -14,8 +14,7 @@ from src.data.readers.split import read_split
 from src.data.records import RecordWriter
 from src.data.tokenization import TokenizerPool
 from src.errors import UserError
-from src.files import replacing_folder, sample_checksum
-from src.vocabulary import vocabulary_hash
+from src.files import replacing_folder
 
 CHUNK_ROWS = 2048  # rows tokenized and written at a time: what bounds the memory
 
@@ -39,17 +38,15 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options, augment
     """
     sources, absent = find_sources(task, data_dir)
     kind, names = discover_labels(task, sources["train"], names, options.bad_rows())
-    added = augmentation and _augment(augmentation, task, sources, kind, names, folder, options)
+    added = augmentation and augment_split(augmentation, task, sources, kind, names, folder, options)
     pool = TokenizerPool(options.vocabulary, options.lower_case, kind, max_seq_length, options.num_workers)
     splits = {}
     with replacing_folder(folder) as temporary, pool:
         for split, source in sources.items():
             bad_rows = options.bad_rows()
             rows = read_split(task, source, kind, names, bad_rows, test=split.startswith("test"))
-            writer, total = (
-                RecordWriter(temporary, split, options.dataset_type, kind.columns),
-                count_rows(source),
-            )
+            writer = RecordWriter(temporary, split, options.dataset_type, kind.columns)
+            total = count_rows(source)
             if added and split == "train":
                 rows, total = chain(rows, added.rows()), total + added.count
             with Progress(split, total, "rows") as progress:
@@ -63,35 +60,6 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options, augment
         f"{'lower-cased' if options.lower_case else 'case kept'}"
     )
     return list(splits)
-
-
-def _augment(augmentation, task, sources, kind, names, folder, options):
-    """The `Parts` with the rows that an `Augmentation` makes of the training split; other arguments as in
-    `prepare_task`.
-    """
-    if kind.logits_per != "row":
-        raise UserError(
-            f"augment: {task.name} has answers inside its texts, which other words would move; only tasks "
-            "with a class or a number for a text or a pair are augmented"
-        )
-
-    def rows(split):
-        return read_split(task, sources[split], kind, names, options.bad_rows(), split.startswith("test"))
-
-    # All of them, so that a malformed row is found before the long work.
-    counts = {split: sum(1 for _ in rows(split)) for split in sources}
-    paths = sources["train"].paths
-    plan = {
-        "vocab_sha256": vocabulary_hash(options.vocabulary),
-        "do_lower_case": options.lower_case,
-        "labels": names,
-        "inputs": [f"{os.path.basename(path)}, {sample_checksum(path)[:16]}" for path in paths],
-        **augmentation.identity,
-    }
-    parts = Parts(f"{folder}.augmented", plan)
-    parts.fill(rows("train"), counts["train"], augmentation.augmenter)
-    print(f"augment: {counts['train']:,} rows gave {parts.count:,} more, kept as text in {parts.folder}")
-    return parts
 
 
 def output_folder(output_dir, task, inputs):
