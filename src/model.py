@@ -141,8 +141,8 @@ class Model:
     # --- what it does ---------------------------------------------------------------------------------------
 
     def __call__(self, *columns):
-        """Logits, float32 (B, C) or, for tokens, (B, S, C), of input_ids, input_mask, segment_ids: int32 NumPy
-        arrays (B, S); or of all five inputs of a `MicroBatch`.
+        """Logits, float32 (B, C), or (B, S, C) of a head that answers for tokens, of input_ids, input_mask,
+        segment_ids: int32 NumPy arrays (B, S); or of all five inputs of a `MicroBatch`.
         """
         if not isinstance(self.network, ms.nn.Cell):
             return self.network(*columns)

@@ -110,8 +110,8 @@ _SPELLINGS = {
 # What this project has no use for: pretraining heads, buffers, optimizer and loss-scale state.
 _DROPPED = {
     "huggingface": r"cls\..*|.*\.position_ids|fit_denses\.\d+\..*",
-    "tensorflow": r"cls/(?!squad/).*|.*/(adam|lamb)_[mv]|.*/Adam(_1)?|beta[12]_power|global_step|loss_scale.*|"
-    r"good_steps|_CHECKPOINTABLE_OBJECT_GRAPH",
+    "tensorflow": r"cls/(?!squad/).*|.*/(adam|lamb)_[mv]|.*/Adam(_1)?|beta[12]_power|global_step|"
+    r"loss_scale.*|good_steps|_CHECKPOINTABLE_OBJECT_GRAPH",
     "mindspore": r"cls[12]\..*|dense1\..*|(adam_[mv]|lamb_[mv]|moments?[12]?|accum|exp_avg)\..*|"
     r"beta[12]_power|global_step|learning_rate|scale_sense|loss_scale|current_iterator_step|"
     r"last_overflow_iterator_step|epoch_num|step_num|momentum|weight_decay|"

@@ -1,8 +1,10 @@
 """The files between preprocessing, inference and postprocessing on Ascend 310: one .bin a row and tensor, in
-NumPy's own bytes.
+NumPy's own bytes, and beside them what a metric reads of the rows.
 """
 
+import json
 import os
+import zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from src.deploy.sessions import INPUTS
 from src.description import DataFacts
 from src.errors import UserError
-from src.examples import Examples, offsets_of
+from src.examples import Examples, Origin
 from src.files import make_folder, read_json, write_json
 from src.kinds import kind_named
 
@@ -24,7 +26,9 @@ _LEAST = {
     "largest_segment_id": 0,
 }
 _AGAIN = "run preprocess.py again"
-OWN_INPUTS, OWN_RESULTS = r"rows\.json|labels\.npy|\d\d_\w+", r"row_\d+\.bin"
+_EXAMPLES, _TEXTS = "examples.npz", "texts.jsonl"
+OWN_INPUTS = r"rows\.json|examples\.npz|texts\.jsonl|labels\.npy|\d\d_\w+"  # older ones wrote labels.npy
+OWN_RESULTS = r"row_\d+\.bin"
 """What the names of the files and folders written here look like."""
 
 
@@ -55,26 +59,48 @@ class Inputs:
             columns.append(np.stack([_read(path, self.seq_length, np.int32) for path in paths]))
         return tuple(columns)
 
-    def labels(self):
-        """The rows' labels, as `Examples` without tokens: all that a metric needs."""
-        path = os.path.join(self.folder, "labels.npy")
+    def examples(self):
+        """The rows without padding, as preprocess.py read them: what a metric compares logits with."""
+        path = os.path.join(self.folder, _EXAMPLES)
         try:
-            labels = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            with np.load(path, allow_pickle=False) as file:
+                examples = _examples(file, self.facts.kind, os.path.join(self.folder, _TEXTS))
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise UserError(f"{path} cannot be read: {error}; {_AGAIN}") from error
-        if labels.shape != (self.rows,):
-            raise UserError(f"{path} holds {labels.shape} labels, not {self.rows}; {_AGAIN}")
-        (column,), none = self.facts.kind.columns, np.zeros(0, np.int32)
-        return Examples(none, none, offsets_of(np.zeros(self.rows, np.int64)), {column: labels})
+        if len(examples) != self.rows:
+            raise UserError(f"{path} holds {len(examples)} rows, not {self.rows}; {_AGAIN}")
+        return examples
 
 
-def write_inputs(folder, columns, labels, facts, split):
-    """Write every row's int32 tensors to `folder`/00_input_ids and so on, the labels, and what the rows are.
+def _arrays(examples):
+    """{name in `_EXAMPLES`: array} of all but the texts."""
+    arrays = {name: getattr(examples, name) for name in ("input_ids", "segment_ids", "offsets")}
+    arrays.update({f"column_{column.name}": values for column, values in examples.columns.items()})
+    if examples.origin:
+        arrays.update(origin_rows=examples.origin.rows, origin_spans=examples.origin.spans)
+    return arrays
+
+
+def _examples(arrays, kind, texts):
+    """The `Examples` of them; `texts` is the path of the texts' file, which is read where there are any."""
+    origin = None
+    if "origin_rows" in arrays:
+        with open(texts, encoding="utf-8") as file:
+            lines = tuple(json.loads(line) for line in file)
+        origin = Origin(arrays["origin_rows"], arrays["origin_spans"], lines)
+    columns = {column: arrays[f"column_{column.name}"] for column in kind.columns}
+    ids, segments, offsets = (arrays[name] for name in ("input_ids", "segment_ids", "offsets"))
+    return Examples(ids, segments, offsets, columns, origin)
+
+
+def write_inputs(folder, columns, examples, facts, split):
+    """Write every row's int32 tensors to `folder`/00_input_ids and so on, the rows as they are, and what they
+    are.
 
     Args:
         folder (str): an empty one.
         columns (tuple of ndarray): int32 (rows, S), in the order of INPUTS.
-        labels (ndarray): (rows,).
+        examples (Examples): the same rows, with their labels.
         facts (DataFacts): of the rows. split (str): which of the task's they are.
     """
     rows, length = columns[0].shape
@@ -83,7 +109,10 @@ def write_inputs(folder, columns, labels, facts, split):
         make_folder(part)
         for index in range(rows):
             column[index].astype(np.int32).tofile(os.path.join(part, _row(index)))
-    np.save(os.path.join(folder, "labels.npy"), labels)
+    np.savez(os.path.join(folder, _EXAMPLES), **_arrays(examples))
+    if examples.origin:
+        with open(os.path.join(folder, _TEXTS), "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(text, ensure_ascii=False) + "\n" for text in examples.origin.texts)
     values = {
         "rows": rows,
         "seq_length": length,
@@ -127,13 +156,19 @@ def read_inputs(folder):
 
 
 def write_results(folder, start, logits):
-    """Write the float32 logits of rows `start` onwards."""
+    """Write the float32 logits of rows `start` onwards, (R, C) or (R, S, C)."""
     for offset, row in enumerate(logits):
         row.astype(np.float32).tofile(os.path.join(folder, _row(start + offset)))
 
 
-def read_results(folder, rows, outputs):
-    """float32 (rows, outputs) logits; a missing row or a wrong number of values is a `UserError`."""
+def read_results(folder, inputs, examples):
+    """The float32 logits of all `Inputs`, whose `Examples` are these: (rows, C) or, of a head that answers
+    for tokens, those of all rows' tokens (T, C), without the padding of their files.
+
+    Raises:
+        UserError: a row is missing or has a wrong number of values.
+    """
+    rows, outputs = inputs.rows, inputs.facts.outputs
     names = os.listdir(folder) if os.path.isdir(folder) else []
     found = sum(name.endswith(".bin") for name in names)
     if found != rows:
@@ -141,7 +176,11 @@ def read_results(folder, rows, outputs):
             f"{folder} holds {found} result files, but the data has {rows} rows; every row counts, run "
             "the inference again"
         )
-    return np.stack([_read(os.path.join(folder, _row(index)), outputs, np.float32) for index in range(rows)])
+    paths = [os.path.join(folder, _row(index)) for index in range(rows)]
+    if inputs.facts.kind.logits_per == "row":
+        return np.stack([_read(path, outputs, np.float32) for path in paths])
+    found = (_read(path, inputs.seq_length * outputs, np.float32).reshape((-1, outputs)) for path in paths)
+    return np.concatenate([logits[:length] for logits, length in zip(found, examples.lengths)])
 
 
 def _read(path, count, dtype):
