@@ -5,6 +5,8 @@ from typing import NamedTuple, Optional
 
 ROW_FILES = {"tsv": "tsv", "jsonl": "json_lines", "parquet": "parquet"}
 """{ending of a file: the reader in `src/data/readers` that takes it}, of tables with texts and a label."""
+SQUAD_FILES = {"-v1.1.json": "squad", "-v2.0.json": "squad", "json": "squad"}
+"""The same of SQuAD's layout, the official names first."""
 
 
 class Columns(NamedTuple):
@@ -66,7 +68,7 @@ class OwnRows:
     text_pair: str = "text_pair"
     label: str = "label"
 
-    formats = ROW_FILES
+    formats = {**ROW_FILES, **SQUAD_FILES}
 
     def columns(self, file_format, test):
         """As `GlueTsv.columns`: the same in every file."""
@@ -75,3 +77,16 @@ class OwnRows:
     def tsv_header(self, test):
         """As `GlueTsv.tsv_header`: there is always a header row."""
         return None
+
+
+@dataclass(frozen=True)
+class SquadJson:
+    """Questions about a text, in SQuAD's official layout."""
+
+    version: str
+    """Of the official files to take where a folder has several: `v1.1` or `v2.0`."""
+
+    @property
+    def formats(self):
+        """As `ROW_FILES`."""
+        return {ending: SQUAD_FILES[ending] for ending in (f"-{self.version}.json", "json")}

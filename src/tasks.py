@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Optional, Tuple, Union
 
 from src.errors import UserError
-from src.kinds import CLASSIFICATION, REGRESSION
+from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE
 from src.kinds.base import TaskKind
-from src.sources import GlueTsv, OwnRows
+from src.sources import GlueTsv, OwnRows, SquadJson
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Task:
     own data."""
     metrics: Tuple[str, ...]
     """Names in `src.metrics`; the first one decides which checkpoint is best."""
-    source: Union[GlueTsv, OwnRows]
+    source: Union[GlueTsv, OwnRows, SquadJson]
     """Where its raw rows come from."""
     max_seq_length: int = 128
     """Longest row in tokens, [CLS] and [SEP] included, where the user names none."""
@@ -88,6 +88,8 @@ _TASKS = (
     Task("QNLI", CLASSIFICATION, _RTE, ("accuracy",), GlueTsv("question", "sentence", "label")),
     Task("RTE", CLASSIFICATION, _RTE, ("accuracy",), _TWO_SENTENCES),
     Task("WNLI", CLASSIFICATION, ("not_entailment", "entailment"), ("accuracy",), _TWO_SENTENCES),
+    Task("SQuAD", SPAN, (), SPAN.default_metrics, SquadJson("v1.1"), 384),
+    Task("SQuAD2", SPAN_OR_NONE, (), SPAN_OR_NONE.default_metrics, SquadJson("v2.0"), 384),
     Task("custom", None, (), (), OwnRows()),
 )
 _BY_KEY = {task.name.lower().replace("-", ""): task for task in _TASKS}

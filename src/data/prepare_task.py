@@ -1,11 +1,13 @@
 """A task's raw files to a folder of record files, one a split."""
 
+import contextlib
 import os
 from itertools import islice
 
 import numpy as np
 
 from src.data.info import INFO_FILE
+from src.data.origins import append_texts, texts_file
 from src.data.prepare import Progress, describe_lengths, split_info
 from src.data.readers.files import count_rows, find_source, require_source
 from src.data.readers.labels import discover_labels
@@ -36,15 +38,17 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options):
     """
     sources, absent = find_sources(task, data_dir)
     kind, names = discover_labels(task, sources["train"], names, options.bad_rows())
-    pool = TokenizerPool(options.vocabulary, options.lower_case, kind, max_seq_length, options.num_workers)
+    lengths = max_seq_length, options.num_workers, options.windows
+    pool = TokenizerPool(options.vocabulary, options.lower_case, kind, *lengths)
     splits = {}
     with replacing_folder(folder) as temporary, pool:
         for split, source in sources.items():
             bad_rows = options.bad_rows()
             rows = read_split(task, source, kind, names, bad_rows, test=split.startswith("test"))
             writer = RecordWriter(temporary, split, options.dataset_type, kind.columns)
+            texts = texts_file(temporary, split) if kind.needs_texts and split != "train" else ""
             with Progress(split, count_rows(source), "rows") as progress:
-                splits[split] = write_split(writer, pool.map(chunks(rows)), bad_rows, progress)
+                splits[split] = write_split(writer, pool.map(chunks(rows)), bad_rows, progress, texts)
         options.info(task.name, kind, names, max_seq_length, splits).save(temporary)
     for stem in absent:
         print(f"no {stem} file in {data_dir}: that split was not made")
@@ -103,18 +107,29 @@ def chunks(rows):
         yield chunk
 
 
-def write_split(writer, encoded, bad_rows, progress):
-    """Write one split from its (Examples, cut), print its line, and return what dataset.json says of it."""
-    rows, cut, labelled, counts = 0, 0, False, np.zeros(1, np.int64)
-    for examples, cut_here in encoded:
-        writer.write(examples)
-        here = np.bincount(examples.lengths, minlength=len(counts))
-        here[: len(counts)] += counts
-        rows, cut, labelled, counts = rows + len(examples), cut + cut_here, bool(examples.columns), here
-        progress.update(len(examples), rows=len(examples))
+def write_split(writer, encoded, bad_rows, progress, texts=""):
+    """Write one split from its (Examples, cut), print its line, and return what dataset.json says of it.
+
+    Args:
+        texts (str): where the texts go that rows are windows of; "" where nobody reads them.
+    """
+    rows, cut, labelled, counts, whole = 0, 0, False, np.zeros(1, np.int64), 0
+    with open(texts, "w", encoding="utf-8", newline="\n") if texts else contextlib.nullcontext() as file:
+        for examples, cut_here in encoded:
+            writer.write(examples)
+            if file:
+                append_texts(file, examples)
+            here = np.bincount(examples.lengths, minlength=len(counts))
+            here[: len(counts)] += counts
+            rows, cut, labelled, counts = rows + len(examples), cut + cut_here, bool(examples.columns), here
+            of_texts = len(examples.origin.texts) if examples.origin else 0
+            whole += of_texts
+            progress.update(of_texts or len(examples), rows=len(examples))
     writer.close()
+    windows = f" of {whole:,} texts" if whole else ""
     print(
-        f"{progress.name}: {rows:,} rows{'' if labelled else ' without labels'}, {bad_rows.count:,} skipped, "
+        f"{progress.name}: {rows:,} rows{windows}{'' if labelled else ' without labels'}, "
+        f"{bad_rows.count:,} skipped, "
         f"{cut:,} cut; {describe_lengths(counts)}; {progress.rate}"
     )
     if bad_rows.count:

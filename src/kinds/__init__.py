@@ -3,9 +3,11 @@
 from src.errors import UserError
 from src.kinds.classification import SequenceClassification
 from src.kinds.regression import Regression
+from src.kinds.span import QuestionAnswering, QuestionAnsweringOrNone
 
 CLASSIFICATION, REGRESSION = SequenceClassification(), Regression()
-KINDS = (CLASSIFICATION, REGRESSION)
+SPAN, SPAN_OR_NONE = QuestionAnswering(), QuestionAnsweringOrNone()
+KINDS = (CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE)
 
 
 def kind_named(name, where):

@@ -4,14 +4,15 @@ import json
 
 from src.data.readers.rows import BadRows
 from src.errors import UserError
-from src.kinds import CLASSIFICATION, REGRESSION
+from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE
 
 
 def discover_labels(task, source, names=(), bad_rows=None):
     """(kind, class names) of a task; own data without `names` take both from the training file.
 
     Own data: labels that are all numbers, at least one with a decimal point, make a regression; strings or
-    whole numbers are class names, sorted (whole numbers by value).
+    whole numbers are class names, sorted (whole numbers by value). In SQuAD's layout one question without an
+    answer tells its version 2.
 
     Args:
         task (Task): row of the task table.
@@ -36,6 +37,11 @@ def discover_labels(task, source, names=(), bad_rows=None):
                 "(--task_name custom)"
             )
         return task.kind, task.labels
+    if source.reader == "squad":
+        if names:
+            raise UserError(f"labels: {source.paths[0]} holds questions about a text, which have no classes")
+        answers = (row.label for row in source.raw_rows(task, False, bad_rows or BadRows()))
+        return (SPAN_OR_NONE if any(found == () for found in answers) else SPAN), ()
     if names:
         return CLASSIFICATION, tuple(names)
     return _labels_in(source, task, bad_rows or BadRows())

@@ -24,16 +24,17 @@ class Where:
     """`file, line 12`, put into words only when a message needs it.
 
     Args:
-        path (str): the file. number (int): from 1. unit (str): what is counted.
+        path (str): the file. number (int): from 1. unit (str): what is counted. name (str): what is said in
+            place of the number; "" for none.
     """
 
-    __slots__ = ("path", "number", "unit")
+    __slots__ = ("path", "number", "unit", "name")
 
-    def __init__(self, path, number, unit="line"):
-        self.path, self.number, self.unit = path, number, unit
+    def __init__(self, path, number, unit="line", name=""):
+        self.path, self.number, self.unit, self.name = path, number, unit, name
 
     def __str__(self):
-        return f"{self.path}, {self.unit} {self.number}"
+        return f"{self.path}, {self.unit} {self.name or self.number}"
 
 
 class RawRow(NamedTuple):
