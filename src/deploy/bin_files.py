@@ -2,17 +2,17 @@
 NumPy's own bytes, and beside them what a metric reads of the rows.
 """
 
-import json
 import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from src.data.origins import append_texts, read_texts, texts_file
 from src.deploy.sessions import INPUTS
 from src.description import DataFacts
 from src.errors import UserError
-from src.examples import Examples, Origin
+from src.examples import Examples
 from src.files import make_folder, read_json, write_json
 from src.kinds import kind_named
 
@@ -26,8 +26,10 @@ _LEAST = {
     "largest_segment_id": 0,
 }
 _AGAIN = "run preprocess.py again"
-_EXAMPLES, _TEXTS = "examples.npz", "texts.jsonl"
-OWN_INPUTS = r"rows\.json|examples\.npz|texts\.jsonl|labels\.npy|\d\d_\w+"  # older ones wrote labels.npy
+_EXAMPLES = "examples.npz"
+_FLAT = ("input_ids", "segment_ids", "offsets")  # of `Examples`, in that file
+_COLUMN = "column_"  # before a column's name there
+OWN_INPUTS = r"rows\.json|examples\.npz|\w+\.texts\.jsonl|labels\.npy|\d\d_\w+"  # older: labels.npy
 OWN_RESULTS = r"row_\d+\.bin"
 """What the names of the files and folders written here look like."""
 
@@ -48,6 +50,8 @@ class Inputs:
     rows: int
     seq_length: int
     """Tokens every row is filled up to."""
+    split: str
+    """Which of the task's they are."""
     facts: DataFacts
 
     def read(self, start, end):
@@ -64,33 +68,15 @@ class Inputs:
         path = os.path.join(self.folder, _EXAMPLES)
         try:
             with np.load(path, allow_pickle=False) as file:
-                examples = _examples(file, self.facts.kind, os.path.join(self.folder, _TEXTS))
+                columns = {column: file[_COLUMN + column.name] for column in self.facts.kind.columns}
+                examples = Examples(*(file[name] for name in _FLAT), columns)
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise UserError(f"{path} cannot be read: {error}; {_AGAIN}") from error
         if len(examples) != self.rows:
             raise UserError(f"{path} holds {len(examples)} rows, not {self.rows}; {_AGAIN}")
+        if self.facts.kind.needs_texts:
+            return replace(examples, origin=read_texts(self.folder, self.split, examples))
         return examples
-
-
-def _arrays(examples):
-    """{name in `_EXAMPLES`: array} of all but the texts."""
-    arrays = {name: getattr(examples, name) for name in ("input_ids", "segment_ids", "offsets")}
-    arrays.update({f"column_{column.name}": values for column, values in examples.columns.items()})
-    if examples.origin:
-        arrays.update(origin_rows=examples.origin.rows, origin_spans=examples.origin.spans)
-    return arrays
-
-
-def _examples(arrays, kind, texts):
-    """The `Examples` of them; `texts` is the path of the texts' file, which is read where there are any."""
-    origin = None
-    if "origin_rows" in arrays:
-        with open(texts, encoding="utf-8") as file:
-            lines = tuple(json.loads(line) for line in file)
-        origin = Origin(arrays["origin_rows"], arrays["origin_spans"], lines)
-    columns = {column: arrays[f"column_{column.name}"] for column in kind.columns}
-    ids, segments, offsets = (arrays[name] for name in ("input_ids", "segment_ids", "offsets"))
-    return Examples(ids, segments, offsets, columns, origin)
 
 
 def write_inputs(folder, columns, examples, facts, split):
@@ -109,10 +95,12 @@ def write_inputs(folder, columns, examples, facts, split):
         make_folder(part)
         for index in range(rows):
             column[index].astype(np.int32).tofile(os.path.join(part, _row(index)))
-    np.savez(os.path.join(folder, _EXAMPLES), **_arrays(examples))
-    if examples.origin:
-        with open(os.path.join(folder, _TEXTS), "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(text, ensure_ascii=False) + "\n" for text in examples.origin.texts)
+    labels = {_COLUMN + column.name: array for column, array in examples.columns.items()}
+    flat = {name: getattr(examples, name) for name in _FLAT}
+    np.savez(os.path.join(folder, _EXAMPLES), **flat, **labels)
+    if facts.kind.needs_texts:
+        with open(texts_file(folder, split), "w", encoding="utf-8", newline="\n") as file:
+            append_texts(file, examples)
     values = {
         "rows": rows,
         "seq_length": length,
@@ -133,7 +121,8 @@ def read_inputs(folder):
     """The `Inputs` in a folder; a `UserError` where preprocess.py did not write it, or an older one did."""
     path = os.path.join(folder, _INFO)
     info = read_json(path, "the description preprocess.py writes")
-    absent = [name for name in (*_LEAST, "task_name", "kind", "labels", "vocab_sha256") if name not in info]
+    needed = *_LEAST, "task_name", "split", "kind", "labels", "vocab_sha256"
+    absent = [name for name in needed if name not in info]
     if absent:
         raise UserError(f"{path} lacks {', '.join(absent)}; {_AGAIN}")
     for name, least in _LEAST.items():
@@ -152,7 +141,7 @@ def read_inputs(folder):
         labels=tuple(info["labels"]),
         outputs=info["num_labels"],
     )
-    return Inputs(folder, info["rows"], info["seq_length"], facts)
+    return Inputs(folder, info["rows"], info["seq_length"], info["split"], facts)
 
 
 def write_results(folder, start, logits):
