@@ -1,6 +1,8 @@
 """Task metrics, as fractions; scikit-learn and SciPy compute them.
 
-`f1` is the F1 of class 1 (MRPC, QQP), `macro_f1` the unweighted mean over classes.
+`f1` is the F1 of class 1 (MRPC, QQP), `macro_f1` the unweighted mean over classes. The metrics of entities
+are those of seqeval in strict mode: an entity is right where its beginning, end and type are; `entity_f1` is
+over all of them (micro), `entity_macro_f1` the unweighted mean over types.
 """
 
 import warnings
@@ -23,6 +25,24 @@ def _correlation(function):
     return compute
 
 
+def _entity_f1(predictions, labels):
+    """F1 of two sets of (start, end, type)."""
+    return _share(2 * len(predictions & labels), len(predictions) + len(labels))
+
+
+def _entity_macro_f1(predictions, labels):
+    """The mean of every type's F1, of those that either set holds."""
+    types = {item[2] for item in predictions | labels}
+    of_type = [
+        [{item for item in items if item[2] == name} for items in (predictions, labels)] for name in types
+    ]
+    return _share(sum(_entity_f1(*pair) for pair in of_type), len(types))
+
+
+def _share(part, whole):
+    return float(part / whole) if whole else 0.0
+
+
 _METRICS = {
     "accuracy": lambda predictions, labels: float(sk.accuracy_score(labels, predictions)),
     "f1": lambda predictions, labels: float(
@@ -34,6 +54,10 @@ _METRICS = {
     "matthews": lambda predictions, labels: float(sk.matthews_corrcoef(labels, predictions)),
     "pearson": _correlation(stats.pearsonr),
     "spearman": _correlation(stats.spearmanr),
+    "entity_f1": _entity_f1,
+    "entity_precision": lambda predictions, labels: _share(len(predictions & labels), len(predictions)),
+    "entity_recall": lambda predictions, labels: _share(len(predictions & labels), len(labels)),
+    "entity_macro_f1": _entity_macro_f1,
 }
 
 _PRINTED = {
@@ -43,6 +67,10 @@ _PRINTED = {
     "matthews": "Matthews",
     "pearson": "Pearsonr",
     "spearman": "Spearmanr",
+    "entity_f1": "Entity F1",
+    "entity_precision": "Entity precision",
+    "entity_recall": "Entity recall",
+    "entity_macro_f1": "Entity macro F1",
 }
 _SHORT = {
     "accuracy": "acc",
@@ -51,8 +79,13 @@ _SHORT = {
     "matthews": "mcc",
     "pearson": "pearsonr",
     "spearman": "spearmanr",
+    "entity_f1": "entity_f1",
+    "entity_precision": "entity_precision",
+    "entity_recall": "entity_recall",
+    "entity_macro_f1": "entity_mf1",
 }
-_METHODS = {"bf1": "f1", "mf1": "macro_f1"}  # assessment_method's own spellings
+# assessment_method's own spellings, and what they mean: the first that fits.
+_METHODS = {"f1": ("f1", "entity_f1"), "bf1": ("f1",), "mf1": ("macro_f1", "entity_macro_f1")}
 
 
 def printed_name(metric):
@@ -80,15 +113,15 @@ def choose(task_metrics, assessment_method, kind, outputs):
     own = tuple(name for name in task_metrics if name in fitting) or kind.default_metrics
     if assessment_method == "auto":
         return own
-    name = _METHODS.get(assessment_method, assessment_method)
-    if name not in fitting:
-        spelled = {value: key for key, value in _METHODS.items() if key != "bf1"}
+    meant = [name for name in _METHODS.get(assessment_method, (assessment_method,)) if name in fitting]
+    if not meant:
+        spelled = dict.fromkeys(_METHODS["mf1"], "mf1")
         known = ", ".join(spelled.get(item, item) for item in fitting)
         raise UserError(
             f"assessment_method: {assessment_method} does not fit a task of {kind.describe(outputs)}; use "
             f"one of {known}"
         )
-    return (name,) + tuple(item for item in own if item != name)
+    return (meant[0],) + tuple(item for item in own if item != meant[0])
 
 
 def score(metric_names, kind, logits, examples, labels):
@@ -119,9 +152,10 @@ def result_block(results, metric_names):
 
 
 def chance_level(metric, labels):
-    """What the metric gives to the best constant answer: the share of the commonest class, or 0 for a
-    correlation.
+    """What the metric gives to the best constant answer: the share of the commonest class (of the tokens that
+    have one), or 0 for a correlation and for entities.
     """
-    if metric in ("matthews", "pearson", "spearman"):
+    if metric in ("matthews", "pearson", "spearman") or metric.startswith("entity_"):
         return 0.0
+    labels = labels[labels >= 0]
     return max(_METRICS[metric](np.full_like(labels, label), labels) for label in np.unique(labels))

@@ -3,9 +3,10 @@
 from src.errors import UserError
 from src.kinds.classification import SequenceClassification
 from src.kinds.regression import Regression
+from src.kinds.tagging import TokenClassification
 
-CLASSIFICATION, REGRESSION = SequenceClassification(), Regression()
-KINDS = (CLASSIFICATION, REGRESSION)
+CLASSIFICATION, REGRESSION, TAGGING = SequenceClassification(), Regression(), TokenClassification()
+KINDS = (CLASSIFICATION, REGRESSION, TAGGING)
 
 
 def kind_named(name, where):
