@@ -64,3 +64,13 @@ def label_mean_square(logits, labels):
 def label_cross_entropy(logits, labels):
     """Cross-entropy of float32 (R, C) logits with int32 (R,) labels, each row's."""
     return ops.cross_entropy(logits, labels, reduction="none")
+
+
+def label_cross_entropy_of_tokens(logits, labels):
+    """Cross-entropy of float32 (B, S, C) logits with int32 (B, S) labels, each token's; 0 where the label is
+    -1: [CLS], [SEP], padding.
+    """
+    values = ops.cross_entropy(
+        logits.reshape((-1, logits.shape[-1])), labels.reshape((-1,)), ignore_index=-1, reduction="none"
+    )
+    return values.reshape(labels.shape)

@@ -154,11 +154,12 @@ class PrepareConfig:
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     task_name: str = ""
-    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own JSON
-    lines; gd for a text corpus (general distillation)."""
+    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, TNEWS, CLUENER, or custom for
+    your own data; gd for a text corpus (general distillation)."""
     data_dir: str = ""
-    """Folder with the raw files: train.tsv, dev.tsv (and test.tsv) as GLUE ships them, Hugging Face's parquet
-    files, or train.jsonl, dev.jsonl (and test.jsonl)."""
+    """Folder with the raw files: train.tsv, dev.tsv (and test.tsv) as GLUE ships them, train.json, dev.json
+    (and test.json) as CLUE does, Hugging Face's parquet files, or train.jsonl, dev.jsonl (and test.jsonl); of
+    own tags also train.conll or train.txt (a word and its tag a line)."""
     vocab_file: str = ""
     """WordPiece vocabulary, one token a line."""
     output_dir: str = ""
@@ -172,8 +173,8 @@ class PrepareConfig:
     do_lower_case: Union[bool, Literal["auto"]] = "auto"
     """Lower-case the text and strip accents; auto: yes unless the vocabulary has cased words."""
     labels: Tuple[str, ...] = ()
-    """Class names of a custom task in index order, as `--labels bad,good`. Unset: the names in its training
-    file, sorted.
+    """Class names (or types of entities) of a custom task in index order, as `--labels bad,good`. Unset:
+    those in its training file, sorted.
     """
     skip_bad_rows: bool = False
     """Skip malformed rows and count them, instead of stopping at the first one."""

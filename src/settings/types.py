@@ -23,4 +23,16 @@ HiddenAct = Literal["gelu", "gelu_new", "relu"]
 ComputeType = Literal["auto", "float32", "float16"]
 DeviceTarget = Literal["auto", "Ascend", "GPU", "CPU"]
 TaskType = Literal[("auto", *(kind.name for kind in KINDS))]
-AssessmentMethod = Literal["auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman"]
+AssessmentMethod = Literal[
+    "auto",
+    "accuracy",
+    "f1",
+    "bf1",
+    "mf1",
+    "matthews",
+    "pearson",
+    "spearman",
+    "entity_f1",
+    "entity_precision",
+    "entity_recall",
+]
