@@ -72,18 +72,27 @@ def read_any(path, bert_config="", vocab_file="", classifier_relu="auto", kind=N
     parts = architecture.head(given, weights, kinds, kind, path, notices)
     kind = parts.get("kind")
     dropped += architecture.drop_unread_pooler(weights, kind)
-    relu = classifier_relu if classifier_relu != "auto" else given.get("classifier_relu")
-    if relu is None:
-        relu = "classifier.weight" in weights and file_format.has_relu(names_in_file)
-    if relu and kind is not None and kind.logits_per == "token":
-        raise UserError(
-            f"classifier_relu: {path} answers for tokens, and only a head on the pooled output has one"
-        )
-    bert = architecture.bert_config(given, weights, file_format, bool(relu), path, notices)
+    asked = given.get("classifier_relu") if classifier_relu == "auto" else classifier_relu
+    relu = _has_relu(asked, kind, file_format, names_in_file, path)
+    bert = architecture.bert_config(given, weights, file_format, relu, path, notices)
     architecture.check_complete(weights, bert, kind, path, notices)
     description = Description(bert, **parts, do_lower_case=lower_case, source=path)
     checkpoint = Checkpoint(weights, with_hash(description, vocabulary), vocabulary)
     return Imported(checkpoint, file_format.name, tuple(dropped), notices)
+
+
+def _has_relu(asked, kind, file_format, names, path):
+    """Whether a head of a kind reads relu(pooled); `asked` is what somebody says of it, or None.
+
+    Raises:
+        UserError: nothing tells, or the head reads something else.
+    """
+    relu = asked
+    if asked is None:
+        relu = kind is not None and file_format.has_relu(names)
+    if relu and kind is not None and kind.logits_per == "token":
+        raise UserError(f"classifier_relu: the head of {path} answers for tokens and reads no pooled output")
+    return bool(relu)
 
 
 def _find(path):
