@@ -9,12 +9,13 @@ from src.data.prepare_corpus import is_corpus_task, prepare_corpus
 from src.data.prepare_task import output_folder, prepare_task
 from src.data.records import import_tensorflow
 from src.errors import UserError, command
+from src.kinds.base import Windows
 from src.settings.parsing import parse, required
 from src.settings.tools import PrepareConfig
 from src.tasks import get_task
 from src.vocabulary import is_lower_case, read_vocabulary
 
-TASK_KEYS = ("data_dir", "labels")
+TASK_KEYS = ("data_dir", "labels", "doc_stride", "max_query_length")
 CORPUS_KEYS = (
     "input",
     "short_seq_prob",
@@ -57,7 +58,7 @@ def make_task(settings):
 
 def make_corpus(settings):
     """A text corpus to records."""
-    refuse_unused(settings, TASK_KEYS, "a text corpus is given by --input and has no classes")
+    refuse_unused(settings, TASK_KEYS, "a text corpus is given by --input and has no labels")
     required(settings, "input", "vocab_file", "output_dir")
     options = options_of(settings)
     if settings.masked_lm_prob and "[MASK]" not in options.vocabulary:
@@ -91,6 +92,7 @@ def options_of(settings):
         settings.dataset_type,
         settings.skip_bad_rows,
         settings.num_workers or available_cores(),
+        Windows(int(settings.doc_stride), int(settings.max_query_length)),
     )
 
 

@@ -87,6 +87,15 @@ def best_threshold(compare, predictions, references):
     return float(sums[best] / len(answers)), float(odds[order[best - 1]]) if best else 0.0
 
 
+def best_thresholds(predictions, references):
+    """The best thresholds between answers and none, named as SQuAD v2.0's script has them; arguments as for
+    `best_threshold`.
+    """
+    exact, f1 = (best_threshold(compare, predictions, references) for compare in (_same, _overlap))
+    names = ("best_exact", "best_exact_thresh", "best_f1", "best_f1_thresh")
+    return dict(zip(names, (*exact, *f1)))
+
+
 def _entity_f1(predictions, labels):
     """F1 of two sets of (start, end, type)."""
     return _share(2 * len(predictions & labels), len(predictions) + len(labels))

@@ -16,6 +16,7 @@ from src.data.records import RecordWriter
 from src.data.tokenization import TokenizerPool
 from src.errors import UserError
 from src.files import replacing_folder
+from src.kinds.base import BERT_WINDOWS
 
 CHUNK_ROWS = 2048  # rows tokenized and written at a time: what bounds the memory
 
@@ -38,6 +39,8 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options):
     """
     sources, absent = find_sources(task, data_dir)
     kind, names = discover_labels(task, sources["train"], names, options.bad_rows())
+    if options.windows != BERT_WINDOWS and not kind.needs_texts:
+        raise UserError(f"doc_stride, max_query_length: they are for questions; {task.name} has none")
     lengths = max_seq_length, options.num_workers, options.windows
     pool = TokenizerPool(options.vocabulary, options.lower_case, kind, *lengths)
     splits = {}

@@ -13,6 +13,7 @@ __all__ = ["ClosedUnitInterval", "NonNegativeInt", "PositiveInt"]
 # jsonargparse's own types of these names take infinity.
 PositiveFloat = restricted_number_type("PositiveFinite", float, [(">", 0), ("<", math.inf)])
 NonNegativeFloat = restricted_number_type("NonNegativeFinite", float, [(">=", 0), ("<", math.inf)])
+FiniteNumber = restricted_number_type("FiniteNumber", float, [(">", -math.inf), ("<", math.inf)])
 MinusOneOrPositive = restricted_number_type("MinusOneOrPositive", int, [("==", -1), (">=", 1)], join="or")
 Probability = restricted_number_type("Probability", float, [(">=", 0), ("<", 1)])
 AboveOne = restricted_number_type("AboveOne", float, [(">", 1), ("<", math.inf)])
@@ -35,4 +36,6 @@ AssessmentMethod = Literal[
     "entity_f1",
     "entity_precision",
     "entity_recall",
+    "span_f1",
+    "exact_match",
 ]
