@@ -30,7 +30,8 @@ def read_rows(path, task, test, bad_rows):
     """The `RawRow`s of a file, a sentence each; `where` is its first line."""
     width = None
     for lines in _sentences(path, bad_rows):
-        width = width or len(lines[0][1])
+        if width is None and (test or len(lines[0][1]) > 1):
+            width = len(lines[0][1])
         fault = _columns_fault(lines, width, test)
         text, places = join([columns[0] for _, columns in lines])
         label = None
@@ -71,12 +72,12 @@ def _columns(line):
 
 def _columns_fault(lines, width, test):
     for where, columns in lines:
+        if len(columns) == 1 and not test:
+            return f"{where}: a word without a tag; a line is a word and, after a tab or a space, its tag"
         if len(columns) != width:
             return f"{where}: {len(columns)} columns instead of {width}"
         if not columns[0]:
             return f"{where}: the word is missing"
-    if width == 1 and not test:
-        return f"{lines[0][0]}: a word without a tag; a line is a word and, after a tab or a space, its tag"
     return None
 
 
