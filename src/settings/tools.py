@@ -179,8 +179,8 @@ class PrepareConfig:
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     task_name: str = ""
-    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, TNEWS, CLUENER, SQuAD, SQuAD2, or
-    custom for your own data; gd for a text corpus (general distillation)."""
+    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, TNEWS, CLUENER, SQuAD, SQuAD2,
+    or custom for your own data; gd for a text corpus (general distillation)."""
     version_2_with_negative: bool = False
     """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
     data_dir: str = ""
