@@ -1,5 +1,6 @@
-"""Raw task files (GLUE TSV, Hugging Face parquet, JSON lines), or a text corpus for general distillation, to
-record files; a task's training rows with more of them where words are replaced, on request.
+"""Raw task files (GLUE TSV, CLUE's and other JSON lines, Hugging Face parquet, words with tags), or a text
+corpus for general distillation, to record files; a task's training rows with more of them where words are
+replaced, on request.
 """
 
 from dataclasses import fields
@@ -11,22 +12,15 @@ from src.data.prepare_corpus import is_corpus_task, prepare_corpus
 from src.data.prepare_task import output_folder, prepare_task
 from src.data.records import import_tensorflow
 from src.errors import UserError, command
+from src.kinds.base import Windows
 from src.settings.parsing import parse, part, required
 from src.settings.tools import AugmentConfig, PrepareConfig
 from src.tasks import get_task
 from src.vocabulary import is_lower_case, read_vocabulary
 
 AUGMENT_KEYS = tuple(item.name for item in fields(AugmentConfig))
-TASK_KEYS = ("data_dir", "labels", *AUGMENT_KEYS)
-CORPUS_KEYS = (
-    "input",
-    "short_seq_prob",
-    "next_sentence",
-    "dupe_factor",
-    "masked_lm_prob",
-    "seed",
-    "shard_mb",
-)
+TASK_KEYS = ("data_dir", "labels", "doc_stride", "max_query_length", *AUGMENT_KEYS)
+CORPUS_KEYS = ("input", "short_seq_prob", "next_sentence", "dupe_factor", "masked_lm_prob", "shard_mb")
 
 
 @command
@@ -44,7 +38,7 @@ def main(arguments=None):
 def make_task(settings):
     """A task's raw files to records."""
     task = get_task(settings.task_name)
-    keys = [name for name in CORPUS_KEYS if name != "seed" or not settings.augment]
+    keys = CORPUS_KEYS if settings.augment else (*CORPUS_KEYS, "seed")
     refuse_unused(settings, keys, "it is for a text corpus (--task_name gd)")
     required(settings, "data_dir", "vocab_file", "output_dir")
     inputs = {"data_dir": settings.data_dir, "vocab_file": settings.vocab_file}
@@ -72,7 +66,7 @@ def augmentation(settings, options, max_seq_length):
 
 def make_corpus(settings):
     """A text corpus to records."""
-    refuse_unused(settings, TASK_KEYS, "a text corpus is given by --input and has no classes")
+    refuse_unused(settings, TASK_KEYS, "a text corpus is given by --input and has no labels")
     required(settings, "input", "vocab_file", "output_dir")
     options = options_of(settings)
     if settings.masked_lm_prob and "[MASK]" not in options.vocabulary:
@@ -106,6 +100,7 @@ def options_of(settings):
         settings.dataset_type,
         settings.skip_bad_rows,
         settings.num_workers or available_cores(),
+        Windows(int(settings.doc_stride), int(settings.max_query_length)),
     )
 
 

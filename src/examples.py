@@ -20,6 +20,8 @@ class Column:
     """"row": one value a row; "token": one value a token."""
     fill: float = 0
     """The value of what has no label: a row of a test set, a padding token."""
+    width: int = 1
+    """Values of a row (or token)."""
 
 
 @dataclass(frozen=True)

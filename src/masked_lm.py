@@ -52,8 +52,8 @@ class MaskedLanguageModel:
             )
         compute_type = runtime.compute_type("auto", runtime.set_up(device, 0))
         network = BertForMaskedLM(checkpoint.description.frozen().bert, compute_type)
-        # Nothing reads the pooler, which Hugging Face's files lack.
-        assign(network, checkpoint.weights, path, ("bert.pooler.",), allow_unexpected=("classifier.",))
+        # Google's files have a pooler, which nothing here reads.
+        assign(network, checkpoint.weights, path, allow_unexpected=("bert.pooler.", "classifier."))
         return cls(network, digest(checkpoint.weights, str(checkpoint.description.bert)))
 
     @property

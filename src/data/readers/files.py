@@ -8,10 +8,17 @@ import glob
 import os
 from dataclasses import dataclass
 
-from src.data.readers import json_lines, parquet, tsv
+from src.data.readers import cluener, conll, json_lines, parquet, squad, tsv
 from src.errors import UserError
 
-READERS = {"tsv": tsv, "json_lines": json_lines, "parquet": parquet}
+READERS = {
+    "tsv": tsv,
+    "json_lines": json_lines,
+    "parquet": parquet,
+    "conll": conll,
+    "cluener": cluener,
+    "squad": squad,
+}
 """{name of a reader in a task's source: the module}"""
 _IN_PARTS = ("parquet",)  # whose split may be several files, as train-00000-of-00002.parquet
 
@@ -78,11 +85,16 @@ def find_source(data_dir, stem, formats):
 def _sources_named(base, formats):
     """The sources whose files are called `base` plus an ending."""
     for ending, reader in formats.items():
-        paths = glob.glob(f"{glob.escape(base)}.{ending}")
+        paths = glob.glob(_named(glob.escape(base), ending))
         if ending in _IN_PARTS:
             paths += glob.glob(f"{glob.escape(base)}-*.{ending}")
         if paths:
             yield Source(reader, tuple(sorted(paths)))
+
+
+def _named(base, ending):
+    """A file's name; an ending with more than a format in it brings its own separator, as `-v1.1.json`."""
+    return base + ending if ending.startswith("-") else f"{base}.{ending}"
 
 
 def require_source(data_dir, stem, formats):
@@ -90,7 +102,7 @@ def require_source(data_dir, stem, formats):
     source = find_source(data_dir, stem, formats)
     if source is None:
         wanted = ", ".join(
-            f"{name}-*.{ending}" if ending in _IN_PARTS else f"{name}.{ending}"
+            f"{name}-*.{ending}" if ending in _IN_PARTS else _named(name, ending)
             for names in _NAMES[stem]
             for name in names
             for ending in formats
