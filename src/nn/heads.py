@@ -119,10 +119,10 @@ class BertForMaskedLM(nn.Cell):
 
     Inputs:
         input_ids, input_mask, segment_ids: as of `Bert`.
-        places: int32 (B,), of the masked token in each row.
+        places: int32 (R,), of masked tokens among the B x S.
 
     Outputs:
-        logits float32 (B, V).
+        logits float32 (R, V).
     """
 
     def __init__(self, config, compute_type=ms.float32):
@@ -132,9 +132,8 @@ class BertForMaskedLM(nn.Cell):
         self.predictions = MaskedWords(config, compute_type)
 
     def construct(self, input_ids, input_mask, segment_ids, places):
-        batch, length = input_ids.shape
-        last = self.bert(input_ids, input_mask, segment_ids)[2].reshape((batch * length, -1))
-        tokens = ops.gather(last, ops.arange(batch) * length + places, 0)
+        last = self.bert(input_ids, input_mask, segment_ids)[2]
+        tokens = ops.gather(last.reshape((-1, last.shape[-1])), places, 0)
         return self.predictions(tokens, self.bert.embeddings.word_embeddings.weight)
 
 
