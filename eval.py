@@ -6,18 +6,44 @@ MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold the
 name.
 """
 
+import os
+from dataclasses import replace
+
 from src import metrics
 from src.data.task_data import load_task_data
 from src.deploy.sessions import EXPORTED_ENDINGS
 from src.errors import UserError, command
 from src.evaluate import evaluate
-from src.files import write_json
+from src.files import make_folder, write_json
 from src.model import Model
 from src.runtime import compute_type, set_up
 from src.settings.parsing import part, read_settings, required
 from src.settings.shared import DeviceConfig
 from src.settings.tools import EvaluateConfig
 from src.tasks import get_task, task_folder
+
+
+def prediction_writer(folder, kind):
+    """A function of logits and Examples that writes the answers in the layout of the kind of task.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not kind.prediction_files:
+        raise UserError(
+            f"predictions_dir: only answers to questions (SQuAD) have a layout, a {kind.name} task has none"
+        )
+    make_folder(folder)
+
+    def write(logits, examples):
+        files = kind.predictions_of(logits, examples)
+        if "best_span_f1" in kind.metrics:
+            evidence = kind.evidence("best_span_f1", logits, examples, ())
+            files["best_thresholds.json"] = metrics.best_thresholds(*evidence)
+        for name, value in files.items():
+            write_json(os.path.join(folder, name), value)
+
+    return write
 
 
 @command
@@ -42,6 +68,11 @@ def main():
         labels=model.description.labels,
     )
     data.check_model(model.description, "model_dir")
+    threshold, kind = settings.null_score_diff_threshold, data.kind
+    if threshold:
+        kind = kind.at_threshold(threshold)
+        model.description = replace(model.description, kind=kind)
+    keep = prediction_writer(settings.predictions_dir, kind) if settings.predictions_dir else None
     names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)
     batches = data.eval_batches(settings.batch_size, settings, model.packs(settings, device))
     results = {
@@ -49,7 +80,7 @@ def main():
         "model": model.source,
         "device": device,
         "parameters": model.parameters,
-        **evaluate(model, batches, names),
+        **evaluate(model, batches, names, keep),
     }
     for name, value in results.items():
         print(f"{name}: {value}")

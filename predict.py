@@ -2,10 +2,13 @@
 
     python predict.py --model MODEL --text "a gripping film"
     python predict.py --model MODEL --text "first sentence" --text_pair "second sentence"
+    python predict.py --model MODEL --question "who left?" --context "After an hour the cat left."
     python predict.py --model MODEL --file lines.txt
     cat lines.txt | python predict.py --model MODEL
 
 Prints one line a text: label, probability (for a regression task the value), text, with tabs between them.
+For a question: the answer, its first character in the text and the one after the last, its share of the
+probability among the best answers; - for none.
 """
 
 import sys
@@ -14,8 +17,9 @@ from src.data.dataset import Batches
 from src.data.texts import encode_texts, read_texts
 from src.data.tokenization import Tokenizer
 from src.deploy.vocab_file import find_vocabulary
-from src.errors import command
+from src.errors import UserError, command
 from src.evaluate import predict
+from src.kinds.base import BERT_WINDOWS
 from src.model import Model
 from src.runtime import use_device
 from src.settings.parsing import read_settings, required
@@ -45,14 +49,22 @@ def main():
     if settings.vocab_file or not model.vocabulary:
         model.vocabulary = find_vocabulary(settings.model, description, settings.vocab_file)
     tokenizer = Tokenizer(model.vocabulary, model.lower_case)
-    texts = read_texts(settings.text, settings.text_pair, settings.file)
+    texts = read_texts(*settings.texts, settings.file)
     longest = longest_row(model, settings.max_seq_length)
-    examples, cut = encode_texts(texts, description.kind, tokenizer, longest, model.config.type_vocab_size)
+    kind, threshold = description.kind, settings.null_score_diff_threshold
+    kind = kind.at_threshold(threshold) if threshold else kind
+    if settings.question is not False and not kind.needs_texts:
+        raise UserError(
+            f"question, context: {settings.model} is a {kind.name} model, it answers no questions"
+        )
+    examples, cut = encode_texts(texts, kind, tokenizer, longest, model.config.type_vocab_size)
     logits = predict(model, Batches(examples, min(settings.batch_size, len(texts))), "predict").logits
-    for (label, probability), row in zip(description.kind.answers(logits, description.label_names), texts):
-        shown = [] if probability is None else [f"{probability:.4f}"]
-        print("\t".join([label, *shown, row.text, *([row.text_pair] if row.text_pair else [])]))
+    answers = kind.answers(logits, examples, texts, description.label_names)
+    for lines, row in zip(answers, texts):
+        for columns in lines:
+            print("\t".join([*columns, row.text, *([row.text_pair] if row.text_pair else [])]))
     if cut:
+        longest = BERT_WINDOWS.max_query_length if kind.needs_texts else longest  # only questions are cut
         print(f"{cut} of {len(texts)} texts were longer than {longest} tokens and were cut", file=sys.stderr)
 
 

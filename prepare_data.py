@@ -1,6 +1,9 @@
-"""Raw task files (GLUE TSV, Hugging Face parquet, JSON lines), or a text corpus for general distillation, to
-record files.
+"""Raw task files (GLUE TSV, CLUE's and other JSON lines, Hugging Face parquet, words with tags), or a text
+corpus for general distillation, to record files; a task's training rows with more of them where words are
+replaced, on request.
 """
+
+from dataclasses import fields
 
 from src.data.corpus.packing import Recipe
 from src.data.pool import available_cores
@@ -9,21 +12,15 @@ from src.data.prepare_corpus import is_corpus_task, prepare_corpus
 from src.data.prepare_task import output_folder, prepare_task
 from src.data.records import import_tensorflow
 from src.errors import UserError, command
-from src.settings.parsing import parse, required
-from src.settings.tools import PrepareConfig
+from src.kinds.base import Windows
+from src.settings.parsing import parse, part, required
+from src.settings.tools import AugmentConfig, PrepareConfig
 from src.tasks import get_task
 from src.vocabulary import is_lower_case, read_vocabulary
 
-TASK_KEYS = ("data_dir", "labels")
-CORPUS_KEYS = (
-    "input",
-    "short_seq_prob",
-    "next_sentence",
-    "dupe_factor",
-    "masked_lm_prob",
-    "seed",
-    "shard_mb",
-)
+AUGMENT_KEYS = tuple(item.name for item in fields(AugmentConfig))
+TASK_KEYS = ("data_dir", "labels", "doc_stride", "max_query_length", *AUGMENT_KEYS)
+CORPUS_KEYS = ("input", "short_seq_prob", "next_sentence", "dupe_factor", "masked_lm_prob", "shard_mb")
 
 
 @command
@@ -41,13 +38,15 @@ def main(arguments=None):
 def make_task(settings):
     """A task's raw files to records."""
     task = get_task(settings.task_name)
-    refuse_unused(settings, CORPUS_KEYS, "it is for a text corpus (--task_name gd)")
+    keys = CORPUS_KEYS if settings.augment else (*CORPUS_KEYS, "seed")
+    refuse_unused(settings, keys, "it is for a text corpus (--task_name gd)")
     required(settings, "data_dir", "vocab_file", "output_dir")
     inputs = {"data_dir": settings.data_dir, "vocab_file": settings.vocab_file}
     folder = output_folder(settings.output_dir, task, inputs)
     max_seq_length = settings.max_seq_length or task.max_seq_length
     options = options_of(settings)
-    splits = prepare_task(task, settings.data_dir, settings.labels, max_seq_length, folder, options)
+    more = augmentation(settings, options, max_seq_length)
+    splits = prepare_task(task, settings.data_dir, settings.labels, max_seq_length, folder, options, more)
     print(
         f"wrote {', '.join(splits)} as {settings.dataset_type} to {folder}; next: python "
         f"run_task_distill.py --task_name {task.name} --train_data_dir {folder} --eval_data_dir {folder} "
@@ -55,9 +54,19 @@ def make_task(settings):
     )
 
 
+def augmentation(settings, options, max_seq_length):
+    """The `Augmentation` of the training rows; None where none is wanted."""
+    if not settings.augment:
+        refuse_unused(settings, AUGMENT_KEYS, "it is for --augment")
+        return None
+    from src.masked_lm import load_augmentation  # and MindSpore, which the processes that tokenize do without
+
+    return load_augmentation(part(settings, AugmentConfig), settings.seed, options, max_seq_length)
+
+
 def make_corpus(settings):
     """A text corpus to records."""
-    refuse_unused(settings, TASK_KEYS, "a text corpus is given by --input and has no classes")
+    refuse_unused(settings, TASK_KEYS, "a text corpus is given by --input and has no labels")
     required(settings, "input", "vocab_file", "output_dir")
     options = options_of(settings)
     if settings.masked_lm_prob and "[MASK]" not in options.vocabulary:
@@ -91,6 +100,7 @@ def options_of(settings):
         settings.dataset_type,
         settings.skip_bad_rows,
         settings.num_workers or available_cores(),
+        Windows(int(settings.doc_stride), int(settings.max_query_length)),
     )
 
 

@@ -88,13 +88,14 @@ def predict(model, batches, title="evaluate"):
     return Prediction(logits, count, tuple(seconds))
 
 
-def evaluate(model, eval_batches, metric_names):
+def evaluate(model, eval_batches, metric_names, keep=None):
     """Metrics over every row of each evaluation set.
 
     Args:
         model (Model): of a task.
         eval_batches (dict): {split: Batches or PackedRows}, the deciding one first.
         metric_names (tuple of str): the deciding one first.
+        keep (callable): is given the logits and the Examples of the first split; None for nobody.
 
     Returns:
         {metric: value} for the first split, {"metric/split": value} for further ones, and of the first
@@ -104,7 +105,12 @@ def evaluate(model, eval_batches, metric_names):
     results = {}
     for index, (split, batches) in enumerate(eval_batches.items()):
         prediction = predict(model, batches, f"evaluate {split}")
-        values = metrics.score(metric_names, model.description.kind, prediction.logits, batches.examples)
+        examples, description = batches.examples, model.description
+        values = metrics.score(
+            metric_names, description.kind, prediction.logits, examples, description.label_names
+        )
+        if index == 0 and keep:
+            keep(prediction.logits, examples)
         if index == 0:
             middle, late = 1000 * np.percentile(prediction.batch_seconds, (50, 95))
             first = {

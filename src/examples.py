@@ -3,6 +3,7 @@ together.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Optional
 
 import numpy as np
 
@@ -19,6 +20,22 @@ class Column:
     """"row": one value a row; "token": one value a token."""
     fill: float = 0
     """The value of what has no label: a row of a test set, a padding token."""
+    width: int = 1
+    """Values of a row (or token)."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which characters rows were made from, for kinds whose answers are parts of a text."""
+
+    rows: np.ndarray
+    """int64 (N,): which text a row is of, ascending; a long text gives several rows, its windows."""
+    spans: np.ndarray
+    """int32 (T, 2): first character of the text that a token stands for, and the one after the last; -1, -1
+    for a token of none, as [CLS] and a question's.
+    """
+    texts: tuple = ()
+    """A dict a text, as its kind reads it: the characters, the right answers; () where nobody needs them."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,8 @@ class Examples:
     """{Column: array (N, ...) or, of a column per token, (T, ...)}; {} where nothing is known about the
     rows.
     """
+    origin: Optional[Origin] = None
+    """None where nobody asks for it."""
 
     def __len__(self):
         return len(self.offsets) - 1
@@ -63,7 +82,10 @@ class Examples:
             column: values[tokens if column.per == "token" else rows]
             for column, values in self.columns.items()
         }
-        return Examples(self.input_ids[tokens], self.segment_ids[tokens], offsets, columns)
+        origin = self.origin and replace(
+            self.origin, rows=self.origin.rows[rows], spans=self.origin.spans[tokens]
+        )
+        return Examples(self.input_ids[tokens], self.segment_ids[tokens], offsets, columns, origin)
 
 
 def offsets_of(lengths):
@@ -74,7 +96,7 @@ def offsets_of(lengths):
 
 
 def concatenate(parts):
-    """Several `Examples` of the same columns as one."""
+    """Several `Examples` of the same columns as one, without their origins."""
     return Examples(
         np.concatenate([part.input_ids for part in parts]),
         np.concatenate([part.segment_ids for part in parts]),

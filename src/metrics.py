@@ -1,9 +1,15 @@
 """Task metrics, as fractions; scikit-learn and SciPy compute them.
 
-`f1` is the F1 of class 1 (MRPC, QQP), `macro_f1` the unweighted mean over classes.
+`f1` is the F1 of class 1 (MRPC, QQP), `macro_f1` the unweighted mean over classes. The metrics of entities
+are those of seqeval in strict mode: an entity is right where its beginning, end and type are; `entity_f1` is
+over all of them (micro), `entity_macro_f1` the unweighted mean over types. `span_f1` and `exact_match` are
+SQuAD's: answers are texts, compared as words.
 """
 
+import re
+import string
 import warnings
+from collections import Counter
 
 import numpy as np
 from scipy import stats
@@ -23,6 +29,91 @@ def _correlation(function):
     return compute
 
 
+def _words(answer):
+    """The words of an answer as SQuAD compares them: lower case, no punctuation, no articles."""
+    plain = "".join(character for character in answer.lower() if character not in string.punctuation)
+    return re.sub(r"\b(a|an|the)\b", " ", plain).split()
+
+
+def _overlap(found, right):
+    """F1 of the words that two answers share; of answers without a word whether both have none."""
+    found, right = _words(found), _words(right)
+    shared = sum((Counter(found) & Counter(right)).values())
+    if not found or not right:
+        return float(found == right)
+    return 2 * shared / (len(found) + len(right))
+
+
+def _same(found, right):
+    return float(_words(found) == _words(right))
+
+
+def _of_questions(compare):
+    """The mean over questions of the best agreement with one of the right answers, as SQuAD's own scripts
+    have it; predictions are str, "" for none, references the right answers, () for none.
+    """
+
+    def compute(predictions, references):
+        return float(np.mean(_agreements(compare, predictions, references)))
+
+    return compute
+
+
+def _agreements(compare, predictions, references):
+    """[agreement] of each question; a right answer without any word counts as none."""
+    scores = []
+    for found, answers in zip(predictions, references):
+        right = [answer for answer in answers if _words(answer)] or [""]
+        scores.append(max(compare(found, answer) for answer in right))
+    return scores
+
+
+def best_threshold(compare, predictions, references):
+    """(score, threshold) of the best threshold between answers and none, as SQuAD v2.0's script has it.
+
+    Args:
+        compare (callable): `_overlap` or `_same`. predictions (list of (str, float)): the best answer, and
+            by how much none is better. references (list of lists of str): the right answers.
+    """
+    answers, odds = zip(*predictions)
+    scores = np.array(_agreements(compare, answers, references))
+    none = np.array([not right for right in references])
+    given = np.array([bool(answer) for answer in answers])
+    # Questions are answered one by one, the surest first; what has no answer was right until then.
+    gains = np.where(none, -1.0 * given, scores)
+    order = np.argsort(odds, kind="stable")
+    sums = np.concatenate([[none.sum()], none.sum() + np.cumsum(gains[order])])
+    best = int(np.argmax(sums))
+    return float(sums[best] / len(answers)), float(odds[order[best - 1]]) if best else 0.0
+
+
+def best_thresholds(predictions, references):
+    """The best thresholds between answers and none, named as SQuAD v2.0's script has them; arguments as for
+    `best_threshold`.
+    """
+    exact, f1 = (best_threshold(compare, predictions, references) for compare in (_same, _overlap))
+    names = ("best_exact", "best_exact_thresh", "best_f1", "best_f1_thresh")
+    return dict(zip(names, (*exact, *f1)))
+
+
+def _entity_f1(predictions, labels):
+    """F1 of two sets of (start, end, type)."""
+    return _share(2 * len(predictions & labels), len(predictions) + len(labels))
+
+
+def _entity_macro_f1(predictions, labels):
+    """The mean of every type's F1, of those that either set holds."""
+    types = {item[2] for item in predictions | labels}
+    of_type = [
+        [{item for item in items if item[2] == name} for items in (predictions, labels)] for name in types
+    ]
+    return _share(sum(_entity_f1(*pair) for pair in of_type), len(types))
+
+
+def _share(part, whole):
+    return float(part / whole) if whole else 0.0
+
+
 _METRICS = {
     "accuracy": lambda predictions, labels: float(sk.accuracy_score(labels, predictions)),
     "f1": lambda predictions, labels: float(
@@ -34,6 +125,14 @@ _METRICS = {
     "matthews": lambda predictions, labels: float(sk.matthews_corrcoef(labels, predictions)),
     "pearson": _correlation(stats.pearsonr),
     "spearman": _correlation(stats.spearmanr),
+    "span_f1": _of_questions(_overlap),
+    "exact_match": _of_questions(_same),
+    "best_span_f1": lambda predictions, references: best_threshold(_overlap, predictions, references)[0],
+    "best_exact_match": lambda predictions, references: best_threshold(_same, predictions, references)[0],
+    "entity_f1": _entity_f1,
+    "entity_precision": lambda predictions, labels: _share(len(predictions & labels), len(predictions)),
+    "entity_recall": lambda predictions, labels: _share(len(predictions & labels), len(labels)),
+    "entity_macro_f1": _entity_macro_f1,
 }
 
 _PRINTED = {
@@ -43,6 +142,14 @@ _PRINTED = {
     "matthews": "Matthews",
     "pearson": "Pearsonr",
     "spearman": "Spearmanr",
+    "span_f1": "F1",
+    "exact_match": "Exact match",
+    "best_span_f1": "Best F1",
+    "best_exact_match": "Best exact match",
+    "entity_f1": "Entity F1",
+    "entity_precision": "Entity precision",
+    "entity_recall": "Entity recall",
+    "entity_macro_f1": "Entity macro F1",
 }
 _SHORT = {
     "accuracy": "acc",
@@ -51,8 +158,18 @@ _SHORT = {
     "matthews": "mcc",
     "pearson": "pearsonr",
     "spearman": "spearmanr",
+    "span_f1": "f1",
+    "exact_match": "exact_match",
+    "best_span_f1": "best_f1",
+    "best_exact_match": "best_exact",
+    "entity_f1": "entity_f1",
+    "entity_precision": "entity_precision",
+    "entity_recall": "entity_recall",
+    "entity_macro_f1": "entity_mf1",
 }
-_METHODS = {"bf1": "f1", "mf1": "macro_f1"}  # assessment_method's own spellings
+_NO_CHANCE = ("matthews", "pearson", "spearman", "span_f1", "exact_match", "best_span_f1", "best_exact_match")
+# assessment_method's own spellings, and what they mean: the first that fits.
+_METHODS = {"f1": ("f1", "entity_f1", "span_f1"), "bf1": ("f1",), "mf1": ("macro_f1", "entity_macro_f1")}
 
 
 def printed_name(metric):
@@ -80,23 +197,24 @@ def choose(task_metrics, assessment_method, kind, outputs):
     own = tuple(name for name in task_metrics if name in fitting) or kind.default_metrics
     if assessment_method == "auto":
         return own
-    name = _METHODS.get(assessment_method, assessment_method)
-    if name not in fitting:
-        spelled = {value: key for key, value in _METHODS.items() if key != "bf1"}
+    meant = [name for name in _METHODS.get(assessment_method, (assessment_method,)) if name in fitting]
+    if not meant:
+        spelled = dict.fromkeys(_METHODS["mf1"], "mf1")
         known = ", ".join(spelled.get(item, item) for item in fitting)
         raise UserError(
             f"assessment_method: {assessment_method} does not fit a task of {kind.describe(outputs)}; use "
             f"one of {known}"
         )
-    return (name,) + tuple(item for item in own if item != name)
+    return (meant[0],) + tuple(item for item in own if item != meant[0])
 
 
-def score(metric_names, kind, logits, examples):
+def score(metric_names, kind, logits, examples, labels):
     """{metric: value} of each metric.
 
     Args:
         metric_names (iterable of str): names above. kind (TaskKind): of the task.
-        logits (ndarray): float32, a row for each of the `examples` (Examples).
+        logits (ndarray): float32, a row for each of the `examples` (Examples), or for each of their tokens.
+        labels (tuple of str): the class names.
 
     Raises:
         UserError: a logit is not finite: the largest of such is no answer.
@@ -108,8 +226,7 @@ def score(metric_names, kind, logits, examples):
             "the first of them: the network overflows (compute_type float32 has a wider range than "
             "float16) or its weights are damaged"
         )
-    predictions = kind.predictions(logits)
-    return {name: _METRICS[name](predictions, examples.labels) for name in metric_names}
+    return {name: _METRICS[name](*kind.evidence(name, logits, examples, labels)) for name in metric_names}
 
 
 def result_block(results, metric_names):
@@ -119,9 +236,10 @@ def result_block(results, metric_names):
 
 
 def chance_level(metric, labels):
-    """What the metric gives to the best constant answer: the share of the commonest class, or 0 for a
-    correlation.
+    """What the metric gives to the best constant answer: the share of the commonest class (of the tokens that
+    have one), or 0 for a correlation, for entities and for answers in a text.
     """
-    if metric in ("matthews", "pearson", "spearman"):
+    if metric in _NO_CHANCE or metric.startswith("entity_"):
         return 0.0
+    labels = labels[labels >= 0]
     return max(_METRICS[metric](np.full_like(labels, label), labels) for label in np.unique(labels))

@@ -46,6 +46,7 @@ ALLOWED = {
     "data": {"description", "errors", "examples", "files", "kinds", "tasks", "vocabulary"},
     "deploy": {
         "checkpoint",
+        "data",
         "description",
         "errors",
         "examples",
@@ -57,6 +58,7 @@ ALLOWED = {
         "vocabulary",
     },
     "model": {"checkpoint", "deploy", "errors", "nn", "quant", "runtime", "vocabulary"},
+    "masked_lm": {"checkpoint", "data", "errors", "nn", "runtime", "vocabulary"},
     "distill": {
         "checkpoint",
         "compile_cache",

@@ -20,7 +20,7 @@ def score(names, logits, labels, kind=CLASSIFICATION):
     """`metrics.score` of rows of one token."""
     zeros = np.zeros(len(labels), np.int32)
     examples = Examples(zeros, zeros, offsets_of(zeros + 1), labelled(kind, labels))
-    return metrics.score(names, kind, logits, examples)
+    return metrics.score(names, kind, logits, examples, ())
 
 
 def test_classification_metrics_are_scikit_learns():

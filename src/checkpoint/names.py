@@ -20,6 +20,8 @@ FORMATS = {
 }
 """A format's key -> what messages call it; the keys are the columns of the map."""
 WORD_EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
+QUESTIONS = "BertForQuestionAnswering"
+"""Hugging Face's class whose head has a name of its own, there and in TensorFlow."""
 
 # One row a module: kind of module, shape, and its name in each format; None: the format has no such module.
 # fmt: off
@@ -34,7 +36,13 @@ _OUTSIDE_LAYERS = (
      "bert/embeddings/LayerNorm", "bert_embedding_postprocessor.layernorm"),
     ("dense", "HH", "bert.pooler.dense", "bert.pooler.dense", "bert/pooler/dense", "dense"),
     ("head", "CH", "classifier", "classifier", "output", "dense_1"),
+    ("head", "CH", "classifier", "qa_outputs", "cls/squad/output", None),  # of questions: start and end
     ("fit", "GH", "fit_dense", "fit_dense", None, "fit_dense"),
+    ("dense", "HH", "predictions.dense", "cls.predictions.transform.dense",
+     "cls/predictions/transform/dense", None),
+    ("norm", "H", "predictions.layer_norm", "cls.predictions.transform.LayerNorm",
+     "cls/predictions/transform/LayerNorm", None),
+    ("bias", "V", "predictions", "cls.predictions", "cls/predictions", None),
 )
 # Of each layer {n}; the names follow the format's own prefix.
 _LAYER = ("bert.encoder.layers.{n}.", "bert.encoder.layer.{n}.",
@@ -69,15 +77,16 @@ def _full_names(names):
 _MODULES = _OUTSIDE_LAYERS + tuple((kind, shape, *_full_names(names)) for kind, shape, *names in _IN_LAYER)
 
 # What follows a module's name, by kind of module; a kind that is not listed has (weight, bias).
-_ONLY_WEIGHT, _PLAIN = (".weight",), (".weight", ".bias")
+_ONLY_WEIGHT, _ONLY_BIAS, _PLAIN = (".weight",), (".bias",), (".weight", ".bias")
 _LEAVES = {
-    "ours": {"table": _ONLY_WEIGHT, "relative": _ONLY_WEIGHT},
-    "huggingface": {"table": _ONLY_WEIGHT},
+    "ours": {"table": _ONLY_WEIGHT, "relative": _ONLY_WEIGHT, "bias": _ONLY_BIAS},
+    "huggingface": {"table": _ONLY_WEIGHT, "bias": _ONLY_BIAS},
     "tensorflow": {
         "table": ("",),
         "norm": ("/gamma", "/beta"),
         "dense": ("/kernel", "/bias"),
         "head": ("_weights", "_bias"),
+        "bias": ("/output_bias",),
     },
     "mindspore": {
         "table": (".embedding_table",),
@@ -104,11 +113,16 @@ _SPELLINGS = {
     ),
 }
 
-# What this project has no use for: pretraining and span heads, buffers, optimizer and loss-scale state.
+# The head of a masked-language model, which only its readers keep.
+_MASKED_LM = {
+    "huggingface": r"cls\.predictions\.(transform\.\w+\.\w+|bias)",
+    "tensorflow": r"cls/predictions/(transform/\w+/\w+|output_bias)",
+}
+# What this project has no use for: other pretraining heads, buffers, optimizer and loss-scale state.
 _DROPPED = {
-    "huggingface": r"cls\..*|.*\.position_ids|qa_outputs\..*|fit_denses\.\d+\..*",
-    "tensorflow": r"cls/.*|.*/(adam|lamb)_[mv]|.*/Adam(_1)?|beta[12]_power|global_step|loss_scale.*|"
-    r"good_steps|_CHECKPOINTABLE_OBJECT_GRAPH",
+    "huggingface": r"cls\..*|.*\.position_ids|fit_denses\.\d+\..*",
+    "tensorflow": r"cls/(?!squad/).*|.*/(adam|lamb)_[mv]|.*/Adam(_1)?|beta[12]_power|global_step|"
+    r"loss_scale.*|good_steps|_CHECKPOINTABLE_OBJECT_GRAPH",
     "mindspore": r"cls[12]\..*|dense1\..*|(adam_[mv]|lamb_[mv]|moments?[12]?|accum|exp_avg)\..*|"
     r"beta[12]_power|global_step|learning_rate|scale_sense|loss_scale|current_iterator_step|"
     r"last_overflow_iterator_step|epoch_num|step_num|momentum|weight_decay|"
@@ -117,13 +131,18 @@ _DROPPED = {
 }
 
 
-def is_dropped(name, file_format):
-    """Whether this project has no use for the weight that `file_format` calls so in its current spelling."""
+def is_dropped(name, file_format, masked_lm=False):
+    """Whether this project has no use for the weight that `file_format` calls so in its current spelling;
+    `masked_lm`: for a reader of a masked-language model's head.
+    """
+    if masked_lm and file_format in _MASKED_LM and re.fullmatch(_MASKED_LM[file_format], name):
+        return False
     return re.fullmatch(_DROPPED[file_format], name) is not None
 
 
-def respell(weights, file_format):
-    """(weights under the current spelling, names dropped as they stood in the file).
+def respell(weights, file_format, masked_lm=False):
+    """(weights under the current spelling, names dropped as they stood in the file); `masked_lm` as in
+    `is_dropped`.
 
     Raises:
         UserError: two names are spellings of one.
@@ -137,7 +156,7 @@ def respell(weights, file_format):
         for pattern, replacement in _SPELLINGS[file_format]:
             spelling = re.sub(pattern, replacement, spelling)
         # a distillation network saved whole holds teacher and student; the student is what was trained
-        if is_dropped(spelling, file_format) or whole_training and name.startswith("teacher."):
+        if is_dropped(spelling, file_format, masked_lm) or whole_training and name.startswith("teacher."):
             dropped.append(name)
         elif spelling in kept:
             raise UserError(f"the checkpoint holds {spelling} twice, once of them as {name}")
@@ -146,8 +165,11 @@ def respell(weights, file_format):
     return kept, dropped
 
 
-def translate(weights, from_format, to_format):
+def translate(weights, from_format, to_format, asks=False):
     """`weights` under the names of `to_format`, without those for which it has no place.
+
+    Args:
+        asks (bool): the head is one of questions, where the names of `to_format` tell it from others.
 
     Raises:
         UserError: a name that is not in the map at all, or two names that mean the same weight.
@@ -159,7 +181,7 @@ def translate(weights, from_format, to_format):
         if not hits:
             unknown.append(name)
             continue
-        found, template, transposed = hits[0]
+        found, template, transposed = hits[-1 if asks else 0]
         if template is None:
             continue
         target = found.expand(template)

@@ -64,7 +64,9 @@ def _read(prefix):
     try:
         reader = tensorflow.train.load_checkpoint(prefix)
         return {
-            name: None if is_dropped(name, "tensorflow") else reader.get_tensor(name).astype(np.float32)
+            name: None
+            if is_dropped(name, "tensorflow", masked_lm=True)
+            else reader.get_tensor(name).astype(np.float32)
             for name in sorted(reader.get_variable_to_shape_map())
         }
     except Exception as error:  # TensorFlow's kinds differ between missing, truncated and foreign files

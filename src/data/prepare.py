@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from src.data.info import DatasetInfo, length_histogram
 from src.data.readers.rows import BadRows
+from src.kinds.base import Windows
 from src.vocabulary import vocabulary_hash
 
 LINE_SECONDS = 30  # between two lines where there is no terminal for a bar
@@ -28,6 +29,8 @@ class Options:
     """Malformed rows are counted instead of ending the work."""
     num_workers: int
     """Processes that tokenize."""
+    windows: Windows = Windows()
+    """How texts that are too long for a row are cut into several."""
 
     def bad_rows(self):
         """A new `BadRows`."""

@@ -1,11 +1,14 @@
 """A task's raw files to a folder of record files, one a split."""
 
+import contextlib
 import os
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
+from src.data.augment.split import augment_split
 from src.data.info import INFO_FILE
+from src.data.origins import append_texts, texts_file
 from src.data.prepare import Progress, describe_lengths, split_info
 from src.data.readers.files import count_rows, find_source, require_source
 from src.data.readers.labels import discover_labels
@@ -14,11 +17,12 @@ from src.data.records import RecordWriter
 from src.data.tokenization import TokenizerPool
 from src.errors import UserError
 from src.files import replacing_folder
+from src.kinds.base import BERT_WINDOWS
 
 CHUNK_ROWS = 2048  # rows tokenized and written at a time: what bounds the memory
 
 
-def prepare_task(task, data_dir, names, max_seq_length, folder, options):
+def prepare_task(task, data_dir, names, max_seq_length, folder, options, augmentation=None):
     """Convert every split, and print what was made.
 
     Args:
@@ -27,6 +31,7 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options):
         max_seq_length (int): longest row in tokens, special ones included.
         folder (str): what is written, as `output_folder` gives it; an older one is replaced.
         options (Options)
+        augmentation (Augmentation): adds rows to the training split; None for none.
 
     Returns:
         names of the splits, in order
@@ -36,15 +41,26 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options):
     """
     sources, absent = find_sources(task, data_dir)
     kind, names = discover_labels(task, sources["train"], names, options.bad_rows())
-    pool = TokenizerPool(options.vocabulary, options.lower_case, kind, max_seq_length, options.num_workers)
+    if options.windows != BERT_WINDOWS and not kind.needs_texts:
+        raise UserError(f"doc_stride, max_query_length: they are for questions; {task.name} has none")
+    added = augmentation and augment_split(augmentation, task, sources, kind, names, folder, options)
+    lengths = max_seq_length, options.num_workers, options.windows
+    pool = TokenizerPool(options.vocabulary, options.lower_case, kind, *lengths)
     splits = {}
     with replacing_folder(folder) as temporary, pool:
         for split, source in sources.items():
             bad_rows = options.bad_rows()
             rows = read_split(task, source, kind, names, bad_rows, test=split.startswith("test"))
             writer = RecordWriter(temporary, split, options.dataset_type, kind.columns)
-            with Progress(split, count_rows(source), "rows") as progress:
-                splits[split] = write_split(writer, pool.map(chunks(rows)), bad_rows, progress)
+            total = count_rows(source)
+            if added and split == "train":
+                rows, total = chain(rows, added.rows()), total + added.count
+            texts = texts_file(temporary, split) if kind.needs_texts and split != "train" else ""
+            tally = AnswerTally(kind)
+            encoded = tally.kept(pool.map(chunks(tally.given(rows))))
+            with Progress(split, total, "rows") as progress:
+                splits[split] = write_split(writer, encoded, bad_rows, progress, texts)
+            tally.tell()
         options.info(task.name, kind, names, max_seq_length, splits).save(temporary)
     for stem in absent:
         print(f"no {stem} file in {data_dir}: that split was not made")
@@ -85,14 +101,47 @@ def find_sources(task, data_dir):
     """({our split name: Source}, names of the optional files that are absent); train and the first dev set
     must exist.
     """
-    sources, absent = {"train": require_source(data_dir, "train")}, []
+    formats = task.source.formats
+    sources, absent = {"train": require_source(data_dir, "train", formats)}, []
     for split, stem in task.eval_splits + task.test_splits:
-        source = require_source(data_dir, stem) if split == "eval" else find_source(data_dir, stem)
+        find = require_source if split == "eval" else find_source
+        source = find(data_dir, stem, formats)
         if source:
             sources[split] = source
         else:
             absent.append(stem)
     return sources, absent
+
+
+class AnswerTally:
+    """How many answers inside texts, as entities, no record holds.
+
+    Args:
+        kind (TaskKind): what is counted.
+    """
+
+    def __init__(self, kind):
+        self._kind, self.lost = kind, 0
+
+    def given(self, rows):
+        """The `rows`, passing by."""
+        for row in rows:
+            self.lost += self._kind.count_answers(row.label)
+            yield row
+
+    def kept(self, encoded):
+        """The (Examples, cut) made of them, passing by."""
+        for examples, cut in encoded:
+            self.lost -= self._kind.kept_answers(examples)
+            yield examples, cut
+
+    def tell(self):
+        """Print what was lost, if anything was."""
+        if self.lost:
+            print(
+                f"  {self.lost:,} {self._kind.answers_called} lost: cut off (a larger --max_seq_length keeps "
+                "them) or without a token"
+            )
 
 
 def chunks(rows):
@@ -101,20 +150,33 @@ def chunks(rows):
         yield chunk
 
 
-def write_split(writer, encoded, bad_rows, progress):
-    """Write one split from its (Examples, cut), print its line, and return what dataset.json says of it."""
-    rows, cut, labelled, counts = 0, 0, False, np.zeros(1, np.int64)
-    for examples, cut_here in encoded:
-        writer.write(examples)
-        here = np.bincount(examples.lengths, minlength=len(counts))
-        here[: len(counts)] += counts
-        rows, cut, labelled, counts = rows + len(examples), cut + cut_here, bool(examples.columns), here
-        progress.update(len(examples), rows=len(examples))
+def write_split(writer, encoded, bad_rows, progress, texts=""):
+    """Write one split from its (Examples, cut), print its line, and return what dataset.json says of it.
+
+    Args:
+        texts (str): where the texts go that rows are windows of; "" where nobody reads them.
+    """
+    rows, cut, labelled, counts, whole = 0, 0, False, np.zeros(1, np.int64), 0
+    with open(texts, "w", encoding="utf-8", newline="\n") if texts else contextlib.nullcontext() as file:
+        for examples, cut_here in encoded:
+            writer.write(examples)
+            if file:
+                append_texts(file, examples)
+            here = np.bincount(examples.lengths, minlength=len(counts))
+            here[: len(counts)] += counts
+            rows, cut, labelled, counts = rows + len(examples), cut + cut_here, bool(examples.columns), here
+            of_texts = len(examples.origin.texts) if examples.origin else 0
+            whole += of_texts
+            progress.update(of_texts or len(examples), rows=len(examples))
     writer.close()
+    windows = f" of {whole:,} texts" if whole else ""
     print(
-        f"{progress.name}: {rows:,} rows{'' if labelled else ' without labels'}, {bad_rows.count:,} skipped, "
+        f"{progress.name}: {rows:,} rows{windows}{'' if labelled else ' without labels'}, "
+        f"{bad_rows.count:,} skipped, "
         f"{cut:,} cut; {describe_lengths(counts)}; {progress.rate}"
     )
     if bad_rows.count:
         print(f"  first skipped row: {bad_rows.first}")
+    for what, (count, where) in bad_rows.notes.items():
+        print(f"  {count:,} {what}; the first: {where}")
     return split_info(rows, labelled, counts, [writer.name])

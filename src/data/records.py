@@ -237,7 +237,7 @@ def _unpad(path, batch, columns):
     kept = {column: _narrow(tokens[column.name]) for column in per_token}
     for column in columns:
         if column.per == "row" and column.name in batch:
-            kept[column] = _narrow(_one_a_row(path, column.name, batch[column.name], len(lengths)))
+            kept[column] = _narrow(_of_rows(path, column, batch[column.name], len(lengths)))
     return Examples(
         tokens[TOKENS].astype(np.int32),
         tokens[SEGMENTS].astype(np.int32),
@@ -246,10 +246,12 @@ def _unpad(path, batch, columns):
     )
 
 
-def _one_a_row(path, name, values, rows):
-    if values.size != rows:
-        raise UserError(f"{path}: {name} holds {values.size // rows} values a row; 1 is expected")
-    return values.reshape(rows)
+def _of_rows(path, column, values, rows):
+    if values.size != rows * column.width:
+        raise UserError(
+            f"{path}: {column.name} holds {values.size // rows} values a row; {column.width} is expected"
+        )
+    return values.reshape(rows if column.width == 1 else (rows, column.width))
 
 
 def _narrow(values):
@@ -360,10 +362,11 @@ class RecordWriter:
         """[{name: array}] of the rows."""
         ones = np.ones(examples.lengths.max(), np.int32)
         count = {"row": len(examples), "token": len(examples.input_ids)}
-        columns = {
-            column: examples.columns.get(column, np.full(count[column.per], column.fill)).astype(column.dtype)
-            for column in self._columns
-        }
+        columns = {}
+        for column in self._columns:
+            none = np.full(count[column.per] * column.width, column.fill)
+            values = examples.columns.get(column, none).reshape(-1, column.width).astype(column.dtype)
+            columns[column] = values
         offsets, rows = examples.offsets.tolist(), []
         for row, (start, end) in enumerate(zip(offsets, offsets[1:])):
             values = {
@@ -372,7 +375,7 @@ class RecordWriter:
                 SEGMENTS: examples.segment_ids[start:end],
             }
             for column, flat in columns.items():
-                values[column.name] = flat[start:end] if column.per == "token" else flat[row : row + 1]
+                values[column.name] = flat[start:end, 0] if column.per == "token" else flat[row]
             rows.append(values)
         return rows
 

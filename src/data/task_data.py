@@ -1,11 +1,12 @@
 """A task's rows and labels as a run sees them."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from src import tasks
 from src.data.dataset import rows_to_evaluate
 from src.data.info import DatasetInfo
+from src.data.origins import read_texts
 from src.data.records import find_split, has_split, read_records
 from src.description import DataFacts
 from src.errors import UserError
@@ -107,6 +108,8 @@ def load_task_data(
         examples = read_records(*found, kind.columns, schema_dir)
         _check_row_count(examples, split, train_dir if split == "train" else eval_dir)
         kind.check_labels(examples, names, split)
+        if kind.needs_texts and split != "train":
+            examples = replace(examples, origin=read_texts(eval_dir, split, examples))
         splits[split] = examples
     return TaskData(task, kind, names, splits.pop("train", None), splits, info)
 

@@ -78,9 +78,9 @@ def encode_texts(rows, kind, tokenizer, longest, segment_types):
     first = examples.lengths - second  # tokens of the text, [CLS] and [SEP]
     empty = np.flatnonzero((first == 2) | (second == 1))
     if len(empty):
+        row = empty[0] if examples.origin is None else examples.origin.rows[empty[0]]
         raise UserError(
-            f"text {rows[empty[0]].line_number} holds no word, only characters that BERT's tokenizer leaves "
-            "out"
+            f"text {rows[row].line_number} holds no word, only characters that BERT's tokenizer leaves out"
         )
     if segment_types == 1:
         examples = replace(examples, segment_ids=np.zeros_like(examples.segment_ids))

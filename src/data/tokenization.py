@@ -13,6 +13,7 @@ import numpy as np
 
 from src.data.pool import WorkerPool
 from src.errors import UserError
+from src.kinds.base import BERT_WINDOWS
 
 MAX_WORD_CHARACTERS = 100  # a longer word is [UNK], as in Google's WordpieceTokenizer
 
@@ -66,6 +67,24 @@ class Tokenizer:
     def token_ids(self, texts):
         """The WordPiece ids of each text, without [CLS] and [SEP] and uncut: a list of lists of int."""
         return [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def pieces(self, texts):
+        """[(ids, spans)] of each text, uncut, without [CLS] and [SEP]: `spans` are (first character, the one
+        after the last) of each token in the text as it was given.
+        """
+        return [
+            (encoding.ids, encoding.offsets)
+            for encoding in self._rust.encode_batch(texts, add_special_tokens=False)
+        ]
+
+    def words(self, texts):
+        """[(ids, numbers, spans)] of each text, as `pieces` gives them; `numbers` say which word of its text
+        a token is of.
+        """
+        return [
+            (encoding.ids, encoding.word_ids, encoding.offsets)
+            for encoding in self._rust.encode_batch(texts, add_special_tokens=False)
+        ]
 
     def encode_batch(self, texts, pairs=None, max_seq_length=128):
         """The rows BERT reads: `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` where there is a pair.
@@ -133,24 +152,24 @@ class Encoder:
     Args:
         vocab_tokens (list of str), lower_case (bool): the `Tokenizer`'s.
         kind (TaskKind): what the rows are of.
-        max_seq_length (int): longest row in tokens, special ones included.
+        max_seq_length (int), windows (Windows): of the rows.
     """
 
-    def __init__(self, vocab_tokens, lower_case, kind, max_seq_length):
+    def __init__(self, vocab_tokens, lower_case, kind, max_seq_length, windows=BERT_WINDOWS):
         self._tokenizer, self._kind = Tokenizer(vocab_tokens, lower_case), kind
-        self._max_seq_length = max_seq_length
+        self._lengths = max_seq_length, windows
 
     def __call__(self, rows):
-        return self._kind.encode(self._tokenizer, rows, self._max_seq_length)
+        return self._kind.encode(self._tokenizer, rows, *self._lengths)
 
 
 class TokenizerPool(WorkerPool):
     """`Encoder`s in several processes: `map` takes lists of `Row`s and gives (Examples, cut) of each.
 
     Args:
-        vocab_tokens, lower_case, kind, max_seq_length: the `Encoder`'s. num_workers (int): processes, 1 or
-            more.
+        vocab_tokens, lower_case, kind, max_seq_length, windows: the `Encoder`'s. num_workers (int):
+            processes, 1 or more.
     """
 
-    def __init__(self, vocab_tokens, lower_case, kind, max_seq_length, num_workers):
-        super().__init__(Encoder, (vocab_tokens, lower_case, kind, max_seq_length), num_workers)
+    def __init__(self, vocab_tokens, lower_case, kind, max_seq_length, num_workers, windows=BERT_WINDOWS):
+        super().__init__(Encoder, (vocab_tokens, lower_case, kind, max_seq_length, windows), num_workers)

@@ -150,7 +150,8 @@ class Distiller(nn.Cell):
         self.student = student
         self.terms = terms
         self.names = terms.names()
-        self.by_token = kind is not None and kind.logits_per == "token"
+        self.picks_tokens = kind is not None and kind.picks_tokens
+        self.by_token = kind is not None and kind.logits_per == "token" and not self.picks_tokens
         if kind is not None:
             self.soft_loss = getattr(losses, kind.soft_loss)
             self.label_loss = getattr(losses, kind.label_loss)
@@ -182,11 +183,8 @@ class Distiller(nn.Cell):
         """
         if self.terms.reaches_logits:
             return self.trainable_params()
-        heads = [
-            self.student.bert.pooler,
-            *([self.student.classifier] if hasattr(self.student, "classifier") else []),
-        ]
-        idle = {id(item) for cell in heads for item in cell.get_parameters()}
+        heads = [getattr(self.student.bert, "pooler", None), getattr(self.student, "classifier", None)]
+        idle = {id(item) for cell in heads if cell is not None for item in cell.get_parameters()}
         return [item for item in self.trainable_params() if id(item) not in idle]
 
     def _pairs(self, input_mask):
@@ -204,6 +202,10 @@ class Distiller(nn.Cell):
         for state in states:
             projected += (self.projection(state),)
         return projected
+
+    def _answers(self, logits, batch):
+        """The logits that compete with each other along the last axis."""
+        return losses.places_of_rows(logits, batch[1], batch[2], batch[4]) if self.picks_tokens else logits
 
     def _mean(self, values, input_mask, first_tokens, totals):
         """The share of the mean over the step's rows, or tokens, that each answer's loss has."""
@@ -226,8 +228,10 @@ class Distiller(nn.Cell):
             tokens = self._tokens(input_mask)
             value = hidden_loss(self._projected(states), teacher_states, tokens, totals[1])
             total, values = total + self.terms.hidden_loss * value, values + (value,)
+        logits = self._answers(logits, batch)
         if self.terms.soft_loss > 0:
             teacher_logits = batch[-1] if self.asks_logits else batch[columns_end - 1]
+            teacher_logits = self._answers(teacher_logits, batch)
             value = self.soft_loss(logits, teacher_logits, self.temperature)
             value = self._mean(value, input_mask, first_tokens, totals)
             total, values = total + self.terms.soft_loss * value, values + (value,)

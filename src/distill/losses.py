@@ -3,6 +3,9 @@ classes.
 
 Losses of logits give a value for each answer: (R,) of (R, C), or (B, S) of (B, S, C). Their mean is the
 `Distiller`'s matter, for the rows of a step may come in several micro-batches.
+
+Where outputs point at places, an answer's start and end, the tokens of a row compete: `places_of_rows` gives
+(R, C, S) of (B, S, C).
 """
 
 from mindspore import ops
@@ -64,3 +67,49 @@ def label_mean_square(logits, labels):
 def label_cross_entropy(logits, labels):
     """Cross-entropy of float32 (R, C) logits with int32 (R,) labels, each row's."""
     return ops.cross_entropy(logits, labels, reduction="none")
+
+
+def label_cross_entropy_of_tokens(logits, labels):
+    """Cross-entropy of float32 (B, S, C) logits with int32 (B, S) labels, each token's; 0 where the label is
+    -1: [CLS], [SEP], padding.
+    """
+    values = ops.cross_entropy(
+        logits.reshape((-1, logits.shape[-1])), labels.reshape((-1,)), ignore_index=-1, reduction="none"
+    )
+    return values.reshape(labels.shape)
+
+
+_NO_PLACE = -1e9  # far below any logit, and finite: its share is exactly 0 and 0 times it no nan
+
+
+def places_of_rows(logits, input_mask, segment_ids, first_tokens):
+    """float32 (R, C, S): the logits of each row's own tokens from its first one on, for those that may be an
+    answer: [CLS] and the second text. The others, as the question and [SEP], have logits of no weight.
+
+    Args:
+        logits: float32 (B, S, C). input_mask, segment_ids, first_tokens: of a `MicroBatch`; all of a row that
+            is not there are alike.
+    """
+    bins, width, outputs = logits.shape
+    steps, first = ops.arange(width + 1), ops.maximum(first_tokens, 0).expand_dims(1)
+    places = ops.minimum(first + steps, bins * width - 1)  # (R, S + 1)
+    numbers = ops.gather(input_mask.reshape((-1,)), places, 0)
+    own = ops.logical_and(first % width + steps < width, numbers == numbers[:, :1])
+    followed = ops.logical_and(own[:, :-1], own[:, 1:])  # by a token of the row: all but its last, [SEP]
+    second = ops.gather(segment_ids.reshape((-1,)), places[:, :-1], 0) == 1
+    answers = ops.logical_or(ops.logical_and(followed, second), steps[:-1] == 0)
+    gathered = ops.gather(logits.reshape((bins * width, outputs)), places[:, :-1], 0)  # (R, S, C)
+    return ops.where(answers.expand_dims(2), gathered, _NO_PLACE).transpose((0, 2, 1))
+
+
+def soft_cross_entropy_of_places(student_logits, teacher_logits, temperature):
+    """-softmax(teacher / t) . log_softmax(student / t) over the S places, the mean over the C outputs of
+    float32 (R, C, S). A sum over places, not a mean as over classes: their number says how long a row is.
+    """
+    target = ops.softmax(teacher_logits / temperature, -1)
+    return -(target * ops.log_softmax(student_logits / temperature, -1)).sum(-1).mean(-1)
+
+
+def label_cross_entropy_of_places(logits, labels):
+    """Cross-entropy of float32 (R, C, S) logits with int32 (R, C) places, the mean over the C outputs."""
+    return -ops.gather_elements(ops.log_softmax(logits, -1), 2, labels.expand_dims(2)).mean((1, 2))

@@ -5,12 +5,28 @@ A kind knows NumPy only, so that the processes that tokenize load nothing else. 
 it names by text: its losses are functions of `src/distill/losses.py`, its metrics those of `src/metrics.py`,
 which scores what `predictions` gives.
 
-Legend: N rows, C outputs of the head.
+Legend: N rows, T tokens of all rows together, C outputs of the head.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
+from src.errors import UserError
 from src.examples import Examples, offsets_of
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How a text that is too long for a row is cut into several, by kinds that do so; BERT's values."""
+
+    doc_stride: int = 128
+    """Tokens between the starts of two windows."""
+    max_query_length: int = 64
+    """Tokens of a question that are kept."""
+
+
+BERT_WINDOWS = Windows()
 
 
 class TaskKind:
@@ -28,6 +44,12 @@ class TaskKind:
     """The `Column`s of a record besides its tokens."""
     logits_per = "row"
     """"row": the head reads the pooled output, logits are (N, C); "token": it reads every hidden state."""
+    picks_tokens = False
+    """Whether each output points at one of the row's tokens, so that these compete and not the outputs."""
+    needs_texts = False
+    """Whether metrics compare texts, so that evaluation records keep their `Origin`."""
+    prediction_files = ()
+    """Names of the files that `predictions_of` is for; () where the kind has no layout of its own."""
     soft_loss = ""
     """Loss of the student's logits against the teacher's."""
     label_loss = ""
@@ -36,6 +58,9 @@ class TaskKind:
     """Every metric that fits, the ones reported for data that name none first."""
     default_metrics = ()
     """The metrics of data that name none, the deciding one first."""
+    answers_called = ""
+    """What a text may have several of, of which the cut to the longest row may lose some, as `entities`; ""
+    for one label a row."""
 
     def outputs(self, labels):
         """C for these class names."""
@@ -63,22 +88,31 @@ class TaskKind:
         """
         raise NotImplementedError
 
+    def count_answers(self, label):
+        """How many of what `answers_called` says a parsed label holds."""
+        return 0
+
+    def kept_answers(self, examples):
+        """How many of them `Examples` hold that `encode` made."""
+        return 0
+
     def check_labels(self, examples, names, split):
         """Raise a `UserError` where the labels of a `split`'s `Examples` are none of this kind and these
         names.
         """
         raise NotImplementedError
 
-    def encode(self, tokenizer, rows, max_seq_length):
+    def encode(self, tokenizer, rows, max_seq_length, windows=BERT_WINDOWS):
         """Rows to `Examples`: `[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`, a label a row.
 
         Args:
             tokenizer (Tokenizer): of `src/data/tokenization.py`. rows (list of Row): all with a label or
                 none.
-            max_seq_length (int): longest row in tokens, special ones included.
+            max_seq_length (int): longest row in tokens, special ones included. windows (Windows): for kinds
+                that cut a text into several rows.
 
         Returns:
-            (Examples, rows that had to be cut)
+            (Examples, rows that had to be cut). Kinds whose answers are parts of a text give the `origin`.
         """
         texts, pairs = [row.text for row in rows], [row.text_pair for row in rows]
         pairs = None if all(pair is None for pair in pairs) else pairs
@@ -90,9 +124,40 @@ class TaskKind:
         return Examples(ids, segments, offsets_of(lengths), columns), cut
 
     def predictions(self, logits):
-        """What the logits (N, C) say: (N,), to be compared with the labels."""
+        """What the logits of rows (N, C) or tokens (T, C) say, comparable with the labels: (N,) or (T,)."""
         raise NotImplementedError
 
-    def answers(self, logits, labels):
-        """[(answer, probability or None)] of each row, for a person to read; `labels` are the class names."""
+    def evidence(self, metric, logits, examples, labels):
+        """What a metric compares.
+
+        Args:
+            metric (str): one of `metrics`. logits (ndarray): (N, C) or, of a head that answers for tokens,
+                (T, C). examples (Examples): the rows. labels (tuple of str): the class names.
+
+        Returns:
+            (predictions, references), as that metric's function in `src/metrics.py` takes them
+        """
+        return self.predictions(logits), examples.labels
+
+    def answers(self, logits, examples, rows, labels):
+        """What predict.py prints.
+
+        Args:
+            logits, examples, labels: as for `evidence`. rows (list of Row): the texts they were made from.
+
+        Returns:
+            list of lists of tuples of str: for each text its lines, of each its columns
+        """
+        raise NotImplementedError
+
+    def at_threshold(self, null_score_diff_threshold):
+        """This kind with another threshold between the best answer and none.
+
+        Raises:
+            UserError: every text has an answer.
+        """
+        raise UserError("null_score_diff_threshold: it is for questions that may have no answer (SQuAD2)")
+
+    def predictions_of(self, logits, examples):
+        """{name of `prediction_files`: its content as JSON has it}."""
         raise NotImplementedError

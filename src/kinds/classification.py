@@ -63,8 +63,8 @@ class SequenceClassification(TaskKind):
     def predictions(self, logits):
         return logits.argmax(axis=1)
 
-    def answers(self, logits, labels):
+    def answers(self, logits, examples, rows, labels):
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = shifted / shifted.sum(axis=1, keepdims=True)
         best = probabilities.argmax(axis=1)
-        return [(labels[index], float(row[index])) for index, row in zip(best, probabilities)]
+        return [[(labels[index], f"{row[index]:.4f}")] for index, row in zip(best, probabilities)]

@@ -52,5 +52,5 @@ class Regression(TaskKind):
     def predictions(self, logits):
         return logits[:, 0]
 
-    def answers(self, logits, labels):
-        return [(f"{value:.4f}", None) for value in logits[:, 0]]
+    def answers(self, logits, examples, rows, labels):
+        return [[(f"{value:.4f}",)] for value in logits[:, 0]]

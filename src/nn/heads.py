@@ -2,9 +2,10 @@
 
 import mindspore as ms
 from mindspore import nn, ops
+from mindspore.common.initializer import initializer
 
 from src.nn.bert import Bert
-from src.nn.layers import Dense
+from src.nn.layers import Dense, LayerNorm, activation
 
 
 class BertForSequence(nn.Cell):
@@ -23,13 +24,15 @@ class BertForSequence(nn.Cell):
         attention scores.
     """
 
+    pools = True
+
     def __init__(self, config, num_labels, compute_type=ms.float32, quantization=None):
         super().__init__()
         self.config = config
         self.quantization = quantization
         self.compute_type = compute_type
         self.num_labels = num_labels
-        self.bert = Bert(config, compute_type, quantization)
+        self.bert = Bert(config, compute_type, quantization, self.pools)
         self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
         # A small matrix product that decides everything: it is computed in float32.
         self.classifier = Dense(
@@ -46,16 +49,21 @@ class BertForSequence(nn.Cell):
 
 
 class BertForTokens(BertForSequence):
-    """The same with an answer for every token: the classifier reads the last hidden states.
+    """The same with an answer for every token: the classifier reads the last hidden states, and there is no
+    pooler, as in Hugging Face's networks.
 
     Outputs:
         logits float32 (B, S, num_labels), and `Bert`'s hidden states and attention scores.
     """
 
+    pools = False
+
     def construct(self, input_ids, input_mask, segment_ids, position_ids=None, first_tokens=None):
-        hidden_states, scores, _ = self.bert(input_ids, input_mask, segment_ids, position_ids, first_tokens)
-        batch, length, width = hidden_states[-1].shape
-        tokens = self.dropout(hidden_states[-1]).reshape((batch * length, width))
+        hidden_states, scores, last = self.bert(
+            input_ids, input_mask, segment_ids, position_ids, first_tokens
+        )
+        batch, length, width = last.shape
+        tokens = self.dropout(last).reshape((batch * length, width))
         return self.classifier(tokens).reshape((batch, length, -1)), hidden_states, scores
 
 
@@ -82,12 +90,61 @@ class BertEncoder(nn.Cell):
         return pooled, hidden_states, scores
 
 
+class MaskedWords(nn.Cell):
+    """What stands at masked places: a dense layer with activation and LayerNorm, then the word embedding as
+    the output layer, with a bias of its own.
+    """
+
+    def __init__(self, config, compute_type):
+        super().__init__()
+        width = config.hidden_size
+        self.compute_type = compute_type
+        self.dense = Dense(width, width, config.initializer_range, compute_type)
+        self.activation = activation(config.hidden_act)
+        self.layer_norm = LayerNorm(width, config.layer_norm_eps)
+        self.bias = ms.Parameter(initializer("zeros", (config.vocab_size,)), name="bias")
+        self.product = ops.MatMul(transpose_b=True)
+
+    def construct(self, tokens, words):  # (R, H), (V, H)
+        x = self.layer_norm(self.activation(self.dense(tokens)))
+        logits = self.product(ops.cast(x, self.compute_type), ops.cast(words, self.compute_type))
+        return ops.cast(logits, ms.float32) + self.bias  # (R, V)
+
+
+class BertForMaskedLM(nn.Cell):
+    """BERT as a masked-language model, for inference: logits at the places asked for and nowhere else.
+
+    Args:
+        config (BertConfig), compute_type (mindspore.dtype): as in `BertForSequence`.
+
+    Inputs:
+        input_ids, input_mask, segment_ids: as of `Bert`.
+        places: int32 (R,), of masked tokens among the B x S.
+
+    Outputs:
+        logits float32 (R, V).
+    """
+
+    def __init__(self, config, compute_type=ms.float32):
+        super().__init__()
+        self.config = config
+        self.bert = Bert(config, compute_type, pools=False)
+        self.predictions = MaskedWords(config, compute_type)
+
+    def construct(self, input_ids, input_mask, segment_ids, places):
+        last = self.bert(input_ids, input_mask, segment_ids)[2]
+        tokens = ops.gather(last.reshape((-1, last.shape[-1])), places, 0)
+        return self.predictions(tokens, self.bert.embeddings.word_embeddings.weight)
+
+
 HEADS = {"row": BertForSequence, "token": BertForTokens}
 """The networks for a task, by what a `TaskKind` has logits for."""
 
 
 class Logits(nn.Cell):
-    """A `BertForSequence` reduced to its logits, (B, num_labels): what evaluation and export run."""
+    """A network for a task reduced to its logits, (B, num_labels) or (B, S, num_labels): what evaluation and
+    export run.
+    """
 
     def __init__(self, network):
         super().__init__(auto_prefix=False)

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import yaml
@@ -360,9 +360,19 @@ def parse(config_class, arguments=None, script=None):
         raise
     except Exception as error:  # jsonargparse raises several kinds, all about the user's input
         raise _readable(error, config_class) from error
-    return config_class(**vars(settings) if isinstance(settings, Namespace) else settings), list(
-        dict.fromkeys(notices)
-    )
+    settings = config_class(**vars(settings) if isinstance(settings, Namespace) else settings)
+    return _with_task_version(settings), list(dict.fromkeys(notices))
+
+
+def _with_task_version(settings):
+    """`settings` with the task that version_2_with_negative, the official scripts' word, means."""
+    if not getattr(settings, "version_2_with_negative", False):
+        return settings
+    if settings.task_name.strip().lower() not in ("squad", "squad2"):
+        raise UserError(
+            f"version_2_with_negative: it is for task_name squad, not {settings.task_name or '(none)'}"
+        )
+    return replace(settings, task_name="SQuAD2")
 
 
 def read_settings(config_class):

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal, Tuple, Union
 
+from src.errors import UserError
 from src.settings.shared import DeviceConfig, ModelArtsConfig, PackingConfig, PaddingConfig, RecordsConfig
 from src.settings.types import (
     AssessmentMethod,
     ClosedUnitInterval,
     ComputeType,
+    FiniteNumber,
     NonNegativeInt,
     PositiveInt,
     Probability,
@@ -28,6 +30,12 @@ class EvaluateConfig(DeviceConfig, RecordsConfig, PackingConfig):
     """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
     output_file: str = ""
     """Also write the results as JSON to this file."""
+    predictions_dir: str = ""
+    """Questions only: folder for predictions.json and nbest_predictions.json in SQuAD's layout, of SQuAD2
+    null_odds.json and best_thresholds.json too."""
+    null_score_diff_threshold: FiniteNumber = 0.0
+    """SQuAD2 only: a question has no answer where that scores better than the best one by more than this;
+    best_thresholds.json says which value is best."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +141,14 @@ class PredictConfig:
     """The text. Without it, and without file, lines of standard input are labelled."""
     text_pair: Union[str, Literal[False]] = False
     """Its second text, for tasks on pairs."""
+    question: Union[str, Literal[False]] = False
+    """A question about a text, for models of SQuAD, SQuAD2 and the like."""
+    context: Union[str, Literal[False]] = False
+    """The text that it is about; long ones are read in windows."""
+    null_score_diff_threshold: FiniteNumber = 0.0
+    """SQuAD2 only: a question has no answer where that scores better than the best one by more than this."""
     file: str = ""
-    """A file with one text a line; a tab separates the two texts of a pair."""
+    """A file with one text a line; a tab separates the two texts of a pair, or a question and its text."""
     vocab_file: str = ""
     """The vocabulary, where no vocab.txt lies beside the model."""
     max_seq_length: NonNegativeInt = 0
@@ -144,9 +158,41 @@ class PredictConfig:
     batch_size: PositiveInt = 32
     """Rows of a batch."""
 
+    @property
+    def texts(self):
+        """(text, its second text), False for none; of a question these are question and context."""
+        if self.question is False and self.context is False:
+            return self.text, self.text_pair
+        if self.question is False or self.context is False:
+            raise UserError("question, context: a question needs the text it is about; give both")
+        if self.text is not False or self.text_pair is not False:
+            raise UserError("text, question: give only one of them")
+        return self.question, self.context
+
 
 @dataclass(frozen=True)
-class PrepareConfig:
+class AugmentConfig(DeviceConfig):
+    """More training rows by a masked-language model; the device is where that runs."""
+
+    augment: str = ""
+    """Add training rows with other words in them, as TinyBERT does: folder or file of a masked-language
+    model, Hugging Face's or Google's TensorFlow one, with the vocabulary of vocab_file. Unset: none are
+    added.
+    """
+    augment_vectors: str = ""
+    """Word vectors as GloVe's text files have them, for words of several WordPieces. Unset: such words are
+    kept.
+    """
+    augment_copies: PositiveInt = 20
+    """New texts of each text; those that are equal are added once."""
+    augment_probability: ClosedUnitInterval = 0.4
+    """Probability of a word to be replaced."""
+    augment_candidates: PositiveInt = 15
+    """A word is replaced by one of so many: the most probable ones, or the nearest vectors."""
+
+
+@dataclass(frozen=True)
+class PrepareConfig(AugmentConfig):
     """Turn a task's raw files, or a text corpus for general distillation, into record files with the tokens
     BERT reads.
     """
@@ -154,11 +200,15 @@ class PrepareConfig:
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     task_name: str = ""
-    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own JSON
-    lines; gd for a text corpus (general distillation)."""
+    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, TNEWS, CLUENER, SQuAD, SQuAD2,
+    or custom for your own data; gd for a text corpus (general distillation)."""
+    version_2_with_negative: bool = False
+    """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
     data_dir: str = ""
-    """Folder with the raw files: train.tsv, dev.tsv (and test.tsv) as GLUE ships them, Hugging Face's parquet
-    files, or train.jsonl, dev.jsonl (and test.jsonl)."""
+    """Folder with the raw files: train.tsv, dev.tsv (and test.tsv) as GLUE ships them, train.json, dev.json
+    (and test.json) as CLUE does, Hugging Face's parquet files, or train.jsonl, dev.jsonl (and test.jsonl); of
+    own tags also train.conll or train.txt (a word and its tag a line); questions: train-v1.1.json and
+    dev-v1.1.json of SQuAD (-v2.0 of SQuAD2), or train.json and dev.json in its layout."""
     vocab_file: str = ""
     """WordPiece vocabulary, one token a line."""
     output_dir: str = ""
@@ -166,14 +216,18 @@ class PrepareConfig:
     dataset_type: Literal["mindrecord", "tfrecord"] = "mindrecord"
     """Format to write; tfrecord needs requirements-convert.txt."""
     max_seq_length: NonNegativeInt = 0
-    """Longest row in tokens, [CLS] and [SEP] included; longer texts are cut. 0: the task's own, 64 or 128;
-    gd: 128.
+    """Longest row in tokens, [CLS] and [SEP] included; longer texts are cut. 0: the task's own, 64 or 128, of
+    SQuAD 384; gd: 128.
     """
+    doc_stride: PositiveInt = 128
+    """Questions only: tokens between the starts of two windows of a text that is too long for a row."""
+    max_query_length: PositiveInt = 64
+    """Questions only: tokens of the longest question; longer ones are cut."""
     do_lower_case: Union[bool, Literal["auto"]] = "auto"
     """Lower-case the text and strip accents; auto: yes unless the vocabulary has cased words."""
     labels: Tuple[str, ...] = ()
-    """Class names of a custom task in index order, as `--labels bad,good`. Unset: the names in its training
-    file, sorted.
+    """Class names (or types of entities) of a custom task in index order, as `--labels bad,good`. Unset:
+    those in its training file, sorted.
     """
     skip_bad_rows: bool = False
     """Skip malformed rows and count them, instead of stopping at the first one."""
@@ -199,7 +253,7 @@ class PrepareConfig:
     """General distillation only: share of the tokens masked in the rows (80 % [MASK], 10 % a random token, 10
     % kept); BERT had 0.15, but distillation needs none."""
     seed: NonNegativeInt = 42
-    """General distillation only: seed of every random choice; same seed, same files."""
+    """General distillation and augment only: seed of every random choice; same seed, same files."""
     shard_mb: PositiveInt = 32
     """General distillation only: MiB of text a record file is made from, duplicates (dupe_factor) counted; a
     run that was stopped continues with the files it lacks."""

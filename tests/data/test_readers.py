@@ -10,6 +10,7 @@ from src.data.readers.rows import BadRows
 from src.data.readers.split import read_split
 from src.errors import UserError
 from src.kinds import CLASSIFICATION, REGRESSION
+from src.sources import ROW_FILES
 from src.tasks import get_task
 
 NLI_HEAD = (
@@ -26,7 +27,7 @@ def write(folder, name, *lines, end="\n"):
 
 def read(task_name, folder, stem, names=(), skip=False):
     task = get_task(task_name)
-    source = require_source(str(folder), stem)
+    source = require_source(str(folder), stem, ROW_FILES)
     bad_rows = BadRows(skip)
     labels = discover_labels(task, source, names)
     rows = read_split(task, source, *labels, bad_rows, test=stem.startswith("test"))
@@ -109,7 +110,7 @@ def test_quotation_marks_and_odd_line_separators_are_data(tmp_path):
 def test_last_line_may_lack_its_end_and_blank_lines_do_not_count(tmp_path):
     path = write(tmp_path, "train.tsv", "sentence\tlabel", "", "a\t1", "b\t0")
     path.write_bytes(path.read_bytes().rstrip(b"\n"))
-    task, source = get_task("SST-2"), find_source(str(tmp_path), "train")
+    task, source = get_task("SST-2"), find_source(str(tmp_path), "train", ROW_FILES)
     rows = list(read_split(task, source, *discover_labels(task, source), BadRows()))
     assert [(row.text, row.line_number) for row in rows] == [("a", 3), ("b", 4)]
     assert abs(count_rows(source) - 3) <= 1
@@ -126,7 +127,11 @@ def test_malformed_row_is_named_or_counted(tmp_path):
         UserError, match="train.tsv, line 3: 1 tab-separated fields instead of 2; --skip_bad_rows"
     ):
         read("SST-2", tmp_path, "train")
-    task, source, bad_rows = get_task("SST-2"), find_source(str(tmp_path), "train"), BadRows(skip=True)
+    task, source, bad_rows = (
+        get_task("SST-2"),
+        find_source(str(tmp_path), "train", ROW_FILES),
+        BadRows(skip=True),
+    )
     rows = list(read_split(task, source, *discover_labels(task, source), bad_rows))
     assert (
         [row.text for row in rows] == ["good", "last"] and bad_rows.count == 3 and "line 3" in bad_rows.first
@@ -162,20 +167,20 @@ def test_missing_column_lists_those_there_are(tmp_path):
 
 def test_missing_empty_and_ambiguous_files(tmp_path):
     with pytest.raises(UserError, match="not a folder"):
-        require_source(str(tmp_path / "nowhere"), "train")
+        require_source(str(tmp_path / "nowhere"), "train", ROW_FILES)
     write(tmp_path, "other.tsv", "x")
     with pytest.raises(UserError, match="no dev set; looked for dev.tsv.*it holds other.tsv"):
-        require_source(str(tmp_path), "dev")
-    assert find_source(str(tmp_path), "test") is None
+        require_source(str(tmp_path), "dev", ROW_FILES)
+    assert find_source(str(tmp_path), "test", ROW_FILES) is None
     (tmp_path / "train.tsv").write_bytes(b"")
     with pytest.raises(UserError, match="train.tsv is empty"):
-        require_source(str(tmp_path), "train")
+        require_source(str(tmp_path), "train", ROW_FILES)
     write(tmp_path, "train.tsv", "sentence\tlabel")
     with pytest.raises(UserError, match="holds no rows"):
         read("SST-2", tmp_path, "train")
     write(tmp_path, "train.jsonl", "{}")
     with pytest.raises(UserError, match="several files could be the train set"):
-        require_source(str(tmp_path), "train")
+        require_source(str(tmp_path), "train", ROW_FILES)
 
 
 # --- JSON lines ---------------------------------------------------------------------------------------------
@@ -198,13 +203,16 @@ def test_own_data_takes_its_labels_from_the_training_file(tmp_path):
 
 def test_own_whole_number_labels_are_sorted_by_value(tmp_path):
     json_lines(tmp_path, "train.jsonl", *[{"text": "a", "label": label} for label in (10, 9, -1)])
-    labels = discover_labels(get_task("custom"), find_source(str(tmp_path), "train"))
+    labels = discover_labels(get_task("custom"), find_source(str(tmp_path), "train", ROW_FILES))
     assert labels == (CLASSIFICATION, ("-1", "9", "10"))
 
 
 def test_own_numbers_with_a_decimal_point_make_a_regression(tmp_path):
     json_lines(tmp_path, "train.jsonl", {"text": "a", "label": 1}, {"text": "b", "label": 0.5})
-    assert discover_labels(get_task("custom"), find_source(str(tmp_path), "train")) == (REGRESSION, ())
+    assert discover_labels(get_task("custom"), find_source(str(tmp_path), "train", ROW_FILES)) == (
+        REGRESSION,
+        (),
+    )
     assert read("custom", tmp_path, "train") == [("a", None, 1.0), ("b", None, 0.5)]
 
 
@@ -251,7 +259,7 @@ def test_json_lines_for_a_glue_task(tmp_path):
     )
     # A plain name serves, for want of the official one.
     assert [row[2] for row in read("MNLI", tmp_path, "dev_matched")] == [1, 2]
-    assert find_source(str(tmp_path), "dev_mismatched") is None
+    assert find_source(str(tmp_path), "dev_mismatched", ROW_FILES) is None
     with pytest.raises(UserError, match="one text a row"):
         read("SST-2", tmp_path, "dev")
     json_lines(tmp_path, "train.jsonl", {"text": "a", "label": "neutral"})
@@ -322,7 +330,7 @@ def test_hugging_face_parquet(tmp_path, task_name, columns):
         for part in range(2)
     ]
     assert [row[2] for row in read(task_name, tmp_path, "test" + mismatch)] == [None]
-    assert count_rows(find_source(str(tmp_path), "dev" + mismatch)) == 2
+    assert count_rows(find_source(str(tmp_path), "dev" + mismatch, ROW_FILES)) == 2
 
 
 def test_damaged_parquet_and_missing_columns(tmp_path):

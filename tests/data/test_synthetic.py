@@ -14,6 +14,7 @@ from src.data.readers.rows import BadRows
 from src.data.readers.split import read_split
 from src.data.tokenization import Tokenizer
 from src.errors import UserError
+from src.sources import ROW_FILES
 from src.tasks import get_task
 from src.vocabulary import is_lower_case, read_vocabulary
 
@@ -67,7 +68,7 @@ def test_the_vocabulary_holds_every_word_and_spells_any_other(corpus):
 
 def test_the_readers_take_it_as_sst2(corpus):
     task = get_task("SST-2")
-    source, bad = require_source(str(corpus), "dev"), BadRows(False)
+    source, bad = require_source(str(corpus), "dev", ROW_FILES), BadRows(False)
     read = list(read_split(task, source, *discover_labels(task, source, (), bad), bad))
     assert [(row.text, str(row.label)) for row in read] == rows_of(corpus, "dev")
 

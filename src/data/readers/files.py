@@ -1,17 +1,25 @@
 """Which files hold a split, and what reads them.
 
-A new format is a file beside this one, with `read_rows` and `count_rows`, and a line in `FORMATS`.
+A new format is a file beside this one, with `read_rows` and `count_rows`, a line in `READERS`, and its
+ending in `formats` of the sources (`src/sources.py`) that have it.
 """
 
 import glob
 import os
 from dataclasses import dataclass
 
-from src.data.readers import json_lines, parquet, tsv
+from src.data.readers import cluener, conll, json_lines, parquet, squad, tsv
 from src.errors import UserError
 
-FORMATS = {"tsv": tsv, "jsonl": json_lines, "parquet": parquet}
-"""{ending: the module that reads it}"""
+READERS = {
+    "tsv": tsv,
+    "json_lines": json_lines,
+    "parquet": parquet,
+    "conll": conll,
+    "cluener": cluener,
+    "squad": squad,
+}
+"""{name of a reader in a task's source: the module}"""
 _IN_PARTS = ("parquet",)  # whose split may be several files, as train-00000-of-00002.parquet
 
 # The names a split's file may have, GLUE's own first: Hugging Face and most others say validation. MNLI from
@@ -33,23 +41,24 @@ _NAMES = {
 class Source:
     """The files that hold one split."""
 
-    format: str
-    """A key of `FORMATS`."""
+    reader: str
+    """A key of `READERS`."""
     paths: tuple
     """Their paths, in order."""
 
     def raw_rows(self, task, test, bad_rows):
         """Every well-formed `RawRow`; arguments as for `read_split`."""
         for path in self.paths:
-            yield from FORMATS[self.format].read_rows(path, task, test, bad_rows)
+            yield from READERS[self.reader].read_rows(path, task, test, bad_rows)
 
 
-def find_source(data_dir, stem):
+def find_source(data_dir, stem, formats):
     """The `Source` of a split, or None when `data_dir` has no file for it.
 
     Args:
         data_dir (str): folder with the raw files.
         stem (str): GLUE's name of the file without ending: `train`, `dev`, `dev_matched`, `test`, ...
+        formats (dict): of the task's source.
 
     Raises:
         UserError: no such folder, several files that could serve, or a file that is empty or cannot be read.
@@ -58,7 +67,8 @@ def find_source(data_dir, stem):
         raise UserError(f"data_dir: {data_dir} is not a folder")
     found = []
     for names in _NAMES[stem]:
-        found = found or [source for name in names for source in _sources_named(os.path.join(data_dir, name))]
+        bases = [os.path.join(data_dir, name) for name in names]
+        found = found or [source for base in bases for source in _sources_named(base, formats)]
     if not found:
         return None
     if len(found) > 1:
@@ -72,25 +82,30 @@ def find_source(data_dir, stem):
     return found[0]
 
 
-def _sources_named(base):
+def _sources_named(base, formats):
     """The sources whose files are called `base` plus an ending."""
-    for ending in FORMATS:
-        paths = glob.glob(f"{glob.escape(base)}.{ending}")
+    for ending, reader in formats.items():
+        paths = glob.glob(_named(glob.escape(base), ending))
         if ending in _IN_PARTS:
             paths += glob.glob(f"{glob.escape(base)}-*.{ending}")
         if paths:
-            yield Source(ending, tuple(sorted(paths)))
+            yield Source(reader, tuple(sorted(paths)))
 
 
-def require_source(data_dir, stem):
+def _named(base, ending):
+    """A file's name; an ending with more than a format in it brings its own separator, as `-v1.1.json`."""
+    return base + ending if ending.startswith("-") else f"{base}.{ending}"
+
+
+def require_source(data_dir, stem, formats):
     """`find_source`, with a `UserError` that lists what was looked for when there is none."""
-    source = find_source(data_dir, stem)
+    source = find_source(data_dir, stem, formats)
     if source is None:
         wanted = ", ".join(
-            f"{name}-*.{ending}" if ending in _IN_PARTS else f"{name}.{ending}"
+            f"{name}-*.{ending}" if ending in _IN_PARTS else _named(name, ending)
             for names in _NAMES[stem]
             for name in names
-            for ending in FORMATS
+            for ending in formats
         )
         names = sorted(os.listdir(data_dir))
         raise UserError(
@@ -104,4 +119,4 @@ def count_rows(source):
     """About how many rows a `Source` has (text files: lines, an unended last one left out), for a progress
     bar.
     """
-    return sum(FORMATS[source.format].count_rows(path) for path in source.paths)
+    return sum(READERS[source.reader].count_rows(path) for path in source.paths)

@@ -1,6 +1,6 @@
 """What every reader gives: rows, the place each has in its file, and what happens at a malformed one."""
 
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional
 
 from src.errors import UserError
 
@@ -11,26 +11,30 @@ class Row(NamedTuple):
     text: str
     text_pair: Optional[str]
     """None for a row of one text."""
-    label: Union[int, float, None]
-    """Class index, or the score of a regression task; None in an unlabelled file."""
+    label: object
+    """What the kind's `parse_label` made of the file's: a class index, a score; None in an unlabelled
+    file."""
     line_number: int
     """Line of the file (parquet: row), counted from 1."""
+    id: str = ""
+    """The row's own name in its file, where it has one."""
 
 
 class Where:
     """`file, line 12`, put into words only when a message needs it.
 
     Args:
-        path (str): the file. number (int): from 1. unit (str): what is counted.
+        path (str): the file. number (int): from 1. unit (str): what is counted. name (str): what is said in
+            place of the number; "" for none.
     """
 
-    __slots__ = ("path", "number", "unit")
+    __slots__ = ("path", "number", "unit", "name")
 
-    def __init__(self, path, number, unit="line"):
-        self.path, self.number, self.unit = path, number, unit
+    def __init__(self, path, number, unit="line", name=""):
+        self.path, self.number, self.unit, self.name = path, number, unit, name
 
     def __str__(self):
-        return f"{self.path}, {self.unit} {self.number}"
+        return f"{self.path}, {self.unit} {self.name or self.number}"
 
 
 class RawRow(NamedTuple):
@@ -39,8 +43,10 @@ class RawRow(NamedTuple):
     text: str
     text_pair: Optional[str]
     label: object
-    """str, int, float or whatever stands there; None where there is none."""
+    """str, int, float, `Entities` or whatever stands there; None where there is none."""
     where: Where
+    id: str = ""
+    """As in `Row`."""
 
 
 class BadRows:
@@ -56,6 +62,12 @@ class BadRows:
         """Rows skipped so far."""
         self.first = ""
         """Message about the first of them."""
+        self.notes = {}
+        """{what else was left out: [how many, where the first was]}"""
+
+    def note(self, what, count, where):
+        """Something of a well-formed row is left out."""
+        self.notes.setdefault(what, [0, str(where)])[0] += count
 
     def add(self, message):
         """Report one malformed row."""
@@ -85,9 +97,9 @@ def present_columns(columns, found, path, task, test):
     return columns._replace(text_pair=pair, label=columns.label if columns.label in found else None)
 
 
-def text_lines(path, bad_rows):
+def text_lines(path, bad_rows, blanks=False):
     """(`Where`, line) of a UTF-8 text file; a byte order mark, line ends and lines without any character are
-    dropped.
+    dropped. With `blanks` such lines are given, and None for one that is no UTF-8 text.
 
     Only a line feed ends a line: `str.splitlines` would also break sentences at characters such as U+2028.
     """
@@ -97,12 +109,14 @@ def text_lines(path, bad_rows):
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
             line = line.removesuffix(b"\n").removesuffix(b"\r")
-            if not line:
+            if not line and not blanks:
                 continue
             try:
                 yield where, line.decode("utf-8")
             except UnicodeDecodeError:
                 bad_rows.add(f"{where}: not UTF-8 text")
+                if blanks:
+                    yield where, None
 
 
 def count_lines(path):

@@ -24,14 +24,15 @@ def read_split(task, source, kind, names, bad_rows, test=False):
     """
     minus_one_is_none = test and not (task.is_own and _is_label(-1, kind, names))
     labelled = None
-    for text, pair, label, where in source.raw_rows(task, test, bad_rows):
+    for text, pair, label, where, name in source.raw_rows(task, test, bad_rows):
         if minus_one_is_none and label == -1:
             label = None
         if labelled is None:
             labelled = not test or label is not None
         if labelled != (label is not None):
             raise UserError(f"{where}: {'a label is missing' if labelled else 'only some rows have a label'}")
-        yield Row(text, pair, kind.parse_label(label, names, where) if labelled else None, where.number)
+        label = kind.parse_label(label, names, where) if labelled else None
+        yield Row(text, pair, label, where.number, name)
     if labelled is None:
         raise UserError(f"{source.paths[0]} holds no {'usable ' if bad_rows.count else ''}rows")
 

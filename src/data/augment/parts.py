@@ -1,0 +1,95 @@
+"""Augmented rows as files, so that a run that was stopped goes on where it was.
+
+The folder lies beside the records: `plan.json` says what determines its rows, `part-00000.jsonl` has the new
+rows of the first `PART_ROWS` training rows, and so on. A part's last line counts its rows: one that was cut
+is made again. The folder stays when the records are done, for another run and for whoever wants to read it.
+"""
+
+import json
+import os
+import re
+from itertools import islice
+
+from src.data.prepare import Progress
+from src.data.readers.rows import Row
+from src.errors import UserError
+from src.files import make_folder, read_json, write_json, write_text
+
+PART_ROWS = 256
+"""Training rows of a part: what a stop can cost."""
+PLAN_FILE = "plan.json"
+_OURS = re.compile(rf"{re.escape(PLAN_FILE)}|part-\d{{5,}}\.jsonl|\.writing-.*")
+
+
+class Parts:
+    """The folder of one plan.
+
+    Args:
+        folder (str): new, empty, or from an earlier run. plan (dict): for JSON.
+
+    Raises:
+        UserError: the folder holds anything else, or parts of another plan.
+    """
+
+    def __init__(self, folder, plan):
+        self.folder = folder
+        self._parts = 0
+        self.count = 0
+        """New rows, after `fill`."""
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        foreign = [name for name in names if not _OURS.fullmatch(name)]
+        if foreign or (names and PLAN_FILE not in names):
+            raise UserError(
+                f"output_dir: {folder} holds {(foreign or names)[0]} and is no earlier result of "
+                "prepare_data.py --augment; move it away or choose another output_dir"
+            )
+        path = os.path.join(folder, PLAN_FILE)
+        if not names:
+            make_folder(folder)
+            write_json(path, plan)
+        begun = read_json(path, "the plan")
+        for key, value in json.loads(json.dumps(plan)).items():
+            if begun.get(key) != value:
+                raise UserError(
+                    f"output_dir: {folder} was begun with {key} {json.dumps(begun.get(key))}, now it is "
+                    f"{json.dumps(value)}; continue with what it was begun with, remove that folder, or "
+                    "choose another output_dir"
+                )
+
+    def fill(self, rows, total, augmenter):
+        """Make the parts that are lacking.
+
+        Args:
+            rows (iterator of Row): the training set. total (int): how many they are.
+            augmenter (callable): augmenter(list of Row, number of the first one) gives the new ones.
+        """
+        self._parts = self.count = 0
+        with Progress("augment", total, "rows") as progress:
+            while chunk := list(islice(rows, PART_ROWS)):
+                made = self._read(self._parts)
+                if made is None:
+                    made = augmenter(chunk, self._parts * PART_ROWS)
+                    lines = [*(row._asdict() for row in made), {"rows": len(made)}]
+                    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+                    write_text(self._path(self._parts), text)
+                    progress.update(len(chunk), rows=len(chunk))
+                else:
+                    progress.skip(len(chunk))
+                self._parts, self.count = self._parts + 1, self.count + len(made)
+
+    def rows(self):
+        """Every new `Row`, after `fill`."""
+        for number in range(self._parts):
+            yield from self._read(number)
+
+    def _path(self, number):
+        return os.path.join(self.folder, f"part-{number:05d}.jsonl")
+
+    def _read(self, number):
+        """A part's rows; None where it is not there or not whole."""
+        try:
+            with open(self._path(number), encoding="utf-8") as file:
+                *lines, end = map(json.loads, file)
+        except (FileNotFoundError, ValueError):  # also where nothing is in it, or no UTF-8
+            return None
+        return [Row(**line) for line in lines] if end == {"rows": len(lines)} else None

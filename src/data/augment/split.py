@@ -1,0 +1,44 @@
+"""A task's training split to the new rows beside it."""
+
+import os
+
+from src.data.augment.parts import Parts
+from src.data.readers.split import read_split
+from src.errors import UserError
+from src.files import sample_checksum
+from src.vocabulary import vocabulary_hash
+
+
+def augment_split(augmentation, task, sources, kind, names, folder, options):
+    """The `Parts` with the rows that an `Augmentation` makes of a task's training split.
+
+    Args:
+        sources (dict): {split: Source}. kind (TaskKind), names (tuple of str): of the labels.
+        folder (str): where the records will be; the parts go beside it. options (Options)
+
+    Raises:
+        UserError: the task has answers inside its texts, or a file of any split is malformed: that is seen
+            before the long work.
+    """
+    if kind.logits_per != "row":
+        raise UserError(
+            f"augment: {task.name} has answers inside its texts, which other words would move; only tasks "
+            "with a class or a number for a text or a pair are augmented"
+        )
+
+    def rows(split):
+        return read_split(task, sources[split], kind, names, options.bad_rows(), split.startswith("test"))
+
+    counts = {split: sum(1 for _ in rows(split)) for split in sources}
+    paths = sources["train"].paths
+    plan = {
+        "vocab_sha256": vocabulary_hash(options.vocabulary),
+        "do_lower_case": options.lower_case,
+        "labels": names,
+        "inputs": [f"{os.path.basename(path)}, {sample_checksum(path)[:16]}" for path in paths],
+        **augmentation.identity,
+    }
+    parts = Parts(f"{folder}.augmented", plan)
+    parts.fill(rows("train"), counts["train"], augmentation.augmenter)
+    print(f"augment: {counts['train']:,} rows gave {parts.count:,} more, kept as text in {parts.folder}")
+    return parts
