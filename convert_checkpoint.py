@@ -11,6 +11,7 @@ import re
 from src.checkpoint import folder, huggingface, tensorflow
 from src.checkpoint.formats import FORMATS, read_any
 from src.checkpoint.labels import with_labels
+from src.checkpoint.names import QUESTIONS
 from src.errors import UserError, command
 from src.files import check_replaceable, replacing_folder
 from src.settings.parsing import parse, required
@@ -44,7 +45,8 @@ def main(arguments=None):
     _check_output(settings.input, settings.output)
     task = get_task(settings.task_name) if settings.task_name else None
 
-    read = read_any(settings.input, settings.bert_config, settings.vocab_file, settings.classifier_relu)
+    kind = task.kind if task else None
+    read = read_any(settings.input, settings.bert_config, settings.vocab_file, settings.classifier_relu, kind)
     checkpoint, notices = read.checkpoint, notices + read.notices
     if task:
         checkpoint, more = with_labels(checkpoint, task)
@@ -97,10 +99,9 @@ def _next_step(settings, description):
         )
         return f'transformers.{architecture}.from_pretrained("{settings.output}")'
     if settings.to == "tensorflow":
-        return (
-            f"init_checkpoint={os.path.join(settings.output, 'bert_model.ckpt')} in Google's "
-            "run_classifier.py"
-        )
+        asks = description.kind and description.kind.architecture == QUESTIONS
+        script = "run_squad.py" if asks else "run_classifier.py"
+        return f"init_checkpoint={os.path.join(settings.output, 'bert_model.ckpt')} in Google's {script}"
     task = description.task_name or "TASK"
     if description.kind:
         return f"python run_task_distill.py --task_name {task} --load_teacher_ckpt_path {settings.output} ..."

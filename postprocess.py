@@ -13,7 +13,7 @@ from src.tasks import get_task
 
 @command
 def main():
-    """Settings, labels and logits, metric."""
+    """Settings, rows and logits, metric."""
     settings = read_settings(PostprocessConfig)
     inputs = read_inputs(settings.input_dir)
     facts = inputs.facts
@@ -21,8 +21,9 @@ def main():
     if get_task(facts.task_name) != task:
         raise UserError(f"task_name: {inputs.folder} holds rows of {facts.task_name}, not {task.name}")
     names = metrics.choose(task.metrics, settings.assessment_method, facts.kind, facts.outputs)
-    logits = read_results(settings.result_dir, inputs.rows, facts.outputs)
-    results = metrics.score(names, facts.kind, logits, inputs.labels(), facts.labels)
+    examples = inputs.examples()
+    logits = read_results(settings.result_dir, inputs, examples)
+    results = metrics.score(names, facts.kind, logits, examples, facts.labels)
     print(metrics.result_block(results, names) + f"\n{inputs.rows} rows", flush=True)
 
 

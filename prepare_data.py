@@ -1,5 +1,5 @@
-"""Raw task files (GLUE TSV, Hugging Face parquet, JSON lines), or a text corpus for general distillation, to
-record files.
+"""Raw task files (GLUE TSV, CLUE's and other JSON lines, Hugging Face parquet, words with tags), or a text
+corpus for general distillation, to record files.
 """
 
 from src.data.corpus.packing import Recipe

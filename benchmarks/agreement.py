@@ -4,7 +4,8 @@
         --lengths 56,88
 
 One line a kind of weights: the metric of the network and of the file on the same batches, and for how many
-rows both give the same class (for a regression: the correlation of their values). MODEL_DIR is a quantized
+rows both give the same class or answer (for tags: how many of the entities that either finds both do; for a
+regression: the correlation of their values). MODEL_DIR is a quantized
 model's folder as train.py writes it.
 """
 
@@ -22,10 +23,13 @@ from benchmarks.measure import cpu_name  # noqa: E402
 
 
 def agreement(found, expected):
-    """How the predictions of a file and of the network agree, in words."""
-    if np.issubdtype(expected.dtype, np.integer):
-        return f"same class for {100 * (found == expected).mean():.2f} % of the rows"
-    return f"correlation with the network {np.corrcoef(found, expected)[0, 1]:.5f}"
+    """How the predictions of a file and of the network agree, in words; they are a metric's evidence."""
+    if isinstance(expected, set):
+        return f"{100 * len(found & expected) / max(1, len(found | expected)):.2f} % of the answers in common"
+    if np.issubdtype(np.asarray(expected).dtype, np.floating):
+        return f"correlation with the network {np.corrcoef(found, expected)[0, 1]:.5f}"
+    same = np.mean([one == other for one, other in zip(found, expected)])
+    return f"same answer for {100 * same:.2f} % of the rows"
 
 
 def main():
@@ -61,11 +65,12 @@ def main():
 
     def answers(model):
         logits = predict(model, Batches(examples, options.batch_size, options.lengths)).logits
-        return data.kind.predictions(logits), metrics.score(names, data.kind, logits, examples, data.labels)
+        given = logits, examples, data.labels
+        return data.kind.evidence(names[0], *given)[0], metrics.score(names, data.kind, *given)
 
     expected, scores = answers(model)
     print(
-        f"{cpu_name()}; {options.model_dir}: {len(expected)} rows in batches of {options.batch_size}, "
+        f"{cpu_name()}; {options.model_dir}: {len(examples)} rows in batches of {options.batch_size}, "
         f"padded to {options.lengths}"
     )
     print("network: " + ", ".join(f"{name} {100 * scores[name]:.2f}" for name in names), flush=True)

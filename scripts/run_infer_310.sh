@@ -12,8 +12,8 @@ usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET_PATH SCHEMA_DIR DATASET
   DATASET_PATH        the task's records, or a folder that holds them under the task's lower-case name
   SCHEMA_DIR          schema JSON of TFRecord files, the file or its folder; "" or none for MindRecord
   DATASET_TYPE        tfrecord, mindrecord or auto
-  TASK_NAME           a GLUE task, in any case
-  ASSESSMENT_METHOD   accuracy, f1, bf1, mf1, matthews, pearson, spearman or auto
+  TASK_NAME           a task of the table (README), in any case
+  ASSESSMENT_METHOD   accuracy, f1, bf1, mf1, matthews, pearson, spearman, entity_f1 or auto
   NEED_PREPROCESS     y writes ./preprocess_Result anew, n takes the one that is there (and needs no MindSpore beside MindSpore Lite)
   DEVICE_ID           number of the Ascend device (default 0); DEVICE_TARGET=CPU before the command runs on the CPU instead
 

@@ -1,7 +1,9 @@
 """Task metrics, as fractions; scikit-learn and SciPy compute them.
 
-`f1` is the F1 of class 1 (MRPC, QQP), `macro_f1` the unweighted mean over classes. `span_f1` and
-`exact_match` are SQuAD's: answers are texts, compared as words.
+`f1` is the F1 of class 1 (MRPC, QQP), `macro_f1` the unweighted mean over classes. The metrics of entities
+are those of seqeval in strict mode: an entity is right where its beginning, end and type are; `entity_f1` is
+over all of them (micro), `entity_macro_f1` the unweighted mean over types. `span_f1` and `exact_match` are
+SQuAD's: answers are texts, compared as words.
 """
 
 import re
@@ -94,6 +96,24 @@ def best_thresholds(predictions, references):
     return dict(zip(names, (*exact, *f1)))
 
 
+def _entity_f1(predictions, labels):
+    """F1 of two sets of (start, end, type)."""
+    return _share(2 * len(predictions & labels), len(predictions) + len(labels))
+
+
+def _entity_macro_f1(predictions, labels):
+    """The mean of every type's F1, of those that either set holds."""
+    types = {item[2] for item in predictions | labels}
+    of_type = [
+        [{item for item in items if item[2] == name} for items in (predictions, labels)] for name in types
+    ]
+    return _share(sum(_entity_f1(*pair) for pair in of_type), len(types))
+
+
+def _share(part, whole):
+    return float(part / whole) if whole else 0.0
+
+
 _METRICS = {
     "accuracy": lambda predictions, labels: float(sk.accuracy_score(labels, predictions)),
     "f1": lambda predictions, labels: float(
@@ -109,6 +129,10 @@ _METRICS = {
     "exact_match": _of_questions(_same),
     "best_span_f1": lambda predictions, references: best_threshold(_overlap, predictions, references)[0],
     "best_exact_match": lambda predictions, references: best_threshold(_same, predictions, references)[0],
+    "entity_f1": _entity_f1,
+    "entity_precision": lambda predictions, labels: _share(len(predictions & labels), len(predictions)),
+    "entity_recall": lambda predictions, labels: _share(len(predictions & labels), len(labels)),
+    "entity_macro_f1": _entity_macro_f1,
 }
 
 _PRINTED = {
@@ -122,6 +146,10 @@ _PRINTED = {
     "exact_match": "Exact match",
     "best_span_f1": "Best F1",
     "best_exact_match": "Best exact match",
+    "entity_f1": "Entity F1",
+    "entity_precision": "Entity precision",
+    "entity_recall": "Entity recall",
+    "entity_macro_f1": "Entity macro F1",
 }
 _SHORT = {
     "accuracy": "acc",
@@ -134,9 +162,14 @@ _SHORT = {
     "exact_match": "exact_match",
     "best_span_f1": "best_f1",
     "best_exact_match": "best_exact",
+    "entity_f1": "entity_f1",
+    "entity_precision": "entity_precision",
+    "entity_recall": "entity_recall",
+    "entity_macro_f1": "entity_mf1",
 }
 _NO_CHANCE = ("matthews", "pearson", "spearman", "span_f1", "exact_match", "best_span_f1", "best_exact_match")
-_METHODS = {"bf1": "f1", "mf1": "macro_f1"}  # assessment_method's own spellings
+# assessment_method's own spellings, and what they mean: the first that fits.
+_METHODS = {"f1": ("f1", "entity_f1", "span_f1"), "bf1": ("f1",), "mf1": ("macro_f1", "entity_macro_f1")}
 
 
 def printed_name(metric):
@@ -164,17 +197,15 @@ def choose(task_metrics, assessment_method, kind, outputs):
     own = tuple(name for name in task_metrics if name in fitting) or kind.default_metrics
     if assessment_method == "auto":
         return own
-    name = _METHODS.get(assessment_method, assessment_method)
-    if name == "f1" and "span_f1" in fitting:
-        name = "span_f1"
-    if name not in fitting:
-        spelled = {value: key for key, value in _METHODS.items() if key != "bf1"}
+    meant = [name for name in _METHODS.get(assessment_method, (assessment_method,)) if name in fitting]
+    if not meant:
+        spelled = dict.fromkeys(_METHODS["mf1"], "mf1")
         known = ", ".join(spelled.get(item, item) for item in fitting)
         raise UserError(
             f"assessment_method: {assessment_method} does not fit a task of {kind.describe(outputs)}; use "
             f"one of {known}"
         )
-    return (name,) + tuple(item for item in own if item != name)
+    return (meant[0],) + tuple(item for item in own if item != meant[0])
 
 
 def score(metric_names, kind, logits, examples, labels):
@@ -205,9 +236,10 @@ def result_block(results, metric_names):
 
 
 def chance_level(metric, labels):
-    """What the metric gives to the best constant answer: the share of the commonest class, or 0 for a
-    correlation and for answers in a text.
+    """What the metric gives to the best constant answer: the share of the commonest class (of the tokens that
+    have one), or 0 for a correlation, for entities and for answers in a text.
     """
-    if metric in _NO_CHANCE:
+    if metric in _NO_CHANCE or metric.startswith("entity_"):
         return 0.0
+    labels = labels[labels >= 0]
     return max(_METRICS[metric](np.full_like(labels, label), labels) for label in np.unique(labels))

@@ -20,6 +20,8 @@ NO_HEAD = ("classifier.", "fit_dense.")
 """How the names of weights begin that an encoder has no place for: a task's head, distillation's
 projection.
 """
+POOLER = "bert.pooler."
+"""The same of the pooler's: a head that answers for tokens has no place for them, other networks do."""
 
 
 class Model:
@@ -27,7 +29,7 @@ class Model:
 
     Args:
         description (Description): what the model says of itself.
-        network (Cell or exported session): a `BertForSequence`, a `BertEncoder`, or what `open_exported`
+        network (Cell or exported session): one of the `HEADS`, a `BertEncoder`, or what `open_exported`
             gives.
         vocabulary (sequence of str): its tokens in id order, or None where unknown.
     """
@@ -84,8 +86,7 @@ class Model:
         """The frozen network without a head of any `Checkpoint`; `description` as in `from_checkpoint`."""
         description = (description or checkpoint.description).frozen().without_head()
         model = cls(description, new_network(description, compute_type), checkpoint.vocabulary)
-        missing = ("bert.pooler.",)
-        assign(model.network, checkpoint.weights, checkpoint.source, missing, allow_unexpected=NO_HEAD)
+        assign(model.network, checkpoint.weights, checkpoint.source, (POOLER,), allow_unexpected=NO_HEAD)
         return model
 
     # --- what it is -----------------------------------------------------------------------------------------
@@ -140,8 +141,8 @@ class Model:
     # --- what it does ---------------------------------------------------------------------------------------
 
     def __call__(self, *columns):
-        """Logits, float32 (B, C), of input_ids, input_mask, segment_ids: int32 NumPy arrays (B, S); or of all
-        five inputs of a `MicroBatch`.
+        """Logits, float32 (B, C), or (B, S, C) of a head that answers for tokens, of input_ids, input_mask,
+        segment_ids: int32 NumPy arrays (B, S); or of all five inputs of a `MicroBatch`.
         """
         if not isinstance(self.network, ms.nn.Cell):
             return self.network(*columns)

@@ -5,6 +5,10 @@ from typing import NamedTuple, Optional
 
 ROW_FILES = {"tsv": "tsv", "jsonl": "json_lines", "parquet": "parquet"}
 """{ending of a file: the reader in `src/data/readers` that takes it}, of tables with texts and a label."""
+OWN_FILES = {**ROW_FILES, "conll": "conll", "txt": "conll"}
+"""The same of the user's own data."""
+CLUE_FILES = {"json": "json_lines", "jsonl": "json_lines", "parquet": "parquet"}
+"""The same of CLUE's tasks, whose .json files have an object a line."""
 SQUAD_FILES = {"-v1.1.json": "squad", "-v2.0.json": "squad", "json": "squad"}
 """The same of SQuAD's layout, the official names first."""
 
@@ -18,6 +22,10 @@ class Columns(NamedTuple):
     label: str
     pair_is_optional: bool = False
     """Whether `text_pair` may be absent, in all rows or in some."""
+    entities: Optional[str] = None
+    """Key of the entities of a JSON object, which it may have in place of a label."""
+    words: dict = {}
+    """{label of the file: name of the class}, where they differ."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +70,45 @@ class GlueTsv:
 
 @dataclass(frozen=True)
 class OwnRows:
-    """The user's own data: `text`, optionally `text_pair`, and `label`, as JSON lines, TSV or parquet."""
+    """The user's own data: `text`, optionally `text_pair`, and `label`, as JSON lines, TSV or parquet; or
+    entities, as JSON lines or a word and its tag a line.
+    """
 
     text: str = "text"
     text_pair: str = "text_pair"
     label: str = "label"
+    entities: str = "entities"
 
-    formats = {**ROW_FILES, **SQUAD_FILES}
+    formats = {**OWN_FILES, **SQUAD_FILES}
 
     def columns(self, file_format, test):
         """As `GlueTsv.columns`: the same in every file."""
-        return Columns(self.text, self.text_pair, self.label, pair_is_optional=True)
+        return Columns(self.text, self.text_pair, self.label, True, self.entities)
 
     def tsv_header(self, test):
         """As `GlueTsv.tsv_header`: there is always a header row."""
         return None
+
+
+@dataclass(frozen=True)
+class ClueTopics:
+    """TNEWS as CLUE's JSON lines or Hugging Face's parquet files hold it."""
+
+    names: tuple
+    """((label as the files number it, class name), ...)"""
+
+    formats = CLUE_FILES
+
+    def columns(self, file_format, test):
+        """As `GlueTsv.columns`. The files give a class its number, some its name besides."""
+        return Columns("sentence", None, "label", words=dict(self.names))
+
+
+@dataclass(frozen=True)
+class ClueEntities:
+    """CLUENER as CLUE's JSON lines hold it: `{"text", "label": {type: {surface: [[start, end], ...]}}}`."""
+
+    formats = {"json": "cluener", "jsonl": "cluener"}
 
 
 @dataclass(frozen=True)

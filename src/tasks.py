@@ -1,7 +1,7 @@
 """The one task table: what every other part needs to know about a task, by name.
 
 Sequence lengths follow TinyBERT (arXiv 1909.10351, appendix): 64 for one sentence and 128 for pairs; its
-epochs and learning rates are in td_config/.
+epochs and learning rates are in td_config/. CLUE's titles and sentences have some 50 characters.
 """
 
 import os
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Optional, Tuple, Union
 
 from src.errors import UserError
-from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE
+from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE, TAGGING
 from src.kinds.base import TaskKind
-from src.sources import GlueTsv, OwnRows, SquadJson
+from src.sources import ClueEntities, ClueTopics, GlueTsv, OwnRows, SquadJson
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Task:
     """One row of the table."""
 
     name: str
-    """The name as GLUE writes it."""
+    """The name as its benchmark writes it."""
     kind: Optional[TaskKind]
     """None: the user's own data say it."""
     labels: Tuple[str, ...]
@@ -28,7 +28,7 @@ class Task:
     own data."""
     metrics: Tuple[str, ...]
     """Names in `src.metrics`; the first one decides which checkpoint is best."""
-    source: Union[GlueTsv, OwnRows, SquadJson]
+    source: Union[GlueTsv, ClueTopics, ClueEntities, SquadJson, OwnRows]
     """Where its raw rows come from."""
     max_seq_length: int = 128
     """Longest row in tokens, [CLS] and [SEP] included, where the user names none."""
@@ -55,6 +55,27 @@ _COLA = GlueTsv("3", None, "1", header=False, width=4, test_text="sentence", par
 _MRPC = GlueTsv("#1 String", "#2 String", "Quality", parquet_text="sentence1", parquet_text_pair="sentence2")
 _MNLI = GlueTsv(
     "sentence1", "sentence2", "gold_label", parquet_text="premise", parquet_text_pair="hypothesis"
+)
+# TNEWS numbers its classes; 105 and 111 there are none.
+_TOPICS = (
+    ("100", "news_story"),
+    ("101", "news_culture"),
+    ("102", "news_entertainment"),
+    ("103", "news_sports"),
+    ("104", "news_finance"),
+    ("106", "news_house"),
+    ("107", "news_car"),
+    ("108", "news_edu"),
+    ("109", "news_tech"),
+    ("110", "news_military"),
+    ("112", "news_travel"),
+    ("113", "news_world"),
+    ("114", "news_stock"),
+    ("115", "news_agriculture"),
+    ("116", "news_game"),
+)
+_CLUENER = TAGGING.tags(
+    ("address", "book", "company", "game", "government", "movie", "name", "organization", "position", "scene")
 )
 _TWO_SENTENCES = GlueTsv("sentence1", "sentence2", "label")
 _TASKS = (
@@ -90,6 +111,15 @@ _TASKS = (
     Task("WNLI", CLASSIFICATION, ("not_entailment", "entailment"), ("accuracy",), _TWO_SENTENCES),
     Task("SQuAD", SPAN, (), SPAN.default_metrics, SquadJson("v1.1"), 384),
     Task("SQuAD2", SPAN_OR_NONE, (), SPAN_OR_NONE.default_metrics, SquadJson("v2.0"), 384),
+    Task(
+        "TNEWS",
+        CLASSIFICATION,
+        tuple(name for _, name in _TOPICS),
+        ("accuracy", "macro_f1"),
+        ClueTopics(_TOPICS),
+        64,
+    ),
+    Task("CLUENER", TAGGING, _CLUENER, TAGGING.default_metrics, ClueEntities(), 64),
     Task("custom", None, (), (), OwnRows()),
 )
 _BY_KEY = {task.name.lower().replace("-", ""): task for task in _TASKS}

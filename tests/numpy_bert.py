@@ -63,7 +63,7 @@ class NumpyBert:
         return self.layer_norm(self.dense(context, f"{name}.output") + x, f"{name}.layer_norm"), scores
 
     def row(self, ids, mask, segments):
-        """(logits (C,), [hidden states (S, H)], [scores (heads, S, S)]) of one row."""
+        """(logits (C,) or (S, C), [hidden states (S, H)], [scores (heads, S, S)]) of one row."""
         table = "bert.embeddings.{}_embeddings.weight"
         x = self.weights[table.format("word")][ids] + self.weights[table.format("token_type")][segments]
         if not self.config.use_relative_positions:
@@ -79,13 +79,15 @@ class NumpyBert:
             )
             states.append(x)
             all_scores.append(scores)
+        if "bert.pooler.dense.weight" not in self.weights:  # an answer for every token
+            return self.dense(x, "classifier"), states, all_scores
         pooled = np.tanh(self.dense(x[0], "bert.pooler.dense"))
         if self.config.classifier_relu:
             pooled = np.maximum(pooled, 0)
         return self.dense(pooled, "classifier"), states, all_scores
 
     def __call__(self, ids, mask, segments):
-        """(logits (B, C), [hidden states (B, S, H)], [scores (B, heads, S, S)]) of a batch."""
+        """(logits (B, C) or (B, S, C), [hidden states (B, S, H)], [scores (B, heads, S, S)]) of a batch."""
         rows = [self.row(*row) for row in zip(ids, mask, segments)]
         return (
             np.stack([row[0] for row in rows]),

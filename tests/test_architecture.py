@@ -46,6 +46,7 @@ ALLOWED = {
     "data": {"description", "errors", "examples", "files", "kinds", "tasks", "vocabulary"},
     "deploy": {
         "checkpoint",
+        "data",
         "description",
         "errors",
         "examples",

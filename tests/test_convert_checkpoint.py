@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import mindspore as ms
 import numpy as np
 import pytest
 
@@ -15,6 +16,9 @@ from src.checkpoint import folder as our_files
 from src.checkpoint.folder import load, save
 from src.checkpoint.formats import read_any
 from src.errors import UserError
+from src.kinds import SPAN, TAGGING
+from src.model import Model
+from src.nn.layers import eager
 from src.vocabulary import vocabulary_hash
 from tests.helpers import (
     HEADS,
@@ -141,6 +145,46 @@ def test_hugging_face_there_and_back_gives_the_same_logits(hugging_face, tmp_pat
     assert back.config.id2label == {0: "no", 1: "maybe", 2: "yes"}
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "back")
     assert tokenizer("WORD3 word9")["input_ids"] == [2, 8, 14, 3]
+
+
+@pytest.mark.parametrize(
+    "architecture, head, kind, labels",
+    [
+        ("BertForTokenClassification", "classifier.weight", TAGGING, ("O", "B-x", "I-x")),
+        ("BertForQuestionAnswering", "qa_outputs.weight", SPAN, ()),
+    ],
+)
+def test_heads_for_tokens_there_and_back_give_transformers_logits(
+    hugging_face, tmp_path, capsys, architecture, head, kind, labels
+):
+    import torch
+    import transformers
+
+    config = hugging_face[1].config
+    config.num_labels, config.id2label = 2, dict(enumerate(labels or ("LABEL_0", "LABEL_1")))
+    theirs = getattr(transformers, architecture)(config).eval()
+    theirs.save_pretrained(tmp_path / "theirs")
+    convert(capsys, "--input", tmp_path / "theirs", "--output", tmp_path / "ours")
+    checkpoint = load(tmp_path / "ours")
+    assert (checkpoint.description.kind, checkpoint.description.labels) == (kind, labels)
+    np.testing.assert_array_equal(checkpoint.weights["classifier.weight"], theirs.state_dict()[head].numpy())
+
+    inputs = {"input_ids": IDS, "token_type_ids": TYPES_OF, "attention_mask": MASK}
+    with torch.no_grad():
+        answers = theirs(**{name: torch.tensor(value) for name, value in inputs.items()})
+    expected = answers.logits if labels else torch.stack([answers.start_logits, answers.end_logits], -1)
+    columns = (np.array(value, np.int32) for value in (IDS, MASK, TYPES_OF))
+    with eager():
+        found = Model.from_checkpoint(checkpoint).network(*map(ms.Tensor, columns))[0].asnumpy()
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+    line = convert(
+        capsys, "--input", tmp_path / "ours", "--output", tmp_path / "back", "--to", "huggingface"
+    )[-1]
+    assert line.startswith("wrote") and architecture.replace("Bert", "AutoModel") in line
+    back = getattr(transformers, architecture).from_pretrained(tmp_path / "back").eval()
+    assert_same(*({n: v.numpy() for n, v in item.state_dict().items()} for item in (back, theirs)))
+    assert read_any(tmp_path / "back").checkpoint.description.kind is kind
 
 
 def test_pytorch_file_gives_the_same_as_safetensors(hugging_face, tmp_path, capsys):
@@ -358,6 +402,26 @@ def test_tensorflow_there_and_back(tmp_path, capsys):
     reader = tensorflow.train.load_checkpoint(str(tmp_path / "back" / "bert_model.ckpt"))
     assert_same({name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}, weights)
     assert json.loads((tmp_path / "back" / "bert_config.json").read_text())["hidden_act"] == "gelu"
+
+
+@pytest.mark.parametrize("kind, head", [(SPAN, "cls/squad/output"), (TAGGING, "output")])
+def test_tensorflow_heads_for_tokens_there_and_back(tmp_path, capsys, kind, head):
+    tensorflow = pytest.importorskip("tensorflow")
+    weights = our_weights(labels=2)
+    ours = {name: value for name, value in weights.items() if "pooler" not in name}
+    described = replace(our_description((), 2, hidden_act="gelu_new"), kind=kind)
+    save(tmp_path / "ours", ours, described, TOKENS)
+    line = convert(
+        capsys, "--input", tmp_path / "ours", "--output", tmp_path / "google", "--to", "tensorflow"
+    )[-1]
+    assert ("run_squad.py" in line) == (kind is SPAN)
+    reader = tensorflow.train.load_checkpoint(str(tmp_path / "google" / "bert_model.ckpt"))
+    np.testing.assert_array_equal(reader.get_tensor(f"{head}_weights"), weights["classifier.weight"])
+    config = json.dumps({"num_attention_heads": HEADS, "hidden_act": "gelu"})
+    (tmp_path / "google" / "bert_config.json").write_text(config)
+    read = read_any(tmp_path / "google", kind=None if kind is SPAN else kind)
+    assert read.checkpoint.description.kind is kind
+    assert_same(read.checkpoint.weights, ours)
 
     for suffix in ("", ".index", ".data-00000-of-00001"):  # a prefix, or a file of it
         path = str(tmp_path / "google" / "bert_model.ckpt") + suffix

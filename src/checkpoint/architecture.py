@@ -7,7 +7,7 @@ import re
 
 from src.checkpoint.folder import CONFIG_FILE
 from src.checkpoint.mismatch import refuse, shape
-from src.checkpoint.names import WORD_EMBEDDINGS, our_parameters
+from src.checkpoint.names import QUESTIONS, WORD_EMBEDDINGS, our_parameters
 from src.checkpoint.tensorflow import BERT_CONFIG_FILE
 from src.description import label_names
 from src.errors import UserError
@@ -42,6 +42,8 @@ _LAYER = "bert.encoder.layers.0."
 _POSITIONS = "bert.embeddings.position_embeddings.weight"
 _RELATIVE = _LAYER + "attention.relative_positions.weight"
 _POOLER = "bert.pooler.dense.weight"
+_ASKING = ("qa_outputs.", "cls/squad/")
+"""How the names of a head of questions begin, in any format."""
 
 
 def read_config(folder, bert_config, needed):
@@ -71,29 +73,52 @@ def read_config(folder, bert_config, needed):
     return given
 
 
-def drop_other_heads(weights, given, notices):
-    """Remove a `classifier` that reads something else than the pooled output: a token's, a choice's or a
-    span's.
+def kinds_of_head(weights, given, likely):
+    """(the kinds whose network has the head of some weights, Hugging Face's name of that network).
 
     Args:
-        weights (dict): the file's names -> arrays. given (dict): the configuration file. notices (list of
-            str): takes lines for the user.
+        weights (dict): the file's names -> arrays. given (dict): the configuration file.
+        likely (TaskKind): what the head is where the file does not tell; None for what a sentence's is.
+    """
+    if any(name.startswith(_ASKING) for name in weights):
+        architecture = QUESTIONS
+    else:
+        architecture = (given.get("architectures") or [(likely or CLASSIFICATION).architecture])[0]
+    # TinyBert... counts too.
+    ending = tuple(kind for kind in KINDS if architecture.endswith(kind.architecture.removeprefix("Bert")))
+    return ending, architecture
+
+
+def drop_other_heads(weights, kinds, architecture, notices):
+    """Remove a head that is of no kind here, as a choice's.
+
+    Args:
+        weights (dict): the file's names -> arrays. kinds, architecture: as `kinds_of_head` gives them.
+        notices (list of str): takes lines for the user.
 
     Returns:
         The names removed.
     """
-    architecture = (given.get("architectures") or [CLASSIFICATION.architecture])[0]
-    known = tuple(kind.architecture.removeprefix("Bert") for kind in KINDS)  # TinyBert... counts too
-    heads = [name for name in weights if name.startswith("classifier.")]
-    if not heads or architecture.endswith(known):
+    heads = [name for name in weights if name.startswith(("classifier.", *_ASKING))]
+    if not heads or kinds:
         return []
-    notices.append(
-        f"the head of {architecture} was left out; only sentence classifiers and regressions have a place "
-        "here"
-    )
+    known = sorted({kind.architecture.removeprefix("BertFor") for kind in KINDS})
+    notices.append(f"the head of {architecture} was left out; there is a place for {', '.join(known)}")
     for name in heads:
         del weights[name]
     return heads
+
+
+def drop_unread_pooler(weights, kind):
+    """Remove a pooler beside a head that answers for tokens: many files have one that nothing reads. Returns
+    the names removed.
+    """
+    if kind is None or kind.logits_per != "token":
+        return []
+    unread = [name for name in weights if name.startswith("bert.pooler.")]
+    for name in unread:
+        del weights[name]
+    return unread
 
 
 def drop_unread_positions(weights):
@@ -176,18 +201,27 @@ def _activation(name, file_format, source, notices):
     return _SAME_ACTIVATION[name]
 
 
-def head(given, weights, source, notices):
-    """kind, outputs and labels of the classifier, as a dict; {} for an encoder. Arguments as in
-    `bert_config`.
+def _kind(given, count, kinds, likely, source):
+    """The kind of a head with `count` outputs."""
+    kinds = kinds or ((likely,) if likely else ())
+    if kinds and kinds[0].logits_per == "token":
+        said = [kind for kind in kinds if kind.name == given.get("task_type")]  # by our own writer
+        return (*said, *(kind for kind in kinds if kind is likely), *kinds)[0]
+    if given.get("problem_type"):
+        return kind_of_problem(given["problem_type"], source)
+    return REGRESSION if count == 1 else CLASSIFICATION  # as transformers takes such a file
+
+
+def head(given, weights, kinds, likely, source, notices):
+    """kind, outputs and labels of the classifier, as a dict; {} for an encoder.
+
+    Args:
+        kinds, likely: as in `kinds_of_head`. The others as in `bert_config`.
     """
     if "classifier.weight" not in weights:
         return {}
     count = len(weights["classifier.weight"])
-    problem_type = given.get("problem_type")
-    if problem_type:
-        kind = kind_of_problem(problem_type, source)
-    else:
-        kind = REGRESSION if count == 1 else CLASSIFICATION  # as transformers takes such a file
+    kind = _kind(given, count, kinds, likely, source)
     # Many files carry a stale one; Hugging Face does not write it.
     if given.get("num_labels", count) != count:
         notices.append(
@@ -197,10 +231,11 @@ def head(given, weights, source, notices):
     return {"kind": kind, "outputs": count, "labels": label_names(given, source)}
 
 
-def _expected_shapes(bert, weights):
+def _expected_shapes(bert, kind, weights):
     """{our name: shape} of every weight that a network with these sizes has; its heads as far as `weights`
     has them.
     """
+    by_token = kind is not None and kind.logits_per == "token"
     size = {
         "V": bert.vocab_size,
         "P": bert.max_position_embeddings,
@@ -219,7 +254,7 @@ def _expected_shapes(bert, weights):
         "classifier": "C" not in size,
         "fit_dense": "G" not in size,
         # without a classifier nothing needs the pooler, and many encoder-only files lack it
-        "pooler": "C" not in size and _POOLER not in weights,
+        "pooler": by_token or "C" not in size and _POOLER not in weights,
     }
     return {
         name: tuple(size[letter] for letter in letters)
@@ -228,11 +263,14 @@ def _expected_shapes(bert, weights):
     }
 
 
-def check_complete(weights, bert, source, notices):
+def check_complete(weights, bert, kind, source, notices):
     """Raise a `UserError` unless `weights` are exactly those of a network of this `BertConfig`, with or
-    without heads and pooler; other arguments as in `bert_config`.
+    without heads and pooler.
+
+    Args:
+        kind (TaskKind): of its head; None for an encoder. The others as in `bert_config`.
     """
-    expected = _expected_shapes(bert, weights)
+    expected = _expected_shapes(bert, kind, weights)
     refuse(
         f"{source} is not a complete BERT",
         {
@@ -245,7 +283,7 @@ def check_complete(weights, bert, source, notices):
             ],
         },
     )
-    if _POOLER not in weights:
+    if _POOLER not in weights and kind is None:
         notices.append(
             "it has no pooler; a network that reads the pooled output starts that layer from random weights"
         )

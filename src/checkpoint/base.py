@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from src.checkpoint.folder import without_quantizer_state
-from src.checkpoint.names import FORMATS, translate
+from src.checkpoint.names import FORMATS, QUESTIONS, translate
 from src.errors import UserError
 
 
@@ -41,12 +41,13 @@ def outgoing(checkpoint, to_format):
         UserError: the format has no such network, so its users would compute something else from these
             weights.
     """
-    bert = checkpoint.description.bert
+    bert, kind = checkpoint.description.bert, checkpoint.description.kind
+    answers_tokens = kind is not None and kind.logits_per == "token"  # no pooled output, no ReLU on it
     for name, what in (
         ("classifier_relu", "a ReLU before the classifier"),
         ("use_relative_positions", "relative positions learnt inside attention"),
     ):
-        if getattr(bert, name):
+        if getattr(bert, name) and not (name == "classifier_relu" and answers_tokens):
             raise UserError(
                 f"{checkpoint.source} would compute something else as {FORMATS[to_format]} BERT, which "
                 f"has no {what} ({name} is true)"
@@ -61,7 +62,8 @@ def outgoing(checkpoint, to_format):
             "what its quantizers had learnt (ranges, second moments) was left out: the weights are "
             "float32 ones"
         )
-    return translate(kept, "ours", to_format), notices
+    asks = kind is not None and kind.architecture == QUESTIONS
+    return translate(kept, "ours", to_format, asks), notices
 
 
 def no_place_for(fields):

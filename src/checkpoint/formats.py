@@ -32,7 +32,7 @@ class Imported:
     """Lines the user should see."""
 
 
-def read_any(path, bert_config="", vocab_file="", classifier_relu="auto"):
+def read_any(path, bert_config="", vocab_file="", classifier_relu="auto", kind=None):
     """Read a checkpoint of any known format.
 
     Args:
@@ -42,6 +42,8 @@ def read_any(path, bert_config="", vocab_file="", classifier_relu="auto"):
             MindSpore checkpoint it need say no more than num_attention_heads.
         vocab_file (str): vocabulary where none lies beside the weights.
         classifier_relu (bool or "auto"): whether the classifier reads relu(pooled).
+        kind (TaskKind): what its head is where the file leaves it open, as TensorFlow's do for sentences and
+            tags; None for a sentence's.
 
     Returns:
         Imported. An encoder without a pooler stays one: `assign` reports it as missing unless the caller
@@ -62,19 +64,35 @@ def read_any(path, bert_config="", vocab_file="", classifier_relu="auto"):
     given = architecture.read_config(folder, bert_config, file_format.needs_config)
     names_in_file = tuple(weights)
     weights, dropped = respell(weights, file_format.name)
-    dropped += architecture.drop_other_heads(weights, given, notices)
+    kinds, name = architecture.kinds_of_head(weights, given, kind)
+    dropped += architecture.drop_other_heads(weights, kinds, name, notices)
     weights = translate(weights, file_format.name, "ours")
     dropped += architecture.drop_unread_positions(weights)
     vocabulary, lower_case = find_vocabulary(folder, vocab_file, given, notices)
-    relu = classifier_relu if classifier_relu != "auto" else given.get("classifier_relu")
-    if relu is None:
-        relu = "classifier.weight" in weights and file_format.has_relu(names_in_file)
-    bert = architecture.bert_config(given, weights, file_format, bool(relu), path, notices)
-    architecture.check_complete(weights, bert, path, notices)
-    parts = architecture.head(given, weights, path, notices)
+    parts = architecture.head(given, weights, kinds, kind, path, notices)
+    kind = parts.get("kind")
+    dropped += architecture.drop_unread_pooler(weights, kind)
+    asked = given.get("classifier_relu") if classifier_relu == "auto" else classifier_relu
+    relu = _has_relu(asked, kind, file_format, names_in_file, path)
+    bert = architecture.bert_config(given, weights, file_format, relu, path, notices)
+    architecture.check_complete(weights, bert, kind, path, notices)
     description = Description(bert, **parts, do_lower_case=lower_case, source=path)
     checkpoint = Checkpoint(weights, with_hash(description, vocabulary), vocabulary)
     return Imported(checkpoint, file_format.name, tuple(dropped), notices)
+
+
+def _has_relu(asked, kind, file_format, names, path):
+    """Whether a head of a kind reads relu(pooled); `asked` is what somebody says of it, or None.
+
+    Raises:
+        UserError: nothing tells, or the head reads something else.
+    """
+    relu = asked
+    if asked is None:
+        relu = kind is not None and file_format.has_relu(names)
+    if relu and kind is not None and kind.logits_per == "token":
+        raise UserError(f"classifier_relu: the head of {path} answers for tokens and reads no pooled output")
+    return bool(relu)
 
 
 def _find(path):

@@ -35,6 +35,8 @@ _ONLY_OURS = (
     "quantization",
 )
 """What our config.json says and a Hugging Face one does not."""
+_PROBLEM_TYPES = ("regression", "single_label_classification")
+"""Of ours, those that transformers' configurations may have; `task_type` says the others."""
 
 
 def _find(path):
@@ -131,8 +133,12 @@ def write(folder, checkpoint):
     values = description.to_json()
     notices += no_place_for([name for name in ("quantization",) if name in values])
     config = {name: value for name, value in values.items() if name not in _ONLY_OURS}
-    config["architectures"] = [description.kind.architecture if description.kind else "BertModel"]
-    if description.kind is None:  # BertModel's own files have no prefix
+    kind = description.kind
+    config["architectures"] = [kind.architecture if kind else "BertModel"]
+    if kind and kind.problem_type not in _PROBLEM_TYPES:
+        del config["problem_type"]
+        config["task_type"] = kind.name
+    if kind is None:  # BertModel's own files have no prefix
         weights = {name.removeprefix("bert."): value for name, value in weights.items()}
     write_safetensors(os.path.join(folder, FILES[0]), weights, {"format": "pt"})
     write_json(os.path.join(folder, CONFIG_FILE), config)

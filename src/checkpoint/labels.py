@@ -46,5 +46,7 @@ def _check_head(checkpoint, task):
             return
     elif description.kind is not None:
         return
-    has = f"a classifier with {description.outputs} outputs" if description.kind else "no classifier"
+    kind, has = description.kind, "no classifier"
+    if kind:
+        has = f"a classifier with {description.outputs} outputs ({kind.name})"
     raise UserError(f"task_name: {task.name} needs {needed} but {checkpoint.source} has {has}")

@@ -20,6 +20,8 @@ FORMATS = {
 }
 """A format's key -> what messages call it; the keys are the columns of the map."""
 WORD_EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
+QUESTIONS = "BertForQuestionAnswering"
+"""Hugging Face's class whose head has a name of its own, there and in TensorFlow."""
 
 # One row a module: kind of module, shape, and its name in each format; None: the format has no such module.
 # fmt: off
@@ -34,6 +36,7 @@ _OUTSIDE_LAYERS = (
      "bert/embeddings/LayerNorm", "bert_embedding_postprocessor.layernorm"),
     ("dense", "HH", "bert.pooler.dense", "bert.pooler.dense", "bert/pooler/dense", "dense"),
     ("head", "CH", "classifier", "classifier", "output", "dense_1"),
+    ("head", "CH", "classifier", "qa_outputs", "cls/squad/output", None),  # of questions: start and end
     ("fit", "GH", "fit_dense", "fit_dense", None, "fit_dense"),
 )
 # Of each layer {n}; the names follow the format's own prefix.
@@ -104,11 +107,11 @@ _SPELLINGS = {
     ),
 }
 
-# What this project has no use for: pretraining and span heads, buffers, optimizer and loss-scale state.
+# What this project has no use for: pretraining heads, buffers, optimizer and loss-scale state.
 _DROPPED = {
-    "huggingface": r"cls\..*|.*\.position_ids|qa_outputs\..*|fit_denses\.\d+\..*",
-    "tensorflow": r"cls/.*|.*/(adam|lamb)_[mv]|.*/Adam(_1)?|beta[12]_power|global_step|loss_scale.*|"
-    r"good_steps|_CHECKPOINTABLE_OBJECT_GRAPH",
+    "huggingface": r"cls\..*|.*\.position_ids|fit_denses\.\d+\..*",
+    "tensorflow": r"cls/(?!squad/).*|.*/(adam|lamb)_[mv]|.*/Adam(_1)?|beta[12]_power|global_step|"
+    r"loss_scale.*|good_steps|_CHECKPOINTABLE_OBJECT_GRAPH",
     "mindspore": r"cls[12]\..*|dense1\..*|(adam_[mv]|lamb_[mv]|moments?[12]?|accum|exp_avg)\..*|"
     r"beta[12]_power|global_step|learning_rate|scale_sense|loss_scale|current_iterator_step|"
     r"last_overflow_iterator_step|epoch_num|step_num|momentum|weight_decay|"
@@ -146,8 +149,11 @@ def respell(weights, file_format):
     return kept, dropped
 
 
-def translate(weights, from_format, to_format):
+def translate(weights, from_format, to_format, asks=False):
     """`weights` under the names of `to_format`, without those for which it has no place.
+
+    Args:
+        asks (bool): the head is one of questions, where the names of `to_format` tell it from others.
 
     Raises:
         UserError: a name that is not in the map at all, or two names that mean the same weight.
@@ -159,7 +165,7 @@ def translate(weights, from_format, to_format):
         if not hits:
             unknown.append(name)
             continue
-        found, template, transposed = hits[0]
+        found, template, transposed = hits[-1 if asks else 0]
         if template is None:
             continue
         target = found.expand(template)

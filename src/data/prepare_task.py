@@ -50,8 +50,11 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options):
             rows = read_split(task, source, kind, names, bad_rows, test=split.startswith("test"))
             writer = RecordWriter(temporary, split, options.dataset_type, kind.columns)
             texts = texts_file(temporary, split) if kind.needs_texts and split != "train" else ""
+            tally = AnswerTally(kind)
+            encoded = tally.kept(pool.map(chunks(tally.given(rows))))
             with Progress(split, count_rows(source), "rows") as progress:
-                splits[split] = write_split(writer, pool.map(chunks(rows)), bad_rows, progress, texts)
+                splits[split] = write_split(writer, encoded, bad_rows, progress, texts)
+            tally.tell()
         options.info(task.name, kind, names, max_seq_length, splits).save(temporary)
     for stem in absent:
         print(f"no {stem} file in {data_dir}: that split was not made")
@@ -104,6 +107,37 @@ def find_sources(task, data_dir):
     return sources, absent
 
 
+class AnswerTally:
+    """How many answers inside texts, as entities, no record holds.
+
+    Args:
+        kind (TaskKind): what is counted.
+    """
+
+    def __init__(self, kind):
+        self._kind, self.lost = kind, 0
+
+    def given(self, rows):
+        """The `rows`, passing by."""
+        for row in rows:
+            self.lost += self._kind.count_answers(row.label)
+            yield row
+
+    def kept(self, encoded):
+        """The (Examples, cut) made of them, passing by."""
+        for examples, cut in encoded:
+            self.lost -= self._kind.kept_answers(examples)
+            yield examples, cut
+
+    def tell(self):
+        """Print what was lost, if anything was."""
+        if self.lost:
+            print(
+                f"  {self.lost:,} {self._kind.answers_called} lost: cut off (a larger --max_seq_length keeps "
+                "them) or without a token"
+            )
+
+
 def chunks(rows):
     """An iterator's rows in lists of `CHUNK_ROWS`, the last one shorter."""
     while chunk := list(islice(rows, CHUNK_ROWS)):
@@ -137,4 +171,6 @@ def write_split(writer, encoded, bad_rows, progress, texts=""):
     )
     if bad_rows.count:
         print(f"  first skipped row: {bad_rows.first}")
+    for what, (count, where) in bad_rows.notes.items():
+        print(f"  {count:,} {what}; the first: {where}")
     return split_info(rows, labelled, counts, [writer.name])

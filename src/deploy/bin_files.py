@@ -1,16 +1,18 @@
 """The files between preprocessing, inference and postprocessing on Ascend 310: one .bin a row and tensor, in
-NumPy's own bytes.
+NumPy's own bytes, and beside them what a metric reads of the rows.
 """
 
 import os
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from src.data.origins import append_texts, read_texts, texts_file
 from src.deploy.sessions import INPUTS
 from src.description import DataFacts
 from src.errors import UserError
-from src.examples import Examples, offsets_of
+from src.examples import Examples
 from src.files import make_folder, read_json, write_json
 from src.kinds import kind_named
 
@@ -24,7 +26,11 @@ _LEAST = {
     "largest_segment_id": 0,
 }
 _AGAIN = "run preprocess.py again"
-OWN_INPUTS, OWN_RESULTS = r"rows\.json|labels\.npy|\d\d_\w+", r"row_\d+\.bin"
+_EXAMPLES = "examples.npz"
+_FLAT = ("input_ids", "segment_ids", "offsets")  # of `Examples`, in that file
+_COLUMN = "column_"  # before a column's name there
+OWN_INPUTS = r"rows\.json|examples\.npz|\w+\.texts\.jsonl|labels\.npy|\d\d_\w+"  # older: labels.npy
+OWN_RESULTS = r"row_\d+\.bin"
 """What the names of the files and folders written here look like."""
 
 
@@ -44,6 +50,8 @@ class Inputs:
     rows: int
     seq_length: int
     """Tokens every row is filled up to."""
+    split: str
+    """Which of the task's they are."""
     facts: DataFacts
 
     def read(self, start, end):
@@ -55,26 +63,30 @@ class Inputs:
             columns.append(np.stack([_read(path, self.seq_length, np.int32) for path in paths]))
         return tuple(columns)
 
-    def labels(self):
-        """The rows' labels, as `Examples` without tokens: all that a metric needs."""
-        path = os.path.join(self.folder, "labels.npy")
+    def examples(self):
+        """The rows without padding, as preprocess.py read them: what a metric compares logits with."""
+        path = os.path.join(self.folder, _EXAMPLES)
         try:
-            labels = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            with np.load(path, allow_pickle=False) as file:
+                columns = {column: file[_COLUMN + column.name] for column in self.facts.kind.columns}
+                examples = Examples(*(file[name] for name in _FLAT), columns)
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise UserError(f"{path} cannot be read: {error}; {_AGAIN}") from error
-        if labels.shape != (self.rows,):
-            raise UserError(f"{path} holds {labels.shape} labels, not {self.rows}; {_AGAIN}")
-        (column,), none = self.facts.kind.columns, np.zeros(0, np.int32)
-        return Examples(none, none, offsets_of(np.zeros(self.rows, np.int64)), {column: labels})
+        if len(examples) != self.rows:
+            raise UserError(f"{path} holds {len(examples)} rows, not {self.rows}; {_AGAIN}")
+        if self.facts.kind.needs_texts:
+            return replace(examples, origin=read_texts(self.folder, self.split, examples))
+        return examples
 
 
-def write_inputs(folder, columns, labels, facts, split):
-    """Write every row's int32 tensors to `folder`/00_input_ids and so on, the labels, and what the rows are.
+def write_inputs(folder, columns, examples, facts, split):
+    """Write every row's int32 tensors to `folder`/00_input_ids and so on, the rows as they are, and what they
+    are.
 
     Args:
         folder (str): an empty one.
         columns (tuple of ndarray): int32 (rows, S), in the order of INPUTS.
-        labels (ndarray): (rows,).
+        examples (Examples): the same rows, with their labels.
         facts (DataFacts): of the rows. split (str): which of the task's they are.
     """
     rows, length = columns[0].shape
@@ -83,7 +95,12 @@ def write_inputs(folder, columns, labels, facts, split):
         make_folder(part)
         for index in range(rows):
             column[index].astype(np.int32).tofile(os.path.join(part, _row(index)))
-    np.save(os.path.join(folder, "labels.npy"), labels)
+    labels = {_COLUMN + column.name: array for column, array in examples.columns.items()}
+    flat = {name: getattr(examples, name) for name in _FLAT}
+    np.savez(os.path.join(folder, _EXAMPLES), **flat, **labels)
+    if facts.kind.needs_texts:
+        with open(texts_file(folder, split), "w", encoding="utf-8", newline="\n") as file:
+            append_texts(file, examples)
     values = {
         "rows": rows,
         "seq_length": length,
@@ -104,7 +121,8 @@ def read_inputs(folder):
     """The `Inputs` in a folder; a `UserError` where preprocess.py did not write it, or an older one did."""
     path = os.path.join(folder, _INFO)
     info = read_json(path, "the description preprocess.py writes")
-    absent = [name for name in (*_LEAST, "task_name", "kind", "labels", "vocab_sha256") if name not in info]
+    needed = *_LEAST, "task_name", "split", "kind", "labels", "vocab_sha256"
+    absent = [name for name in needed if name not in info]
     if absent:
         raise UserError(f"{path} lacks {', '.join(absent)}; {_AGAIN}")
     for name, least in _LEAST.items():
@@ -123,17 +141,23 @@ def read_inputs(folder):
         labels=tuple(info["labels"]),
         outputs=info["num_labels"],
     )
-    return Inputs(folder, info["rows"], info["seq_length"], facts)
+    return Inputs(folder, info["rows"], info["seq_length"], info["split"], facts)
 
 
 def write_results(folder, start, logits):
-    """Write the float32 logits of rows `start` onwards."""
+    """Write the float32 logits of rows `start` onwards, (R, C) or (R, S, C)."""
     for offset, row in enumerate(logits):
         row.astype(np.float32).tofile(os.path.join(folder, _row(start + offset)))
 
 
-def read_results(folder, rows, outputs):
-    """float32 (rows, outputs) logits; a missing row or a wrong number of values is a `UserError`."""
+def read_results(folder, inputs, examples):
+    """The float32 logits of all `Inputs`, whose `Examples` are these: (rows, C) or, of a head that answers
+    for tokens, those of all rows' tokens (T, C), without the padding of their files.
+
+    Raises:
+        UserError: a row is missing or has a wrong number of values.
+    """
+    rows, outputs = inputs.rows, inputs.facts.outputs
     names = os.listdir(folder) if os.path.isdir(folder) else []
     found = sum(name.endswith(".bin") for name in names)
     if found != rows:
@@ -141,7 +165,11 @@ def read_results(folder, rows, outputs):
             f"{folder} holds {found} result files, but the data has {rows} rows; every row counts, run "
             "the inference again"
         )
-    return np.stack([_read(os.path.join(folder, _row(index)), outputs, np.float32) for index in range(rows)])
+    paths = [os.path.join(folder, _row(index)) for index in range(rows)]
+    if inputs.facts.kind.logits_per == "row":
+        return np.stack([_read(path, outputs, np.float32) for path in paths])
+    found = (_read(path, inputs.seq_length * outputs, np.float32).reshape((-1, outputs)) for path in paths)
+    return np.concatenate([logits[:length] for logits, length in zip(found, examples.lengths)])
 
 
 def _read(path, count, dtype):

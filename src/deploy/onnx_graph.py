@@ -1,4 +1,4 @@
-"""A BERT classifier as an ONNX graph, built node by node from what the network computes with.
+"""A BERT with a task's head as an ONNX graph, built node by node from what the network computes with.
 
 Activations are quantized as the network was trained; weights lie in one of the forms of `onnx_weights.py`.
 Shapes as in `src/nn/layers.py`; batch and sequence length are dynamic.
@@ -26,12 +26,13 @@ class BertGraph:
         config (BertConfig): the architecture.
         quantization (QuantConfig): of the activations, or None.
         form (str): of the weights: "float", "int8" or "2bit".
+        by_token (bool): the head answers for every token, without a pooler.
 
     Raises:
         UserError: the network can have no graph of this form (`obstacle`).
     """
 
-    def __init__(self, weights, config, quantization, form):
+    def __init__(self, weights, config, quantization, form, by_token=False):
         why = obstacle(weights, config, quantization, form)
         if why:
             raise UserError(why)
@@ -39,13 +40,20 @@ class BertGraph:
         self.rounding = Rounding(self.graph, weights, quantization)
         self.layers = Weights(self.graph, weights, self.rounding, form)
         self.width = config.hidden_size // config.num_attention_heads  # D, of a head
-        # A range taken from a whole tensor needs all of its rows; else the last layer computes only what the
-        # pooler reads.
+        self.by_token = by_token
+        # A range taken from a whole tensor needs all of its rows, as does a head that answers for tokens;
+        # else the last layer computes only what the pooler reads.
         fine = form == "2bit" and self.rounding.active and quantization.activation_bits == 8
-        self.rows_stand_alone = not self.rounding.active or self.rounding.fixed or fine
+        rows_stand_alone = not self.rounding.active or self.rounding.fixed or fine
+        self.first_of_last = rows_stand_alone and not by_token
 
-    def build(self):
-        """The graph's nodes and constants; its output is `logits`."""
+    def build(self, outputs=("logits",)):
+        """The graph's nodes and constants.
+
+        Args:
+            outputs (tuple of str): one name for all logits, or, of a head that answers for tokens, one for
+                each of its outputs.
+        """
         graph, config = self.graph, self.config
         mask = graph.node("Cast", "input_mask", to=TensorProto.FLOAT)
         added = graph.node("Mul", graph.node("Sub", scalar(1.0), mask), scalar(_MASKED))
@@ -53,8 +61,11 @@ class BertGraph:
         x = self.embeddings()
         for layer in range(config.num_hidden_layers):
             last = layer == config.num_hidden_layers - 1
-            x = self.encoder_layer(x, f"bert.encoder.layers.{layer}", added, last and self.rows_stand_alone)
-        self.classifier(x)
+            x = self.encoder_layer(x, f"bert.encoder.layers.{layer}", added, last and self.first_of_last)
+        if self.by_token:
+            self.token_classifier(x, outputs)
+        else:
+            self.classifier(x)
         return graph
 
     def embeddings(self):
@@ -93,6 +104,18 @@ class BertGraph:
         weight, bias = (self.layers.constant(f"classifier.{part}") for part in ("weight", "bias"))
         gemm = helper.make_node("Gemm", [pooled, weight, bias], ["logits"], name="logits", transB=1)
         graph.nodes.append(gemm)
+
+    def token_classifier(self, x, outputs):
+        """Add the logits (B, S, C) of the last hidden states (B, S, H), or each output's (B, S) by name."""
+        graph, weight = self.graph, self.layers.weights["classifier.weight"].T
+        product = graph.node("MatMul", x, graph.constant(weight, "classifier.weight"))
+        bias = self.layers.constant("classifier.bias")
+        if len(outputs) == 1:
+            graph.node("Add", product, bias, name=outputs[0])
+            return
+        logits = graph.node("Add", product, bias)
+        for index, name in enumerate(outputs):
+            graph.node("Gather", logits, np.array(index, np.int64), axis=2, name=name)
 
     def norm(self, name, x, residual=None):
         """LayerNorm of x (+ residual)."""

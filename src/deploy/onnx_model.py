@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from src.deploy.onnx_graph import BertGraph
 from src.deploy.onnx_nodes import MICROSOFT
 from src.deploy.onnx_weights import OLDEST_RUNTIME, obstacle
-from src.deploy.sessions import INPUTS
+from src.deploy.sessions import INPUTS, output_names
 from src.errors import UserError
 
 OPSET, OLDEST_ONNX = 21, "1.16"
@@ -49,8 +49,9 @@ def build_model(weights, description, form):
     Raises:
         UserError: as `BertGraph`, or the weights are too large for one file, or the package onnx is too old.
 
-    Inputs of the model: input_ids, input_mask, segment_ids, int32 (batch, sequence). Output: logits float32
-    (batch, outputs).
+    Inputs of the model: input_ids, input_mask, segment_ids, int32 (batch, sequence). Outputs, float32: logits
+    (batch, outputs), of a head that answers for tokens (batch, sequence, outputs); of one for questions
+    start_logits and end_logits (batch, sequence).
     """
     if onnx.defs.onnx_opset_version() < OPSET:
         raise UserError(
@@ -58,12 +59,8 @@ def build_model(weights, description, form):
             f"{onnx.defs.onnx_opset_version()}, and these graphs are of opset {OPSET}; pip install "
             f"'onnx>={OLDEST_ONNX}'"
         )
-    if description.kind.logits_per != "row":
-        raise UserError(
-            f"file_format: the ONNX graph has no head that answers for every {description.kind.logits_per}; "
-            "export MINDIR"
-        )
-    graph = BertGraph(weights, description.bert, description.quantization, form).build()
+    by_token, names = description.kind.logits_per == "token", output_names(description.kind)
+    graph = BertGraph(weights, description.bert, description.quantization, form, by_token).build(names)
     size = sum(item.ByteSize() for item in graph.constants)
     if size > LARGEST:
         raise UserError(
@@ -71,7 +68,8 @@ def build_model(weights, description, form):
         )
     batch = ["batch", "sequence"]
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT32, batch) for name in INPUTS]
-    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", description.outputs])]
+    sizes = [*(batch if by_token else batch[:1]), *([description.outputs] if len(names) == 1 else [])]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes) for name in names]
     model = helper.make_model(
         helper.make_graph(graph.nodes, "bert", inputs, outputs, graph.constants),
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)],

@@ -13,6 +13,13 @@ from src.files import checksum, read_json
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 """Every exported model's inputs, in order."""
 EXPORTED_ENDINGS = (".onnx", ".mindir")
+_OUTPUTS = {"BertForQuestionAnswering": ("start_logits", "end_logits")}
+"""Hugging Face's class -> the outputs of its ONNX files, each (B, S), where they are not `logits` alone."""
+
+
+def output_names(kind):
+    """The outputs of a `TaskKind`'s ONNX files."""
+    return _OUTPUTS.get(kind.architecture, ("logits",))
 
 
 def _description(metadata, file, path):
@@ -53,20 +60,26 @@ class OnnxSession:
         if not os.path.isfile(path):
             raise UserError(f"{path} does not exist")
         self._session = _onnx_runtime(path, _provider(device), device, threads)
-        inputs = [item.name for item in self._session.get_inputs()]
-        if inputs != list(INPUTS) or self._session.get_outputs()[0].name != "logits":
-            raise UserError(
-                f"{path} does not take {', '.join(INPUTS)} and give logits: export.py did not write it"
-            )
         metadata = {}
         for key, value in self._session.get_modelmeta().custom_metadata_map.items():
             with contextlib.suppress(ValueError):  # other tools' notes need not be JSON
                 metadata[key] = json.loads(value)
         self.description = _description(metadata, path, path)
+        self._outputs = output_names(self.description.kind)
+        inputs = [item.name for item in self._session.get_inputs()]
+        outputs = [item.name for item in self._session.get_outputs()]
+        if (inputs, outputs) != (list(INPUTS), list(self._outputs)):
+            raise UserError(
+                f"{path} does not take {', '.join(INPUTS)} and give {', '.join(self._outputs)}: export.py "
+                "did not write it"
+            )
 
     def __call__(self, *columns):
-        """float32 (B, C) logits of int32 (B, S) input_ids, input_mask, segment_ids."""
-        return self._session.run(["logits"], dict(zip(INPUTS, columns)))[0]
+        """float32 (B, C) logits, or (B, S, C) of a head that answers for tokens, of int32 (B, S) input_ids,
+        input_mask, segment_ids.
+        """
+        found = self._session.run(self._outputs, dict(zip(INPUTS, columns)))
+        return found[0] if len(found) == 1 else np.stack(found, axis=-1)
 
 
 def _provider(device):
@@ -160,8 +173,8 @@ class MindirSession:
         self._run = _lite_runner(path, device, device_id) or _mindspore_runner(path, device, device_id)
 
     def __call__(self, *columns):
-        """float32 (B, C) logits of int32 (B, S) input_ids, input_mask, segment_ids with S up to the model's
-        own length.
+        """float32 (B, C) logits, or (B, S, C) of a head that answers for tokens, of int32 (B, S) input_ids,
+        input_mask, segment_ids with S up to the model's own length.
         """
         rows, length = columns[0].shape
         if length > self.length:
@@ -176,7 +189,8 @@ class MindirSession:
             self._run(*(column[start : start + self.batch_size] for column in filled))
             for start in range(0, whole, self.batch_size)
         ]
-        return np.concatenate(parts)[:rows]
+        logits = np.concatenate(parts)[:rows]
+        return logits[:, :length] if self.description.kind.logits_per == "token" else logits
 
 
 def _mindspore_runner(path, device, device_id):

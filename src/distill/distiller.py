@@ -183,11 +183,8 @@ class Distiller(nn.Cell):
         """
         if self.terms.reaches_logits:
             return self.trainable_params()
-        heads = [
-            self.student.bert.pooler,
-            *([self.student.classifier] if hasattr(self.student, "classifier") else []),
-        ]
-        idle = {id(item) for cell in heads for item in cell.get_parameters()}
+        heads = [getattr(self.student.bert, "pooler", None), getattr(self.student, "classifier", None)]
+        idle = {id(item) for cell in heads if cell is not None for item in cell.get_parameters()}
         return [item for item in self.trainable_params() if id(item) not in idle]
 
     def _pairs(self, input_mask):

@@ -69,6 +69,16 @@ def label_cross_entropy(logits, labels):
     return ops.cross_entropy(logits, labels, reduction="none")
 
 
+def label_cross_entropy_of_tokens(logits, labels):
+    """Cross-entropy of float32 (B, S, C) logits with int32 (B, S) labels, each token's; 0 where the label is
+    -1: [CLS], [SEP], padding.
+    """
+    values = ops.cross_entropy(
+        logits.reshape((-1, logits.shape[-1])), labels.reshape((-1,)), ignore_index=-1, reduction="none"
+    )
+    return values.reshape(labels.shape)
+
+
 _NO_PLACE = -1e9  # far below any logit, and finite: its share is exactly 0 and 0 times it no nan
 
 

@@ -7,7 +7,7 @@ from src.checkpoint.assign import assign
 from src.description import Description
 from src.distill.distiller import Projection, uniform_layer_map
 from src.errors import UserError
-from src.model import Model, layer_weights, new_network
+from src.model import POOLER, Model, layer_weights, new_network
 
 _WIDTHS = (
     "vocab_size",
@@ -88,7 +88,9 @@ def build_student(plan, teacher, data, compute_type):
     projection = Projection(bert.hidden_size, own.bert.hidden_size, bert.initializer_range)
     if weights:
         kept = _without_foreign_head(weights, description, plan.keeps_head)
-        assign(model.network, kept, start, allow_missing=("classifier.", "bert.pooler."))
+        missing, _ = assign(model.network, kept, start, ("classifier.", POOLER), allow_unexpected=(POOLER,))
+        absent = [name for name in missing if name.startswith(POOLER)]
+        start += f" ({', '.join(absent)} at random: it has no pooler)" if absent else ""
     if checkpoint and plan.fits_states:
         start = _take_projection(projection, weights, start)
     return Student(model, projection, start, checkpoint)

@@ -4,10 +4,11 @@ from src.errors import UserError
 from src.kinds.classification import SequenceClassification
 from src.kinds.regression import Regression
 from src.kinds.span import QuestionAnswering, QuestionAnsweringOrNone
+from src.kinds.tagging import TokenClassification
 
-CLASSIFICATION, REGRESSION = SequenceClassification(), Regression()
+CLASSIFICATION, REGRESSION, TAGGING = SequenceClassification(), Regression(), TokenClassification()
 SPAN, SPAN_OR_NONE = QuestionAnswering(), QuestionAnsweringOrNone()
-KINDS = (CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE)
+KINDS = (CLASSIFICATION, REGRESSION, TAGGING, SPAN, SPAN_OR_NONE)
 
 
 def kind_named(name, where):

@@ -58,6 +58,9 @@ class TaskKind:
     """Every metric that fits, the ones reported for data that name none first."""
     default_metrics = ()
     """The metrics of data that name none, the deciding one first."""
+    answers_called = ""
+    """What a text may have several of, of which the cut to the longest row may lose some, as `entities`; ""
+    for one label a row."""
 
     def outputs(self, labels):
         """C for these class names."""
@@ -84,6 +87,14 @@ class TaskKind:
             UserError: it is none of this kind; the message starts with `where`.
         """
         raise NotImplementedError
+
+    def count_answers(self, label):
+        """How many of what `answers_called` says a parsed label holds."""
+        return 0
+
+    def kept_answers(self, examples):
+        """How many of them `Examples` hold that `encode` made."""
+        return 0
 
     def check_labels(self, examples, names, split):
         """Raise a `UserError` where the labels of a `split`'s `Examples` are none of this kind and these

@@ -213,6 +213,7 @@ class Bert(nn.Cell):
         config (BertConfig): the architecture.
         compute_type (mindspore.dtype): type of the matrix products.
         quantization (QuantConfig): what is quantized; None for nothing.
+        pools (bool): whether it has the pooler; a head that answers for tokens reads none.
 
     Inputs:
         input_ids, input_mask, segment_ids: int32 (B, S); the mask is 0 on padding.
@@ -224,14 +225,17 @@ class Bert(nn.Cell):
         hidden_states: tuple of layers + 1 float32 (B, S, H), the embedding output first.
         attention_scores: tuple of layers float32 (B, heads, S, S), before softmax, -10000 added where the
             key is padding or of another row.
-        pooled: float32 (B, H), or (R, H).
+        what a head reads: the pooled output, float32 (B, H), or (R, H); without a pooler the last hidden
+            states.
     """
 
-    def __init__(self, config, compute_type=ms.float32, quantization=None):
+    def __init__(self, config, compute_type=ms.float32, quantization=None, pools=True):
         super().__init__()
         self.embeddings = Embeddings(config, quantization)
         self.encoder = Encoder(config, compute_type, quantization)
-        self.pooler = Pooler(config, compute_type, quantization)
+        self.pools = pools
+        if pools:
+            self.pooler = Pooler(config, compute_type, quantization)
 
     def construct(self, input_ids, input_mask, segment_ids, position_ids=None, first_tokens=None):
         if position_ids is None:
@@ -242,9 +246,11 @@ class Bert(nn.Cell):
         hidden_states, scores = self.encoder(
             self.embeddings(input_ids, segment_ids, position_ids), added_mask
         )
-        last = hidden_states[-1]
-        if first_tokens is None:
-            first = last[:, 0]
-        else:
-            first = ops.gather(last.reshape((-1, last.shape[-1])), ops.maximum(first_tokens, 0), 0)
-        return hidden_states, scores, self.pooler(first)
+        read = hidden_states[-1]
+        if self.pools:
+            if first_tokens is None:
+                first = read[:, 0]
+            else:
+                first = ops.gather(read.reshape((-1, read.shape[-1])), ops.maximum(first_tokens, 0), 0)
+            read = self.pooler(first)
+        return hidden_states, scores, read

@@ -23,13 +23,15 @@ class BertForSequence(nn.Cell):
         attention scores.
     """
 
+    pools = True
+
     def __init__(self, config, num_labels, compute_type=ms.float32, quantization=None):
         super().__init__()
         self.config = config
         self.quantization = quantization
         self.compute_type = compute_type
         self.num_labels = num_labels
-        self.bert = Bert(config, compute_type, quantization)
+        self.bert = Bert(config, compute_type, quantization, self.pools)
         self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
         # A small matrix product that decides everything: it is computed in float32.
         self.classifier = Dense(
@@ -46,16 +48,21 @@ class BertForSequence(nn.Cell):
 
 
 class BertForTokens(BertForSequence):
-    """The same with an answer for every token: the classifier reads the last hidden states.
+    """The same with an answer for every token: the classifier reads the last hidden states, and there is no
+    pooler, as in Hugging Face's networks.
 
     Outputs:
         logits float32 (B, S, num_labels), and `Bert`'s hidden states and attention scores.
     """
 
+    pools = False
+
     def construct(self, input_ids, input_mask, segment_ids, position_ids=None, first_tokens=None):
-        hidden_states, scores, _ = self.bert(input_ids, input_mask, segment_ids, position_ids, first_tokens)
-        batch, length, width = hidden_states[-1].shape
-        tokens = self.dropout(hidden_states[-1]).reshape((batch * length, width))
+        hidden_states, scores, last = self.bert(
+            input_ids, input_mask, segment_ids, position_ids, first_tokens
+        )
+        batch, length, width = last.shape
+        tokens = self.dropout(last).reshape((batch * length, width))
         return self.classifier(tokens).reshape((batch, length, -1)), hidden_states, scores
 
 
@@ -87,7 +94,9 @@ HEADS = {"row": BertForSequence, "token": BertForTokens}
 
 
 class Logits(nn.Cell):
-    """A `BertForSequence` reduced to its logits, (B, num_labels): what evaluation and export run."""
+    """A network for a task reduced to its logits, (B, num_labels) or (B, S, num_labels): what evaluation and
+    export run.
+    """
 
     def __init__(self, network):
         super().__init__(auto_prefix=False)

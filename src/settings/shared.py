@@ -116,8 +116,8 @@ class DataConfig(BatchesConfig):
     """Which task and how its rows are read."""
 
     task_name: str = ""
-    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, or custom for your own
-    data.
+    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, TNEWS, CLUENER, or custom for
+    your own data.
     """
     version_2_with_negative: bool = False
     """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
@@ -126,8 +126,8 @@ class DataConfig(BatchesConfig):
     error.
     """
     assessment_method: AssessmentMethod = "auto"
-    """Metric that decides which checkpoint is best; auto takes the task's own. bf1 is f1 of class 1, mf1 is
-    macro F1.
+    """Metric that decides which checkpoint is best; auto takes the task's own. bf1 is F1 of class 1
+    of two, mf1 the mean F1 over classes; of entities f1 is entity_f1 and mf1 its mean over types.
     """
 
 

@@ -179,14 +179,15 @@ class PrepareConfig:
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     task_name: str = ""
-    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, SQuAD, SQuAD2, or custom for
-    your own JSON lines and questions; gd for a text corpus (general distillation)."""
+    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, TNEWS, CLUENER, SQuAD, SQuAD2,
+    or custom for your own data; gd for a text corpus (general distillation)."""
     version_2_with_negative: bool = False
     """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
     data_dir: str = ""
-    """Folder with the raw files: train.tsv, dev.tsv (and test.tsv) as GLUE ships them, Hugging Face's parquet
-    files, or train.jsonl, dev.jsonl (and test.jsonl); questions: train-v1.1.json and dev-v1.1.json of SQuAD
-    (-v2.0 of SQuAD2), or train.json and dev.json in its layout."""
+    """Folder with the raw files: train.tsv, dev.tsv (and test.tsv) as GLUE ships them, train.json, dev.json
+    (and test.json) as CLUE does, Hugging Face's parquet files, or train.jsonl, dev.jsonl (and test.jsonl); of
+    own tags also train.conll or train.txt (a word and its tag a line); questions: train-v1.1.json and
+    dev-v1.1.json of SQuAD (-v2.0 of SQuAD2), or train.json and dev.json in its layout."""
     vocab_file: str = ""
     """WordPiece vocabulary, one token a line."""
     output_dir: str = ""
@@ -204,8 +205,8 @@ class PrepareConfig:
     do_lower_case: Union[bool, Literal["auto"]] = "auto"
     """Lower-case the text and strip accents; auto: yes unless the vocabulary has cased words."""
     labels: Tuple[str, ...] = ()
-    """Class names of a custom task in index order, as `--labels bad,good`. Unset: the names in its training
-    file, sorted.
+    """Class names (or types of entities) of a custom task in index order, as `--labels bad,good`. Unset:
+    those in its training file, sorted.
     """
     skip_bad_rows: bool = False
     """Skip malformed rows and count them, instead of stopping at the first one."""

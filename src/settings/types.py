@@ -25,5 +25,17 @@ ComputeType = Literal["auto", "float32", "float16"]
 DeviceTarget = Literal["auto", "Ascend", "GPU", "CPU"]
 TaskType = Literal[("auto", *(kind.name for kind in KINDS))]
 AssessmentMethod = Literal[
-    "auto", "accuracy", "f1", "bf1", "mf1", "matthews", "pearson", "spearman", "span_f1", "exact_match"
+    "auto",
+    "accuracy",
+    "f1",
+    "bf1",
+    "mf1",
+    "matthews",
+    "pearson",
+    "spearman",
+    "entity_f1",
+    "entity_precision",
+    "entity_recall",
+    "span_f1",
+    "exact_match",
 ]

@@ -6,7 +6,7 @@ from src.checkpoint import folder as checkpoints
 from src.checkpoint.assign import assign
 from src.description import Description
 from src.errors import UserError
-from src.model import Model, layer_weights, new_network
+from src.model import POOLER, Model, layer_weights, new_network
 from src.settings.network import BertConfig
 from src.vocabulary import read_vocabulary, vocabulary_hash
 
@@ -76,5 +76,5 @@ def task_model(start, data, compute_type):
     # A head for another task, or a projection of distillation, is not part of this network.
     prefixes = ("bert.", "classifier.") if own.shares_head_with(description) else ("bert.",)
     kept = {name: value for name, value in weights.items() if name.startswith(prefixes)}
-    missing, _ = assign(model.network, kept, own.source, allow_missing=("classifier.", "bert.pooler."))
+    missing, _ = assign(model.network, kept, own.source, ("classifier.", POOLER), allow_unexpected=(POOLER,))
     return model, own.source + (f" ({', '.join(missing)} at random)" if missing else "")

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from src.checkpoint.formats import read_any
+from src.checkpoint.names import translate
 from src.files import write_json
+from src.kinds import CLASSIFICATION, SPAN, SPAN_OR_NONE, TAGGING
 from tests.helpers import (
     HEADS,
     HIDDEN,
@@ -54,9 +56,7 @@ def test_other_heads_and_buffers_are_dropped(tmp_path):
         {"cls.predictions.bias": np.ones(2), "bert.embeddings.position_ids": np.ones((1, POSITIONS))}
     )
     write_huggingface_by_hand(
-        tmp_path,
-        theirs,
-        config={"num_attention_heads": HEADS, "architectures": ["BertForTokenClassification"]},
+        tmp_path, theirs, config={"num_attention_heads": HEADS, "architectures": ["BertForMultipleChoice"]}
     )
     read = read_any(tmp_path)
     assert sorted(read.dropped) == [
@@ -67,6 +67,32 @@ def test_other_heads_and_buffers_are_dropped(tmp_path):
     ]
     assert_same(read.checkpoint.weights, our_weights(labels=0))
     assert read.checkpoint.description.outputs == 0
+    assert any("head of BertForMultipleChoice was left out" in line for line in read.notices)
+
+
+@pytest.mark.parametrize(
+    "config, likely, kind",
+    [
+        ({"architectures": ["BertForTokenClassification"]}, None, TAGGING),
+        ({"architectures": ["BertForQuestionAnswering"]}, None, SPAN),
+        ({"architectures": ["BertForQuestionAnswering"], "task_type": "span_or_none"}, None, SPAN_OR_NONE),
+        ({"architectures": ["BertForQuestionAnswering"]}, SPAN_OR_NONE, SPAN_OR_NONE),  # a task's own kind
+        ({}, TAGGING, TAGGING),  # nothing tells
+        ({}, None, CLASSIFICATION),
+    ],
+)
+def test_heads_of_tokens_are_read_without_their_pooler(tmp_path, config, likely, kind):
+    asks = kind in (SPAN, SPAN_OR_NONE)
+    theirs = translate(our_weights(labels=2), "ours", "huggingface", asks)  # older ones have a pooler
+    names = {"id2label": {"0": "O", "1": "B-x"}} if kind is TAGGING else {}
+    write_huggingface_by_hand(tmp_path, theirs, config={"num_attention_heads": HEADS, **config, **names})
+    read = read_any(tmp_path, kind=likely)
+    described, dropped = read.checkpoint.description, kind is not CLASSIFICATION
+    assert (described.kind, described.outputs) == (kind, 2)
+    assert described.labels == (("O", "B-x") if kind is TAGGING else ())
+    pooler = {"bert.pooler.dense.weight", "bert.pooler.dense.bias"} if dropped else set()
+    assert set(read.dropped) == pooler
+    assert set(our_weights(labels=2)) - set(read.checkpoint.weights) == pooler
 
 
 def test_encoder_without_pooler_or_prefix_stays_one(tmp_path):

@@ -14,8 +14,9 @@ from src.checkpoint.folder import PACKED_FILE, load, packed_folder
 from src.checkpoint.formats import read_any
 from src.checkpoint.packed import load_packed, save_packed
 from src.errors import UserError
+from src.kinds import TAGGING
 from src.model import Model
-from src.nn.heads import BertForSequence
+from src.nn.heads import BertForSequence, BertForTokens
 from src.nn.layers import eager, quantized_weights
 from src.settings.network import QuantConfig
 from tests.helpers import VOCABULARY, describe, fill, random_batch, refuses, tensors, tiny_config, weights_of
@@ -41,6 +42,15 @@ def save(folder, network, **options):
 def logits(network, seed=1):
     with eager():
         return network(*tensors(*random_batch(seed)[:3]))[0].asnumpy()
+
+
+def test_a_network_that_answers_for_tokens_comes_back_with_its_kind(tmp_path):
+    network = fill(BertForTokens(tiny_config(num_hidden_layers=1), 3, quantization=W2A8), 3)
+    described = describe(network, "custom", ("O", "B-x", "I-x"), TAGGING)
+    save_packed(str(tmp_path), network, described, VOCABULARY)
+    model = Model.from_checkpoint(load_packed(str(tmp_path)))
+    assert model.description.kind is TAGGING and model.description.labels == ("O", "B-x", "I-x")
+    np.testing.assert_array_equal(logits(model.network), logits(network))
 
 
 @pytest.mark.parametrize("density", [5, 4])

@@ -12,7 +12,8 @@ from src.deploy.onnx_graph import BertGraph
 from src.deploy.onnx_model import OPSET, build_model
 from src.deploy.sessions import OnnxSession
 from src.errors import UserError
-from src.nn.heads import BertForSequence, Logits
+from src.kinds import SPAN, TAGGING
+from src.nn.heads import BertForSequence, BertForTokens, Logits
 from src.nn.layers import ActivationQuantizer, Dense, computed_weights, eager
 from src.quant.packing import integer_codes
 from src.settings.network import QuantConfig
@@ -109,6 +110,40 @@ def test_float_graph_is_the_network(tmp_path, changes):
     for rows, length in ((4, 10), (1, 5)):  # any batch size and length
         batch = random_batch(1, rows, length)
         np.testing.assert_allclose(run(*batch[:3]), expected_logits(network, batch), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "quantization, form, allowed",
+    [
+        (None, "float", 1e-4),
+        (ACTIVATIONS["ema"], "int8", 0.05),
+        (ACTIVATIONS["symmetric"], "int8", 0.05),
+        (ACTIVATIONS["symmetric"], "2bit", 0.2),
+    ],
+)
+@pytest.mark.parametrize("kind", [TAGGING, SPAN], ids=["tags", "questions"])
+def test_graphs_of_heads_for_tokens_answer_for_each_as_the_network(
+    tmp_path, kind, quantization, form, allowed
+):
+    sizes = {"hidden_size": 32, "intermediate_size": 64} if form == "2bit" else {}
+    network = calibrated(fill(BertForTokens(tiny_config(**sizes), 2, quantization=quantization), 0))
+    network.set_train(False)
+    model = build_model(computed_weights(network), describe(network, "custom", (), kind), form)
+    onnx.save(model, tmp_path / "model.onnx")
+    outputs = {
+        item.name: [size.dim_param or size.dim_value for size in item.type.tensor_type.shape.dim]
+        for item in model.graph.output
+    }
+    single = ["batch", "sequence"]
+    expected = {"start_logits": single, "end_logits": single} if kind is SPAN else {"logits": [*single, 2]}
+    assert outputs == expected
+    batch = random_batch(3, 16, 12)
+    logits, found = (
+        expected_logits(network, batch),
+        OnnxSession(str(tmp_path / "model.onnx"), threads=1)(*batch[:3]),
+    )
+    assert found.shape == logits.shape == (16, 12, 2)
+    assert np.sqrt(np.mean((found - logits) ** 2)) < allowed * logits.std()
 
 
 def test_exact_gelu_is_onnx_gelu(tmp_path):

@@ -9,6 +9,7 @@ from src.distill.losses import label_cross_entropy
 from src.errors import UserError
 from src.kinds import CLASSIFICATION, REGRESSION
 from src.model import Model
+from src.nn.heads import BertForTokens
 from src.settings.stage import Phase1Config
 from tests.helpers import (
     PublishedDistiller,
@@ -24,6 +25,7 @@ from tests.helpers import (
     relative_error,
     tensors,
     terms_and_gradients,
+    tiny_config,
     tiny_network,
     torch_twin,
     weights_of,
@@ -281,6 +283,9 @@ def test_without_a_loss_on_the_logits_pooler_and_classifier_are_not_trained():
         ).trained_parameters()
     }
     assert len(every) == len(list(student.get_parameters()))
+    tagger = BertForTokens(tiny_config(num_hidden_layers=1), 2)  # without a pooler
+    trained = Distiller(tagger, LossTerms(hidden_loss=1.0)).trained_parameters()
+    assert len(trained) == len(list(tagger.get_parameters())) - 2
 
 
 # --- which terms a run's settings switch on -----------------------------------------------------------------

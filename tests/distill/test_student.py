@@ -1,5 +1,7 @@
 """Where a student's weights come from."""
 
+from dataclasses import replace
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -7,17 +9,20 @@ import pytest
 from src.checkpoint import folder as checkpoints
 from src.distill.student import build_student, student_layers
 from src.errors import UserError
-from src.nn.heads import BertEncoder
+from src.kinds import TAGGING
+from src.nn.heads import BertEncoder, BertForTokens
 from src.settings.network import NetConfig
 from src.settings.stage import Phase1Config
 from src.settings.training import GeneralDistillConfig, TaskDistillConfig
 from tests.helpers import (
     VOCABULARY,
     describe,
+    fill,
     make_examples,
     refuses,
     save_network,
     task_data,
+    tiny_config,
     tiny_network,
     weights_of,
 )
@@ -57,6 +62,21 @@ def test_teacher_layers_copies_the_last_layer_of_each_group_and_everything_else(
     for name in ("bert.embeddings.word_embeddings.weight", "bert.pooler.dense.bias", "classifier.weight"):
         np.testing.assert_array_equal(weights[name], teacher.weights[name])
     assert student.start == "the teacher's layers 1, 3"
+
+
+def test_a_pooler_is_left_aside_by_a_student_that_answers_for_tokens_and_missed_by_others(teacher, tmp_path):
+    tags = replace(task_data(), kind=TAGGING, labels=("O", "B-x", "I-x"))
+    student = build(teacher, tags, student_init="teacher_layers")
+    weights = weights_of(student.model.network)
+    assert weights["classifier.weight"].shape == (3, 16) and not any("pooler" in name for name in weights)
+    np.testing.assert_array_equal(weights[LAYER.format(1)], teacher.weights[LAYER.format(3)])
+    assert student.start == "the teacher's layers 1, 3"
+
+    network = fill(BertForTokens(tiny_config(), 3), 1)
+    path = save_network(tmp_path, network, labels=tags.labels, kind=TAGGING)
+    other = build(checkpoints.load(path), student_init="teacher_layers")
+    missing = "bert.pooler.dense.bias, bert.pooler.dense.weight at random: it has no pooler"
+    assert other.start == f"the teacher's layers 0, 1 ({missing})"
 
 
 def test_student_layers_chooses_the_layers(teacher):

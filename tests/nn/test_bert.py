@@ -4,8 +4,12 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from src.data.bins import Shape
+from src.data.micro_batches import lay_out, totals_of
+from src.examples import Examples, offsets_of
 from src.model import Model
-from src.nn.heads import BertForSequence, Logits
+from src.nn.heads import BertForSequence, BertForTokens, Logits
+from src.nn.layers import eager
 from tests.helpers import (
     fill,
     golden,
@@ -122,6 +126,23 @@ def test_float16_products_are_close_to_float32_and_outputs_are_float32():
     assert any(
         not np.array_equal(ours, reference.asnumpy()) for ours, reference in zip(found, (exact[0], *exact[1]))
     )
+
+
+def test_a_head_for_tokens_has_no_pooler_and_answers_as_numpy_does_padded_and_packed():
+    network = fill(BertForTokens(tiny_config(num_hidden_layers=1), 3), 4)
+    assert not [name for name in weights_of(network) if "pooler" in name]
+    ids, mask, segments, _ = random_batch(3, rows=2, length=8)
+    expected = NumpyBert(weights_of(network), network.config)(ids, mask, segments)[0]
+    kept, lengths = mask > 0, mask.sum(axis=1)
+    rows = Examples(ids[kept], segments[kept], offsets_of(lengths))
+    packed = lay_out(rows, [[1, 0]], Shape(1, 16, 2), totals_of(lengths))  # both in one bin
+    with eager():
+        padded = network(*tensors(ids, mask, segments))[0].asnumpy()
+        found = network(*tensors(*packed.inputs))[0].asnumpy()
+    np.testing.assert_allclose(padded, expected, atol=1e-4)
+    by_row = np.split(found[0][packed.places], [lengths[1]])
+    for row, logits in zip((1, 0), by_row):
+        np.testing.assert_allclose(logits, expected[row][: lengths[row]], atol=1e-4)
 
 
 def test_dropout_acts_while_training_only():

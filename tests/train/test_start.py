@@ -8,7 +8,7 @@ import pytest
 
 from src.checkpoint.folder import QUANTIZER_STATE
 from src.errors import UserError
-from src.kinds import REGRESSION
+from src.kinds import REGRESSION, TAGGING
 from src.nn.heads import BertForSequence
 from src.settings.network import NetConfig, QuantConfig
 from src.train.start import from_checkpoint, from_scratch, task_model
@@ -69,6 +69,13 @@ def test_a_head_of_another_task_is_not_kept(sst2, task, outputs):
     described = model.description
     assert (described.task_name, described.labels, described.outputs) == (task, data.task.labels, outputs)
     assert (described.kind is REGRESSION) is (task == "STS-B")
+
+
+def test_a_head_for_tokens_leaves_the_pooler_aside(sst2):
+    tags = replace(task_data(), kind=TAGGING, labels=("O", "B-x", "I-x"))
+    model, words = started(sst2, tags)
+    assert words == f"{sst2} (classifier.bias, classifier.weight at random)"
+    assert not any("pooler" in name for name in weights_of(model.network))
 
 
 def test_labels_in_another_order_are_another_head(tmp_path):

@@ -8,10 +8,17 @@ import glob
 import os
 from dataclasses import dataclass
 
-from src.data.readers import json_lines, parquet, squad, tsv
+from src.data.readers import cluener, conll, json_lines, parquet, squad, tsv
 from src.errors import UserError
 
-READERS = {"tsv": tsv, "json_lines": json_lines, "parquet": parquet, "squad": squad}
+READERS = {
+    "tsv": tsv,
+    "json_lines": json_lines,
+    "parquet": parquet,
+    "conll": conll,
+    "cluener": cluener,
+    "squad": squad,
+}
 """{name of a reader in a task's source: the module}"""
 _IN_PARTS = ("parquet",)  # whose split may be several files, as train-00000-of-00002.parquet
 

@@ -1,7 +1,10 @@
-"""JSON lines: an object a line, with `text`, `text_pair` where there is one, and `label`."""
+"""JSON lines: an object a line, with `text`, `text_pair` where there is one, and `label` (or, of tagged text,
+`entities`: [[start, end, type], ...], the end being the place after the last character).
+"""
 
 import json
 
+from src.data.readers.entities import Entities, entities_fault
 from src.data.readers.rows import RawRow, count_lines, text_lines
 
 count_rows = count_lines
@@ -11,33 +14,64 @@ def read_rows(path, task, test, bad_rows):
     """The `RawRow`s of a file."""
     columns = task.source.columns("jsonl", test)
     pair = columns.text_pair or "text_pair"  # looked for where none belongs, too: it is refused
-    for where, line in text_lines(path, bad_rows):
-        try:
-            value = json.loads(line)
-        except ValueError:
-            value = None
+    for where, value in objects(path, bad_rows):
         fault = _fault(value, columns, pair)
         if fault:
             bad_rows.add(f"{where}: {fault}")
             continue
-        yield RawRow(value[columns.text], value.get(pair), value.get(columns.label), where)
+        label = value.get(columns.label)
+        if columns.words:
+            label = columns.words.get(str(label), label)
+        if columns.entities in value:
+            label = Entities(sorted(tuple(item) for item in value[columns.entities]))
+        yield RawRow(value[columns.text], value.get(pair), label, where)
+
+
+def objects(path, bad_rows):
+    """(`Where`, value) of every line of a file; None for one that is no JSON."""
+    for where, line in text_lines(path, bad_rows):
+        try:
+            yield where, json.loads(line)
+        except ValueError:
+            yield where, None
+
+
+def text_fault(value, text, pair=None):
+    """What is wrong with an object's text, under the key `text`, and its second one; None for nothing."""
+    if not isinstance(value, dict):
+        return "not a JSON object"
+    first, second = value.get(text), value.get(pair)
+    if not isinstance(first, str):
+        return f'"{text}" is missing or no string'
+    if not isinstance(second, (str, type(None))):
+        return f'"{pair}" is no string'
+    try:
+        (first + (second or "")).encode("utf-8")
+    except UnicodeEncodeError:
+        return "a text holds half a surrogate pair, which is no character"
+    return None
 
 
 def _fault(value, columns, pair):
     """What is wrong with one object, or None."""
-    if not isinstance(value, dict):
-        return "not a JSON object"
-    text, text_pair = value.get(columns.text), value.get(pair)
-    if not isinstance(text, str):
-        return f'"{columns.text}" is missing or no string'
-    if not isinstance(text_pair, (str, type(None))):
-        return f'"{pair}" is no string'
-    try:
-        (text + (text_pair or "")).encode("utf-8")
-    except UnicodeEncodeError:
-        return "a text holds half a surrogate pair, which is no character"
-    if columns.pair_is_optional or (text_pair is not None) == (columns.text_pair is not None):
+    fault = text_fault(value, columns.text, pair)
+    if fault:
+        return fault
+    if columns.entities in value:
+        return _tagged_fault(value, columns, pair)
+    given = value.get(pair) is not None
+    if columns.pair_is_optional or given == (columns.text_pair is not None):
         return None
     if columns.text_pair:
         return f'"{pair}" is missing'
     return f'"{pair}" is given, but the task has one text a row'
+
+
+def _tagged_fault(value, columns, pair):
+    for key in (columns.label, pair):
+        if value.get(key) is not None:
+            return f'"{key}" and "{columns.entities}" are given; a text has one of them'
+    items = value[columns.entities]
+    if not isinstance(items, list) or not all(isinstance(item, list) and len(item) == 3 for item in items):
+        return f'"{columns.entities}" must be a list of [start, end, "TYPE"]'
+    return entities_fault(items, value[columns.text])

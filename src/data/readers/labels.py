@@ -1,23 +1,25 @@
 """The label names of a task; of the user's own data what the training file holds."""
 
 import json
+from itertools import chain
 
+from src.data.readers.entities import Entities
 from src.data.readers.rows import BadRows
 from src.errors import UserError
-from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE
+from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE, TAGGING
 
 
 def discover_labels(task, source, names=(), bad_rows=None):
     """(kind, class names) of a task; own data without `names` take both from the training file.
 
     Own data: labels that are all numbers, at least one with a decimal point, make a regression; strings or
-    whole numbers are class names, sorted (whole numbers by value). In SQuAD's layout one question without an
-    answer tells its version 2.
+    whole numbers are class names, sorted (whole numbers by value). Entities make tags, of their types in
+    order. In SQuAD's layout one question without an answer tells its version 2.
 
     Args:
         task (Task): row of the task table.
         source (Source): the training set.
-        names (tuple of str): class names in index order as the user gives them.
+        names (tuple of str): class names in index order as the user gives them; of tags, types of entities.
         bad_rows (BadRows): what happens at a malformed row. Default: a `UserError`.
 
     Returns:
@@ -27,8 +29,8 @@ def discover_labels(task, source, names=(), bad_rows=None):
         UserError: `names` contradict the task or repeat, or the training labels are of mixed kinds or of one
             class only.
     """
-    if len(set(names)) != len(names) or len(names) == 1:
-        raise UserError(f"labels: give two or more different names, not {', '.join(names)}")
+    if len(set(names)) != len(names):
+        raise UserError(f"labels: a name is given twice in {', '.join(names)}")
     if not task.is_own:
         if names and tuple(names) != task.labels:
             raise UserError(
@@ -42,14 +44,34 @@ def discover_labels(task, source, names=(), bad_rows=None):
             raise UserError(f"labels: {source.paths[0]} holds questions about a text, which have no classes")
         answers = (row.label for row in source.raw_rows(task, False, bad_rows or BadRows()))
         return (SPAN_OR_NONE if any(found == () for found in answers) else SPAN), ()
+    rows = source.raw_rows(task, False, bad_rows or BadRows())
+    first = next(rows, None)
+    if first is not None and isinstance(first.label, Entities):
+        return TAGGING, TAGGING.tags(names or _types_in(chain([first], rows), source))
     if names:
+        if len(names) == 1:
+            raise UserError(f"labels: give two or more different names, not {names[0]}")
         return CLASSIFICATION, tuple(names)
-    return _labels_in(source, task, bad_rows or BadRows())
+    return _labels_in([] if first is None else chain([first], rows), source)
 
 
-def _labels_in(source, task, bad_rows):
+def _types_in(rows, source):
+    """The types of the entities of tagged rows, sorted."""
+    types = set()
+    for row in rows:
+        if not isinstance(row.label, Entities):
+            raise UserError(f"{row.where}: entities are missing, which the rows above have")
+        types.update(kind for _, _, kind in row.label)
+    if not types:
+        raise UserError(f"{source.paths[0]}: no row has an entity")
+    return sorted(types)
+
+
+def _labels_in(rows, source):
     seen, types = set(), set()
-    for _, _, label, where, _ in source.raw_rows(task, False, bad_rows):
+    for _, _, label, where, _ in rows:
+        if isinstance(label, Entities):
+            raise UserError(f"{where}: entities are given, where the rows above have a label")
         if isinstance(label, bool) or not isinstance(label, (str, int, float)):
             raise UserError(f"{where}: the label must be a string or a number, not {json.dumps(label)}")
         types.add(type(label))

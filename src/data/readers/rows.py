@@ -43,7 +43,7 @@ class RawRow(NamedTuple):
     text: str
     text_pair: Optional[str]
     label: object
-    """str, int, float or whatever stands there; None where there is none."""
+    """str, int, float, `Entities` or whatever stands there; None where there is none."""
     where: Where
     id: str = ""
     """As in `Row`."""
@@ -62,6 +62,12 @@ class BadRows:
         """Rows skipped so far."""
         self.first = ""
         """Message about the first of them."""
+        self.notes = {}
+        """{what else was left out: [how many, where the first was]}"""
+
+    def note(self, what, count, where):
+        """Something of a well-formed row is left out."""
+        self.notes.setdefault(what, [0, str(where)])[0] += count
 
     def add(self, message):
         """Report one malformed row."""
@@ -91,9 +97,9 @@ def present_columns(columns, found, path, task, test):
     return columns._replace(text_pair=pair, label=columns.label if columns.label in found else None)
 
 
-def text_lines(path, bad_rows):
+def text_lines(path, bad_rows, blanks=False):
     """(`Where`, line) of a UTF-8 text file; a byte order mark, line ends and lines without any character are
-    dropped.
+    dropped. With `blanks` such lines are given, and None for one that is no UTF-8 text.
 
     Only a line feed ends a line: `str.splitlines` would also break sentences at characters such as U+2028.
     """
@@ -103,12 +109,14 @@ def text_lines(path, bad_rows):
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
             line = line.removesuffix(b"\n").removesuffix(b"\r")
-            if not line:
+            if not line and not blanks:
                 continue
             try:
                 yield where, line.decode("utf-8")
             except UnicodeDecodeError:
                 bad_rows.add(f"{where}: not UTF-8 text")
+                if blanks:
+                    yield where, None
 
 
 def count_lines(path):

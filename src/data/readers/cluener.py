@@ -1,0 +1,72 @@
+"""CLUENER's files: `{"text", "label": {type: {surface: [[start, end], ...]}}}` a line, `end` the last
+character; those of the test set are `{"id", "text"}`.
+"""
+
+from src.data.readers.entities import Entities, entities_fault
+from src.data.readers.json_lines import objects, text_fault
+from src.data.readers.rows import RawRow, count_lines
+
+count_rows = count_lines
+
+
+def read_rows(path, task, test, bad_rows):
+    """The `RawRow`s of a file. Of entities inside one another the outermost is kept, and `bad_rows` told."""
+    for where, value in objects(path, bad_rows):
+        fault = text_fault(value, "text") or _shape_fault(value)
+        items = [] if fault else _items(value)
+        fault = fault or _surface_fault(items, value["text"])
+        outer = _outermost(items) if not fault else []
+        fault = fault or entities_fault(outer, value["text"])
+        if fault:
+            bad_rows.add(f"{where}: {fault}")
+            continue
+        if len(outer) < len(items):
+            bad_rows.note("entities inside another one, which were left out", len(items) - len(outer), where)
+        label = Entities(outer) if "label" in value else None
+        yield RawRow(value["text"], None, label, where, str(value.get("id", "")))
+
+
+def _shape_fault(value):
+    label = value.get("label", {})
+    by_type = label.values() if isinstance(label, dict) else [None]
+    if not all(isinstance(surfaces, dict) for surfaces in by_type):
+        return '"label" must be {type: {surface: [[start, end], ...]}}'
+    for kind, surfaces in label.items():
+        for surface, places in surfaces.items():
+            if not isinstance(places, list) or not all(_is_place(place) for place in places):
+                return f'"label" gives {kind} {surface!r} no list of [start, end]'
+    return None
+
+
+def _is_place(place):
+    return isinstance(place, list) and len(place) == 2 and all(type(number) is int for number in place)
+
+
+def _items(value):
+    """[((start, end, type), surface)], the end exclusive."""
+    return [
+        ((start, end + 1, kind), surface)
+        for kind, surfaces in value.get("label", {}).items()
+        for surface, places in surfaces.items()
+        for start, end in places
+    ]
+
+
+def _surface_fault(items, text):
+    for (start, end, kind), surface in items:
+        fault = entities_fault([(start, end, kind)], text)
+        if fault:
+            return fault
+        if text[start:end] != surface:
+            place = f"{start}-{end - 1}, where {text[start:end]!r} stands"
+            return f"the {kind} {surface!r} is not at its place {place}"
+    return None
+
+
+def _outermost(items):
+    """The (start, end, type) that lie inside no other, in order."""
+    kept = []
+    for entity, _ in sorted(items, key=lambda item: (item[0][0], -item[0][1])):
+        if not kept or entity[1] > kept[-1][1] or entity[:2] == kept[-1][:2]:
+            kept.append(entity)
+    return kept

@@ -1,0 +1,30 @@
+"""The entities of a raw row, and what may be wrong with them."""
+
+
+class Entities(tuple):
+    """The raw label of a tagged text: (first character, the one after the last, type) of each entity, in
+    order.
+    """
+
+
+def entities_fault(items, text):
+    """What is wrong with (start, end, type) of entities in a `text`, or None."""
+    for start, end, kind in items:
+        place = f"the entity {kind} {start}-{end}"
+        if not (_is_number(start) and _is_number(end) and isinstance(kind, str) and kind.strip()):
+            return f"an entity must be two whole numbers and a type, not {start!r}, {end!r}, {kind!r}"
+        if end <= start:
+            return f"{place} ends before it starts (the end is the place after the last character)"
+        if start < 0 or end > len(text):
+            return f"{place} is outside its text of {len(text)} characters"
+        if not text[start:end].strip():
+            return f"{place} holds no character but spaces"
+    ordered = sorted(items)
+    for (start, end, kind), (start2, end2, kind2) in zip(ordered, ordered[1:]):
+        if start2 < end:
+            return f"the entities {kind} {start}-{end} and {kind2} {start2}-{end2} overlap"
+    return None
+
+
+def _is_number(value):
+    return isinstance(value, int) and not isinstance(value, bool)

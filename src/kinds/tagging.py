@@ -1,0 +1,222 @@
+"""A tag for every token: named entities.
+
+Tags are BIOES whatever the raw file has: `O` outside, `S-x` on the only token of an entity of type x, `B-x`,
+`I-x` and `E-x` on the first, the middle and the last of several. Models of other sources may have BIO tags
+(and write M for I, L for E, U for S). What a sequence of tags says is seqeval's strict mode: an entity is a
+run of tags of one type that is whole; a run without its beginning or, in BIOES, without its end is none.
+
+Legend: N rows, T tokens of all rows together, C tags, K entities.
+"""
+
+import numpy as np
+
+from src.errors import UserError
+from src.examples import Column, Examples, Origin, offsets_of
+from src.kinds.base import BERT_WINDOWS, TaskKind
+
+UNTAGGED = -1  # of [CLS], [SEP], padding, and what the cut left of an entity
+_BIOES = "BIES"
+_BEGIN, _INSIDE, _END, _SINGLE = range(4)
+_PREFIXES = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
+_NO_SPAN = (-1, -1)
+
+
+class TokenClassification(TaskKind):
+    """One of some tags for every token, from its hidden state."""
+
+    name = "ner"
+    problem_type = "token_classification"
+    architecture = "BertForTokenClassification"
+    columns = (Column("label_ids", np.int32, per="token", fill=UNTAGGED),)
+    logits_per = "token"
+    soft_loss = "soft_cross_entropy"
+    label_loss = "label_cross_entropy_of_tokens"
+    metrics = ("entity_f1", "entity_precision", "entity_recall", "accuracy", "entity_macro_f1")
+    default_metrics = ("entity_f1", "entity_precision", "entity_recall", "accuracy")
+    answers_called = "entities"
+
+    def tags(self, types):
+        """The class names for entities of these types, in index order: O, then B, I, E and S of each type."""
+        return ("O", *(f"{prefix}-{name}" for name in types for prefix in _BIOES))
+
+    def outputs(self, labels):
+        return len(labels)
+
+    def check_outputs(self, outputs, source):
+        if outputs < 2:
+            raise UserError(
+                f"{source}: problem_type '{self.problem_type}' with {outputs} outputs is not supported; a "
+                "tagger has two or more"
+            )
+
+    def describe(self, outputs):
+        return f"{outputs} tags of tokens"
+
+    def parse_label(self, value, names, where):
+        """((start, end, index of the type), ...) of a text's (start, end, type); `names` as `tags` gives
+        them.
+        """
+        if not isinstance(value, tuple):
+            raise UserError(f"{where}: {value!r} is no list of entities")
+        types = [name.partition("-")[2] for name in names[1 :: len(_BIOES)]]
+        for _, _, name in value:
+            if name not in types:
+                raise UserError(f"{where}: the entity type {name!r} is none of {', '.join(types)}")
+        return tuple((start, end, types.index(name)) for start, end, name in value)
+
+    def count_answers(self, label):
+        return len(label or ())
+
+    def kept_answers(self, examples):
+        tags = examples.labels
+        if tags is None:
+            return 0
+        first = np.isin((tags - 1) % len(_BIOES), (_BEGIN, _SINGLE))
+        return int(np.count_nonzero(first & (tags > 0)))
+
+    def check_labels(self, examples, names, split):
+        tags = examples.labels
+        if tags.dtype.kind != "i":
+            raise UserError(f"the {split} records hold fractional tags, which do not fit a {self.name} task")
+        if tags.max() == UNTAGGED:
+            raise UserError(f"the {split} records hold no tags")
+        if not (tags.min() >= UNTAGGED and tags.max() < len(names)):
+            raise UserError(
+                f"the {split} records hold tags from {tags.min()} to {tags.max()}, but the task has the "
+                f"{len(names)} tags {', '.join(names)} (and {UNTAGGED} for tokens without one)"
+            )
+
+    def encode(self, tokenizer, rows, max_seq_length, windows=BERT_WINDOWS):
+        """Rows to `Examples`: `[CLS] text [SEP]`, a tag a token. A WordPiece that is partly of an entity is
+        of it. Of an entity that the row cannot hold as a whole, what is left is untagged.
+        """
+        if max_seq_length < 3:
+            raise UserError(
+                f"max_seq_length {max_seq_length} leaves no room for text between [CLS] and [SEP]"
+            )
+        for row in rows:
+            if row.text_pair is not None:
+                raise UserError(f"text {row.line_number}: a text of a {self.name} task has no second text")
+        room, cut = max_seq_length - 2, 0
+        ids, spans, tags, lengths = [], [], [], []
+        for row, (row_ids, row_spans) in zip(rows, tokenizer.pieces([row.text for row in rows])):
+            cut += len(row_ids) > room
+            row_ids = row_ids[:room]
+            ids += [tokenizer.cls_id, *row_ids, tokenizer.sep_id]
+            spans += [_NO_SPAN, *row_spans[:room], _NO_SPAN]
+            tags += [UNTAGGED, *_tags_of(row_spans, row.label or (), room), UNTAGGED]
+            lengths.append(len(row_ids) + 2)
+        labelled = bool(rows) and rows[0].label is not None
+        ids = np.array(ids, np.int32)
+        examples = Examples(
+            ids,
+            np.zeros_like(ids),
+            offsets_of(lengths),
+            {self.columns[0]: np.array(tags, np.int32)} if labelled else {},
+            Origin(np.arange(len(rows)), np.array(spans, np.int32).reshape(-1, 2)),
+        )
+        return examples, cut
+
+    def predictions(self, logits):
+        return logits.argmax(axis=1)
+
+    def evidence(self, metric, logits, examples, labels):
+        """Of `accuracy` the tags of the tokens that have one; else two sets of (start, end, type), of token
+        places.
+        """
+        found, right = self.predictions(logits), examples.labels
+        tagged = right != UNTAGGED
+        if metric == "accuracy":
+            return found[tagged], right[tagged]
+        types, starts = _read(labels)[1], examples.offsets[:-1]
+
+        def entities(tags):
+            places = entities_of(np.where(tagged, tags, UNTAGGED), starts, labels)
+            return {(first, after, types[tags[first]]) for first, after in places.tolist()}
+
+        return entities(found), entities(right)
+
+    def answers(self, logits, examples, rows, labels):
+        """An entity a line: type, first character, the one after the last, the characters, the mean
+        probability of its tags; `-` for a text without any.
+        """
+        tags, spans, offsets = self.predictions(logits), examples.origin.spans, examples.offsets
+        tags = np.where(spans[:, 0] < 0, UNTAGGED, tags)
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = shifted.max(axis=1) / shifted.sum(axis=1)
+        types, lines = _read(labels)[1], [[] for _ in rows]
+        for first, after in entities_of(tags, offsets[:-1], labels).tolist():
+            text = examples.origin.rows[np.searchsorted(offsets, first, side="right") - 1]
+            start, end = int(spans[first, 0]), int(spans[after - 1, 1])
+            surface, probability = rows[text].text[start:end], probabilities[first:after].mean()
+            lines[text].append((types[tags[first]], str(start), str(end), surface, f"{probability:.4f}"))
+        return [found or [("-",)] for found in lines]
+
+
+def _tags_of(spans, entities, room):
+    """The tags of a text's first `room` tokens.
+
+    Args:
+        spans (list of (start, end)): characters of every token of the text.
+        entities (tuple of (start, end, index of type)): that do not overlap.
+    """
+    tags = [0] * len(spans)
+    for start, end, kind in sorted(entities):
+        held = [index for index, (a, b) in enumerate(spans) if a < end and start < b and not tags[index]]
+        if not held:
+            continue
+        first, last, base = held[0], held[-1], 1 + len(_BIOES) * kind
+        if last >= room:
+            tags[first : last + 1] = [UNTAGGED] * (last + 1 - first)
+        elif first == last:
+            tags[first] = base + _SINGLE
+        else:
+            tags[first : last + 1] = [base + _INSIDE] * (last + 1 - first)
+            tags[first], tags[last] = base + _BEGIN, base + _END
+    return tags[:room]
+
+
+def _read(labels):
+    """(prefix of each tag as B, I, E, S or O; type of each, "" of O).
+
+    Raises:
+        UserError: a class name is no tag.
+    """
+    prefixes, types = [], []
+    for name in labels:
+        prefix, dash, kind = name.partition("-")
+        if name != "O" and (prefix not in _PREFIXES or not dash or not kind):
+            raise UserError(
+                f"labels: {name!r} is no tag; tags are O, and B-, I-, E- or S- (in BIO: B- or I-) with a type"
+            )
+        prefixes.append(_PREFIXES.get(prefix, "O"))
+        types.append(kind)
+    return prefixes, types
+
+
+def entities_of(tags, starts, labels):
+    """The entities that tags say, as seqeval's strict mode with IOBES (or, without E and S tags, IOB2).
+
+    Args:
+        tags (ndarray): int (T,), rows one after another; -1 is as good as O. starts (ndarray): where rows
+            start. labels (tuple of str): the class names.
+
+    Returns:
+        int64 (K, 2): first token, and the one after the last
+    """
+    prefixes, types = _read(labels)
+    if not len(tags):
+        return np.zeros((0, 2), np.int64)
+    prefix = np.array([*prefixes, "O"])[tags]  # -1 takes the last
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(types))}
+    kind = np.array([*(numbers[name] for name in types), -1])[tags]
+    goes_on = np.zeros(len(tags), bool)
+    after_part = np.isin(prefix[:-1], ("B", "I"))
+    goes_on[1:] = np.isin(prefix[1:], ("I", "E")) & after_part & (kind[1:] == kind[:-1])
+    goes_on[starts] = False
+    first = np.flatnonzero(~goes_on)  # of each run
+    after = np.append(first[1:], len(tags))
+    whole = prefix[first] == "B"
+    if "E" in prefixes or "S" in prefixes:
+        whole = (whole & (prefix[after - 1] == "E")) | (prefix[first] == "S")
+    return np.stack([first[whole], after[whole]], axis=1)

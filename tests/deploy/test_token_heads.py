@@ -1,0 +1,112 @@
+"""Heads that answer for tokens, exported: their files and the 310 chain score what NumPy does."""
+
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import infer_mindir
+import postprocess
+import preprocess
+import run_eval_onnx
+from src import metrics
+from src.data.dataset import Batches
+from src.data.readers.rows import Row
+from src.data.tokenization import Tokenizer
+from src.deploy.bin_files import read_inputs, read_results, write_inputs, write_results
+from src.deploy.onnx_model import write_onnx
+from src.description import DataFacts
+from src.errors import UserError
+from src.kinds import SPAN, TAGGING
+from src.model import Model
+from src.nn.heads import BertForTokens
+from src.nn.layers import computed_weights
+from tests.commands import reference_logits, says
+from tests.deploy.conftest import run_export
+from tests.helpers import (
+    VOCABULARY,
+    fill,
+    make_examples,
+    refuses,
+    run_script,
+    save_network,
+    tiny_config,
+    write_info,
+    write_split,
+)
+
+LABELS = ("O", "B-x", "I-x", "E-x", "S-x")
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory):
+    """(flags of the records, a tagger's folder, its accuracy over tokens by NumPy)."""
+    folder, rows = tmp_path_factory.mktemp("tagged"), make_examples(13, 12)
+    model = save_network(
+        folder / "model",
+        fill(BertForTokens(tiny_config(num_hidden_layers=1), len(LABELS)), 5),
+        "custom",
+        LABELS,
+        TAGGING,
+    )
+    found = np.concatenate(list(reference_logits(model, rows))).argmax(axis=1)
+    right = np.where(rows.input_ids % 3, found, 0).astype(np.int32)
+    right[rows.offsets[:-1]] = -1  # [CLS]
+    write_split(folder / "data", "eval", replace(rows, columns={TAGGING.columns[0]: right}), kind=TAGGING)
+    write_info(folder / "data", "custom", TAGGING, LABELS)
+    flags = ("--task_name", "custom", "--data_dir", str(folder / "data"))
+    return flags, model, float((found == right)[right >= 0].mean())
+
+
+def test_a_tagger_scores_what_numpy_does_as_onnx_and_through_the_310_chain(tagged, tmp_path, capsys):
+    flags, folder, accuracy = tagged
+    assert 0.1 < accuracy < 0.95
+    model, results = Model.load(folder), tmp_path / "results.json"
+    write_onnx(str(tmp_path / "m.onnx"), computed_weights(model.network), model.description, "float")
+    given = ("--model_file", tmp_path / "m.onnx", *flags, "--batch_size", 4, "--output_file", results)
+    run_script(run_eval_onnx, capsys, *given)
+    assert json.loads(results.read_text())["accuracy"] == pytest.approx(accuracy)
+
+    shape = ("--file_format", "MINDIR", "--batch_size", 4, "--seq_length", 14)
+    run_export("--ckpt_file", folder, "--file_name", tmp_path / "m.mindir", *shape)
+    rows, logits = tmp_path / "rows", tmp_path / "logits"
+    run_script(preprocess, capsys, *flags, "--seq_length", 14, "--output_dir", rows)
+    place = ("--input_dir", rows, "--output_dir", logits)
+    run_script(infer_mindir, capsys, "--model_file", tmp_path / "m.mindir", *place)
+    assert os.path.getsize(logits / "row_0000000.bin") == 14 * len(LABELS) * 4
+    out = run_script(postprocess, capsys, "--input_dir", rows, "--result_dir", logits)
+    says(out, f"acc is {accuracy:.6f}", "entity_f1 is", "13 rows")
+
+
+def test_files_of_questions_keep_the_texts_and_give_the_score_of_the_rows(tmp_path):
+    context = " ".join(f"word{3 + place % 7}" for place in range(9))
+    rows = [
+        Row("word1 word2", context, ((18, "word6"),), 1, "first"),
+        Row("word20", "word8 word9", ((0, "word8"),), 2, "second"),
+    ]
+    examples, _ = SPAN.encode(Tokenizer(VOCABULARY, True), rows, 9)
+    assert len(examples) > 2  # the first text in windows
+    facts = DataFacts("", 9, 39, 1, task_name="SQuAD", kind=SPAN, outputs=2)
+    write_inputs(str(tmp_path), Batches(examples, 1).pad(range(len(examples)), 12), examples, facts, "eval")
+    inputs = read_inputs(str(tmp_path))
+    read = inputs.examples()
+    assert read.origin.texts == examples.origin.texts
+    np.testing.assert_array_equal(read.origin.spans, examples.origin.spans)
+    np.testing.assert_array_equal(read.labels, examples.labels)
+
+    logits = np.random.default_rng(0).normal(size=(len(examples), 12, 2)).astype(np.float32)
+    (tmp_path / "results").mkdir()
+    write_results(str(tmp_path / "results"), 0, logits)
+    found = read_results(str(tmp_path / "results"), inputs, read)
+    own = np.concatenate([row[:length] for row, length in zip(logits, examples.lengths)])
+    np.testing.assert_array_equal(found, own)
+    score = metrics.score(SPAN.metrics, SPAN, found, read, ())
+    assert score == metrics.score(SPAN.metrics, SPAN, own, examples, ())
+
+    with open(tmp_path / "examples.npz", "r+b") as file:
+        file.truncate(200)
+    with pytest.raises(UserError) as error:
+        inputs.examples()
+    refuses(error, "examples.npz cannot be read", "run preprocess.py again")
