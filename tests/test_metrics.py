@@ -164,7 +164,7 @@ def test_answers_are_compared_as_squads_script_does(found, right, exact, f1):
 
 
 def test_best_threshold_between_answers_and_none():
-    # By odds: a right answer, a wrong one, one where there is none, a half right one, one where there is none.
+    # By odds: right, wrong, there is none, half right, there is none.
     predictions = [("hen", -5.0), ("fox", 0.5), ("red hen", 1.0), ("cub", -1.0), ("den", 2.0)]
     references = [["hen"], [], ["red fox"], ["x"], []]
     # F1: 2 with no answer at all; +1, +0, -1, +0.5, -1 in the order of odds.

@@ -29,7 +29,6 @@ from tests.helpers import (
     tensors,
     terms_and_gradients,
     tiny_config,
-    tiny_config,
     tiny_network,
     torch_twin,
     weights_of,
