@@ -92,7 +92,7 @@ def test_the_tokens_of_a_row_that_may_be_answers_compete_in_places_of_their_own(
     taught = losses.places_of_rows(ms.Tensor(teacher), *where)
     assert rows.shape == (4, 2, 8)
     found = losses.soft_cross_entropy_of_places(rows, taught, temperature).asnumpy()
-    np.testing.assert_allclose(found[:3], soft, rtol=1e-5)
+    np.testing.assert_allclose(found[:3], soft, atol=1e-5)
     assert np.isfinite(found[3])  # it counts nowhere, but nan times 0 would
 
     def label_loss(logits):
@@ -103,4 +103,4 @@ def test_the_tokens_of_a_row_that_may_be_answers_compete_in_places_of_their_own(
 
     value, slope = ms.value_and_grad(label_loss)(ms.Tensor(student))
     assert float(value) == pytest.approx(sum(hard), rel=1e-5)
-    np.testing.assert_allclose(slope.asnumpy().reshape(16, 2), gradient, atol=1e-6)
+    np.testing.assert_allclose(slope.asnumpy().reshape(16, 2), gradient, atol=1e-5)
