@@ -8,7 +8,7 @@ from sklearn import metrics as sk
 from src import metrics
 from src.errors import UserError
 from src.examples import Examples, offsets_of
-from src.kinds import CLASSIFICATION, REGRESSION
+from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE
 from tests.helpers import labelled, refuses
 
 LOGITS = np.float32([[2, 1, 0], [0, 3, 1], [1, 2, 0], [0, 0, 5], [4, 0, 0], [0, 1, 0]])
@@ -136,3 +136,53 @@ def test_printed_names():
         "mf1",
         "mcc",
     ]
+
+
+# --- answers in a text --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "found, right, exact, f1",
+    [
+        ("The red hen!", ["red  hen"], 1, 1),  # case, punctuation, articles and spaces are left out
+        ("hens", ["hen"], 0, 0),
+        ("an old red hen", ["the red hen of Ann"], 0, 4 / 7),  # 2 shared of 3 and of 4
+        ("hen hen fox", ["hen fox fox"], 0, 2 / 3),  # a word is shared as often as both have it
+        ("theory", ["ory"], 0, 0),  # an article is a word of its own
+        ("b", ["a c", "b d", "x"], 0, 2 / 3),  # the best of the right answers
+        ("", [], 1, 1),
+        ("hen", [], 0, 0),
+        ("", ["hen"], 0, 0),
+        ("the", ["a", "hen"], 0, 0),  # a right answer without a word is none where there are others
+        ("the", ["..."], 1, 1),
+    ],
+)
+def test_answers_are_compared_as_squads_script_does(found, right, exact, f1):
+    names = ("exact_match", "span_f1")
+    values = [metrics._METRICS[name]([found, "x"], [right, ["x"]]) for name in names]
+    assert values == pytest.approx([(exact + 1) / 2, (f1 + 1) / 2])
+
+
+def test_best_threshold_between_answers_and_none():
+    # By odds: right, wrong, there is none, half right, there is none.
+    predictions = [("hen", -5.0), ("fox", 0.5), ("red hen", 1.0), ("cub", -1.0), ("den", 2.0)]
+    references = [["hen"], [], ["red fox"], ["x"], []]
+    # F1: 2 with no answer at all; +1, +0, -1, +0.5, -1 in the order of odds.
+    assert metrics.best_thresholds(predictions, references) == {
+        "best_exact": 3 / 5,
+        "best_exact_thresh": -5.0,
+        "best_f1": 3 / 5,
+        "best_f1_thresh": -5.0,
+    }
+    predictions[1] = ("", 0.5)  # now half a word more is worth it
+    assert metrics.best_thresholds(predictions, references)["best_f1"] == 3.5 / 5
+    assert metrics.best_thresholds(predictions, references)["best_f1_thresh"] == 1.0
+    assert metrics.best_thresholds([("hen", 1.0)], [[]])["best_exact"] == 1.0
+    assert metrics.best_thresholds([("hen", 1.0)], [[]])["best_exact_thresh"] == 0.0
+
+
+def test_questions_choose_their_own_f1():
+    assert metrics.choose((), "auto", SPAN, 2) == ("span_f1", "exact_match")
+    assert metrics.choose((), "f1", SPAN, 2)[0] == "span_f1"
+    assert metrics.choose((), "exact_match", SPAN_OR_NONE, 2)[:2] == ("exact_match", "span_f1")
+    assert {metrics.chance_level(name, None) for name in SPAN_OR_NONE.metrics} == {0.0}

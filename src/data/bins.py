@@ -98,8 +98,7 @@ def widths(longest):
     """Bin widths worth trying, ascending; all of them hold the longest row."""
     first = -(-longest // _WIDTH_STEP) * _WIDTH_STEP
     wider = first + _WIDTH_STEP * np.arange(_WIDTHS)
-    halves = {first * 3 // 2, first * 2} & set(range(first, 3 * first, _WIDTH_STEP))
-    return sorted({*wider.tolist(), *halves} & set(range(first, 3 * first, _WIDTH_STEP)))
+    return sorted({*wider.tolist(), first * 3 // 2, first * 2} & set(range(first, 3 * first, _WIDTH_STEP)))
 
 
 def _cost(needed, bins, length):

@@ -139,7 +139,7 @@ class QuestionAnswering(TaskKind):
         return int(bool(label))
 
     def kept_answers(self, examples):
-        return len(np.unique(examples.origin.rows[examples.labels[:, 0] > 0]))
+        return len(np.unique(examples.origin.rows[examples.labels[:, 0] > 0])) if examples.columns else 0
 
     # --- logits to answers ----------------------------------------------------------------------------------
 

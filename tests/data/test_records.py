@@ -13,7 +13,7 @@ from src.data import records
 from src.data.records import RecordWriter, count_rows, find_split, read_records
 from src.errors import UserError
 from src.examples import Column, Examples, offsets_of
-from src.kinds import CLASSIFICATION, REGRESSION
+from src.kinds import CLASSIFICATION, REGRESSION, SPAN
 from tests.helpers import labelled, make_examples, write_split
 
 LENGTHS = [3, 1, 7, 2]
@@ -108,6 +108,19 @@ def test_columns_of_a_value_per_token(tmp_path, dataset_type):
     assert_same(read(tmp_path, columns=(*LABELS, TAGS, WEIGHTS)), data)
     (labels,) = read(tmp_path).columns.values()
     assert labels.tolist() == [0, 1, 2, 1] and read(tmp_path, columns=()).columns == {}
+
+
+@pytest.mark.parametrize("dataset_type", ["mindrecord", "tfrecord"])
+def test_columns_of_two_values_a_row(tmp_path, dataset_type):
+    data = examples(labels=None)
+    (column,) = SPAN.columns
+    data.columns[column] = np.int32([[1, 2], [0, 0], [2, 3], [3, 3]])
+    written(tmp_path, data, SPAN.columns, dataset_type)
+    assert_same(read(tmp_path, columns=SPAN.columns), data)
+    with pytest.raises(UserError, match="answer_positions holds 2 values a row; 1 is expected"):
+        read(tmp_path, columns=(Column(column.name, np.int32),))
+    written(tmp_path, examples(labels=None), SPAN.columns, dataset_type, "test")
+    assert not read(tmp_path, "test", SPAN.columns).labels.any()
 
 
 @pytest.mark.parametrize("kind, mark", [(CLASSIFICATION, -1), (REGRESSION, 0.0)])

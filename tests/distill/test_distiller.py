@@ -4,10 +4,13 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from src.data.bins import Shape
+from src.data.micro_batches import lay_out
 from src.distill.distiller import Distiller, LossTerms, Projection, uniform_layer_map
 from src.distill.losses import label_cross_entropy
 from src.errors import UserError
-from src.kinds import CLASSIFICATION, REGRESSION
+from src.examples import Column, Examples, offsets_of
+from src.kinds import CLASSIFICATION, REGRESSION, SPAN
 from src.model import Model
 from src.nn.heads import BertForTokens
 from src.settings.stage import Phase1Config
@@ -298,3 +301,33 @@ def test_intermediate_terms_are_the_settings_and_none_is_refused():
     with pytest.raises(UserError) as error:
         LossTerms.intermediate(Phase1Config(attention_loss=False, hidden_loss=False), "gd_cfg")
     refuses(error, "gd_cfg: attention_loss and hidden_loss are both false")
+
+
+# --- answers in a text --------------------------------------------------------------------------------------
+
+
+def test_losses_of_answers_are_means_over_rows_that_share_bins():
+    lengths, random = [6, 4, 5], np.random.default_rng(0)
+    segments = np.concatenate([np.arange(length) >= length - 3 for length in lengths]).astype(np.int32)
+    columns = {SPAN.columns[0]: np.int32([[3, 4], [0, 0], [2, 2]])}
+    positions, taught = columns[SPAN.columns[0]], random.normal(size=(15, 2)).astype(np.float32)
+    columns[Column("teacher_logits", np.float32, "token")] = taught
+    ids = random.integers(5, 40, 15).astype(np.int32)
+    examples = Examples(ids, segments, offsets_of(lengths), columns)
+    # A step of six rows, of which three come with another micro-batch; there is room for a fourth one here.
+    batch = lay_out(examples, [[2, 1], [0]], Shape(2, 10, 4), np.float32([6, 30, 100]))
+    student = fill(BertForTokens(tiny_config(num_hidden_layers=1), 2), 3)
+    logits = student(*tensors(*batch.inputs))[0].asnumpy().reshape(-1, 2)
+
+    soft, hard = 0.0, 0.0
+    for row, start, length in zip(batch.rows, batch.starts, batch.lengths):
+        places = [0, *range(length - 3, length - 1)]  # [CLS] and the window, not [SEP]
+        own = logits[start + np.array(places)]
+        own = own - np.log(np.exp(own).sum(0))
+        target = np.exp(taught[examples.offsets[row] + np.array(places)])
+        soft -= (target / target.sum(0) * own).sum(0).mean() / 6
+        hard -= np.mean([own[places.index(place), side] for side, place in enumerate(positions[row])]) / 6
+    terms = LossTerms(soft_loss=1.0, label_loss=0.5)
+    distiller = Distiller(student, terms, kind=SPAN, cached_logits=True)
+    values = distiller(*tensors(*batch.arrays))
+    np.testing.assert_allclose([float(value) for value in values], [soft + hard / 2, soft, hard], rtol=1e-4)

@@ -65,3 +65,42 @@ def test_label_cross_entropy_is_the_mean_over_rows():
     assert float(losses.label_cross_entropy(ms.Tensor(logits), ms.Tensor(labels)).mean()) == pytest.approx(
         float(expected), rel=1e-5
     )
+
+
+def test_the_tokens_of_a_row_that_may_be_answers_compete_in_places_of_their_own():
+    """Three rows in two bins of 8, then one that is not there: [CLS] question [SEP] window [SEP]."""
+    mask = np.int32([[1, 1, 1, 1, 1, 2, 2, 2], [1, 1, 1, 1, 1, 1, 0, 0]])
+    segments = np.int32([[0, 0, 0, 1, 1, 0, 0, 1], [0, 0, 1, 1, 1, 1, 0, 0]])
+    first = np.int32([0, 5, 8, -1])
+    competing = [[0, 3], [5], [8, 10, 11, 12]]  # among the 16; the second row's window has no token
+    labels = np.int32([[3, 3], [0, 0], [2, 4], [0, 0]])
+    student, teacher = arrays((2, 8, 2), (2, 8, 2))
+    temperature, soft, hard, gradient = 2.0, [], [], np.zeros((16, 2))
+    for row, places in enumerate(competing):
+        own, other = (logits.reshape(16, 2)[places].astype(np.float64) for logits in (student, teacher))
+        log_own, log_soft = (own / t - np.log(np.exp(own / t).sum(0)) for t in (1, temperature))
+        target = np.exp(other / temperature) / np.exp(other / temperature).sum(0)
+        soft.append(-(target * log_soft).sum(0).mean())
+        right = [places.index(first[row] + place) for place in labels[row]]
+        hard.append(-np.mean([log_own[place, output] for output, place in enumerate(right)]))
+        gradient[places] = np.exp(log_own) / 2
+        for output, place in enumerate(right):
+            gradient[places[place], output] -= 0.5
+
+    where = ms.Tensor(mask), ms.Tensor(segments), ms.Tensor(first)
+    rows = losses.places_of_rows(ms.Tensor(student), *where)
+    taught = losses.places_of_rows(ms.Tensor(teacher), *where)
+    assert rows.shape == (4, 2, 8)
+    found = losses.soft_cross_entropy_of_places(rows, taught, temperature).asnumpy()
+    np.testing.assert_allclose(found[:3], soft, atol=1e-5)
+    assert np.isfinite(found[3])  # it counts nowhere, but nan times 0 would
+
+    def label_loss(logits):
+        values = losses.label_cross_entropy_of_places(
+            losses.places_of_rows(logits, *where), ms.Tensor(labels)
+        )
+        return (values * ms.Tensor(first >= 0, ms.float32)).sum()
+
+    value, slope = ms.value_and_grad(label_loss)(ms.Tensor(student))
+    assert float(value) == pytest.approx(sum(hard), rel=1e-5)
+    np.testing.assert_allclose(slope.asnumpy().reshape(16, 2), gradient, atol=1e-5)

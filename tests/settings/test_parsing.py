@@ -562,3 +562,24 @@ def test_help_explains_a_setting_with_its_own_words(capsys):
         "Softmax temperature of the soft cross-entropy" in words and "Rows of a batch on one device" in words
     )
     assert "Learning rate at the last step" in words
+
+
+def test_version_2_with_negative_is_a_word_for_squad2():
+    chosen = settings_of("--task_name", "squad", "--version_2_with_negative", config_class=PrepareConfig)
+    assert chosen.task_name == "SQuAD2" and settings_of("--task_name", "squad").task_name == "squad"
+    with pytest.raises(UserError) as error:
+        settings_of("--task_name", "mrpc", "--version_2_with_negative", "true", config_class=EvaluateConfig)
+    refuses(error, "version_2_with_negative: it is for task_name squad, not mrpc")
+
+
+def test_a_question_comes_with_its_context_and_without_a_text():
+    asked = settings_of("--question", "who?", "--context", "no", config_class=PredictConfig)
+    assert asked.texts == ("who?", "no")
+    assert settings_of("--text", "a", config_class=PredictConfig).texts == ("a", False)
+    for arguments, words in (
+        (("--question", "who?"), "a question needs the text it is about"),
+        (("--question", "who?", "--context", "b", "--text", "a"), "text, question: give only one"),
+    ):
+        with pytest.raises(UserError) as error:
+            settings_of(*arguments, config_class=PredictConfig).texts  # noqa: B018
+        refuses(error, words)
