@@ -242,7 +242,7 @@ def test_token_ids_of_real_lines_are_transformers(language, name):
     legacy = pytest.importorskip("transformers.models.bert.tokenization_bert_legacy")
     from src.vocabulary import read_vocabulary
 
-    lines = real_lines(language, int(os.environ.get("REAL_LINES", "200")))
+    lines = real_lines(language, 200)
     if not lines:
         pytest.skip("needs ../shared/data")
     file = VOCABULARY_FILE.replace("uncased", name)
