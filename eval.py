@@ -40,6 +40,7 @@ def main():
         settings.dataset_type,
         settings.schema_dir,
         labels=model.description.labels,
+        label_order=settings.label_order,
     )
     data.check_model(model.description, "model_dir")
     names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)

@@ -119,4 +119,5 @@ def write_split(writer, encoded, bad_rows, progress):
     )
     if bad_rows.count:
         print(f"  first skipped row: {bad_rows.first}")
-    return split_info(rows, labelled, counts, [writer.name])
+    skipped = {"skipped": bad_rows.count} if bad_rows.count else {}
+    return {**split_info(rows, labelled, counts, [writer.name]), **skipped}

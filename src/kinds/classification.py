@@ -42,7 +42,8 @@ class SequenceClassification(TaskKind):
         text = str(value)
         if text in names:
             return names.index(text)
-        if text.isascii() and text.isdigit() and int(text) < len(names):
+        numbered = not any(name.isdigit() for name in names)  # else a number is a name, known or not
+        if numbered and text.isascii() and text.isdigit() and int(text) < len(names):
             return int(text)
         raise UserError(
             f"{where}: the label {text!r} is none of {', '.join(names)} (nor an index 0 to {len(names) - 1})"

@@ -2,7 +2,7 @@
 
 import json
 
-from src.data.readers.rows import RawRow, count_lines, text_lines
+from src.data.readers.rows import ROW_NAMES, RawRow, count_lines, text_lines
 
 count_rows = count_lines
 
@@ -20,7 +20,8 @@ def read_rows(path, task, test, bad_rows):
         if fault:
             bad_rows.add(f"{where}: {fault}")
             continue
-        yield RawRow(value[columns.text], value.get(pair), value.get(columns.label), where)
+        name = next((str(value[key]) for key in ROW_NAMES if test and key in value), "")
+        yield RawRow(value[columns.text], value.get(pair), value.get(columns.label), where, name)
 
 
 def _fault(value, columns, pair):
@@ -29,7 +30,8 @@ def _fault(value, columns, pair):
         return "not a JSON object"
     text, text_pair = value.get(columns.text), value.get(pair)
     if not isinstance(text, str):
-        return f'"{columns.text}" is missing or no string'
+        keys = ", ".join(filter(None, columns[:3]))
+        return f'"{columns.text}" is missing or no string; the keys are {keys}'
     if not isinstance(text_pair, (str, type(None))):
         return f'"{pair}" is no string'
     try:

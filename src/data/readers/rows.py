@@ -4,6 +4,9 @@ from typing import NamedTuple, Optional
 
 from src.errors import UserError
 
+ROW_NAMES = ("index", "idx", "id")
+"""The columns in which test sets have a row's own name, as GLUE and Hugging Face call them."""
+
 
 class Row(NamedTuple):
     """One example."""

@@ -3,6 +3,9 @@
 from src.data.readers.rows import Row
 from src.errors import UserError
 
+NO_AGREEMENT = "-"
+"""The label of such rows in the corpora of natural language inference."""
+
 
 def read_split(task, source, kind, names, bad_rows, test=False):
     """The rows of one split.
@@ -27,6 +30,9 @@ def read_split(task, source, kind, names, bad_rows, test=False):
     for text, pair, label, where, name in source.raw_rows(task, test, bad_rows):
         if minus_one_is_none and label == -1:
             label = None
+        if label == NO_AGREEMENT and not task.is_own:
+            bad_rows.add(f"{where}: the label is {label}, which says that the annotators did not agree")
+            continue
         if labelled is None:
             labelled = not test or label is not None
         if labelled != (label is not None):
