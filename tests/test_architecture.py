@@ -56,6 +56,8 @@ ALLOWED = {
         "runtime",
         "vocabulary",
     },
+    "submission": {"files", "metrics"},
+    "predictor": {"data", "deploy", "evaluate", "model", "runtime", "settings", "submission"},
     "model": {"checkpoint", "deploy", "errors", "nn", "quant", "runtime", "vocabulary"},
     "distill": {
         "checkpoint",

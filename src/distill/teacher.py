@@ -98,6 +98,6 @@ def _why_no_better(score, chance, labels):
         return usual
     return (
         "where it is worse than a guess, its classes are often numbered in another order than the data's: "
-        "convert it again with convert_checkpoint.py --label_order NAME,NAME,... in the order it was trained with (and give "
-        f"--label_order here for published records in another order); else {usual}"
+        "convert it again with convert_checkpoint.py --label_order NAME,NAME,... in the order it was trained "
+        f"with (and give --label_order here for published records in another order); else {usual}"
     )

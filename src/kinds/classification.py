@@ -45,9 +45,8 @@ class SequenceClassification(TaskKind):
         numbered = not any(name.isdigit() for name in names)  # else a number is a name, known or not
         if numbered and text.isascii() and text.isdigit() and int(text) < len(names):
             return int(text)
-        raise UserError(
-            f"{where}: the label {text!r} is none of {', '.join(names)} (nor an index 0 to {len(names) - 1})"
-        )
+        index = f" (nor an index 0 to {len(names) - 1})" if numbered else ""
+        raise UserError(f"{where}: the label {text!r} is none of {', '.join(names)}{index}")
 
     def check_labels(self, examples, names, split):
         labels = examples.labels
