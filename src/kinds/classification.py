@@ -42,7 +42,8 @@ class SequenceClassification(TaskKind):
         text = str(value)
         if text in names:
             return names.index(text)
-        numbered = not any(name.isdigit() for name in names)  # else a number is a name, known or not
+        # Where all names are numbers, a number that is none of them is no index either.
+        numbered = not all(name.removeprefix("-").isdigit() for name in names)
         if numbered and text.isascii() and text.isdigit() and int(text) < len(names):
             return int(text)
         index = f" (nor an index 0 to {len(names) - 1})" if numbered else ""

@@ -82,9 +82,8 @@ def test_googles_mnli_gets_our_order_when_it_is_named_and_is_refused_when_not():
         2,
         0,
     ]
-    assert notices == [
-        "classifier rows reordered from contradiction, entailment, neutral to entailment, neutral, contradiction"
-    ]
+    orders = "from contradiction, entailment, neutral to entailment, neutral, contradiction"
+    assert notices == [f"classifier rows reordered {orders}"]
     same, notices = with_labels(nameless(), mnli, mnli.labels)
     assert order_of(same) == [0, 1, 2] and same.description.labels == mnli.labels and not notices
 
