@@ -116,6 +116,12 @@ def get_task(name):
     return _BY_KEY[_key(name)]
 
 
+def known_task(name):
+    """The name in the table of the task that another program calls `name`; "" for none."""
+    task = _BY_KEY.get(_key(name))
+    return task.name if task and not task.is_own else ""
+
+
 def differ(one, other):
     """Whether two task names mean different tasks of the table; one that is unknown or the user's own agrees
     with any.

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from src.errors import UserError
-from src.tasks import places, plain_labels, why_order_matters
+from src.tasks import differ, places, plain_labels, why_order_matters
 
 
 def with_labels(checkpoint, task, label_order=()):
@@ -81,6 +81,10 @@ def _check_order(checkpoint, own, label_order, task):
 
 def _check_head(checkpoint, task):
     description, needed = checkpoint.description, "a classifier"
+    if differ(description.task_name, task.name):
+        raise UserError(
+            f"task_name: {checkpoint.source} was fine-tuned on {description.task_name}, not {task.name}"
+        )
     if task.kind is not None:
         outputs = task.kind.outputs(task.labels)
         needed = f"{outputs} output{'s' if outputs > 1 else ''} ({task.kind.name})"

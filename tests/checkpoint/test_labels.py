@@ -115,6 +115,12 @@ def test_names_decide_and_other_names_can_be_translated():
     assert order_of(translated) == [1, 2, 0] and "no, yes, maybe are taken for contradiction" in notices[0]
 
 
+def test_a_checkpoint_of_another_task_does_not_change_it():
+    mrpc = Checkpoint(our_weights(labels=2), our_description((), 2).with_head(CLASSIFICATION, 2, (), "MRPC"))
+    assert "x was fine-tuned on MRPC, not SST-2" in refusal(with_labels, mrpc, get_task("SST-2"))
+    assert with_labels(mrpc, get_task("MRPC"))[0].description.labels == ("not_equivalent", "equivalent")
+
+
 def test_an_order_that_fits_nothing_is_refused():
     mnli = get_task("MNLI")
     line = "must be contradiction, entailment, neutral in the order of x, not "

@@ -1,8 +1,6 @@
 """The label names of a task; of the user's own data what the training file holds."""
 
-import json
-
-from src.data.readers.rows import BadRows
+from src.data.readers.rows import NO_LABEL, BadRows
 from src.errors import UserError
 from src.kinds import CLASSIFICATION, REGRESSION
 
@@ -44,8 +42,11 @@ def discover_labels(task, source, names=(), bad_rows=None):
 def _labels_in(source, task, bad_rows):
     seen, types = set(), set()
     for _, _, label, where, _ in source.raw_rows(task, False, bad_rows):
+        if label == "":
+            (bad_rows or BadRows()).add(f"{where}: {NO_LABEL}")
+            continue
         if isinstance(label, bool) or not isinstance(label, (str, int, float)):
-            raise UserError(f"{where}: the label must be a string or a number, not {json.dumps(label)}")
+            raise UserError(f"{where}: the label must be a string or a number, not {label!r}")
         types.add(type(label))
         if types == {str, int} or types >= {str, float}:
             raise UserError(

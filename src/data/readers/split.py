@@ -1,6 +1,6 @@
 """A split's raw rows with their labels as numbers."""
 
-from src.data.readers.rows import Row
+from src.data.readers.rows import NO_LABEL, Row
 from src.errors import UserError
 
 NO_AGREEMENT = "-"
@@ -30,6 +30,9 @@ def read_split(task, source, kind, names, bad_rows, test=False):
     for text, pair, label, where, name in source.raw_rows(task, test, bad_rows):
         if minus_one_is_none and label == -1:
             label = None
+        if label == "" and not test:
+            bad_rows.add(f"{where}: {NO_LABEL}")
+            continue
         if label == NO_AGREEMENT and not task.is_own:
             bad_rows.add(f"{where}: the label is {label}, which says that the annotators did not agree")
             continue
