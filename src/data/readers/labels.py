@@ -43,7 +43,7 @@ def _labels_in(source, task, bad_rows):
     seen, types = set(), set()
     for _, _, label, where, _ in source.raw_rows(task, False, bad_rows):
         if label == "":
-            (bad_rows or BadRows()).add(f"{where}: {NO_LABEL}")
+            bad_rows.add(f"{where}: {NO_LABEL}")
             continue
         if isinstance(label, bool) or not isinstance(label, (str, int, float)):
             raise UserError(f"{where}: the label must be a string or a number, not {label!r}")

@@ -16,7 +16,8 @@ def read_split(task, source, kind, names, bad_rows, test=False):
         kind (TaskKind), names (tuple of str): what the labels are, as `discover_labels` gives it.
         bad_rows (BadRows): what happens at a malformed row: too few or too many fields, no UTF-8, no JSON, a
             text missing.
-        test (bool): the labels may be missing, in every row alike (absent, or -1 as Hugging Face has it).
+        test (bool): the labels may be missing, in every row alike (absent, empty, or -1 as Hugging Face has
+            it).
 
     Yields:
         Row
@@ -28,9 +29,9 @@ def read_split(task, source, kind, names, bad_rows, test=False):
     minus_one_is_none = test and not (task.is_own and _is_label(-1, kind, names))
     labelled = None
     for text, pair, label, where, name in source.raw_rows(task, test, bad_rows):
-        if minus_one_is_none and label == -1:
+        if (minus_one_is_none and label == -1) or (test and label == ""):
             label = None
-        if label == "" and not test:
+        if label == "":
             bad_rows.add(f"{where}: {NO_LABEL}")
             continue
         if label == NO_AGREEMENT and not task.is_own:
