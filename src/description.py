@@ -207,8 +207,9 @@ class Description:
     def _label_advice(self, facts):
         """What to run where the labels of the data are other ones."""
         same_names = sorted(tasks.plain_labels(self.labels)) == sorted(tasks.plain_labels(facts.labels))
-        if same_names and tasks.get_task(facts.task_name).is_own:
-            return f"prepare the data in its order: prepare_data.py --labels {','.join(self.labels)}"
+        if tasks.get_task(facts.task_name).is_own:
+            where = "in its order" if same_names else "with its labels"
+            return f"prepare the data {where}: prepare_data.py --labels {','.join(self.labels)}"
         if same_names:
             return f"put its classifier into that order: {self._conversion(facts)}"
         conversion = f"{self._conversion(facts)} --label_order NAME,NAME,..."

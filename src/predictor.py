@@ -82,6 +82,6 @@ class Predictor:
         reader = Reader(tuple(self.model.vocabulary), self.model.lower_case, longest, num_workers)
         for rows in read_test_sets(task, folder, split, description, reader, dataset_type):
             logits = self.logits(rows.examples, f"predict {rows.split}")
-            path = write_predictions(output_dir, task, description, rows, logits)
+            paths = write_predictions(output_dir, task, description, rows, logits)
             cut = f" ({rows.cut} were longer than {longest} tokens and were cut)" if rows.cut else ""
-            yield f"{rows.split}: {len(rows.examples)} rows answered in {path}{cut}"
+            yield f"{rows.split}: {len(rows.examples)} rows answered in {', '.join(paths)}{cut}"

@@ -16,7 +16,7 @@ _SCORES = {"STS-B": (0.0, 5.0)}
 
 
 def glue(task, description, test_set, logits):
-    """(name of the file, its lines) as gluebenchmark.com has them: a header, then a row's number and answer.
+    """{name of the file: its text} as gluebenchmark.com has it: a header, then a row's number and answer.
 
     Args:
         task (Task): of the rows. description (Description): of the model.
@@ -29,8 +29,9 @@ def glue(task, description, test_set, logits):
     else:
         words = test_set.labels or description.label_names
         answers = [str(index) if task.name in _BY_NUMBER else words[index] for index in found]
-    lines = ["index\tprediction", *map("\t".join, zip(test_set.names, answers))]
-    return _FILES.get((task.name, test_set.split), task.name) + ".tsv", lines
+    lines = [("index", "prediction"), *zip(test_set.names, answers)]
+    name = _FILES.get((task.name, test_set.split), task.name)
+    return {f"{name}.tsv": "".join(f"{row}\t{answer}\n" for row, answer in lines)}
 
 
 LAYOUTS = {"glue": glue}
@@ -38,13 +39,14 @@ LAYOUTS = {"glue": glue}
 
 
 def write_predictions(folder, task, description, test_set, logits):
-    """Write a test set's predictions in its task's layout; returns the path. Arguments as for `glue`.
+    """Write a test set's predictions in its task's layout; returns the paths. Arguments as for `glue`.
 
     Raises:
         UserError: a logit is not finite, or the disk does not take the file.
     """
     check_finite(logits)
-    name, lines = LAYOUTS[task.submission](task, description, test_set, logits)
-    path = os.path.join(folder, name)
-    write_text(path, "".join(f"{line}\n" for line in lines))
-    return path
+    files = LAYOUTS[task.submission](task, description, test_set, logits)
+    paths = {os.path.join(folder, name): text for name, text in files.items()}
+    for path, text in paths.items():
+        write_text(path, text)
+    return list(paths)

@@ -23,7 +23,7 @@ def write(folder, name, logits, split="test", names=("0", "1", "2")):
     zeros = np.zeros(len(logits), np.int32)
     rows = TestSet(split, Examples(zeros, zeros, np.arange(len(logits) + 1)), names, task.labels)
     described = Description(BERT, task.kind, logits.shape[1], task.labels, task.name)
-    path = write_predictions(str(folder), task, described, rows, logits)
+    (path,) = write_predictions(str(folder), task, described, rows, logits)
     with open(path, encoding="utf-8", newline="") as file:
         return path.rpartition("/")[2], file.read()
 

@@ -1,7 +1,7 @@
 """The rows of a test set, all of them and in their order, from raw files or from records."""
 
 from dataclasses import dataclass, replace
-from typing import Optional, Tuple
+from typing import Tuple
 
 import numpy as np
 
@@ -115,7 +115,7 @@ def _raw(task, source, name, description, reader):
 
 def _prepared(task, folder, name, files, description):
     """The `TestSet` of records."""
-    info: Optional[DatasetInfo] = DatasetInfo.load(folder)
+    info = DatasetInfo.load(folder)
     skipped = info.splits.get(name, {}).get("skipped") if info else None
     if skipped:
         raise UserError(
@@ -123,11 +123,9 @@ def _prepared(task, folder, name, files, description):
             "so the others' numbers are not the test set's; mend the raw file and prepare it again"
         )
     examples = read_records(*files, ())
-    description.check_fits(
-        _task_facts(task, description, info, **facts_of(name, examples, info)), "task_name"
-    )
-    labels = task.labels or (info or description).labels
-    return TestSet(name, examples, _numbered([""] * len(examples)), labels)
+    facts = _task_facts(task, description, info, **facts_of(name, examples, info))
+    description.check_fits(facts, "task_name")
+    return TestSet(name, examples, _numbered([""] * len(examples)), facts.labels)
 
 
 def _numbered(names):
