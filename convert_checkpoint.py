@@ -2,7 +2,7 @@
 the first two.
 
     python convert_checkpoint.py --input bert-base-uncased/ --output teacher/ [--task_name SST-2] \\
-        [--to huggingface]
+        [--label_order NAMES] [--to huggingface]
 """
 
 import os
@@ -44,12 +44,14 @@ def main(arguments=None):
     required(settings, "input", "output")
     _check_output(settings.input, settings.output)
     task = get_task(settings.task_name) if settings.task_name else None
+    if settings.label_order and not task:
+        raise UserError("label_order: needs the task whose labels they are: give --task_name")
 
     kind = task.kind if task else None
     read = read_any(settings.input, settings.bert_config, settings.vocab_file, settings.classifier_relu, kind)
     checkpoint, notices = read.checkpoint, notices + read.notices
     if task:
-        checkpoint, more = with_labels(checkpoint, task)
+        checkpoint, more = with_labels(checkpoint, task, settings.label_order)
         notices += more
     with replacing_folder(settings.output) as path:
         notices += _WRITERS[settings.to](path, checkpoint)

@@ -66,6 +66,7 @@ def main():
         settings.dataset_type,
         settings.schema_dir,
         labels=model.description.labels,
+        label_order=settings.label_order,
     )
     data.check_model(model.description, "model_dir")
     threshold, kind = settings.null_score_diff_threshold, data.kind

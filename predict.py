@@ -5,60 +5,49 @@
     python predict.py --model MODEL --question "who left?" --context "After an hour the cat left."
     python predict.py --model MODEL --file lines.txt
     cat lines.txt | python predict.py --model MODEL
+    python predict.py --model MODEL --task_name MNLI --data_dir RAW_OR_RECORDS --split test --output_dir DIR
 
 Prints one line a text: label, probability (for a regression task the value), text, with tabs between them.
+The last form writes the predictions for a task's test sets as its benchmark asks for them.
 For a question: the answer, its first character in the text and the one after the last, its share of the
 probability among the best answers; - for none.
 """
 
+import contextlib
 import sys
 
-from src.data.dataset import Batches
+from src.data.pool import available_cores
 from src.data.texts import encode_texts, read_texts
-from src.data.tokenization import Tokenizer
-from src.deploy.vocab_file import find_vocabulary
 from src.errors import UserError, command
-from src.evaluate import predict
 from src.kinds.base import BERT_WINDOWS
-from src.model import Model
-from src.runtime import use_device
-from src.settings.parsing import read_settings, required
+from src.predictor import Predictor
+from src.settings.parsing import part, read_settings, required
+from src.settings.shared import DeviceConfig, PackingConfig
 from src.settings.tools import PredictConfig
-
-LONGEST = 512
-"""Tokens of a row where neither the model nor the user sets fewer."""
+from src.tasks import get_task, task_folder
 
 
-def longest_row(model, wanted):
-    """Tokens of the longest row: what the user wants (0: as many as can be), as far as the model takes it."""
-    positions = LONGEST if model.config.use_relative_positions else model.config.max_position_embeddings
-    most = model.length or min(LONGEST, positions)
-    return min(wanted or most, most)
+def load(settings):
+    """The `Predictor` that the settings name."""
+    device, packing = part(settings, DeviceConfig), part(settings, PackingConfig)
+    return Predictor.load(settings.model, settings.vocab_file, device, settings.batch_size, packing)
 
 
-@command
-def main():
-    """Settings, model, texts, answers."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(encoding="utf-8")
-    settings = read_settings(PredictConfig)
-    required(settings, "model")
-    use_device("CPU")
-    model = Model.load(settings.model)
-    description = model.description
-    if settings.vocab_file or not model.vocabulary:
-        model.vocabulary = find_vocabulary(settings.model, description, settings.vocab_file)
-    tokenizer = Tokenizer(model.vocabulary, model.lower_case)
-    texts = read_texts(*settings.texts, settings.file)
-    longest = longest_row(model, settings.max_seq_length)
-    kind, threshold = description.kind, settings.null_score_diff_threshold
-    kind = kind.at_threshold(threshold) if threshold else kind
-    if settings.question is not False and not kind.needs_texts:
-        raise UserError(
-            f"question, context: {settings.model} is a {kind.name} model, it answers no questions"
-        )
-    examples, cut = encode_texts(texts, kind, tokenizer, longest, model.config.type_vocab_size)
-    logits = predict(model, Batches(examples, min(settings.batch_size, len(texts))), "predict").logits
+def label_texts(settings):
+    """Print the answers to the texts of the command line, a file or standard input."""
+    with contextlib.redirect_stdout(sys.stderr):  # what is said meanwhile is no answer
+        predictor = load(settings)
+        description, types = predictor.model.description, predictor.model.config.type_vocab_size
+        kind, threshold = description.kind, settings.null_score_diff_threshold
+        kind = kind.at_threshold(threshold) if threshold else kind
+        if settings.question is not False and not kind.needs_texts:
+            raise UserError(
+                f"question, context: {settings.model} is a {kind.name} model, it answers no questions"
+            )
+        texts = read_texts(*settings.texts, settings.file)
+        longest = predictor.longest_row(settings.max_seq_length)
+        examples, cut = encode_texts(texts, kind, predictor.tokenizer, longest, types)
+        logits = predictor.logits(examples)
     answers = kind.answers(logits, examples, texts, description.label_names)
     for lines, row in zip(answers, texts):
         for columns in lines:
@@ -66,6 +55,34 @@ def main():
     if cut:
         longest = BERT_WINDOWS.max_query_length if kind.needs_texts else longest  # only questions are cut
         print(f"{cut} of {len(texts)} texts were longer than {longest} tokens and were cut", file=sys.stderr)
+
+
+def answer_test_sets(settings):
+    """Write the predictions for every row of a task's test sets."""
+    required(settings, "output_dir")
+    given = settings.text, settings.text_pair, settings.question, settings.context
+    if settings.file or any(text is not False for text in given):
+        raise UserError("data_dir: give either it, or a text, a question or a file")
+    predictor = load(settings)
+    name = settings.task_name or predictor.model.description.task_name
+    if not name:
+        raise UserError(f"task_name: {settings.model} does not say of which task it is; give --task_name")
+    task = get_task(name)
+    folder, wanted = task_folder(settings.data_dir, task), settings.max_seq_length or task.max_seq_length
+    workers, split = settings.num_workers or available_cores(), settings.split
+    arguments = task, folder, split, wanted, workers, settings.dataset_type, settings.output_dir
+    for line in predictor.answer_test_sets(*arguments):
+        print(line, flush=True)
+
+
+@command
+def main():
+    """Settings, then texts or test sets."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8")
+    settings = read_settings(PredictConfig)
+    required(settings, "model")
+    (answer_test_sets if settings.data_dir else label_texts)(settings)
 
 
 if __name__ == "__main__":

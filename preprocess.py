@@ -21,7 +21,8 @@ def main():
     required(settings, "task_name", "data_dir")
     task, output_dir = get_task(settings.task_name), settings.output_dir
     data_dir = task_folder(settings.data_dir, task)
-    data = load_task_data(task, "", data_dir, settings.dataset_type, settings.schema_dir)
+    records = settings.dataset_type, settings.schema_dir
+    data = load_task_data(task, "", data_dir, *records, label_order=settings.label_order)
     split, *others = data.evals
     examples, facts = data.evals[split], data.facts(split)
     length = settings.seq_length or task.max_seq_length

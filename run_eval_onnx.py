@@ -36,6 +36,7 @@ def main():
         settings.dataset_type,
         settings.schema_dir,
         labels=model.description.labels,
+        label_order=settings.label_order,
     )
     data.check_model(model.description, "model_file", model.length)
     names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)

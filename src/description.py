@@ -151,6 +151,7 @@ class Description:
             and self.outputs == other.outputs
             and not tasks.differ(self.task_name, other.task_name)
             and tasks.same_labels(self.labels, other.labels)
+            and bool(self.labels or not tasks.why_order_matters(other.task_name))
         )
 
     @property
@@ -194,9 +195,29 @@ class Description:
         if not tasks.same_labels(self.labels, facts.labels):
             raise UserError(
                 f"{key}: {self.source} numbers its labels {', '.join(self.labels)} but the data has "
-                f"{', '.join(facts.labels)}; if only the order differs, convert_checkpoint.py --task_name "
-                f"{facts.task_name} puts it right"
+                f"{', '.join(facts.labels)}; {self._label_advice(facts)}"
             )
+        why = "" if self.labels else tasks.why_order_matters(facts.task_name)
+        if why:
+            raise UserError(
+                f"{key}: {self.source} does not name its labels, {why}; say which order it was trained with: "
+                f"{self._conversion(facts)} --label_order NAME,NAME,..."
+            )
+
+    def _label_advice(self, facts):
+        """What to run where the labels of the data are other ones."""
+        same_names = sorted(tasks.plain_labels(self.labels)) == sorted(tasks.plain_labels(facts.labels))
+        if tasks.get_task(facts.task_name).is_own:
+            where = "in its order" if same_names else "with its labels"
+            return f"prepare the data {where}: prepare_data.py --labels {','.join(self.labels)}"
+        if same_names:
+            return f"put its classifier into that order: {self._conversion(facts)}"
+        conversion = f"{self._conversion(facts)} --label_order NAME,NAME,..."
+        return f"if they mean the same, {conversion} says which is which"
+
+    def _conversion(self, facts):
+        source = self.source if os.path.isdir(self.source) else "CHECKPOINT"
+        return f"convert_checkpoint.py --input {source} --output FOLDER --task_name {facts.task_name}"
 
     def _check_bounds(self, facts, seq_length):
         bert, source = self.bert, self.source

@@ -173,13 +173,17 @@ _METHODS = {"f1": ("f1", "entity_f1", "span_f1"), "bf1": ("f1",), "mf1": ("macro
 
 
 def printed_name(metric):
-    """The metric's name in a final line: `Accuracy`, `F1`, `Matthews`, `Pearsonr` ..."""
-    return _PRINTED[metric]
+    """The metric's name in a final line: `Accuracy`, `F1`, `Matthews`, `Pearsonr` ..., of a further set's
+    results (`accuracy/eval_mm`) with the set's: `Accuracy/eval_mm`.
+    """
+    name, *split = metric.split("/")
+    return "/".join([_PRINTED[name], *split])
 
 
 def short_name(metric):
-    """The metric's name in `The best acc is ...` lines."""
-    return _SHORT[metric]
+    """The metric's name in `The best acc is ...` lines, of a further set's results as `printed_name`."""
+    name, *split = metric.split("/")
+    return "/".join([_SHORT[name], *split])
 
 
 def choose(task_metrics, assessment_method, kind, outputs):
@@ -219,6 +223,12 @@ def score(metric_names, kind, logits, examples, labels):
     Raises:
         UserError: a logit is not finite: the largest of such is no answer.
     """
+    check_finite(logits)
+    return {name: _METRICS[name](*kind.evidence(name, logits, examples, labels)) for name in metric_names}
+
+
+def check_finite(logits):
+    """Raise a `UserError` where a logit is no finite number: the largest of such is no answer."""
     wrong = np.flatnonzero(~np.isfinite(logits).reshape(len(logits), -1).all(axis=1))
     if len(wrong):
         raise UserError(
@@ -226,13 +236,14 @@ def score(metric_names, kind, logits, examples, labels):
             "the first of them: the network overflows (compute_type float32 has a wider range than "
             "float16) or its weights are damaged"
         )
-    return {name: _METRICS[name](*kind.evidence(name, logits, examples, labels)) for name in metric_names}
 
 
 def result_block(results, metric_names):
-    """The lines that close an evaluation of an exported model: `acc is 0.899083` between two rules."""
-    rule = "=" * 62
-    return "\n".join([rule, *(f"{short_name(name)} is {results[name]:.6f}" for name in metric_names), rule])
+    """The lines that close an evaluation of an exported model: `acc is 0.899083` between two rules, those of
+    further sets (`accuracy/eval_mm`) after the first one's.
+    """
+    rule, names = "=" * 62, [*metric_names, *(name for name in results if "/" in name)]
+    return "\n".join([rule, *(f"{short_name(name)} is {results[name]:.6f}" for name in names), rule])
 
 
 def chance_level(metric, labels):

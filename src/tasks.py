@@ -36,6 +36,11 @@ class Task:
     """(our split name, stem of the official file) for each evaluation set."""
     test_splits: Tuple[Tuple[str, str], ...] = (("test", "test"),)
     """(our split name, stem of the official file) for each unlabelled test set."""
+    other_order: Tuple[str, ...] = ()
+    """`labels` as Google's run_classifier.py and the published records and checkpoints number them, where
+    that differs."""
+    submission: str = "glue"
+    """How predictions for its test sets are written: a key of `LAYOUTS` in `src/submission.py`."""
 
     @property
     def folder(self):
@@ -105,6 +110,7 @@ _TASKS = (
         _MNLI,
         eval_splits=(("eval", "dev_matched"), ("eval_mm", "dev_mismatched")),
         test_splits=(("test", "test_matched"), ("test_mm", "test_mismatched")),
+        other_order=("contradiction", "entailment", "neutral"),
     ),
     Task("QNLI", CLASSIFICATION, _RTE, ("accuracy",), GlueTsv("question", "sentence", "label")),
     Task("RTE", CLASSIFICATION, _RTE, ("accuracy",), _TWO_SENTENCES),
@@ -142,6 +148,12 @@ def get_task(name):
     return _BY_KEY[_key(name)]
 
 
+def known_task(name):
+    """The name in the table of the task that another program calls `name`; "" for none."""
+    task = _BY_KEY.get(_key(name))
+    return task.name if task and not task.is_own else ""
+
+
 def differ(one, other):
     """Whether two task names mean different tasks of the table; one that is unknown or the user's own agrees
     with any.
@@ -159,6 +171,38 @@ def same_labels(some, others):
     """Whether two sequences of class names are the same in the same order; names that are unknown (an empty
     sequence) agree with any."""
     return not some or not others or plain_labels(some) == plain_labels(others)
+
+
+def why_order_matters(name):
+    """Why numbers without names do not tell which of a task's classes they are, for a message; "" where
+    everybody numbers them alike, and for a task that is unknown.
+    """
+    task = _BY_KEY.get(_key(name))
+    if task is None or not task.other_order:
+        return ""
+    return (
+        f"and {task.name}'s classes are {', '.join(task.other_order)} for Google's run_classifier.py and the "
+        f"published records and checkpoints, but {', '.join(task.labels)} for Hugging Face's data sets"
+    )
+
+
+def places(names, wanted, key, what):
+    """Where each of the `wanted` class names stands among `names`: a list of int.
+
+    Args:
+        key (str), what (str): the setting that gave one of the two, and what the names number, for messages.
+
+    Raises:
+        UserError: they are not the same names.
+    """
+    if not wanted:
+        raise UserError(f"{key}: {what} have no classes to name")
+    plain = plain_labels(names)
+    if sorted(plain) != sorted(plain_labels(wanted)):
+        raise UserError(
+            f"{key}: must be {', '.join(sorted(wanted))} in the order of {what}, not {', '.join(names)}"
+        )
+    return [plain.index(name) for name in plain_labels(wanted)]
 
 
 def task_folder(folder, task):

@@ -230,6 +230,21 @@ def test_an_encoder_and_rows_without_a_task_are_compared_in_their_tokens_only():
             {"labels": ("positive", "negative")},
             ("numbers its labels negative, positive", "has positive, negative", "--task_name SST-2"),
         ),
+        (
+            TASK,
+            {"labels": ("positive", "negative"), "task_name": "custom"},
+            ("prepare_data.py --labels negative,positive",),
+        ),
+        (TASK, {"labels": ("good", "bad")}, ("if they mean the same", "--label_order NAME,NAME,...")),
+        (
+            replace(TASK, labels=(), outputs=3, task_name=""),
+            {"labels": ("entailment", "neutral", "contradiction"), "outputs": 3, "task_name": "MNLI"},
+            (
+                "model/ does not name its labels",
+                "contradiction, entailment, neutral for Google's",
+                "--label_order",
+            ),
+        ),
         (TASK, {"largest_token_id": 40}, ("the train records hold token id 40", "a vocabulary of 40")),
         (
             replace(TASK, bert=tiny_config(type_vocab_size=1)),

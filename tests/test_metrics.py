@@ -125,6 +125,17 @@ def test_answers_that_are_no_numbers_are_refused(wrong):
     refuses(error, "the logits of 1 of 5 rows are not finite numbers, row 4 the first")
 
 
+def test_a_further_sets_results_stand_below_the_first_ones():
+    results = {"accuracy": 0.8, "rows": 5, "accuracy/eval_mm": 0.75}
+    rule = "=" * 62
+    assert metrics.result_block(results, ("accuracy",)).splitlines() == [
+        rule,
+        "acc is 0.800000",
+        "acc/eval_mm is 0.750000",
+        rule,
+    ]
+
+
 def test_printed_names():
     assert [metrics.printed_name(name) for name in ("accuracy", "f1", "pearson")] == [
         "Accuracy",

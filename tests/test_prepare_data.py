@@ -190,7 +190,8 @@ def test_malformed_rows_are_skipped_only_on_request(raw, capsys):
         file.write("torn row\n")
     assert "train.tsv, line 5: 1 tab-separated fields instead of 2" in refuse(capsys, raw)
     folder = prepare(raw, "--skip_bad_rows")
-    assert DatasetInfo.load(folder).splits["train"]["rows"] == 3
+    splits = DatasetInfo.load(folder).splits
+    assert (splits["train"]["rows"], splits["train"]["skipped"]) == (3, 1) and "skipped" not in splits["eval"]
     out = capsys.readouterr().out
     assert "train: 3 rows, 1 skipped" in out and "first skipped row: " in out and "line 5" in out
 

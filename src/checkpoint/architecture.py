@@ -17,6 +17,7 @@ from src.files import read_json
 from src.kinds import CLASSIFICATION, KINDS, REGRESSION, kind_of_problem
 from src.settings.network import BertConfig
 from src.settings.parsing import from_json
+from src.tasks import known_task
 
 # What the formats' own BertConfig takes where a file leaves a field out.
 _DEFAULTS = {
@@ -228,7 +229,7 @@ def _kind(given, count, kinds, likely, source):
 
 
 def head(given, weights, kinds, likely, source, notices):
-    """kind, outputs and labels of the classifier, as a dict; {} for an encoder.
+    """kind, outputs, labels and task_name of the classifier, as a dict; {} for an encoder.
 
     Args:
         kinds, likely: as in `kinds_of_head`. The others as in `bert_config`.
@@ -243,7 +244,8 @@ def head(given, weights, kinds, likely, source, notices):
             f"num_labels is {given['num_labels']} in its configuration but the classifier has {count} "
             "outputs; the classifier counts"
         )
-    return {"kind": kind, "outputs": count, "labels": label_names(given, source)}
+    task_name = known_task(given.get("finetuning_task") or "")  # as run_glue.py writes it
+    return {"kind": kind, "outputs": count, "labels": label_names(given, source), "task_name": task_name}
 
 
 def _expected_shapes(bert, kind, weights):

@@ -46,7 +46,7 @@ class DatasetInfo:
     """Longest row in tokens, special ones included."""
     splits: dict
     """{split: {"rows": int, "labelled": bool, "length_histogram": {largest length as string: rows}, "files":
-    [names]}}
+    [names], and where malformed rows were left out, "skipped": int}}
     """
 
     def save(self, folder):

@@ -179,4 +179,5 @@ def write_split(writer, encoded, bad_rows, progress, texts=""):
         print(f"  first skipped row: {bad_rows.first}")
     for what, (count, where) in bad_rows.notes.items():
         print(f"  {count:,} {what}; the first: {where}")
-    return split_info(rows, labelled, counts, [writer.name])
+    skipped = {"skipped": bad_rows.count} if bad_rows.count else {}
+    return {**split_info(rows, labelled, counts, [writer.name]), **skipped}

@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from src import tasks
 from src.data.dataset import rows_to_evaluate
 from src.data.info import DatasetInfo
@@ -74,7 +76,7 @@ def facts_of(split, examples, info):
 
 
 def load_task_data(
-    task, train_dir, eval_dir, dataset_type="auto", schema_dir="", task_type="auto", labels=()
+    task, train_dir, eval_dir, dataset_type="auto", schema_dir="", task_type="auto", labels=(), label_order=()
 ):
     """Read a task's records.
 
@@ -83,10 +85,11 @@ def load_task_data(
         train_dir (str): folder with training records, or "" for none.
         eval_dir (str): folder with evaluation records, or "" for none.
         labels (tuple of str): class names where neither the task table nor a dataset.json gives them.
+        label_order (tuple of str): the class each label id stands for, where no dataset.json says it.
 
     Raises:
         UserError: a folder or file is missing or damaged, holds another task's data, or labels lie outside
-            the map.
+            the map; nothing says which classes its label ids are.
     """
     folder = train_dir or eval_dir
     info = DatasetInfo.load(folder) if folder else None  # "" would mean the working directory
@@ -97,7 +100,7 @@ def load_task_data(
     kind = info.kind if info else task.kind or CLASSIFICATION
     if task_type not in ("auto", kind.name):
         raise UserError(f"task_type: {task.name} is a {kind.name} task, not {task_type}")
-    names = tuple(info.labels if info else task.labels) or tuple(labels)
+    names = tuple(info.labels if info else task.labels) or tuple(label_order) or tuple(labels)
     if not kind.outputs(names):
         raise UserError(
             f"task_name: {task.name} needs a folder that prepare_data.py wrote, for its dataset.json "
@@ -105,9 +108,12 @@ def load_task_data(
         )
     splits = {}
     for split, found in _find_files(task, train_dir, eval_dir, dataset_type).items():
+        folder = train_dir if split == "train" else eval_dir
+        order = _order_in(folder, task, names, label_order)
         examples = read_records(*found, kind.columns, schema_dir)
-        _check_row_count(examples, split, train_dir if split == "train" else eval_dir)
+        _check_row_count(examples, split, folder)
         kind.check_labels(examples, names, split)
+        examples = _renumbered(examples, order, names)
         if kind.needs_texts and split != "train":
             examples = replace(examples, origin=read_texts(eval_dir, split, examples))
         splits[split] = examples
@@ -160,6 +166,39 @@ def _check_prepared_alike(train, train_dir, evaluation, eval_dir):
                 f"eval_data_dir: {eval_dir} was prepared with another {what} than {train_dir} (dataset.json: "
                 f"{second} and {first}); prepare both alike"
             )
+
+
+def _order_in(folder, task, names, label_order):
+    """Which class each label id of a folder's records stands for, by its name; `names` are the task's.
+
+    Raises:
+        UserError: `label_order` contradicts what is known, or nothing says it.
+    """
+    info = DatasetInfo.load(folder)
+    known, source = (info.labels, f"{folder}'s dataset.json") if info else ((), f"the records in {folder}")
+    if label_order:
+        tasks.places(label_order, names, "label_order", source)
+    if known and not tasks.same_labels(known, label_order):
+        raise UserError(
+            f"label_order: {source} itself names the labels {', '.join(known)}, and its names decide; leave "
+            "--label_order out"
+        )
+    why = "" if known or label_order else tasks.why_order_matters(task.name)
+    if why:
+        raise UserError(
+            f"label_order: {folder} has no dataset.json to name its labels, {why}; say which order its label "
+            f"ids have, as --label_order {','.join(task.other_order)}"
+        )
+    return known or label_order or names
+
+
+def _renumbered(examples, order, names):
+    """`Examples` whose label ids, numbered as `order`, become those of `names`."""
+    if tasks.same_labels(order, names):
+        return examples
+    (column,) = examples.columns
+    new = np.array(tasks.places(names, order, "label_order", "the records"), column.dtype)
+    return replace(examples, columns={column: new[examples.labels]})
 
 
 def _check_row_count(examples, split, folder):

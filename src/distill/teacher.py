@@ -85,7 +85,19 @@ def check_better_than_guessing(results, metric, labels, least_gain, key, path):
     if 100 * (score - chance) < least_gain:
         raise UserError(
             f"{key}: the teacher reaches {name} {100 * score:.2f} where always giving the best constant "
-            f"answer reaches {100 * chance:.2f}; it was not fine-tuned on this task or its labels or "
-            f"vocabulary differ (fine-tune it: python run_finetune.py --load_ckpt_path {path}; or, where "
-            "no teacher beats a guess, --min_teacher_gain 0)"
+            f"answer reaches {100 * chance:.2f}; {_why_no_better(score, chance, labels)} (fine-tune it: "
+            f"python run_finetune.py --load_ckpt_path {path}; or, where no teacher beats a guess, "
+            "--min_teacher_gain 0)"
         )
+
+
+def _why_no_better(score, chance, labels):
+    """What may be wrong with a teacher that is no better than guessing."""
+    usual = "it was not fine-tuned on this task or its labels or vocabulary differ"
+    if score >= chance or labels.dtype.kind != "i":
+        return usual
+    return (
+        "where it is worse than a guess, its classes are often numbered in another order than the data's: "
+        "convert it again with convert_checkpoint.py --label_order NAME,NAME,... in the order it was trained "
+        f"with (and give --label_order here for published records in another order); else {usual}"
+    )

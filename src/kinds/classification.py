@@ -42,11 +42,12 @@ class SequenceClassification(TaskKind):
         text = str(value)
         if text in names:
             return names.index(text)
-        if text.isascii() and text.isdigit() and int(text) < len(names):
+        # Where all names are numbers, a number that is none of them is no index either.
+        numbered = not all(name.removeprefix("-").isdigit() for name in names)
+        if numbered and text.isascii() and text.isdigit() and int(text) < len(names):
             return int(text)
-        raise UserError(
-            f"{where}: the label {text!r} is none of {', '.join(names)} (nor an index 0 to {len(names) - 1})"
-        )
+        index = f" (nor an index 0 to {len(names) - 1})" if numbered else ""
+        raise UserError(f"{where}: the label {text!r} is none of {', '.join(names)}{index}")
 
     def check_labels(self, examples, names, split):
         labels = examples.labels

@@ -125,6 +125,9 @@ class DataConfig(BatchesConfig):
     """Kind of the task's head; auto takes it from the task. Naming another kind than the task's is an
     error.
     """
+    label_order: Tuple[str, ...] = ()
+    """Of records without a dataset.json: the class each label id stands for, by the task's names, as
+    `--label_order contradiction,entailment,neutral`."""
     assessment_method: AssessmentMethod = "auto"
     """Metric that decides which checkpoint is best; auto takes the task's own. bf1 is F1 of class 1
     of two, mf1 the mean F1 over classes; of entities f1 is entity_f1 and mf1 its mean over types.
@@ -149,3 +152,6 @@ class RecordsConfig:
     """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is
     one.
     """
+    label_order: Tuple[str, ...] = ()
+    """Of records without a dataset.json: the class each label id stands for, by the task's names, as
+    `--label_order contradiction,entailment,neutral`."""

@@ -130,8 +130,8 @@ class PostprocessConfig:
 
 
 @dataclass(frozen=True)
-class PredictConfig:
-    """Label texts with any model of this project."""
+class PredictConfig(DeviceConfig, PackingConfig):
+    """Label texts, or the test sets of a task, with any model of this project."""
 
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
@@ -153,10 +153,24 @@ class PredictConfig:
     """The vocabulary, where no vocab.txt lies beside the model."""
     max_seq_length: NonNegativeInt = 0
     """Longest row in tokens; longer texts are cut with a notice. 0: as many as the model takes, at most
-    512.
+    512; of a task's raw files the task's own, 64 or 128.
     """
     batch_size: PositiveInt = 32
     """Rows of a batch."""
+    data_dir: str = ""
+    """Folder with a task's raw files or records (or one that holds it under the task's lower-case name),
+    whose rows are answered, all of them and in their order. Needs output_dir."""
+    task_name: str = ""
+    """The task of data_dir, in any case; unset: the one the model names itself."""
+    split: Literal["test", "eval"] = "test"
+    """Which rows of data_dir: the test sets, or the dev sets."""
+    output_dir: str = ""
+    """Folder for the predictions of data_dir, in the layout that the task's benchmark asks for, as GLUE's
+    MNLI-m.tsv and MNLI-mm.tsv."""
+    dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
+    """Format of the record files in data_dir; auto looks at the folder's file endings."""
+    num_workers: NonNegativeInt = 0
+    """Processes that tokenize raw files; 0: one for every core that may be used."""
 
     @property
     def texts(self):
@@ -278,7 +292,12 @@ class ConvertConfig:
     vocab_file: str = ""
     """Vocabulary where none lies beside the weights."""
     task_name: str = ""
-    """Give the checkpoint this task's label names; its head must have as many outputs."""
+    """Give the checkpoint this task's label names, and its classifier their order; its head must have as many
+    outputs.
+    """
+    label_order: Tuple[str, ...] = ()
+    """The class each of its outputs stands for, by the task's names, where the checkpoint does not name them,
+    as `--label_order contradiction,entailment,neutral`."""
     classifier_relu: Union[bool, Literal["auto"]] = "auto"
     """Whether the network has TinyBERT's ReLU before the classifier; auto: as config.json says, else only for
     published MindSpore TinyBERT checkpoints."""

@@ -122,9 +122,14 @@ class Evaluation(Callback):
             self.best = {**results, "step": step}
             stage.save(self.folder)
             say(f"The best {short_name(metric)} is {results[metric]}")
+        further = "".join(  # of MNLI's mismatched set; it is shown and decides nothing
+            f", {printed_name(name)} {100 * results[name]:.2f}"
+            for name in results
+            if name.startswith(f"{metric}/")
+        )
         say(
             f"step: {step}, {printed_name(metric)} {100 * results[metric]:.2f}, "
-            f"best_{printed_name(metric)} {100 * self.best[metric]:.2f}"
+            f"best_{printed_name(metric)} {100 * self.best[metric]:.2f}{further}"
         )
         stage.run.record(stage=stage.name, epoch=stage.epoch, step=step, **results)
 

@@ -184,6 +184,7 @@ class Session(TrainingRun):
             config.schema_dir,
             config.task_type,
             labels,
+            config.label_order,
         )
         session.metric_names = metrics.choose(task.metrics, config.assessment_method, data.kind, data.outputs)
         sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
@@ -282,13 +283,5 @@ def results_table(models, metric_names):
         ]
         for title, results in models.items()
     ]
-    head = [
-        "model",
-        "parameters",
-        *(
-            metrics.printed_name(name.split("/")[0]) + name.partition("/")[1] + name.partition("/")[2]
-            for name in names
-        ),
-        "seconds / 1,000 rows",
-    ]
+    head = ["model", "parameters", *(metrics.printed_name(name) for name in names), "seconds / 1,000 rows"]
     return tabulate(rows, head, tablefmt="github", disable_numparse=True, stralign="right")

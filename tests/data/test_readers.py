@@ -159,6 +159,24 @@ def test_labels_match_a_name_or_an_index():
             REGRESSION.parse_label(value, (), "x")
 
 
+def test_a_pair_that_the_annotators_did_not_agree_on_is_a_malformed_row(tmp_path):
+    write(tmp_path, "train.tsv", "sentence1\tsentence2\tgold_label", "a\tb\t-", "c\td\tneutral")
+    with pytest.raises(
+        UserError, match="line 2: the label is -, which says .* did not agree; --skip_bad_rows"
+    ):
+        read("MNLI", tmp_path, "train")
+    assert read("MNLI", tmp_path, "train", skip=True) == [("c", "d", 1)]
+
+
+def test_a_row_that_nobody_labelled_is_a_malformed_row(tmp_path):
+    rows = [{"text": "a", "label": "x"}, {"text": "b", "label": ""}, {"text": "c", "label": "y"}]
+    json_lines(tmp_path, "train.jsonl", *rows)
+    with pytest.raises(UserError, match="line 2: the label is empty; --skip_bad_rows"):
+        read("custom", tmp_path, "train")
+    task, source = get_task("custom"), find_source(str(tmp_path), "train", ROW_FILES)
+    assert discover_labels(task, source, bad_rows=BadRows(True)) == (CLASSIFICATION, ("x", "y"))
+
+
 def test_missing_column_lists_those_there_are(tmp_path):
     write(tmp_path, "train.tsv", "text\tlabel", "a\t1")
     with pytest.raises(UserError, match="no column sentence, which SST-2 needs; its columns are text, label"):

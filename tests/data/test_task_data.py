@@ -87,7 +87,7 @@ def test_mnlis_second_dev_set_is_optional(tmp_path, mismatched):
     write_split(tmp_path, "eval", make_examples(5, 10))
     if mismatched:
         write_split(tmp_path, "eval_mm", make_examples(4, 10))
-    evals = load(tmp_path, tmp_path, "mnli").evals
+    evals = load(tmp_path, tmp_path, "mnli", label_order=get_task("mnli").labels).evals
     assert {split: len(rows) for split, rows in evals.items()} == (
         {"eval": 5, "eval_mm": 4} if mismatched else {"eval": 5}
     )
@@ -96,8 +96,24 @@ def test_mnlis_second_dev_set_is_optional(tmp_path, mismatched):
 def test_published_folders_one_a_split_serve_whatever_their_names(tmp_path):
     write_split(tmp_path / "a", "records", make_examples(6, 10))
     write_split(tmp_path / "b", "records", make_examples(5, 10, seed=2))
-    data = load(tmp_path / "a", tmp_path / "b", "mnli")
+    data = load(tmp_path / "a", tmp_path / "b", "mnli", label_order=get_task("mnli").labels)
     assert len(data.train) == 6 and {split: len(rows) for split, rows in data.evals.items()} == {"eval": 5}
+
+
+def test_published_label_ids_become_ours_by_the_order_that_is_given(tmp_path):
+    rows = make_examples(6, 10)
+    rows.labels[:] = [0, 1, 2, 2, 1, 0]
+    write_split(tmp_path, "eval", rows)
+    line = refused("", tmp_path, "mnli")
+    refuses(line, "label_order: ", "no dataset.json", "--label_order contradiction,entailment,neutral")
+    data = load("", tmp_path, "mnli", label_order=("contradiction", "entailment", "neutral"))
+    assert data.labels == ("entailment", "neutral", "contradiction")
+    assert data.evals["eval"].labels.tolist() == [2, 0, 1, 1, 0, 2]
+    refuses(refused("", tmp_path, "mnli", label_order=("a", "b", "c")), "label_order: must be", "not a, b, c")
+    write_info(tmp_path, "MNLI", labels=data.labels)
+    assert load("", tmp_path, "mnli").evals["eval"].labels.tolist() == [0, 1, 2, 2, 1, 0]
+    line = refused("", tmp_path, "mnli", label_order=("contradiction", "entailment", "neutral"))
+    refuses(line, "dataset.json itself names the labels entailment, neutral, contradiction")
 
 
 # --- refusals -----------------------------------------------------------------------------------------------

@@ -4,17 +4,21 @@ import io
 import os
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import eval as eval_script
+import export
 import predict
+from src.checkpoint.folder import load, save
+from src.data.readers.rows import Row
 from src.data.texts import encode_texts, read_texts
 from src.data.tokenization import Tokenizer
 from src.kinds import CLASSIFICATION
-from tests.commands import refused_by, says
-from tests.helpers import VOCABULARY, refusal, run_script
+from tests.commands import reference_logits, refused_by, says
+from tests.helpers import VOCABULARY, refusal, run_script, write_info, write_split
 
 pytest.importorskip("onnxruntime")
 
@@ -82,6 +86,64 @@ def test_texts_that_look_like_nothing_are_texts(onnx_file, tmp_path, capsys, mon
     assert run_script(predict, capsys, *given, "--file", lines).strip().split("\t")[2:] == ["word1"]
     monkeypatch.setattr(sys, "stdin", None)
     says(refused_by(predict, capsys, *given), "text is needed", "standard input is closed")
+
+
+def raw_test_set(folder, rows):
+    """SST-2's test file as GLUE ships it, of 1 to 3 words a row."""
+    folder.mkdir()
+    texts = [" ".join(["word%d" % (row % 30), "word7", "word2"][: 1 + row % 3]) for row in range(rows)]
+    lines = [f"{row}\t{text}\n" for row, text in enumerate(texts)]
+    (folder / "test.tsv").write_text("index\tsentence\n" + "".join(lines))
+    return texts
+
+
+def test_a_test_set_is_answered_row_by_row_by_networks_and_exported_files(
+    task, mindir_file, tmp_path, capsys
+):
+    texts = raw_test_set(tmp_path / "raw", 21)
+    examples, _ = encode_texts(
+        [Row(text, None, None, 1) for text in texts], CLASSIFICATION, Tokenizer(list(VOCABULARY), True), 32, 2
+    )
+    checkpoint = load(task.plain)  # it gives one answer to all rows: move its bias between them
+    logits = reference_logits(task.plain, examples)
+    margins = np.sort(logits[:, 1] - logits[:, 0])
+    middle = np.float32([margins[9:11].mean(), 0.0])
+    weights = {**checkpoint.weights, "classifier.bias": checkpoint.weights["classifier.bias"] + middle}
+    balanced, balanced_onnx = str(tmp_path / "balanced"), tmp_path / "balanced.onnx"
+    save(balanced, weights, checkpoint.description, checkpoint.vocabulary)
+    run_script(export, capsys, "--ckpt_file", balanced, "--file_name", balanced_onnx)
+
+    answers = (logits[:, 1] - logits[:, 0] > middle[0]).astype(int)
+    assert answers.sum() == 11
+    expected = "index\tprediction\n" + "".join(f"{row}\t{answer}\n" for row, answer in enumerate(answers))
+    given = ("--data_dir", tmp_path / "raw", "--batch_size", 4, "--num_workers", 1)
+    zeros = "index\tprediction\n" + "".join(f"{row}\t0\n" for row in range(21))
+    for number, (path, text) in enumerate(
+        ((balanced, expected), (balanced_onnx, expected), (mindir_file, zeros))
+    ):
+        output = tmp_path / f"out{number}"
+        said = run_script(predict, capsys, "--model", path, *given, "--output_dir", output)
+        assert "test: 21 rows answered in " in said and (output / "SST-2.tsv").read_text() == text
+
+    write_split(tmp_path / "records", "test", replace(examples, columns={}))  # as prepare_data.py leaves them
+    write_info(tmp_path / "records")
+    given = ("--model", balanced_onnx, "--data_dir", tmp_path / "records")
+    given += ("--output_dir", tmp_path / "prepared")
+    run_script(predict, capsys, *given)
+    assert (tmp_path / "prepared" / "SST-2.tsv").read_text() == expected
+    write_info(tmp_path / "records", splits={"test": {"rows": 21, "skipped": 2}})
+    says(refused_by(predict, capsys, *given), "2 rows of test were left out", "skip_bad_rows")
+
+
+def test_what_keeps_a_test_set_from_being_answered_is_one_line(onnx_file, tmp_path, capsys):
+    raw_test_set(tmp_path / "raw", 3)
+    given = ("--model", onnx_file, "--data_dir", tmp_path / "raw")
+    into = ("--output_dir", tmp_path / "out")
+    says(refused_by(predict, capsys, *given), "output_dir")
+    says(refused_by(predict, capsys, *given, *into, "--text", "a"), "data_dir: give either it, or text")
+    says(refused_by(predict, capsys, *given, *into, "--task_name", "CoLA"), "trained on SST-2, not CoLA")
+    says(refused_by(predict, capsys, *given, *into, "--split", "eval"), "has no dev set", "it holds test.tsv")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_text_without_any_token_is_found_wherever_it_stands(tmp_path):

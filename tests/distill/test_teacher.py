@@ -72,3 +72,11 @@ def test_a_teacher_must_beat_the_best_constant_answer_by_the_points_asked_for(
             check()
         refuses(error, "teacher_model_dir: the teacher reaches Accuracy 76.00", "reaches 75.00", "t/")
     assert f"Accuracy {100 * score:.2f} (the best constant answer: 75.00)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("score, words", [(0.05, "--label_order"), (0.75, "was not fine-tuned on this task")])
+def test_a_teacher_worse_than_a_guess_is_told_of_the_label_order(score, words):
+    with pytest.raises(UserError) as error:
+        check_better_than_guessing({"accuracy": score}, "accuracy", LABELS, 2.0, "teacher_model_dir", "t/")
+    refuses(error, words, "was not fine-tuned on this task")
+    assert ("--label_order" in str(error.value)) == (score < 0.75)

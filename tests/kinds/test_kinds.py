@@ -93,6 +93,14 @@ def test_what_is_no_class_is_refused(value):
     refuses(error, f"a.tsv line 2: the label {str(value)!r} is none of bad, good, 1", "0 to 2")
 
 
+def test_a_number_is_no_index_where_the_names_are_numbers():
+    assert CLASSIFICATION.parse_label(1, ("1", "2"), "") == 0
+    with pytest.raises(UserError) as error:
+        CLASSIFICATION.parse_label("0", ("1", "2"), "a.tsv line 2")
+    refuses(error, "a.tsv line 2: the label '0' is none of 1, 2")
+    assert "index" not in str(error.value)
+
+
 def test_a_classs_prediction_is_the_largest_logit_and_its_answer_has_a_probability():
     logits = np.float32([[1.0, 3.0, 2.0], [1000.0, -1000.0, 0.0], [-1000.0, -999.0, -1000.0]])
     np.testing.assert_array_equal(CLASSIFICATION.predictions(logits), [1, 0, 1])

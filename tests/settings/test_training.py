@@ -7,6 +7,7 @@ from src.settings.network import NetConfig, QuantConfig
 from src.settings.parsing import parse
 from src.settings.stage import Phase1Config, PhaseConfig
 from src.settings.training import GeneralDistillConfig, TaskDistillConfig, TernaryConfig
+from src.tasks import get_task
 from tests.helpers import refuses
 
 
@@ -14,6 +15,35 @@ def refused(config_class, **values):
     with pytest.raises(UserError) as error:
         config_class(**values)
     return error
+
+
+# --- TinyBERT's recipes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, epochs, length",
+    [
+        ("CoLA", 50, 64),
+        ("SST-2", 10, 64),  # the published repository's; the paper has 20
+        ("MRPC", 20, 128),
+        ("STS-B", 20, 128),
+        ("QQP", 10, 128),
+        ("MNLI", 10, 128),
+        ("QNLI", 10, 128),
+        ("RTE", 20, 128),
+        ("WNLI", 20, 128),
+    ],
+)
+def test_every_task_of_glue_has_the_papers_recipe(name, epochs, length):
+    task = get_task(name)
+    path = f"td_config/td_config_{task.folder.replace('-', '')}.yaml"
+    settings, _ = parse(TaskDistillConfig, ["--config_path", path])
+    assert (get_task(settings.task_name), task.max_seq_length) == (task, length)
+    assert (settings.td_phase1_epoch_size, settings.td_phase2_epoch_size) == (epochs, 3)
+    first, second = settings.phase1_cfg, settings.phase2_cfg
+    assert (first.batch_size, second.batch_size) == (32, 32)
+    assert first.optimizer_cfg.AdamWeightDecay.learning_rate == 5e-5
+    assert second.optimizer_cfg.AdamWeightDecay.learning_rate in (1e-5, 2e-5, 3e-5)
 
 
 # --- quantization-aware training ----------------------------------------------------------------------------

@@ -98,6 +98,19 @@ def test_best_checkpoint_is_kept_and_the_familiar_lines_are_printed(stage, tmp_p
     ]
 
 
+def test_mnlis_mismatched_set_is_shown_and_decides_nothing(stage, tmp_path, capsys):
+    answers = iter([(0.7, 0.9), (0.8, 0.6), (0.75, 0.95)])
+    evaluation = Evaluation(
+        lambda: dict(zip(("accuracy", "accuracy/eval_mm"), next(answers))), 2, str(tmp_path / "best")
+    )
+    stage.go(evaluation)
+    assert evaluation.best == {"accuracy": 0.8, "accuracy/eval_mm": 0.6, "step": 4}
+    assert step_of(tmp_path / "best") == 4
+    said = capsys.readouterr().out
+    assert "step: 6, Accuracy 75.00, best_Accuracy 80.00, Accuracy/eval_mm 95.00" in said
+    assert [row["accuracy/eval_mm"] for row in rows_of(stage)] == [0.9, 0.6, 0.95]
+
+
 def test_without_eval_step_every_epoch_is_evaluated_once(stage, tmp_path):
     stage.go(Evaluation(scores(0.2, 0.1), 0, str(tmp_path / "best")))
     assert [row["step"] for row in rows_of(stage)] == [3, 6] and step_of(tmp_path / "best") == 3

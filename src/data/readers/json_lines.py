@@ -5,7 +5,7 @@
 import json
 
 from src.data.readers.entities import Entities, entities_fault
-from src.data.readers.rows import RawRow, count_lines, text_lines
+from src.data.readers.rows import ROW_NAMES, RawRow, count_lines, text_lines
 
 count_rows = count_lines
 
@@ -24,7 +24,8 @@ def read_rows(path, task, test, bad_rows):
             label = columns.words.get(str(label), label)
         if columns.entities in value:
             label = Entities(sorted(tuple(item) for item in value[columns.entities]))
-        yield RawRow(value[columns.text], value.get(pair), label, where)
+        name = next((str(value[key]) for key in ROW_NAMES if test and key in value), "")
+        yield RawRow(value[columns.text], value.get(pair), label, where, name)
 
 
 def objects(path, bad_rows):

@@ -1,10 +1,9 @@
 """The label names of a task; of the user's own data what the training file holds."""
 
-import json
 from itertools import chain
 
 from src.data.readers.entities import Entities
-from src.data.readers.rows import BadRows
+from src.data.readers.rows import NO_LABEL, BadRows
 from src.errors import UserError
 from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE, TAGGING
 
@@ -52,7 +51,7 @@ def discover_labels(task, source, names=(), bad_rows=None):
         if len(names) == 1:
             raise UserError(f"labels: give two or more different names, not {names[0]}")
         return CLASSIFICATION, tuple(names)
-    return _labels_in([] if first is None else chain([first], rows), source)
+    return _labels_in([] if first is None else chain([first], rows), source, bad_rows or BadRows())
 
 
 def _types_in(rows, source):
@@ -67,13 +66,16 @@ def _types_in(rows, source):
     return sorted(types)
 
 
-def _labels_in(rows, source):
+def _labels_in(rows, source, bad_rows):
     seen, types = set(), set()
     for _, _, label, where, _ in rows:
         if isinstance(label, Entities):
             raise UserError(f"{where}: entities are given, where the rows above have a label")
+        if label == "":
+            bad_rows.add(f"{where}: {NO_LABEL}")
+            continue
         if isinstance(label, bool) or not isinstance(label, (str, int, float)):
-            raise UserError(f"{where}: the label must be a string or a number, not {json.dumps(label)}")
+            raise UserError(f"{where}: the label must be a string or a number, not {label!r}")
         types.add(type(label))
         if types == {str, int} or types >= {str, float}:
             raise UserError(

@@ -1,6 +1,6 @@
 """Parquet files, as Hugging Face's."""
 
-from src.data.readers.rows import RawRow, Where, present_columns
+from src.data.readers.rows import ROW_NAMES, RawRow, Where, present_columns
 from src.errors import UserError
 
 _ROWS = 4096  # decoded at a time
@@ -17,8 +17,9 @@ def read_rows(path, task, test, bad_rows):
     columns = task.source.columns("parquet", test)
     columns = present_columns(columns, file.schema_arrow.names, path, task, test)
     text, pair, label = columns.text, columns.text_pair, columns.label
+    own_name = next((name for name in ROW_NAMES if test and name in file.schema_arrow.names), None)
     number = 0
-    for batch in _batches(path, file, [name for name in (text, pair, label) if name]):
+    for batch in _batches(path, file, [name for name in (text, pair, label, own_name) if name]):
         for value in batch.to_pylist():
             number += 1
             where = Where(path, number, "row")
@@ -27,7 +28,13 @@ def read_rows(path, task, test, bad_rows):
             ):
                 bad_rows.add(f"{where}: a text is missing or no string")
                 continue
-            yield RawRow(value[text], value[pair] if pair else None, value[label] if label else None, where)
+            yield RawRow(
+                value[text],
+                value[pair] if pair else None,
+                value[label] if label else None,
+                where,
+                str(value[own_name]) if own_name else "",
+            )
 
 
 def _open(path):

@@ -4,6 +4,12 @@ from typing import NamedTuple, Optional
 
 from src.errors import UserError
 
+ROW_NAMES = ("index", "idx", "id")
+"""The columns in which test sets have a row's own name, as GLUE and Hugging Face call them."""
+
+NO_LABEL = "the label is empty"
+"""What is wrong with a row that nobody labelled."""
+
 
 class Row(NamedTuple):
     """One example."""

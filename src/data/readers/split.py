@@ -1,7 +1,10 @@
 """A split's raw rows with their labels as numbers."""
 
-from src.data.readers.rows import Row
+from src.data.readers.rows import NO_LABEL, Row
 from src.errors import UserError
+
+NO_AGREEMENT = "-"
+"""The label of such rows in the corpora of natural language inference."""
 
 
 def read_split(task, source, kind, names, bad_rows, test=False):
@@ -13,7 +16,8 @@ def read_split(task, source, kind, names, bad_rows, test=False):
         kind (TaskKind), names (tuple of str): what the labels are, as `discover_labels` gives it.
         bad_rows (BadRows): what happens at a malformed row: too few or too many fields, no UTF-8, no JSON, a
             text missing.
-        test (bool): the labels may be missing, in every row alike (absent, or -1 as Hugging Face has it).
+        test (bool): the labels may be missing, in every row alike (absent, empty, or -1 as Hugging Face has
+            it).
 
     Yields:
         Row
@@ -25,8 +29,14 @@ def read_split(task, source, kind, names, bad_rows, test=False):
     minus_one_is_none = test and not (task.is_own and _is_label(-1, kind, names))
     labelled = None
     for text, pair, label, where, name in source.raw_rows(task, test, bad_rows):
-        if minus_one_is_none and label == -1:
+        if (minus_one_is_none and label == -1) or (test and label == ""):
             label = None
+        if label == "":
+            bad_rows.add(f"{where}: {NO_LABEL}")
+            continue
+        if label == NO_AGREEMENT and not task.is_own:
+            bad_rows.add(f"{where}: the label is {label}, which says that the annotators did not agree")
+            continue
         if labelled is None:
             labelled = not test or label is not None
         if labelled != (label is not None):

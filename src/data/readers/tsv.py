@@ -1,6 +1,6 @@
 """TSV files, as GLUE's."""
 
-from src.data.readers.rows import RawRow, count_lines, present_columns, text_lines
+from src.data.readers.rows import ROW_NAMES, RawRow, count_lines, present_columns, text_lines
 
 count_rows = count_lines
 
@@ -15,6 +15,7 @@ def read_rows(path, task, test, bad_rows):
             return
         names = header.split("\t")
     columns = present_columns(task.source.columns("tsv", test), names, path, task, test)
+    own_name = next((names.index(name) for name in ROW_NAMES if test and name in names), None)
     text_at, pair_at, label_at = (
         None if name is None else names.index(name)
         for name in (columns.text, columns.text_pair, columns.label)
@@ -29,4 +30,5 @@ def read_rows(path, task, test, bad_rows):
             None if pair_at is None else fields[pair_at],
             None if label_at is None else fields[label_at],
             where,
+            "" if own_name is None else fields[own_name],
         )

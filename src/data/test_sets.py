@@ -1,0 +1,132 @@
+"""The rows of a test set, all of them and in their order, from raw files or from records."""
+
+from dataclasses import dataclass, replace
+from typing import Tuple
+
+import numpy as np
+
+from src.data.info import DatasetInfo
+from src.data.prepare import Progress
+from src.data.prepare_task import chunks
+from src.data.readers.files import count_rows, find_source, require_source
+from src.data.readers.rows import BadRows
+from src.data.readers.split import read_split
+from src.data.records import find_split, has_split, read_records
+from src.data.task_data import facts_of
+from src.data.tokenization import TokenizerPool
+from src.description import DataFacts
+from src.errors import UserError
+from src.examples import Examples, concatenate
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """One split to answer."""
+
+    __test__ = False  # pytest would collect it
+
+    split: str
+    """Our name of it: `test`, `test_mm`, ..."""
+    examples: Examples
+    names: Tuple[str, ...]
+    """What each row is called in its file; its number from 0 where it has no name."""
+    labels: Tuple[str, ...]
+    """The class names of its task; () where it has none or they are unknown."""
+    cut: int = 0
+    """Rows that were longer than the model reads and were cut."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a model reads texts."""
+
+    vocabulary: Tuple[str, ...]
+    lower_case: bool
+    longest: int
+    """Tokens of the longest row; longer texts are cut."""
+    num_workers: int
+    """Processes that tokenize."""
+
+
+class _EveryRow(BadRows):
+    """A malformed row ends the work: without it the others' numbers would be wrong."""
+
+    def add(self, message):
+        raise UserError(f"{message}; every row of the set must be answered, so none can be left out")
+
+
+def read_test_sets(task, folder, split, description, reader, dataset_type="auto"):
+    """Every `TestSet` that `folder` holds of a task's splits, the first one at least.
+
+    Args:
+        task (Task): whose. folder (str): with its raw files or records.
+        split (str): "test", or "eval" for the dev sets. description (Description): of the model.
+        reader (Reader): how raw texts become rows. dataset_type (str): of records, as the setting.
+
+    Raises:
+        UserError: there is none, a row is malformed or was left out, or the model is of another task.
+    """
+    wanted = dict(task.test_splits if split == "test" else task.eval_splits)
+    first, *_ = wanted
+    sources = {name: find_source(folder, stem, task.source.formats) for name, stem in wanted.items()}
+    if sources[first]:
+        sources = {name: source for name, source in sources.items() if source}
+        return [_raw(task, source, name, description, reader) for name, source in sources.items()]
+    if not has_split(folder, first):
+        require_source(folder, wanted[first], task.source.formats)  # says what it looked for
+    files = {name: find_split(folder, name, dataset_type) for name in wanted if has_split(folder, name)}
+    # A folder whose names say no split serves only the first one.
+    files = {name: found for name, found in files.items() if name == first or found != files[first]}
+    return [_prepared(task, folder, name, found, description) for name, found in files.items()]
+
+
+def _task_facts(task, description, info, **rows):
+    """The `DataFacts` of a task's rows; the user's own data are what their dataset.json or the model says."""
+    known = info or description
+    kind, labels = task.kind or known.kind, task.labels or known.labels
+    outputs = kind.outputs(labels) or description.outputs
+    return DataFacts(**rows, task_name=task.name, kind=kind, labels=labels, outputs=outputs)
+
+
+def _raw(task, source, name, description, reader):
+    """The `TestSet` of raw files."""
+    facts = _task_facts(task, description, None)
+    description.check_fits(facts, "task_name")
+    called = []
+
+    def rows():
+        test, names = name.startswith("test"), facts.labels or description.label_names
+        for row in read_split(task, source, facts.kind, names, _EveryRow(), test):
+            called.append(row.id)
+            yield row._replace(label=None)
+
+    parts, cut = [], 0
+    arguments = reader.vocabulary, reader.lower_case, facts.kind, reader.longest, reader.num_workers
+    with TokenizerPool(*arguments) as pool, Progress(f"read {name}", count_rows(source), "rows") as progress:
+        for examples, cut_here in pool.map(chunks(rows())):
+            parts.append(examples)
+            cut += cut_here
+            progress.update(len(examples), rows=len(examples))
+    examples = parts[0] if len(parts) == 1 else concatenate(parts)
+    if description.bert.type_vocab_size == 1:
+        examples = replace(examples, segment_ids=np.zeros_like(examples.segment_ids))
+    return TestSet(name, examples, _numbered(called), facts.labels, cut)
+
+
+def _prepared(task, folder, name, files, description):
+    """The `TestSet` of records."""
+    info = DatasetInfo.load(folder)
+    skipped = info.splits.get(name, {}).get("skipped") if info else None
+    if skipped:
+        raise UserError(
+            f"data_dir: {skipped} rows of {name} were left out when {folder} was prepared (skip_bad_rows), "
+            "so the others' numbers are not the test set's; mend the raw file and prepare it again"
+        )
+    examples = read_records(*files, ())
+    facts = _task_facts(task, description, info, **facts_of(name, examples, info))
+    description.check_fits(facts, "task_name")
+    return TestSet(name, examples, _numbered([""] * len(examples)), facts.labels)
+
+
+def _numbered(names):
+    return tuple(name or str(number) for number, name in enumerate(names))

@@ -1,0 +1,87 @@
+"""A model that answers texts: where it runs, how long a row may be, how rows are put into batches."""
+
+from dataclasses import dataclass
+
+from src.data.dataset import Batches, rows_to_evaluate
+from src.data.test_sets import Reader, read_test_sets
+from src.data.tokenization import Tokenizer
+from src.deploy.sessions import EXPORTED_ENDINGS
+from src.deploy.vocab_file import find_vocabulary
+from src.evaluate import predict
+from src.model import Model
+from src.runtime import compute_type, set_up
+from src.settings.shared import PackingConfig
+from src.submission import write_predictions
+
+LONGEST = 512
+"""Tokens of a row where neither the model nor the user sets fewer."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A `Model` with its vocabulary, on its device."""
+
+    model: Model
+    device: str
+    batch_size: int
+    """Rows of a padded batch."""
+    config: PackingConfig
+
+    @classmethod
+    def load(cls, path, vocab_file, device, batch_size, config):
+        """Any model that `Model.load` reads; an exported file runs on the CPU unless a device is named.
+
+        Args:
+            path (str): the model. vocab_file (str): its vocabulary; "" for the one beside it.
+            device (DeviceConfig): where to run. batch_size (int), config (PackingConfig): as the fields.
+        """
+        if path.endswith(EXPORTED_ENDINGS):
+            name = "CPU" if device.device_target == "auto" else device.device_target
+            model = Model.load(path, device=name, device_id=device.device_id)
+        else:
+            name = set_up(device, seed=0)
+            model = Model.load(path, compute_type("auto", name))
+        if vocab_file or not model.vocabulary:
+            model.vocabulary = find_vocabulary(path, model.description, vocab_file)
+        return cls(model, name, model.batch_size or batch_size, config)
+
+    @property
+    def tokenizer(self):
+        """The `Tokenizer` of its texts."""
+        return Tokenizer(self.model.vocabulary, self.model.lower_case)
+
+    def longest_row(self, wanted=0):
+        """Tokens of the longest row: those wanted (0: as many as can be), as far as the model takes them."""
+        bert = self.model.config
+        positions = LONGEST if bert.use_relative_positions else bert.max_position_embeddings
+        most = self.model.length or min(LONGEST, positions)
+        return min(wanted or most, most)
+
+    def logits(self, examples, title="predict"):
+        """The logits of `Examples`, in their order; `title` is the progress bar's."""
+        return predict(self.model, self._batches(examples), title).logits
+
+    def _batches(self, examples):
+        """The rows in batches of few shapes, whatever their number and lengths: graphs are kept by shape."""
+        size, rows = self.batch_size, len(examples)
+        if rows > size:
+            packs = self.model.packs(self.config, self.device)
+            return rows_to_evaluate(examples, size, self.config, packs)
+        size = min(size, 1 << (rows - 1).bit_length())
+        return Batches(examples, size, self.config.bucket_boundaries, longest=self.longest_row())
+
+    def answer_test_sets(self, task, folder, split, wanted, num_workers, dataset_type, output_dir):
+        """Write the predictions for every row of a task's test sets; yields a line about each.
+
+        Args:
+            wanted (int): tokens of the longest row of raw files, as for `longest_row`.
+            num_workers (int): processes that tokenize these. output_dir (str): takes the files.
+            task, folder, split, dataset_type: as for `read_test_sets`.
+        """
+        description, longest = self.model.description, self.longest_row(wanted)
+        reader = Reader(tuple(self.model.vocabulary), self.model.lower_case, longest, num_workers)
+        for rows in read_test_sets(task, folder, split, description, reader, dataset_type):
+            logits = self.logits(rows.examples, f"predict {rows.split}")
+            paths = write_predictions(output_dir, task, description, rows, logits)
+            cut = f" ({rows.cut} were longer than {longest} tokens and were cut)" if rows.cut else ""
+            yield f"{rows.split}: {len(rows.examples)} rows answered in {', '.join(paths)}{cut}"

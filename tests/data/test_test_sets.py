@@ -1,0 +1,99 @@
+"""Test sets from raw files: every row, in the file's order, under the number that the file gives it."""
+
+import json
+
+import pytest
+
+from src.data import prepare_task
+from src.data.test_sets import Reader, read_test_sets
+from src.description import Description
+from src.errors import UserError
+from src.kinds import CLASSIFICATION
+from src.settings.network import BertConfig
+from src.tasks import get_task
+
+VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "fox", "dog", "runs")
+CLS, SEP, FOX, DOG, RUNS = 2, 3, 5, 6, 7
+
+
+def model(labels, outputs=0, types=2):
+    """What a model of these classes says of itself."""
+    sizes = {"hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 4}
+    bert = BertConfig(vocab_size=8, type_vocab_size=types, **sizes)
+    return Description(bert, CLASSIFICATION, outputs or len(labels), labels, source="model/")
+
+
+def read(name, folder, labels=None, split="test", longest=20, **described):
+    task = get_task(name)
+    reader = Reader(VOCABULARY, True, longest, num_workers=1)
+    description = model(task.labels if labels is None else labels, **described)
+    return read_test_sets(task, str(folder), split, description, reader)
+
+
+def rows_of(examples):
+    starts = examples.offsets.tolist()
+    return [examples.input_ids[start:end].tolist() for start, end in zip(starts, starts[1:])]
+
+
+def write(folder, name, *lines):
+    (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def test_mnlis_two_sets_are_read_as_glue_ships_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare_task, "CHUNK_ROWS", 2)  # so that the rows come in three parts
+    header = "index\tpromptID\tpairID\tsentence1\tsentence2"
+    words = ["fox", "dog", "", "fox dog", "runs"]
+    write(
+        tmp_path,
+        "test_matched.tsv",
+        header,
+        *[f"{number}\t1\t2\t{word}\truns" for number, word in enumerate(words)],
+    )
+    write(tmp_path, "test_mismatched.tsv", header, "31\t1\t2\tdog\tfox runs")
+    matched, mismatched = read("MNLI", tmp_path, longest=6)
+    assert rows_of(matched.examples) == [
+        [CLS, FOX, SEP, RUNS, SEP],
+        [CLS, DOG, SEP, RUNS, SEP],
+        [CLS, SEP, RUNS, SEP],  # a row without a word counts as well
+        [CLS, FOX, DOG, SEP, RUNS, SEP],
+        [CLS, RUNS, SEP, RUNS, SEP],
+    ]
+    assert matched.examples.segment_ids[:5].tolist() == [0, 0, 0, 1, 1]
+    assert (matched.split, matched.names, matched.cut) == ("test", ("0", "1", "2", "3", "4"), 0)
+    assert (mismatched.split, mismatched.names) == ("test_mm", ("31",))
+    (tmp_path / "test_mismatched.tsv").unlink()
+    (alone,) = read("MNLI", tmp_path, longest=5, types=1)
+    assert alone.cut == 1 and not alone.examples.segment_ids.any()
+
+
+def test_rows_without_a_name_are_numbered_and_a_dev_set_serves_too(tmp_path):
+    write(tmp_path, "dev.tsv", "sentence\tlabel", "fox\t1", "dog\t0")
+    (rows,) = read("SST-2", tmp_path, split="eval")
+    assert rows.names == ("0", "1") and rows_of(rows.examples) == [[CLS, FOX, SEP], [CLS, DOG, SEP]]
+    assert not rows.examples.columns
+
+
+def test_own_data_have_the_models_labels(tmp_path):
+    write(tmp_path, "test.jsonl", *[json.dumps({"id": name, "text": "fox"}) for name in (4, "b")])
+    (rows,) = read("custom", tmp_path, labels=("bad", "good"))
+    assert (rows.names, rows.labels) == (("4", "b"), ("bad", "good"))
+
+
+def test_a_row_that_cannot_be_read_is_refused_since_the_others_would_shift(tmp_path):
+    write(tmp_path, "test.tsv", "index\tsentence", "0\tfox", "1 dog", "2\tfox")
+    with pytest.raises(
+        UserError, match="test.tsv, line 3: 1 tab.*every row of the set must be answered"
+    ) as error:
+        read("SST-2", tmp_path)
+    assert "--skip_bad_rows" not in str(error.value)
+
+
+def test_what_is_not_there_or_of_another_task_is_refused(tmp_path):
+    write(tmp_path, "train.jsonl", "{}")
+    with pytest.raises(UserError, match="has no test set; looked for test.tsv.*holds train.jsonl"):
+        read("RTE", tmp_path)
+    write(tmp_path, "test_matched.tsv", "index\tsentence1\tsentence2", "0\tfox\tdog")
+    with pytest.raises(UserError, match="task_name: model/ numbers its labels neutral"):
+        read("MNLI", tmp_path, labels=("neutral", "entailment", "contradiction"))
+    with pytest.raises(UserError, match="does not name its labels.*--label_order"):
+        read("MNLI", tmp_path, labels=(), outputs=3)

@@ -1,0 +1,63 @@
+"""Files of predictions, line by line as GLUE's page has them."""
+
+import numpy as np
+import pytest
+
+from src.data.test_sets import TestSet
+from src.description import Description
+from src.errors import UserError
+from src.examples import Examples
+from src.settings.network import BertConfig
+from src.submission import write_predictions
+from src.tasks import get_task
+
+BERT = BertConfig(
+    vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4
+)
+FIRST, SECOND, THIRD = np.eye(3, dtype=np.float32)
+
+
+def write(folder, name, logits, split="test", names=("0", "1", "2")):
+    """(name of the file, its text) of the predictions that some logits are."""
+    task, logits = get_task(name), np.float32(logits)
+    zeros = np.zeros(len(logits), np.int32)
+    rows = TestSet(split, Examples(zeros, zeros, np.arange(len(logits) + 1)), names, task.labels)
+    described = Description(BERT, task.kind, logits.shape[1], task.labels, task.name)
+    (path,) = write_predictions(str(folder), task, described, rows, logits)
+    with open(path, encoding="utf-8", newline="") as file:
+        return path.rpartition("/")[2], file.read()
+
+
+@pytest.mark.parametrize(
+    "name, first, second",
+    [
+        ("CoLA", "0", "1"),
+        ("SST-2", "0", "1"),
+        ("MRPC", "0", "1"),
+        ("QQP", "0", "1"),
+        ("WNLI", "0", "1"),
+        ("QNLI", "entailment", "not_entailment"),
+        ("RTE", "entailment", "not_entailment"),
+    ],
+)
+def test_two_classes_are_numbers_or_words_as_the_task_asks(tmp_path, name, first, second):
+    expected = f"index\tprediction\n0\t{second}\n1\t{first}\n2\t{second}\n"
+    assert write(tmp_path, name, [SECOND[:2], FIRST[:2], SECOND[:2]]) == (f"{name}.tsv", expected)
+
+
+def test_mnli_has_a_file_for_each_of_its_sets_and_a_row_keeps_its_name(tmp_path):
+    logits, names = [THIRD, FIRST, SECOND], ("7", "9", "12")
+    expected = "index\tprediction\n7\tcontradiction\n9\tentailment\n12\tneutral\n"
+    assert write(tmp_path, "MNLI", logits, "test", names) == ("MNLI-m.tsv", expected)
+    assert write(tmp_path, "MNLI", logits, "test_mm", names) == ("MNLI-mm.tsv", expected)
+
+
+def test_scores_have_three_decimals_and_stay_between_0_and_5(tmp_path):
+    found = write(tmp_path, "STS-B", [[-0.2], [3.14159], [5.0004]])
+    assert found == ("STS-B.tsv", "index\tprediction\n0\t0.000\n1\t3.142\n2\t5.000\n")
+
+
+def test_logits_that_are_no_numbers_answer_nothing(tmp_path):
+    with pytest.raises(UserError, match="1 of 3 rows are not finite"):
+        write(tmp_path, "STS-B", [[1.0], [np.nan], [2.0]])
+    assert not list(tmp_path.iterdir())
