@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from src.checkpoint import folder as checkpoints
 from src.checkpoint.assign import assign
-from src.distill.distiller import LossTerms
+from src.distill.distiller import LossTerms, uniform_layer_map
 from src.errors import UserError
 from src.model import Model, new_network
 
@@ -66,11 +66,12 @@ def check_comparable(student, teacher, terms):
     """Refuse a teacher whose layers cannot be compared one by one with the student's (both `BertConfig`)."""
     if not terms.compares_layers:
         return
-    for name in ("num_hidden_layers", "hidden_size", "num_attention_heads"):
+    uniform_layer_map(student.num_hidden_layers, teacher.num_hidden_layers, "student_model_dir")
+    for name in ("hidden_size", "num_attention_heads"):
         if getattr(student, name) != getattr(teacher, name):
             raise UserError(
                 f"teacher_model_dir: the teacher's {name} is {getattr(teacher, name)} and the student's "
-                f"{getattr(student, name)}; intermediate distillation compares equal networks: use "
+                f"{getattr(student, name)}; intermediate distillation compares equal sizes: use "
                 "--intermediate_distill false, or start from a student of the teacher's shape"
             )
 
