@@ -11,7 +11,7 @@ import prepare_data
 from src.data import prepare_task
 from src.data.info import DatasetInfo
 from src.data.records import find_split, read_records
-from src.kinds import CLASSIFICATION, REGRESSION
+from src.kinds import CLASSIFICATION, REGRESSION, TAGGING
 from src.vocabulary import vocabulary_hash
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "fox", "run", "##s", "good", "bad", "."]
@@ -251,3 +251,33 @@ def test_folders_that_are_no_earlier_result_are_not_replaced(raw, capsys):
     with pytest.raises(SystemExit):
         prepare(inside, "--output_dir", str(inside.parent))
     assert "would replace" in capsys.readouterr().err and (inside / "train.tsv").exists()
+
+
+def test_tags_keep_their_places_and_entities_that_are_cut_off_are_counted(raw, capsys):
+    for path in raw.iterdir():
+        path.unlink()
+    (raw / "train.jsonl").write_text(
+        '{"text": "the good fox", "entities": [[4, 12, "x"]]}\n'
+        '{"text": "bad fox run", "entities": [[0, 3, "x"], [8, 11, "y"]]}\n'
+    )
+    (raw / "dev.conll").write_text("the O\nfoxs B-x\nfox I-x\n\nrun S-y\n")
+    (raw / "test.txt").write_text("run\n")
+    folder = prepare(raw, "--max_seq_length", "4", task_name="custom")
+    tags = [rows_of(folder, split, TAGGING)[1].labels.tolist() for split in ("train", "eval", "test")]
+    # O, then B, I, E and S of x and of y; the first row's entity and the second row's last are cut.
+    assert tags == [[-1, 0, -1, -1, -1, 4, 0, -1], [-1, 0, -1, -1, -1, 8, -1], [-1, -1, -1]]
+    out = capsys.readouterr().out
+    assert out.count("  2 entities lost: cut off") == 1 and out.count("  1 entities lost: cut off") == 1
+    info = DatasetInfo.load(folder)
+    assert info.kind is TAGGING and info.labels == TAGGING.tags(("x", "y"))
+    assert [info.splits[name]["labelled"] for name in ("train", "eval", "test")] == [True, True, False]
+
+
+def test_an_overlap_ends_the_run_with_file_and_line(raw, capsys):
+    for path in raw.iterdir():
+        path.unlink()
+    row = '{"text": "the fox", "entities": [[0, 3, "x"], [2, 5, "y"]]}\n'
+    for split in ("train", "dev"):
+        (raw / f"{split}.jsonl").write_text(row)
+    message = refuse(capsys, raw, task_name="custom")
+    assert "train.jsonl, line 1: the entities x 0-3 and y 2-5 overlap" in message

@@ -2,6 +2,8 @@
 transformers.
 """
 
+import glob
+import json
 import os
 import random
 import unicodedata
@@ -219,3 +221,34 @@ def test_equals_transformers_python_tokenizer(lower_case):
     for text, pair, (ids, segments) in zip(texts, texts[::-1], ours.encode_batch(texts, texts[::-1], 24)):
         expected = theirs(text, pair, truncation="longest_first", max_length=24, return_token_type_ids=True)
         assert (ids, segments) == (expected["input_ids"], expected["token_type_ids"])
+
+
+def real_lines(language, count):
+    """Lines spread over all files of ../shared/data in a language; [] without them."""
+    data = os.path.join(os.path.dirname(__file__), "../../../shared/data")
+    pattern = {"english": ["corpus/*.txt", "glue/*/*.tsv"], "chinese": ["clue/*/*.json"]}[language]
+    lines = []
+    for path in sorted(path for part in pattern for path in glob.glob(os.path.join(data, part))):
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                values = json.loads(line) if path.endswith(".json") else {"text": line}
+                lines.append(values.get("sentence") or values["text"])
+    lines = [line for line in dict.fromkeys(lines) if line.strip()]
+    return lines[:: max(1, len(lines) // count)][:count]
+
+
+@pytest.mark.parametrize("language,name", [("english", "uncased"), ("chinese", "chinese")])
+def test_token_ids_of_real_lines_are_transformers(language, name):
+    legacy = pytest.importorskip("transformers.models.bert.tokenization_bert_legacy")
+    from src.vocabulary import read_vocabulary
+
+    lines = real_lines(language, 200)
+    if not lines:
+        pytest.skip("needs ../shared/data")
+    file = VOCABULARY_FILE.replace("uncased", name)
+    theirs = legacy.BertTokenizerLegacy(file, do_lower_case=True)
+    ours = Tokenizer(read_vocabulary(file), True)
+    pieces = ours.pieces(lines)
+    for line, found, (same, spans) in zip(lines, ours.token_ids(lines), pieces):
+        assert found == same == theirs.convert_tokens_to_ids(theirs.tokenize(line)), line
+        assert len(spans) == len(same) and all(0 <= a < b <= len(line) for a, b in spans)

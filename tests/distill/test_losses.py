@@ -104,3 +104,12 @@ def test_the_tokens_of_a_row_that_may_be_answers_compete_in_places_of_their_own(
     value, slope = ms.value_and_grad(label_loss)(ms.Tensor(student))
     assert float(value) == pytest.approx(sum(hard), rel=1e-5)
     np.testing.assert_allclose(slope.asnumpy().reshape(16, 2), gradient, atol=1e-5)
+
+
+def test_cross_entropy_of_tokens_leaves_out_those_without_a_label():
+    (logits,) = arrays((2, 3, 4))
+    labels = np.int32([[-1, 2, 0], [3, -1, -1]])
+    found = losses.label_cross_entropy_of_tokens(ms.Tensor(logits), ms.Tensor(labels)).asnumpy()
+    given = torch.tensor(logits).reshape(-1, 4), torch.tensor(labels, dtype=torch.long).reshape(-1)
+    expected = functional.cross_entropy(*given, ignore_index=-1, reduction="none").reshape(2, 3)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5)

@@ -1,15 +1,21 @@
 """Tags of tokens: rows by hand, entity metrics as seqeval 1.2.2 gives them in strict mode."""
 
+import os
+
 import numpy as np
 import pytest
 
 from src import metrics
-from src.data.readers.rows import Row
+from src.data.readers.files import require_source
+from src.data.readers.rows import BadRows, Row
+from src.data.readers.split import read_split
 from src.data.tokenization import Tokenizer
 from src.errors import UserError
 from src.examples import Examples, Origin, offsets_of
 from src.kinds import TAGGING
 from src.kinds.tagging import entities_of
+from src.tasks import get_task
+from src.vocabulary import read_vocabulary
 
 TAGS = TAGGING.tags(("city", "name"))  # O, then B, I, E and S of either
 VOCABULARY = [
@@ -232,3 +238,29 @@ def test_a_model_whose_classes_are_no_tags_is_refused():
     )
     with pytest.raises(UserError, match="'LABEL_0' is no tag"):
         TAGGING.answers(np.zeros((1, 2)), row, [Row("a", None, None, 1)], ("LABEL_0", "LABEL_1"))
+
+
+# --- real rows ----------------------------------------------------------------------------------------------
+
+SHARED = os.path.join(os.path.dirname(__file__), "../../../shared")
+
+
+@pytest.mark.skipif(not os.path.exists(os.path.join(SHARED, "data/clue")), reason="needs ../shared")
+def test_the_tags_of_cluener_give_its_entities_back_but_where_a_wordpiece_straddles_a_border():
+    task, bad_rows = get_task("CLUENER"), BadRows()
+    source = require_source(os.path.join(SHARED, "data/clue/cluener"), "dev", task.source.formats)
+    rows = list(read_split(task, source, TAGGING, task.labels, bad_rows))
+    tokenizer = Tokenizer(read_vocabulary(os.path.join(SHARED, "vocab/bert-base-chinese-vocab.txt")), True)
+    examples, cut = TAGGING.encode(tokenizer, rows, task.max_seq_length)
+    assert cut == 0 and not bad_rows.notes
+    found, spans = set(), examples.origin.spans
+    for first, after in entities_of(examples.labels, examples.offsets[:-1], task.labels):
+        row = int(np.searchsorted(examples.offsets, first, side="right")) - 1
+        found.add((row, int(spans[first, 0]), int(spans[after - 1, 1]), (examples.labels[first] - 1) // 4))
+    right = {(row, *entity) for row, item in enumerate(rows) for entity in item.label}
+    assert len(found) == len(right) > 3000
+    wrong = right - found
+    assert len(wrong) <= 0.002 * len(right)
+    for row, start, end, _ in wrong:
+        tokens = spans[examples.offsets[row] : examples.offsets[row + 1]]
+        assert any(a < border < b for a, b in tokens for border in (start, end))
