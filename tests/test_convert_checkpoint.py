@@ -403,6 +403,13 @@ def test_tensorflow_there_and_back(tmp_path, capsys):
     assert_same({name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}, weights)
     assert json.loads((tmp_path / "back" / "bert_config.json").read_text())["hidden_act"] == "gelu"
 
+    for suffix in ("", ".index", ".data-00000-of-00001"):  # a prefix, or a file of it
+        path = str(tmp_path / "google" / "bert_model.ckpt") + suffix
+        assert_same(read_any(path).checkpoint.weights, ours.weights)
+    index = tmp_path / "google" / "bert_model.ckpt.index"
+    index.write_bytes(index.read_bytes()[:40])
+    assert "bert_model.ckpt" in refused(capsys, "--input", tmp_path / "google", "--output", tmp_path / "x")
+
 
 @pytest.mark.parametrize("kind, head", [(SPAN, "cls/squad/output"), (TAGGING, "output")])
 def test_tensorflow_heads_for_tokens_there_and_back(tmp_path, capsys, kind, head):
@@ -422,13 +429,6 @@ def test_tensorflow_heads_for_tokens_there_and_back(tmp_path, capsys, kind, head
     read = read_any(tmp_path / "google", kind=None if kind is SPAN else kind)
     assert read.checkpoint.description.kind is kind
     assert_same(read.checkpoint.weights, ours)
-
-    for suffix in ("", ".index", ".data-00000-of-00001"):  # a prefix, or a file of it
-        path = str(tmp_path / "google" / "bert_model.ckpt") + suffix
-        assert_same(read_any(path).checkpoint.weights, ours.weights)
-    index = tmp_path / "google" / "bert_model.ckpt.index"
-    index.write_bytes(index.read_bytes()[:40])
-    assert "bert_model.ckpt" in refused(capsys, "--input", tmp_path / "google", "--output", tmp_path / "x")
 
 
 def test_without_tensorflow_the_message_says_so(tmp_path, capsys, monkeypatch):

@@ -23,7 +23,7 @@ from src.kinds import SPAN, TAGGING
 from src.model import Model
 from src.nn.heads import BertForTokens
 from src.nn.layers import computed_weights
-from tests.commands import reference_logits, says
+from tests.commands import says
 from tests.deploy.conftest import run_export
 from tests.helpers import (
     VOCABULARY,
@@ -33,9 +33,11 @@ from tests.helpers import (
     run_script,
     save_network,
     tiny_config,
+    weights_of,
     write_info,
     write_split,
 )
+from tests.numpy_bert import NumpyBert
 
 LABELS = ("O", "B-x", "I-x", "E-x", "S-x")
 
@@ -44,14 +46,12 @@ LABELS = ("O", "B-x", "I-x", "E-x", "S-x")
 def tagged(tmp_path_factory):
     """(flags of the records, a tagger's folder, its accuracy over tokens by NumPy)."""
     folder, rows = tmp_path_factory.mktemp("tagged"), make_examples(13, 12)
-    model = save_network(
-        folder / "model",
-        fill(BertForTokens(tiny_config(num_hidden_layers=1), len(LABELS)), 5),
-        "custom",
-        LABELS,
-        TAGGING,
-    )
-    found = np.concatenate(list(reference_logits(model, rows))).argmax(axis=1)
+    network = fill(BertForTokens(tiny_config(num_hidden_layers=1), len(LABELS)), 5)
+    model = save_network(folder / "model", network, "custom", LABELS, TAGGING)
+    reference = NumpyBert(weights_of(network), network.config)
+    bounds = zip(rows.offsets[:-1], rows.offsets[1:])
+    tokens = ((rows.input_ids[a:b], np.ones(b - a), rows.segment_ids[a:b]) for a, b in bounds)
+    found = np.concatenate([reference.row(*row)[0] for row in tokens]).argmax(axis=1)
     right = np.where(rows.input_ids % 3, found, 0).astype(np.int32)
     right[rows.offsets[:-1]] = -1  # [CLS]
     write_split(folder / "data", "eval", replace(rows, columns={TAGGING.columns[0]: right}), kind=TAGGING)
