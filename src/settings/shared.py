@@ -116,8 +116,8 @@ class DataConfig(BatchesConfig):
     """Which task and how its rows are read."""
 
     task_name: str = ""
-    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, TNEWS, CLUENER, or custom for
-    your own data.
+    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, TNEWS, CLUENER, SQuAD,
+    SQuAD2, or custom for your own data.
     """
     version_2_with_negative: bool = False
     """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
