@@ -12,6 +12,7 @@ The last form writes the predictions for a task's test sets as its benchmark ask
 
 import contextlib
 import sys
+from dataclasses import replace
 
 from src.data.pool import available_cores
 from src.data.texts import encode_texts, read_texts
@@ -23,18 +24,22 @@ from src.settings.tools import PredictConfig
 from src.tasks import get_task, task_folder
 
 
-def load(settings):
-    """The `Predictor` that the settings name."""
+def load(settings, few=False):
+    """The `Predictor` that the settings name; `few`: for so few rows that fusing would cost more than it
+    saves.
+    """
     device, packing = part(settings, DeviceConfig), part(settings, PackingConfig)
+    if few and device.enable_graph_kernel == "auto":
+        device = replace(device, enable_graph_kernel=False)
     return Predictor.load(settings.model, settings.vocab_file, device, settings.batch_size, packing)
 
 
 def label_texts(settings):
     """Print the answers to the texts of the command line, a file or standard input."""
     with contextlib.redirect_stdout(sys.stderr):  # what is said meanwhile is no answer
-        predictor = load(settings)
-        description, types = predictor.model.description, predictor.model.config.type_vocab_size
         texts = read_texts(settings.text, settings.text_pair, settings.file)
+        predictor = load(settings, few=len(texts) <= settings.batch_size)
+        description, types = predictor.model.description, predictor.model.config.type_vocab_size
         longest = predictor.longest_row(settings.max_seq_length)
         examples, cut = encode_texts(texts, description.kind, predictor.tokenizer, longest, types)
         logits = predictor.logits(examples)
