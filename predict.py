@@ -15,6 +15,7 @@ probability among the best answers; - for none.
 
 import contextlib
 import sys
+from dataclasses import replace
 
 from src.data.pool import available_cores
 from src.data.texts import encode_texts, read_texts
@@ -27,16 +28,21 @@ from src.settings.tools import PredictConfig
 from src.tasks import get_task, task_folder
 
 
-def load(settings):
-    """The `Predictor` that the settings name."""
+def load(settings, few=False):
+    """The `Predictor` that the settings name; `few`: for so few rows that fusing would cost more than it
+    saves.
+    """
     device, packing = part(settings, DeviceConfig), part(settings, PackingConfig)
+    if few and device.enable_graph_kernel == "auto":
+        device = replace(device, enable_graph_kernel=False)
     return Predictor.load(settings.model, settings.vocab_file, device, settings.batch_size, packing)
 
 
 def label_texts(settings):
     """Print the answers to the texts of the command line, a file or standard input."""
     with contextlib.redirect_stdout(sys.stderr):  # what is said meanwhile is no answer
-        predictor = load(settings)
+        texts = read_texts(*settings.texts, settings.file)
+        predictor = load(settings, few=len(texts) <= settings.batch_size)
         description, types = predictor.model.description, predictor.model.config.type_vocab_size
         kind, threshold = description.kind, settings.null_score_diff_threshold
         kind = kind.at_threshold(threshold) if threshold else kind
@@ -44,7 +50,6 @@ def label_texts(settings):
             raise UserError(
                 f"question, context: {settings.model} is a {kind.name} model, it answers no questions"
             )
-        texts = read_texts(*settings.texts, settings.file)
         longest = predictor.longest_row(settings.max_seq_length)
         examples, cut = encode_texts(texts, kind, predictor.tokenizer, longest, types)
         logits = predictor.logits(examples)

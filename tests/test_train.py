@@ -221,7 +221,6 @@ def test_without_training_the_student_is_quantized_as_it_is(task, tmp_path, caps
 @pytest.mark.parametrize(
     "changes,words",
     [
-        ({"num_hidden_layers": 2}, "the teacher's num_hidden_layers is 2 and the student's 1"),
         ({"hidden_size": 24}, "the teacher's hidden_size is 24 and the student's 16"),
         ({"num_attention_heads": 4}, "the teacher's num_attention_heads is 4 and the student's 2"),
     ],

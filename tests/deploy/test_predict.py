@@ -140,7 +140,7 @@ def test_what_keeps_a_test_set_from_being_answered_is_one_line(onnx_file, tmp_pa
     given = ("--model", onnx_file, "--data_dir", tmp_path / "raw")
     into = ("--output_dir", tmp_path / "out")
     says(refused_by(predict, capsys, *given), "output_dir")
-    says(refused_by(predict, capsys, *given, *into, "--text", "a"), "data_dir: give either it, or text")
+    says(refused_by(predict, capsys, *given, *into, "--text", "a"), "data_dir: give either it, or a text")
     says(refused_by(predict, capsys, *given, *into, "--task_name", "CoLA"), "trained on SST-2, not CoLA")
     says(refused_by(predict, capsys, *given, *into, "--split", "eval"), "has no dev set", "it holds test.tsv")
     assert not (tmp_path / "out").exists()

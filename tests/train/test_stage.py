@@ -215,7 +215,7 @@ def test_stage_has_what_the_device_queue_needs():
 class TenSteps:
     """An epoch of ten steps of one micro-batch."""
 
-    several = False
+    several, shape = False, None
 
     def __len__(self):
         return 10
