@@ -27,10 +27,16 @@ def rate(section, value):
     return (f"--{section}.optimizer_cfg.AdamWeightDecay.learning_rate", value)
 
 
-FROM_RANDOM = (
-    "--net_cfg.hidden_size", 256, "--net_cfg.num_hidden_layers", 4, "--net_cfg.num_attention_heads", 4,
-    "--net_cfg.intermediate_size", 1024, *rate("finetune_cfg", 5e-4),
-)  # fmt: skip
+def from_random(layers, learning_rate):
+    """Options for a network of so many layers, 256 wide, that starts from random weights."""
+    sizes = {
+        "hidden_size": 256,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+    }
+    given = [item for name, value in sizes.items() for item in (f"--net_cfg.{name}", value)]
+    return (*given, *rate("finetune_cfg", learning_rate))
 
 
 @dataclass(frozen=True)
@@ -71,28 +77,28 @@ PLANS = (
     ),
     Plan(
         "SST-2", "glue/SST-2", "accuracy", teacher="sst2-teacher",
-        distil=("--td_phase1_epoch_size", 1, "--td_phase2_epoch_size", 1, *rate("phase1_cfg", 2e-4)),
-        ternary=("--epoch_size", 1, *rate("train_cfg", 1e-4)),
-        smallest=("--epoch_size", 2, *rate("train_cfg", 2e-4)),
+        distil=("--td_phase1_epoch_size", 1, "--td_phase2_epoch_size", 0, *rate("phase1_cfg", 2e-4),
+                "--phase1_cfg.batch_size", 64),
+        smallest=("--epoch_size", 1, *rate("train_cfg", 2e-4), "--train_cfg.batch_size", 64),
     ),
     Plan(
-        "TNEWS", "clue/tnews", "accuracy", depth=2,
-        finetune=("--epoch_size", 12, *FROM_RANDOM),
-        distil=("--td_phase1_epoch_size", 12, "--td_phase2_epoch_size", 8, *rate("phase1_cfg", 5e-4),
+        "TNEWS", "clue/tnews", "accuracy", depth=1,
+        finetune=("--epoch_size", 40, *from_random(2, 2e-4)),
+        distil=("--td_phase1_epoch_size", 20, "--td_phase2_epoch_size", 10, *rate("phase1_cfg", 5e-4),
                 *rate("phase2_cfg", 1e-4)),
-        ternary=("--epoch_size", 8, *rate("train_cfg", 2e-4)),
+        ternary=("--epoch_size", 10, *rate("train_cfg", 2e-4)),
     ),
     Plan(
         "CLUENER", "clue/cluener", "entity_f1", depth=2,
-        finetune=("--epoch_size", 8, *FROM_RANDOM),
+        finetune=("--epoch_size", 8, *from_random(4, 5e-4)),
         distil=("--td_phase1_epoch_size", 4, "--td_phase2_epoch_size", 4, *rate("phase1_cfg", 5e-4),
                 *rate("phase2_cfg", 1e-4)),
         ternary=("--epoch_size", 4, *rate("train_cfg", 2e-4)),
     ),
     Plan(
         "SQuAD", "squad", "span_f1",
-        finetune=("--epoch_size", 4, *rate("finetune_cfg", 1e-4)),
-        distil=("--td_phase1_epoch_size", 6, "--td_phase2_epoch_size", 3, *rate("phase1_cfg", 2e-4),
+        finetune=("--epoch_size", 5, *rate("finetune_cfg", 1e-4)),
+        distil=("--td_phase1_epoch_size", 5, "--td_phase2_epoch_size", 2, *rate("phase1_cfg", 2e-4),
                 *rate("phase2_cfg", 1e-4)),
         ternary=("--epoch_size", 3, *rate("train_cfg", 1e-4)),
     ),
