@@ -67,7 +67,7 @@ def table_rows(figures):
                 figure["figure"],
                 side,
                 seconds(values["seconds"]),
-                values["peak_mib"],
+                values.get("peak_mib", ""),
                 times_as_fast(figure, side),
                 memory(figure, side),
                 "" if share is None else f"{100 * share:.0f} %",
@@ -86,10 +86,15 @@ def print_table(figures, facts):
         print(f"{figure['figure']}: {figure['setting']}{peak}")
 
 
+def compared(figures):
+    """Those with PyTorch beside ours."""
+    return [figure for figure in figures if any(side.startswith("PyTorch") for side in figure["sides"])]
+
+
 def bars(axis, figures, value, title):
     """One panel: a bar a side and figure, relative to the first side whose name begins with PyTorch."""
     labels, heights, colours = [], [], []
-    for figure in figures:
+    for figure in compared(figures):
         sides = figure["sides"]
         base = next(values[value] for side, values in sides.items() if side.startswith("PyTorch"))
         for side, values in sides.items():
@@ -113,7 +118,7 @@ def draw(figures, facts, path):
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    count = sum(len(figure["sides"]) for figure in figures)
+    count = sum(len(figure["sides"]) for figure in compared(figures))
     chart, axes = pyplot.subplots(1, 2, figsize=(13, 1.2 + 0.28 * count), sharey=True)
     bars(axes[0], figures, "seconds", "time, PyTorch = 1")
     bars(axes[1], figures, "peak_mib", "peak memory, PyTorch = 1")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures every headline figure of training on this machine, beside PyTorch, and prints one table.
 #
-#   bash benchmarks/run_all.sh [--only steps,finetune,quantized,distill] [--rounds N] [--rows N] [--write]
+#   bash benchmarks/run_all.sh [--only steps,finetune,quantized,starts,distill] [--rounds N] [--rows N] [--write]
 #
 # --rounds: of the steps and of fine-tuning; --rows: training rows of the three whole runs, to shorten them; --write:
 # also into docs/benchmarks.json and docs/benchmarks.svg. Inputs, by environment variable:
@@ -19,7 +19,7 @@ shared=../shared
 glue="${GLUE_DIR:-$shared/data/glue}"
 sst2="${SST2_TEACHER:-$shared/models/sst2-teacher}"
 stsb="${STSB_TEACHER:-$shared/models/stsb-teacher}"
-only=steps,finetune,quantized,distill
+only=steps,finetune,quantized,starts,distill
 rounds=() rows=() write=()
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -32,7 +32,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 for part in ${only//,/ }; do
-    case "$part" in steps | finetune | quantized | distill) ;; *) fail "--only: no part is called $part" ;; esac
+    case "$part" in steps | finetune | quantized | starts | distill) ;; *) fail "--only: no part is called $part" ;; esac
 done
 for folder in "$glue" "$sst2" "$stsb"; do
     [ -d "$folder" ] || fail "$folder does not exist; set GLUE_DIR, SST2_TEACHER and STSB_TEACHER"
@@ -64,6 +64,9 @@ if wants finetune; then
 fi
 if wants quantized; then
     measure quantized_memory.py --teacher_dir "$stsb" "${rows[@]}"
+fi
+if wants starts; then
+    measure starts.py --teacher_dir "$stsb"
 fi
 if wants distill; then
     measure task_distill.py --teacher_dir "$sst2" "${rows[@]}"
