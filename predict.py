@@ -56,7 +56,8 @@ def label_texts(settings):
     answers = kind.answers(logits, examples, texts, description.label_names)
     for lines, row in zip(answers, texts):
         for columns in lines:
-            print("\t".join([*columns, row.text, *([row.text_pair] if row.text_pair else [])]))
+            given = [" ".join(text.split()) for text in (row.text, row.text_pair) if text]
+            print("\t".join([*columns, *given]))
     if cut:
         longest = BERT_WINDOWS.max_query_length if kind.needs_texts else longest  # only questions are cut
         print(f"{cut} of {len(texts)} texts were longer than {longest} tokens and were cut", file=sys.stderr)

@@ -20,6 +20,12 @@ def one_line(message):
     return " ".join(str(message).split())
 
 
+def shown(value, most=80):
+    """What a user gave, as Python writes it, for a message: cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 # How writing to a file that is already open fails; the system then gives no path.
 WRITE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 

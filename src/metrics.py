@@ -49,8 +49,9 @@ def _same(found, right):
 
 
 def _of_questions(compare):
-    """The mean over questions of the best agreement with one of the right answers, as SQuAD's own scripts
-    have it; predictions are str, "" for none, references the right answers, () for none.
+    """The mean over questions of the best agreement with one of the right answers, as SQuAD v2.0's script has
+    it (v1.1's differs only for answers without any word but articles); predictions are str, "" for none,
+    references the right answers, () for none.
     """
 
     def compute(predictions, references):
@@ -167,7 +168,8 @@ _SHORT = {
     "entity_recall": "entity_recall",
     "entity_macro_f1": "entity_mf1",
 }
-_NO_CHANCE = ("matthews", "pearson", "spearman", "span_f1", "exact_match", "best_span_f1", "best_exact_match")
+_OF_NUMBERS = ("matthews", "pearson", "spearman")
+_OF_ANSWERS = ("span_f1", "exact_match", "best_span_f1", "best_exact_match")
 # assessment_method's own spellings, and what they mean: the first that fits.
 _METHODS = {"f1": ("f1", "entity_f1", "span_f1"), "bf1": ("f1",), "mf1": ("macro_f1", "entity_macro_f1")}
 
@@ -246,11 +248,14 @@ def result_block(results, metric_names):
     return "\n".join([rule, *(f"{short_name(name)} is {results[name]:.6f}" for name in names), rule])
 
 
-def chance_level(metric, labels):
+def chance_level(metric, examples):
     """What the metric gives to the best constant answer: the share of the commonest class (of the tokens that
-    have one), or 0 for a correlation, for entities and for answers in a text.
+    have one), of questions that have no answer, or 0 for a correlation and for entities.
     """
-    if metric in _NO_CHANCE or metric.startswith("entity_"):
+    if metric in _OF_ANSWERS:
+        texts = examples.origin.texts
+        return sum(not text["answers"] for text in texts) / len(texts)
+    if metric in _OF_NUMBERS or metric.startswith("entity_"):
         return 0.0
-    labels = labels[labels >= 0]
+    labels = examples.labels[examples.labels >= 0]
     return max(_METRICS[metric](np.full_like(labels, label), labels) for label in np.unique(labels))

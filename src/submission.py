@@ -3,6 +3,7 @@
 A new benchmark is a function here and a line in `LAYOUTS`; a task of the table names its own.
 """
 
+import json
 import os
 
 from src.files import write_text
@@ -34,7 +35,20 @@ def glue(task, description, test_set, logits):
     return {f"{name}.tsv": "".join(f"{row}\t{answer}\n" for row, answer in lines)}
 
 
-LAYOUTS = {"glue": glue}
+def clue_topics(task, description, test_set, logits):
+    """TNEWS as cluebenchmarks.com has it: JSON lines with the row's number, and the class's; arguments as for
+    `glue`.
+    """
+    numbers = {name: number for number, name in task.source.names}
+    words = test_set.labels or description.label_names
+    lines = []
+    for row, index in zip(test_set.names, description.kind.predictions(logits)):
+        number = int(row) if row.isdecimal() else row
+        lines.append({"id": number, "label": numbers[words[index]], "label_desc": words[index]})
+    return {"tnews_predict.json": "".join(json.dumps(line) + "\n" for line in lines)}
+
+
+LAYOUTS = {"glue": glue, "clue_topics": clue_topics}
 """{name: function} with the arguments and the result of `glue`."""
 
 

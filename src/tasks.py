@@ -124,6 +124,7 @@ _TASKS = (
         ("accuracy", "macro_f1"),
         ClueTopics(_TOPICS),
         64,
+        submission="clue_topics",
     ),
     Task("CLUENER", TAGGING, _CLUENER, TAGGING.default_metrics, ClueEntities(), 64),
     Task("custom", None, (), (), OwnRows()),
@@ -163,8 +164,11 @@ def differ(one, other):
 
 
 def plain_labels(names):
-    """Class names without what people write differently: case and punctuation."""
-    return [re.sub(r"[\W_]+", "_", name.casefold()) for name in names]
+    """Class names without what people write differently, case and punctuation; as they are where nothing
+    else tells two of them apart.
+    """
+    plain = [re.sub(r"[\W_]+", "_", name.casefold()) for name in names]
+    return plain if len(set(plain)) == len(plain) else list(names)
 
 
 def same_labels(some, others):

@@ -58,7 +58,7 @@ ALLOWED = {
         "vocabulary",
     },
     "submission": {"files", "metrics"},
-    "predictor": {"data", "deploy", "evaluate", "model", "runtime", "settings", "submission"},
+    "predictor": {"data", "deploy", "errors", "evaluate", "model", "runtime", "settings", "submission"},
     "model": {"checkpoint", "deploy", "errors", "nn", "quant", "runtime", "vocabulary"},
     "masked_lm": {"checkpoint", "data", "errors", "nn", "runtime", "vocabulary"},
     "distill": {

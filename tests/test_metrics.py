@@ -7,7 +7,7 @@ from sklearn import metrics as sk
 
 from src import metrics
 from src.errors import UserError
-from src.examples import Examples, offsets_of
+from src.examples import Examples, Origin, offsets_of
 from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE
 from tests.helpers import labelled, refuses
 
@@ -64,7 +64,10 @@ def test_correlations_are_scipys_and_a_constant_prediction_has_none():
     ],
 )
 def test_chance_level_is_the_best_constant_answers(metric, labels, expected):
-    assert metrics.chance_level(metric, np.array(labels)) == pytest.approx(expected)
+    kind = REGRESSION if metric == "pearson" else CLASSIFICATION
+    ones = np.ones(len(labels), np.int32)
+    examples = Examples(ones, ones, offsets_of(ones), labelled(kind, np.array(labels)))
+    assert metrics.chance_level(metric, examples) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -196,4 +199,14 @@ def test_questions_choose_their_own_f1():
     assert metrics.choose((), "auto", SPAN, 2) == ("span_f1", "exact_match")
     assert metrics.choose((), "f1", SPAN, 2)[0] == "span_f1"
     assert metrics.choose((), "exact_match", SPAN_OR_NONE, 2)[:2] == ("exact_match", "span_f1")
-    assert {metrics.chance_level(name, None) for name in SPAN_OR_NONE.metrics} == {0.0}
+
+
+@pytest.mark.parametrize("answers, expected", [([["hen"], ["cat"]], 0.0), ([["hen"], [], []], 2 / 3)])
+def test_chance_level_of_questions_is_the_share_that_has_no_answer(answers, expected):
+    ones = np.ones(len(answers), np.int32)
+    origin = Origin(
+        np.arange(len(answers)), np.full((len(answers), 2), -1), [{"answers": a} for a in answers]
+    )
+    examples = Examples(ones, ones, offsets_of(ones), origin=origin)
+    for name in SPAN_OR_NONE.metrics:
+        assert metrics.chance_level(name, examples) == pytest.approx(expected)

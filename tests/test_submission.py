@@ -1,5 +1,8 @@
 """Files of predictions, line by line as GLUE's page has them."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,9 @@ from src.data.test_sets import TestSet
 from src.description import Description
 from src.errors import UserError
 from src.examples import Examples
+from src.predictor import Predictor
 from src.settings.network import BertConfig
+from src.settings.shared import PackingConfig
 from src.submission import write_predictions
 from src.tasks import get_task
 
@@ -50,6 +55,27 @@ def test_mnli_has_a_file_for_each_of_its_sets_and_a_row_keeps_its_name(tmp_path)
     expected = "index\tprediction\n7\tcontradiction\n9\tentailment\n12\tneutral\n"
     assert write(tmp_path, "MNLI", logits, "test", names) == ("MNLI-m.tsv", expected)
     assert write(tmp_path, "MNLI", logits, "test_mm", names) == ("MNLI-mm.tsv", expected)
+
+
+def test_tnews_is_answered_in_json_lines_with_its_class_numbers(tmp_path):
+    logits = np.eye(15, dtype=np.float32)[[5, 0, 14]]
+    name, text = write(tmp_path, "TNEWS", logits)
+    assert name == "tnews_predict.json"
+    assert [json.loads(line) for line in text.splitlines()] == [
+        {"id": 0, "label": "106", "label_desc": "news_house"},
+        {"id": 1, "label": "100", "label_desc": "news_story"},
+        {"id": 2, "label": "116", "label_desc": "news_game"},
+    ]
+
+
+def test_answers_inside_texts_have_no_file_of_their_own_yet(tmp_path):
+    task = get_task("CLUENER")
+    described = Description(BERT, task.kind, len(task.labels), task.labels, task.name)
+    model = SimpleNamespace(description=described, config=BERT, length=0)
+    predictor = Predictor(model, "CPU", 1, PackingConfig())
+    answered = predictor.answer_test_sets(task, str(tmp_path), "test", 0, 1, "auto", str(tmp_path))
+    with pytest.raises(UserError, match="test sets of entities have no layout here"):
+        next(answered)
 
 
 def test_scores_have_three_decimals_and_stay_between_0_and_5(tmp_path):

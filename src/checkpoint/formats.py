@@ -90,12 +90,13 @@ def _has_relu(asked, kind, file_format, names, path):
     Raises:
         UserError: nothing tells, or the head reads something else.
     """
-    relu = asked
-    if asked is None:
-        relu = kind is not None and file_format.has_relu(names)
-    if relu and kind is not None and kind.logits_per == "token":
-        raise UserError(f"classifier_relu: the head of {path} answers for tokens and reads no pooled output")
-    return bool(relu)
+    if kind is not None and kind.logits_per == "token":
+        if asked:
+            raise UserError(
+                f"classifier_relu: the head of {path} answers for tokens and reads no pooled output"
+            )
+        return False
+    return bool(kind is not None and file_format.has_relu(names) if asked is None else asked)
 
 
 def _find(path):

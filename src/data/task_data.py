@@ -198,7 +198,8 @@ def _renumbered(examples, order, names):
         return examples
     (column,) = examples.columns
     new = np.array(tasks.places(names, order, "label_order", "the records"), column.dtype)
-    return replace(examples, columns={column: new[examples.labels]})
+    labels = examples.labels
+    return replace(examples, columns={column: np.where(labels < 0, labels, new[labels])})
 
 
 def _check_row_count(examples, split, folder):

@@ -15,7 +15,7 @@ from src.data.records import find_split, has_split, read_records
 from src.data.task_data import facts_of
 from src.data.tokenization import TokenizerPool
 from src.description import DataFacts
-from src.errors import UserError
+from src.errors import UserError, shown
 from src.examples import Examples, concatenate
 
 
@@ -129,4 +129,18 @@ def _prepared(task, folder, name, files, description):
 
 
 def _numbered(names):
-    return tuple(name or str(number) for number, name in enumerate(names))
+    """Each row's own name, or its number.
+
+    Raises:
+        UserError: two rows have the same one, or one would break a line of the answers.
+    """
+    found = tuple(name or str(number) for number, name in enumerate(names))
+    seen = set()
+    for number, name in enumerate(found, 1):
+        if name in seen or name.split() != [name]:
+            raise UserError(
+                f"row {number} of the test set is called {shown(name)}, which must be one word that no other "
+                "row has: its answer could not be told from others"
+            )
+        seen.add(name)
+    return found

@@ -7,6 +7,7 @@ each process).
 """
 
 import os
+import unicodedata
 from itertools import chain
 
 import numpy as np
@@ -32,6 +33,21 @@ def truncate_pair(length_a, length_b, budget):
     if length_a <= budget - half:
         return length_a, budget - length_a
     return budget - half, half
+
+
+def _with_marks(text, spans):
+    """Token spans that end behind the marks (accents) on their last character, which the normalizer takes
+    away.
+    """
+    if text.isascii():
+        return spans
+    following, found = len(text), []
+    for start, end in reversed(spans):
+        while end < following and unicodedata.category(text[end]) == "Mn":
+            end += 1
+        found.append((start, end))
+        following = start
+    return found[::-1]
 
 
 class Tokenizer:
@@ -72,18 +88,16 @@ class Tokenizer:
         """[(ids, spans)] of each text, uncut, without [CLS] and [SEP]: `spans` are (first character, the one
         after the last) of each token in the text as it was given.
         """
-        return [
-            (encoding.ids, encoding.offsets)
-            for encoding in self._rust.encode_batch(texts, add_special_tokens=False)
-        ]
+        return [(ids, spans) for ids, _, spans in self.words(texts)]
 
     def words(self, texts):
         """[(ids, numbers, spans)] of each text, as `pieces` gives them; `numbers` say which word of its text
         a token is of.
         """
+        encodings = self._rust.encode_batch(texts, add_special_tokens=False)
         return [
-            (encoding.ids, encoding.word_ids, encoding.offsets)
-            for encoding in self._rust.encode_batch(texts, add_special_tokens=False)
+            (encoding.ids, encoding.word_ids, _with_marks(text, encoding.offsets))
+            for text, encoding in zip(texts, encodings)
         ]
 
     def encode_batch(self, texts, pairs=None, max_seq_length=128):

@@ -71,21 +71,22 @@ class LiveTeacher:
         return run(f"teacher, {rows} x {tokens}", self.network, *arrays[:5])
 
 
-def check_better_than_guessing(results, metric, labels, least_gain, key, path):
+def check_better_than_guessing(results, metric, examples, least_gain, key, path):
     """Print a teacher's score; a `UserError` where it is not better than the best constant answer.
 
     Args:
-        results (dict): of `evaluate`. metric (str): the deciding one. labels (ndarray): of the rows.
+        results (dict): of `evaluate`. metric (str): the deciding one. examples (Examples): the rows.
         least_gain (float): points by which it must be better.
         key (str), path (str): the setting that names the teacher, and its value.
     """
     name, score = metrics.printed_name(metric), results[metric]
-    chance = metrics.chance_level(metric, labels)
+    chance = metrics.chance_level(metric, examples)
     say(f"teacher: {name} {100 * score:.2f} (the best constant answer: {100 * chance:.2f})")
     if 100 * (score - chance) < least_gain:
+        why = _why_no_better(score, chance, examples.labels)
         raise UserError(
             f"{key}: the teacher reaches {name} {100 * score:.2f} where always giving the best constant "
-            f"answer reaches {100 * chance:.2f}; {_why_no_better(score, chance, labels)} (fine-tune it: "
+            f"answer reaches {100 * chance:.2f}; {why} (fine-tune it: "
             f"python run_finetune.py --load_ckpt_path {path}; or, where no teacher beats a guess, "
             "--min_teacher_gain 0)"
         )
@@ -94,7 +95,7 @@ def check_better_than_guessing(results, metric, labels, least_gain, key, path):
 def _why_no_better(score, chance, labels):
     """What may be wrong with a teacher that is no better than guessing."""
     usual = "it was not fine-tuned on this task or its labels or vocabulary differ"
-    if score >= chance or labels.dtype.kind != "i":
+    if score >= chance or labels.dtype.kind != "i" or labels.ndim > 1:  # no classes
         return usual
     return (
         "where it is worse than a guess, its classes are often numbered in another order than the data's: "

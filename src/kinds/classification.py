@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from src.errors import UserError
+from src.errors import UserError, shown
 from src.examples import Column
 from src.kinds.base import TaskKind
 
@@ -47,7 +47,7 @@ class SequenceClassification(TaskKind):
         if numbered and text.isascii() and text.isdigit() and int(text) < len(names):
             return int(text)
         index = f" (nor an index 0 to {len(names) - 1})" if numbered else ""
-        raise UserError(f"{where}: the label {text!r} is none of {', '.join(names)}{index}")
+        raise UserError(f"{where}: the label {shown(text)} is none of {', '.join(names)}{index}")
 
     def check_labels(self, examples, names, split):
         labels = examples.labels

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from src.errors import UserError
+from src.errors import UserError, shown
 from src.examples import Column
 from src.kinds.base import TaskKind
 
@@ -37,10 +37,10 @@ class Regression(TaskKind):
     def parse_label(self, value, names, where):
         try:
             number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):
-            raise UserError(f"{where}: the label {value!r} is not a number")
+            raise UserError(f"{where}: the label {shown(value)} is not a number")
         return number
 
     def check_labels(self, examples, names, split):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from src.errors import UserError
+from src.errors import UserError, shown
 from src.examples import Column, Examples, Origin, offsets_of
 from src.kinds.base import BERT_WINDOWS, TaskKind
 
@@ -88,7 +88,9 @@ class QuestionAnswering(TaskKind):
     def parse_label(self, value, names, where):
         """((first character, answer), ...) as the reader gives it."""
         if not isinstance(value, tuple):
-            raise UserError(f"{where}: answers in a text are needed, not {value!r}; use SQuAD's JSON layout")
+            raise UserError(
+                f"{where}: answers in a text are needed, not {shown(value)}; use SQuAD's JSON layout"
+            )
         if not value and not self.may_be_none:
             raise UserError(
                 f"{where}: it has no answer, as SQuAD v2.0's questions; use --task_name SQuAD2 (or custom "

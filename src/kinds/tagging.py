@@ -10,7 +10,7 @@ Legend: N rows, T tokens of all rows together, C tags, K entities.
 
 import numpy as np
 
-from src.errors import UserError
+from src.errors import UserError, shown
 from src.examples import Column, Examples, Origin, offsets_of
 from src.kinds.base import BERT_WINDOWS, TaskKind
 
@@ -57,11 +57,11 @@ class TokenClassification(TaskKind):
         them.
         """
         if not isinstance(value, tuple):
-            raise UserError(f"{where}: {value!r} is no list of entities")
+            raise UserError(f"{where}: {shown(value)} is no list of entities")
         types = [name.partition("-")[2] for name in names[1 :: len(_BIOES)]]
         for _, _, name in value:
             if name not in types:
-                raise UserError(f"{where}: the entity type {name!r} is none of {', '.join(types)}")
+                raise UserError(f"{where}: the entity type {shown(name)} is none of {', '.join(types)}")
         return tuple((start, end, types.index(name)) for start, end, name in value)
 
     def count_answers(self, label):
@@ -148,7 +148,10 @@ class TokenClassification(TaskKind):
         for first, after in entities_of(tags, offsets[:-1], labels).tolist():
             text = examples.origin.rows[np.searchsorted(offsets, first, side="right") - 1]
             start, end = int(spans[first, 0]), int(spans[after - 1, 1])
-            surface, probability = rows[text].text[start:end], probabilities[first:after].mean()
+            surface, probability = (
+                " ".join(rows[text].text[start:end].split()),
+                probabilities[first:after].mean(),
+            )
             lines[text].append((types[tags[first]], str(start), str(end), surface, f"{probability:.4f}"))
         return [found or [("-",)] for found in lines]
 

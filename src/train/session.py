@@ -253,8 +253,8 @@ class Session(TrainingRun):
             rows = np.random.default_rng(self.rows.seed).permutation(len(data.train))[:SAMPLE_ROWS]
             data = replace(data, evals={"train sample": data.train.take(np.sort(rows))})
         results = self._scores(teacher, data)
-        labels = next(iter(data.evals.values())).labels
-        check_better_than_guessing(results, self.metric_names[0], labels, least_gain, key, path)
+        examples = next(iter(data.evals.values()))
+        check_better_than_guessing(results, self.metric_names[0], examples, least_gain, key, path)
         return results
 
     def finish(self, models, last_line):

@@ -259,6 +259,8 @@ def test_own_labels_that_make_no_task(tmp_path, labels, message):
         ('{"text": 3, "label": "a"}', '"text" is missing or no string'),
         ('{"text": "x", "text_pair": 1}', "no string"),
         ('{"text": "\\ud83d", "label": "a"}', "surrogate"),
+        ('{"text": "x", "label": "\\ud83d"}', "label holds half a surrogate"),
+        pytest.param("[" * 100_000, "not a JSON object", id="deep"),
     ],
 )
 def test_malformed_json_lines(tmp_path, line, message):

@@ -95,7 +95,7 @@ def test_a_test_set_may_keep_its_answers(tmp_path):
         ({"answers": [{"text": "Mara", "answer_start": "0"}]}, '"answer_start", a whole number'),
         ({"answers": [{"answer_start": 0}]}, 'an answer needs its "text"'),
         ({"answers": "Mara"}, '"answers" is missing or no list'),
-        ({"is_impossible": True}, '"is_impossible" is true, but it has 1 answers'),
+        ({"is_impossible": True}, '"is_impossible" is True, but it has 1 answers'),
         ({"question": " "}, '"question" is missing or empty'),
         ({"id": "q1"}, "its id stands there twice"),
     ],
@@ -114,6 +114,10 @@ def test_questions_without_context_or_id_and_files_of_another_layout(tmp_path):
     assert "train.json, question q1: its paragraph has no context" in refusal(tmp_path)
     write(tmp_path, "train.json", {**question("q1", "Mara"), "id": 7})
     assert 'train.json, data[0].paragraphs[0].qas[0]: "id" is missing or no text' in refusal(tmp_path)
+    write(tmp_path, "train.json", {**question("q1", "Mara"), "id": "\ud800"})
+    assert '"id" is missing or no text' in refusal(tmp_path)
+    (tmp_path / "train.json").write_text('{"data": [{"paragraphs": ["x"]}]}')
+    assert 'train.json: data[0].paragraphs[0] has no list "qas"' in refusal(tmp_path)
     write(tmp_path, "train.json", qas=None)
     assert 'train.json: data[0].paragraphs[0] has no list "qas"' in refusal(tmp_path)
     for content, words in (("[1]", 'its object has no list "data"'), ('{"data"', "train.json is not JSON")):

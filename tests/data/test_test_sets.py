@@ -79,6 +79,16 @@ def test_own_data_have_the_models_labels(tmp_path):
     assert (rows.names, rows.labels) == (("4", "b"), ("bad", "good"))
 
 
+@pytest.mark.parametrize("second", ["4", "a b", "7\n8"])
+def test_rows_that_cannot_be_told_apart_are_refused(tmp_path, second):
+    write(tmp_path, "test.jsonl", *[json.dumps({"id": name, "text": "fox"}) for name in ("4", second)])
+    with pytest.raises(UserError, match="row 2 of the test set is called .*no other row has"):
+        read("custom", tmp_path, labels=("bad", "good"))
+    write(tmp_path, "test.jsonl", *[json.dumps({"id": None, "text": "fox"}) for _ in range(2)])
+    (rows,) = read("custom", tmp_path, labels=("bad", "good"))
+    assert rows.names == ("0", "1")
+
+
 def test_a_row_that_cannot_be_read_is_refused_since_the_others_would_shift(tmp_path):
     write(tmp_path, "test.tsv", "index\tsentence", "0\tfox", "1 dog", "2\tfox")
     with pytest.raises(

@@ -252,3 +252,12 @@ def test_token_ids_of_real_lines_are_transformers(language, name):
     for line, found, (same, spans) in zip(lines, ours.token_ids(lines), pieces):
         assert found == same == theirs.convert_tokens_to_ids(theirs.tokenize(line)), line
         assert len(spans) == len(same) and all(0 <= a < b <= len(line) for a, b in spans)
+
+
+def test_a_token_takes_the_marks_on_its_last_character_along():
+    """The normalizer takes accents away; an answer that ends there must not lose them."""
+    text = "cafe\u0301 the\u0301re bad\u0301"
+    ((ids, spans),) = Tokenizer(VOCABULARY, True).pieces([text])
+    assert "".join(text[start:end] for start, end in spans) == text.replace(" ", "")
+    assert len(ids) == len(spans) and spans[-1][1] == len(text)
+    assert Tokenizer(VOCABULARY, True).pieces(["the bad"])[0][1] == [(0, 3), (4, 7)]

@@ -6,11 +6,14 @@ import pytest
 
 from src.distill.teacher import as_used, check_better_than_guessing, load_teacher
 from src.errors import UserError
+from src.examples import Examples, offsets_of
+from src.kinds import CLASSIFICATION
 from src.nn.heads import BertEncoder, BertForSequence
 from src.settings.network import NetConfig
-from tests.helpers import describe, refuses, save_network, tiny_network, weights_of
+from tests.helpers import describe, labelled, refuses, save_network, tiny_network, weights_of
 
-LABELS = np.int32([0, 1, 1, 1])
+ONES = np.ones(4, np.int32)
+ROWS = Examples(ONES, ONES, offsets_of(ONES), labelled(CLASSIFICATION, [0, 1, 1, 1]))
 
 
 def test_a_teacher_runs_as_its_checkpoint_says():
@@ -62,7 +65,7 @@ def test_a_teacher_must_beat_the_best_constant_answer_by_the_points_asked_for(
 ):
     def check():
         check_better_than_guessing(
-            {"accuracy": score}, "accuracy", LABELS, least_gain, "teacher_model_dir", "t/"
+            {"accuracy": score}, "accuracy", ROWS, least_gain, "teacher_model_dir", "t/"
         )
 
     if good:
@@ -77,6 +80,6 @@ def test_a_teacher_must_beat_the_best_constant_answer_by_the_points_asked_for(
 @pytest.mark.parametrize("score, words", [(0.05, "--label_order"), (0.75, "was not fine-tuned on this task")])
 def test_a_teacher_worse_than_a_guess_is_told_of_the_label_order(score, words):
     with pytest.raises(UserError) as error:
-        check_better_than_guessing({"accuracy": score}, "accuracy", LABELS, 2.0, "teacher_model_dir", "t/")
+        check_better_than_guessing({"accuracy": score}, "accuracy", ROWS, 2.0, "teacher_model_dir", "t/")
     refuses(error, words, "was not fine-tuned on this task")
     assert ("--label_order" in str(error.value)) == (score < 0.75)

@@ -184,8 +184,8 @@ def test_accuracy_counts_tokens_that_have_a_tag():
     logits = np.eye(9, dtype=np.float32)[[3, 0, 4, 4, 3]]
     examples = Examples(labels, labels, offsets_of([5]), {TAGGING.columns[0]: labels})
     assert metrics.score(("accuracy",), TAGGING, logits, examples, TAGS)["accuracy"] == pytest.approx(2 / 3)
-    assert metrics.chance_level("accuracy", labels) == pytest.approx(2 / 3)
-    assert metrics.chance_level("entity_f1", labels) == 0.0
+    assert metrics.chance_level("accuracy", examples) == pytest.approx(2 / 3)
+    assert metrics.chance_level("entity_f1", examples) == 0.0
 
 
 def test_no_entity_at_all_scores_nothing():

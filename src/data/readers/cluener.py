@@ -5,6 +5,7 @@ character; those of the test set are `{"id", "text"}`.
 from src.data.readers.entities import Entities, entities_fault
 from src.data.readers.json_lines import objects, text_fault
 from src.data.readers.rows import RawRow, count_lines
+from src.errors import shown
 
 count_rows = count_lines
 
@@ -34,7 +35,7 @@ def _shape_fault(value):
     for kind, surfaces in label.items():
         for surface, places in surfaces.items():
             if not isinstance(places, list) or not all(_is_place(place) for place in places):
-                return f'"label" gives {kind} {surface!r} no list of [start, end]'
+                return f'"label" gives {shown(kind)} {shown(surface)} no list of [start, end]'
     return None
 
 
@@ -58,8 +59,8 @@ def _surface_fault(items, text):
         if fault:
             return fault
         if text[start:end] != surface:
-            place = f"{start}-{end - 1}, where {text[start:end]!r} stands"
-            return f"the {kind} {surface!r} is not at its place {place}"
+            place = f"{start}-{end - 1}, where {shown(text[start:end])} stands"
+            return f"the {kind} {shown(surface)} is not at its place {place}"
     return None
 
 

@@ -13,6 +13,7 @@ import re
 
 from src.data.readers.entities import Entities
 from src.data.readers.rows import RawRow, text_lines
+from src.errors import shown
 
 _BEGINS, _GOES_ON, _ENDS = "BSU", "IMEL", "SUEL"
 _UNSPACED = re.compile(  # scripts without spaces between words, and their punctuation
@@ -103,11 +104,11 @@ def _entities(tags, places):
     for (where, tag), (start, end) in zip(tags, places):
         prefix, dash, kind = tag.partition("-")
         if tag != "O" and not (dash and kind and len(prefix) == 1 and prefix in _BEGINS + _GOES_ON):
-            return None, f"{where}: the tag {tag!r} is neither O nor B-, I-, E-, S- or M- with a type"
+            return None, f"{where}: the tag {shown(tag)} is neither O nor B-, I-, E-, S- or M- with a type"
         if prefix in _GOES_ON and kind != open_type:
             return None, (
-                f"{where}: the tag {tag} goes on with an entity {kind} that no B-{kind} began; tags must be "
-                "BIO, BIOES or BMES"
+                f"{where}: the tag {shown(tag)} goes on with an entity that no B- of its type began; tags "
+                "must be BIO, BIOES or BMES"
             )
         if prefix in _BEGINS:
             found.append((start, end, kind))

@@ -1,5 +1,10 @@
 """The entities of a raw row, and what may be wrong with them."""
 
+from src.data.readers.rows import is_text
+from src.errors import shown
+
+_LONGEST_TYPE = 80
+
 
 class Entities(tuple):
     """The raw label of a tagged text: (first character, the one after the last, type) of each entity, in
@@ -10,9 +15,12 @@ class Entities(tuple):
 def entities_fault(items, text):
     """What is wrong with (start, end, type) of entities in a `text`, or None."""
     for start, end, kind in items:
+        is_type = isinstance(kind, str) and kind.strip() and len(kind) <= _LONGEST_TYPE and is_text(kind)
+        if not (_is_number(start) and _is_number(end) and is_type):
+            given = ", ".join(shown(item) for item in (start, end, kind))
+            words = f"a type of at most {_LONGEST_TYPE} characters"
+            return f"an entity must be two whole numbers and {words}, not {given}"
         place = f"the entity {kind} {start}-{end}"
-        if not (_is_number(start) and _is_number(end) and isinstance(kind, str) and kind.strip()):
-            return f"an entity must be two whole numbers and a type, not {start!r}, {end!r}, {kind!r}"
         if end <= start:
             return f"{place} ends before it starts (the end is the place after the last character)"
         if start < 0 or end > len(text):
@@ -27,4 +35,4 @@ def entities_fault(items, text):
 
 
 def _is_number(value):
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 31

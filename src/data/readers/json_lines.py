@@ -5,7 +5,7 @@
 import json
 
 from src.data.readers.entities import Entities, entities_fault
-from src.data.readers.rows import ROW_NAMES, RawRow, count_lines, text_lines
+from src.data.readers.rows import ROW_NAMES, RawRow, count_lines, is_text, text_lines
 
 count_rows = count_lines
 
@@ -24,7 +24,7 @@ def read_rows(path, task, test, bad_rows):
             label = columns.words.get(str(label), label)
         if columns.entities in value:
             label = Entities(sorted(tuple(item) for item in value[columns.entities]))
-        name = next((str(value[key]) for key in ROW_NAMES if test and key in value), "")
+        name = next((str(value[key]) for key in ROW_NAMES if test and value.get(key) is not None), "")
         yield RawRow(value[columns.text], value.get(pair), label, where, name)
 
 
@@ -33,7 +33,7 @@ def objects(path, bad_rows):
     for where, line in text_lines(path, bad_rows):
         try:
             yield where, json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             yield where, None
 
 
@@ -46,9 +46,7 @@ def text_fault(value, text, pair=None):
         return f'"{text}" is missing or no string'
     if not isinstance(second, (str, type(None))):
         return f'"{pair}" is no string'
-    try:
-        (first + (second or "")).encode("utf-8")
-    except UnicodeEncodeError:
+    if not is_text(first + (second or "")):
         return "a text holds half a surrogate pair, which is no character"
     return None
 
@@ -58,6 +56,9 @@ def _fault(value, columns, pair):
     fault = text_fault(value, columns.text, pair)
     if fault:
         return fault
+    label = value.get(columns.label)
+    if isinstance(label, str) and not is_text(label):
+        return "its label holds half a surrogate pair, which is no character"
     if columns.entities in value:
         return _tagged_fault(value, columns, pair)
     given = value.get(pair) is not None

@@ -4,7 +4,7 @@ from itertools import chain
 
 from src.data.readers.entities import Entities
 from src.data.readers.rows import NO_LABEL, BadRows
-from src.errors import UserError
+from src.errors import UserError, shown
 from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE, TAGGING
 
 
@@ -75,11 +75,11 @@ def _labels_in(rows, source, bad_rows):
             bad_rows.add(f"{where}: {NO_LABEL}")
             continue
         if isinstance(label, bool) or not isinstance(label, (str, int, float)):
-            raise UserError(f"{where}: the label must be a string or a number, not {label!r}")
+            raise UserError(f"{where}: the label must be a string or a number, not {shown(label)}")
         types.add(type(label))
         if types == {str, int} or types >= {str, float}:
             raise UserError(
-                f"{where}: the label {label!r} is of another kind than those above; use strings or "
+                f"{where}: the label {shown(label)} is of another kind than those above; use strings or "
                 "numbers, not both"
             )
         if float not in types:  # a regression's many values need not be kept

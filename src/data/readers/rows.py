@@ -40,7 +40,17 @@ class Where:
         self.path, self.number, self.unit, self.name = path, number, unit, name
 
     def __str__(self):
-        return f"{self.path}, {self.unit} {self.name or self.number}"
+        name = self.name if len(self.name) <= 80 else f"{self.name[:80]}..."
+        return f"{self.path}, {self.unit} {name or self.number}"
+
+
+def is_text(value):
+    """Whether a str is what UTF-8 can hold: JSON can give half a surrogate pair, which is no character."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class RawRow(NamedTuple):
@@ -96,9 +106,10 @@ def present_columns(columns, found, path, task, test):
     needed = [columns.text, pair, None if test else columns.label]
     missing = [name for name in needed if name and name not in found]
     if missing:
+        names = ", ".join(found)
         raise UserError(
             f"{path} has no column {' and '.join(missing)}, which {task.name} needs; its columns are "
-            f"{', '.join(found)}"
+            f"{names if len(names) <= 200 else f'{names[:200]}...'}"
         )
     return columns._replace(text_pair=pair, label=columns.label if columns.label in found else None)
 

@@ -5,8 +5,8 @@ A row is a question with its context; its label holds the right answers.
 
 import json
 
-from src.data.readers.rows import RawRow, Where
-from src.errors import UserError
+from src.data.readers.rows import RawRow, Where, is_text
+from src.errors import UserError, shown
 
 _SHOWN = 40  # characters of a text in a message
 
@@ -23,11 +23,11 @@ def read_rows(path, task, test, bad_rows):
     """
     number, seen = 0, set()
     for place, paragraph in _paragraphs(path):
-        context = paragraph.get("context")
         for index, question in enumerate(_list_in(path, place, paragraph, "qas")):
+            context = paragraph.get("context")
             number += 1
             name = question.get("id") if isinstance(question, dict) else None
-            if not isinstance(name, str) or not name:
+            if not isinstance(name, str) or not name or not is_text(name):
                 bad_rows.add(f'{path}, {place}.qas[{index}]: "id" is missing or no text')
                 continue
             where = Where(path, number, "question", name)
@@ -69,9 +69,7 @@ def _fault(question, context, test):
     text = question.get("question")
     if not isinstance(text, str) or not text.strip():
         return '"question" is missing or empty'
-    try:
-        (context + text).encode("utf-8")
-    except UnicodeEncodeError:
+    if not is_text(context + text):
         return "a text holds half a surrogate pair, which is no character"
     answers, impossible = question.get("answers"), question.get("is_impossible")
     if answers is None and test:
@@ -79,7 +77,7 @@ def _fault(question, context, test):
     if not isinstance(answers, list):
         return '"answers" is missing or no list'
     if impossible is not None and impossible is not (not answers):
-        return f'"is_impossible" is {json.dumps(impossible)}, but it has {len(answers)} answers'
+        return f'"is_impossible" is {shown(impossible)}, but it has {len(answers)} answers'
     faults = (_answer_fault(answer, context) for answer in answers)
     return next((fault for fault in faults if fault), None)
 
