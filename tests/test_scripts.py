@@ -351,7 +351,7 @@ def installer(checkout, tmp_path):
 
 
 PIP_DEV = "-m pip install --disable-pip-version-check -r ROOT/requirements-dev.txt"
-PYTEST = "ran -m pytest -n auto --maxprocesses 4 --dist loadfile"
+PYTEST = "ran -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder"
 
 
 def test_requirements_are_installed_once_and_again_when_they_change(installer, checkout):
