@@ -96,10 +96,21 @@ def offsets_of(lengths):
 
 
 def concatenate(parts):
-    """Several `Examples` of the same columns as one, without their origins."""
+    """Several `Examples` of the same columns as one; with an origin if all have one."""
+    origins = [part.origin for part in parts]
     return Examples(
         np.concatenate([part.input_ids for part in parts]),
         np.concatenate([part.segment_ids for part in parts]),
         offsets_of(np.concatenate([part.lengths for part in parts])),
         {column: np.concatenate([part.columns[column] for part in parts]) for column in parts[0].columns},
+        None if None in origins else _one_origin(origins),
     )
+
+
+def _one_origin(origins):
+    rows, texts = [], 0
+    for origin in origins:
+        rows.append(origin.rows + texts)
+        texts += len(origin.texts) or int(origin.rows[-1]) + 1
+    spans = np.concatenate([origin.spans for origin in origins])
+    return Origin(np.concatenate(rows), spans, tuple(text for origin in origins for text in origin.texts))

@@ -7,7 +7,6 @@ from src.data.test_sets import Reader, read_test_sets
 from src.data.tokenization import Tokenizer
 from src.deploy.sessions import EXPORTED_ENDINGS
 from src.deploy.vocab_file import find_vocabulary
-from src.errors import UserError
 from src.evaluate import predict
 from src.model import Model
 from src.runtime import compute_type, set_up
@@ -80,14 +79,9 @@ class Predictor:
             task, folder, split, dataset_type: as for `read_test_sets`.
         """
         description, longest = self.model.description, self.longest_row(wanted)
-        if description.kind.logits_per == "token":
-            raise UserError(
-                f"data_dir: test sets of {description.kind.answers_called} have no layout here; give texts "
-                "by --file (tags), or use eval.py --predictions_dir (questions)"
-            )
         reader = Reader(tuple(self.model.vocabulary), self.model.lower_case, longest, num_workers)
         for rows in read_test_sets(task, folder, split, description, reader, dataset_type):
             logits = self.logits(rows.examples, f"predict {rows.split}")
             paths = write_predictions(output_dir, task, description, rows, logits)
             cut = f" ({rows.cut} were longer than {longest} tokens and were cut)" if rows.cut else ""
-            yield f"{rows.split}: {len(rows.examples)} rows answered in {', '.join(paths)}{cut}"
+            yield f"{rows.split}: {len(rows.names)} rows answered in {', '.join(paths)}{cut}"

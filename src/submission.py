@@ -6,6 +6,7 @@ A new benchmark is a function here and a line in `LAYOUTS`; a task of the table 
 import json
 import os
 
+from src.errors import UserError
 from src.files import write_text
 from src.metrics import check_finite
 
@@ -43,13 +44,77 @@ def clue_topics(task, description, test_set, logits):
     words = test_set.labels or description.label_names
     lines = []
     for row, index in zip(test_set.names, description.kind.predictions(logits)):
-        number = int(row) if row.isdecimal() else row
-        lines.append({"id": number, "label": numbers[words[index]], "label_desc": words[index]})
-    return {"tnews_predict.json": "".join(json.dumps(line) + "\n" for line in lines)}
+        lines.append({"id": _number(row), "label": numbers[words[index]], "label_desc": words[index]})
+    return {"tnews_predict.json": _lines(lines)}
 
 
-LAYOUTS = {"glue": glue, "clue_topics": clue_topics}
+def entities(task, description, test_set, logits):
+    """JSON lines as own tags are read: the text and [start, end, type] of its entities; arguments as for
+    `glue`.
+    """
+    return {f"{task.name}.jsonl": _lines(_tagged(description, test_set, logits))}
+
+
+def clue_entities(task, description, test_set, logits):
+    """CLUENER as cluebenchmarks.com has it: {type: {surface: [[start, end]]}}, ends inclusive; arguments as
+    for `glue`.
+    """
+    answers = []
+    for item in _tagged(description, test_set, logits):
+        label = {}
+        for start, end, name in item["entities"]:
+            label.setdefault(name, {}).setdefault(item["text"][start:end], []).append([start, end - 1])
+        answers.append({"id": item["id"], "label": label})
+    return {"cluener_predict.json": _lines(answers)}
+
+
+def _tagged(description, test_set, logits):
+    """[{"id", "text", "entities"}] of each row.
+
+    Raises:
+        UserError: the rows are records, which keep no texts.
+    """
+    if not test_set.rows:
+        raise UserError(
+            "data_dir: the answers are parts of the texts, so give the raw files, not records of them"
+        )
+    labels = test_set.labels or description.label_names
+    answers = description.kind.answers(logits, test_set.examples, test_set.rows, labels)
+    found = []
+    for name, row, lines in zip(test_set.names, test_set.rows, answers):
+        places = [
+            [int(start), int(end), kind] for kind, start, end, *_ in (line for line in lines if len(line) > 1)
+        ]
+        found.append({"id": _number(name), "text": row.text, "entities": places})
+    return found
+
+
+def squad(task, description, test_set, logits):
+    """The files that SQuAD's own script reads; arguments as for `glue`."""
+    files = description.kind.predictions_of(logits, test_set.examples)
+    return {name: json.dumps(value, ensure_ascii=False) + "\n" for name, value in files.items()}
+
+
+def _number(name):
+    return int(name) if name.isdecimal() else name
+
+
+def _lines(values):
+    return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
+
+
+LAYOUTS = {
+    "glue": glue,
+    "clue_topics": clue_topics,
+    "clue_entities": clue_entities,
+    "entities": entities,
+    "squad": squad,
+}
 """{name: function} with the arguments and the result of `glue`."""
+
+
+_OF_KIND = {"BertForTokenClassification": "entities", "BertForQuestionAnswering": "squad"}
+"""{architecture of a kind: layout} where the task names none; glue's else."""
 
 
 def write_predictions(folder, task, description, test_set, logits):
@@ -59,7 +124,8 @@ def write_predictions(folder, task, description, test_set, logits):
         UserError: a logit is not finite, or the disk does not take the file.
     """
     check_finite(logits)
-    files = LAYOUTS[task.submission](task, description, test_set, logits)
+    layout = task.submission or _OF_KIND.get(description.kind.architecture, "glue")
+    files = LAYOUTS[layout](task, description, test_set, logits)
     paths = {os.path.join(folder, name): text for name, text in files.items()}
     for path, text in paths.items():
         write_text(path, text)

@@ -39,8 +39,9 @@ class Task:
     other_order: Tuple[str, ...] = ()
     """`labels` as Google's run_classifier.py and the published records and checkpoints number them, where
     that differs."""
-    submission: str = "glue"
-    """How predictions for its test sets are written: a key of `LAYOUTS` in `src/submission.py`."""
+    submission: str = ""
+    """How predictions for its test sets are written: a key of `LAYOUTS` in `src/submission.py`; "": as its
+    kind's usually are."""
 
     @property
     def folder(self):
@@ -126,7 +127,9 @@ _TASKS = (
         64,
         submission="clue_topics",
     ),
-    Task("CLUENER", TAGGING, _CLUENER, TAGGING.default_metrics, ClueEntities(), 64),
+    Task(
+        "CLUENER", TAGGING, _CLUENER, TAGGING.default_metrics, ClueEntities(), 64, submission="clue_entities"
+    ),
     Task("custom", None, (), (), OwnRows()),
 )
 _BY_KEY = {task.name.lower().replace("-", ""): task for task in _TASKS}

@@ -57,8 +57,8 @@ ALLOWED = {
         "runtime",
         "vocabulary",
     },
-    "submission": {"files", "metrics"},
-    "predictor": {"data", "deploy", "errors", "evaluate", "model", "runtime", "settings", "submission"},
+    "submission": {"errors", "files", "metrics"},
+    "predictor": {"data", "deploy", "evaluate", "model", "runtime", "settings", "submission"},
     "model": {"checkpoint", "deploy", "errors", "nn", "quant", "runtime", "vocabulary"},
     "masked_lm": {"checkpoint", "data", "errors", "nn", "runtime", "vocabulary"},
     "distill": {

@@ -1,18 +1,18 @@
 """Files of predictions, line by line as GLUE's page has them."""
 
 import json
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from src.data.readers.rows import Row
 from src.data.test_sets import TestSet
 from src.description import Description
 from src.errors import UserError
-from src.examples import Examples
-from src.predictor import Predictor
+from src.examples import Examples, Origin, concatenate
+from src.kinds import TAGGING
 from src.settings.network import BertConfig
-from src.settings.shared import PackingConfig
 from src.submission import write_predictions
 from src.tasks import get_task
 
@@ -68,14 +68,60 @@ def test_tnews_is_answered_in_json_lines_with_its_class_numbers(tmp_path):
     ]
 
 
-def test_answers_inside_texts_have_no_file_of_their_own_yet(tmp_path):
-    task = get_task("CLUENER")
-    described = Description(BERT, task.kind, len(task.labels), task.labels, task.name)
-    model = SimpleNamespace(description=described, config=BERT, length=0)
-    predictor = Predictor(model, "CPU", 1, PackingConfig())
-    answered = predictor.answer_test_sets(task, str(tmp_path), "test", 0, 1, "auto", str(tmp_path))
-    with pytest.raises(UserError, match="test sets of entities have no layout here"):
-        next(answered)
+def tagged(labels):
+    """Two texts, the second one without entities, and the logits that say so."""
+    rows = (Row("ab cd ef", None, None, 1), Row("gh", None, None, 2))
+    spans = np.int32([[-1, -1], [0, 2], [3, 5], [6, 8], [-1, -1], [-1, -1], [0, 2], [-1, -1]])
+    ids = np.zeros(8, np.int32)
+    examples = Examples(ids, ids, np.int64([0, 5, 8]), origin=Origin(np.arange(2), spans))
+    said = [0, labels.index("B-name"), labels.index("E-name"), labels.index("S-game"), 0, 0, 0, 0]
+    return rows, examples, np.eye(len(labels), dtype=np.float32)[said]
+
+
+def test_tags_are_answered_with_the_places_of_their_entities(tmp_path):
+    for name, lines in (
+        (
+            "CLUENER",
+            [
+                {"id": 7, "label": {"name": {"ab cd": [[0, 4]]}, "game": {"ef": [[6, 7]]}}},
+                {"id": 8, "label": {}},
+            ],
+        ),
+        (
+            "custom",
+            [
+                {"id": 7, "text": "ab cd ef", "entities": [[0, 5, "name"], [6, 8, "game"]]},
+                {"id": 8, "text": "gh", "entities": []},
+            ],
+        ),
+    ):
+        labels = get_task("CLUENER").labels
+        rows, examples, logits = tagged(labels)
+        test_set = TestSet("test", examples, ("7", "8"), labels, 0, rows)
+        described = Description(BERT, TAGGING, len(labels), labels)
+        (path,) = write_predictions(str(tmp_path), get_task(name), described, test_set, logits)
+        with open(path, encoding="utf-8") as file:
+            assert [json.loads(line) for line in file] == lines
+        with pytest.raises(UserError, match="give the raw files"):
+            write_predictions(str(tmp_path), get_task(name), described, replace(test_set, rows=()), logits)
+
+
+def test_questions_are_answered_in_squads_layout(tmp_path):
+    texts = tuple({"id": name, "text": "ab cd", "answers": None} for name in ("q1", "q2"))
+    parts = []
+    for text in texts:  # in two parts, as long test sets are read
+        ids = np.zeros(5, np.int32)
+        spans = np.int32([[-1, -1], [-1, -1], [0, 2], [3, 5], [-1, -1]])
+        parts.append(
+            Examples(ids, ids, np.int64([0, 5]), origin=Origin(np.zeros(1, np.int64), spans, (text,)))
+        )
+    logits = np.zeros((10, 2), np.float32)
+    logits[2], logits[8, 0], logits[8, 1] = 5, 5, 5  # the first word, then the second one
+    test_set = TestSet("test", concatenate(parts), ("0", "1"), ())
+    task = get_task("SQuAD")
+    paths = write_predictions(str(tmp_path), task, Description(BERT, task.kind, 2), test_set, logits)
+    assert [path.rpartition("/")[2] for path in paths] == ["predictions.json", "nbest_predictions.json"]
+    assert json.loads((tmp_path / "predictions.json").read_text()) == {"q1": "ab", "q2": "cd"}
 
 
 def test_scores_have_three_decimals_and_stay_between_0_and_5(tmp_path):

@@ -6,6 +6,7 @@ from typing import Tuple
 import numpy as np
 
 from src.data.info import DatasetInfo
+from src.data.origins import read_texts
 from src.data.prepare import Progress
 from src.data.prepare_task import chunks
 from src.data.readers.files import count_rows, find_source, require_source
@@ -34,6 +35,8 @@ class TestSet:
     """The class names of its task; () where it has none or they are unknown."""
     cut: int = 0
     """Rows that were longer than the model reads and were cut."""
+    rows: tuple = ()
+    """The `Row`s of raw files; () of records, which keep no texts."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +95,13 @@ def _raw(task, source, name, description, reader):
     """The `TestSet` of raw files."""
     facts = _task_facts(task, description, None)
     description.check_fits(facts, "task_name")
-    called = []
+    kept = []
 
     def rows():
         test, names = name.startswith("test"), facts.labels or description.label_names
         for row in read_split(task, source, facts.kind, names, _EveryRow(), test):
-            called.append(row.id)
-            yield row._replace(label=None)
+            kept.append(row._replace(label=None))
+            yield kept[-1]
 
     parts, cut = [], 0
     arguments = reader.vocabulary, reader.lower_case, facts.kind, reader.longest, reader.num_workers
@@ -110,7 +113,7 @@ def _raw(task, source, name, description, reader):
     examples = parts[0] if len(parts) == 1 else concatenate(parts)
     if description.bert.type_vocab_size == 1:
         examples = replace(examples, segment_ids=np.zeros_like(examples.segment_ids))
-    return TestSet(name, examples, _numbered(called), facts.labels, cut)
+    return TestSet(name, examples, _numbered([row.id for row in kept]), facts.labels, cut, tuple(kept))
 
 
 def _prepared(task, folder, name, files, description):
@@ -125,6 +128,8 @@ def _prepared(task, folder, name, files, description):
     examples = read_records(*files, ())
     facts = _task_facts(task, description, info, **facts_of(name, examples, info))
     description.check_fits(facts, "task_name")
+    if facts.kind.needs_texts:
+        examples = replace(examples, origin=read_texts(folder, name, examples))
     return TestSet(name, examples, _numbered([""] * len(examples)), facts.labels)
 
 
