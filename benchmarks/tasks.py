@@ -203,11 +203,8 @@ class Run:
 
 
 def size_of(folder):
-    """Bytes of a model's weights."""
-    names = ("model.safetensors", "eval_model.ckpt")
-    return next(
-        os.path.getsize(path) for path in (os.path.join(folder, n) for n in names) if os.path.exists(path)
-    )
+    """Bytes of a model's weights: its largest file."""
+    return max(entry.stat().st_size for entry in os.scandir(folder))
 
 
 def measure(plan, options):
