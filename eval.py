@@ -7,7 +7,6 @@ name.
 """
 
 import os
-from dataclasses import replace
 
 from src import metrics
 from src.data.task_data import load_task_data
@@ -69,11 +68,12 @@ def main():
         label_order=settings.label_order,
     )
     data.check_model(model.description, "model_dir")
-    threshold, kind = settings.null_score_diff_threshold, data.kind
-    if threshold:
-        kind = kind.at_threshold(threshold)
-        model.description = replace(model.description, kind=kind)
-    keep = prediction_writer(settings.predictions_dir, kind) if settings.predictions_dir else None
+    model.description = model.description.at_threshold(settings.null_score_diff_threshold)
+    keep = (
+        prediction_writer(settings.predictions_dir, model.description.kind)
+        if settings.predictions_dir
+        else None
+    )
     names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)
     batches = data.eval_batches(settings.batch_size, settings, model.packs(settings, device))
     results = {

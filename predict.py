@@ -43,9 +43,8 @@ def label_texts(settings):
     with contextlib.redirect_stdout(sys.stderr):  # what is said meanwhile is no answer
         texts = read_texts(*settings.texts, settings.file)
         predictor = load(settings, few=len(texts) <= settings.batch_size)
-        description, types = predictor.model.description, predictor.model.config.type_vocab_size
-        kind, threshold = description.kind, settings.null_score_diff_threshold
-        kind = kind.at_threshold(threshold) if threshold else kind
+        description = predictor.model.description.at_threshold(settings.null_score_diff_threshold)
+        kind, types = description.kind, predictor.model.config.type_vocab_size
         if settings.question is not False and not kind.needs_texts:
             raise UserError(
                 f"question, context: {settings.model} is a {kind.name} model, it answers no questions"
@@ -77,7 +76,7 @@ def answer_test_sets(settings):
     folder, wanted = task_folder(settings.data_dir, task), settings.max_seq_length or task.max_seq_length
     workers, split = settings.num_workers or available_cores(), settings.split
     arguments = task, folder, split, wanted, workers, settings.dataset_type, settings.output_dir
-    for line in predictor.answer_test_sets(*arguments):
+    for line in predictor.answer_test_sets(*arguments, settings.null_score_diff_threshold):
         print(line, flush=True)
 
 

@@ -225,7 +225,7 @@ def measure(plan, options):
         if given:
             packed, made = run.ternary(name, teacher, start, given)
             add(f"{name} packed", packed, made)
-            sides[f"{name} ONNX"] = {"seconds": 0, "peak_mib": 0, **run.exported(name, packed)}
+            sides[f"{name} ONNX"] = run.exported(name, packed)
     report(options, plan.task, plan.metric, sides)
 
 

@@ -144,6 +144,12 @@ class Description:
         bert = replace(self.bert, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
         return replace(self, bert=bert)
 
+    def at_threshold(self, null_score_diff_threshold):
+        """This one with another threshold between the best answer and none; 0 is what it has."""
+        if not null_score_diff_threshold:
+            return self
+        return replace(self, kind=self.kind.at_threshold(null_score_diff_threshold))
+
     def shares_head_with(self, other):
         """Whether its head answers the same as another one's, as far as both say it."""
         return (

@@ -70,18 +70,22 @@ class Predictor:
         size = min(size, 1 << (rows - 1).bit_length())
         return Batches(examples, size, self.config.bucket_boundaries, longest=self.longest_row())
 
-    def answer_test_sets(self, task, folder, split, wanted, num_workers, dataset_type, output_dir):
+    def answer_test_sets(
+        self, task, folder, split, wanted, num_workers, dataset_type, output_dir, threshold=0.0
+    ):
         """Write the predictions for every row of a task's test sets; yields a line about each.
 
         Args:
             wanted (int): tokens of the longest row of raw files, as for `longest_row`.
             num_workers (int): processes that tokenize these. output_dir (str): takes the files.
+            threshold (float): as in `Description.at_threshold`.
             task, folder, split, dataset_type: as for `read_test_sets`.
         """
         description, longest = self.model.description, self.longest_row(wanted)
         reader = Reader(tuple(self.model.vocabulary), self.model.lower_case, longest, num_workers)
         for rows in read_test_sets(task, folder, split, description, reader, dataset_type):
             logits = self.logits(rows.examples, f"predict {rows.split}")
-            paths = write_predictions(output_dir, task, description, rows, logits)
+            answering = description.at_threshold(threshold)
+            paths = write_predictions(output_dir, task, answering, rows, logits)
             cut = f" ({rows.cut} were longer than {longest} tokens and were cut)" if rows.cut else ""
             yield f"{rows.split}: {len(rows.names)} rows answered in {', '.join(paths)}{cut}"

@@ -113,10 +113,6 @@ LAYOUTS = {
 """{name: function} with the arguments and the result of `glue`."""
 
 
-_OF_KIND = {"BertForTokenClassification": "entities", "BertForQuestionAnswering": "squad"}
-"""{architecture of a kind: layout} where the task names none; glue's else."""
-
-
 def write_predictions(folder, task, description, test_set, logits):
     """Write a test set's predictions in its task's layout; returns the paths. Arguments as for `glue`.
 
@@ -124,7 +120,7 @@ def write_predictions(folder, task, description, test_set, logits):
         UserError: a logit is not finite, or the disk does not take the file.
     """
     check_finite(logits)
-    layout = task.submission or _OF_KIND.get(description.kind.architecture, "glue")
+    layout = task.submission or description.kind.submission
     files = LAYOUTS[layout](task, description, test_set, logits)
     paths = {os.path.join(folder, name): text for name, text in files.items()}
     for path, text in paths.items():

@@ -140,3 +140,22 @@ def test_the_graphs_unused_for_longest_go_first(tmp_path, monkeypatch):
     assert names == {newest, middle, "of-the-user", "notes.txt", f"work-{os.getpid()}-x"}
     assert len(said) == 1 and "1 graphs unused for longest" in said[0]
     cache.close()
+
+
+@pytest.mark.parametrize(
+    "first, policy, spins", [("src", "", False), ("mindspore", "", True), ("mindspore", "PASSIVE", False)]
+)
+def test_mindspore_loaded_before_src_is_noticed(first, policy, spins, monkeypatch):
+    """A stand-in for MindSpore: what counts is whether a module of that name is there already."""
+    load = (
+        "import sys, types; sys.modules['mindspore'] = types.ModuleType('mindspore')"
+        if first != "src"
+        else ""
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    environment.update({"OMP_WAIT_POLICY": policy} if policy else {})
+    command = [sys.executable, "-c", f"{load}\nimport src; print(src.THREADS_SPIN)"]
+    done = subprocess.run(command, cwd=PROGRAM.parent.parent, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == str(spins), done.stderr
+    monkeypatch.setattr("src.THREADS_SPIN", spins)
+    assert ("imported before src" in graph_kernels.missing()) == spins

@@ -30,7 +30,8 @@ class TestSet:
     """Our name of it: `test`, `test_mm`, ..."""
     examples: Examples
     names: Tuple[str, ...]
-    """What each row is called in its file; its number from 0 where it has no name."""
+    """What each row of the file, which may be several of the `examples`, is called there; its number from 0
+    where it has no name."""
     labels: Tuple[str, ...]
     """The class names of its task; () where it has none or they are unknown."""
     cut: int = 0
@@ -130,7 +131,8 @@ def _prepared(task, folder, name, files, description):
     description.check_fits(facts, "task_name")
     if facts.kind.needs_texts:
         examples = replace(examples, origin=read_texts(folder, name, examples))
-    return TestSet(name, examples, _numbered([""] * len(examples)), facts.labels)
+    count = len(examples.origin.texts) if examples.origin else len(examples)
+    return TestSet(name, examples, _numbered([""] * count), facts.labels)
 
 
 def _numbered(names):

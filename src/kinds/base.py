@@ -48,6 +48,9 @@ class TaskKind:
     """Whether each output points at one of the row's tokens, so that these compete and not the outputs."""
     needs_texts = False
     """Whether metrics compare texts, so that evaluation records keep their `Origin`."""
+    submission = "glue"
+    """How answers to a test set are written where the task names no layout: a key of `LAYOUTS` in
+    `src/submission.py`."""
     prediction_files = ()
     """Names of the files that `predictions_of` is for; () where the kind has no layout of its own."""
     soft_loss = ""
@@ -63,8 +66,8 @@ class TaskKind:
     for one label a row."""
 
     def outputs(self, labels):
-        """C for these class names."""
-        raise NotImplementedError
+        """C for these class names: one for each."""
+        return len(labels)
 
     def check_outputs(self, outputs, source):
         """Raise a `UserError` where a head with so many outputs is none of this kind; `source` is the

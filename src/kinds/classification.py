@@ -21,9 +21,6 @@ class SequenceClassification(TaskKind):
     metrics = ("accuracy", "f1", "macro_f1", "matthews")
     default_metrics = ("accuracy", "macro_f1")
 
-    def outputs(self, labels):
-        return len(labels)
-
     def check_outputs(self, outputs, source):
         if outputs < 2:
             raise UserError(

@@ -64,6 +64,7 @@ class QuestionAnswering(TaskKind):
     columns = (Column("answer_positions", np.int32, width=2),)
     logits_per = "token"
     answers_called = "answers"
+    submission = "squad"
     picks_tokens = True
     needs_texts = True
     soft_loss = "soft_cross_entropy_of_places"

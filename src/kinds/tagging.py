@@ -33,14 +33,11 @@ class TokenClassification(TaskKind):
     label_loss = "label_cross_entropy_of_tokens"
     metrics = ("entity_f1", "entity_precision", "entity_recall", "accuracy", "entity_macro_f1")
     default_metrics = ("entity_f1", "entity_precision", "entity_recall", "accuracy")
-    answers_called = "entities"
+    answers_called = submission = "entities"
 
     def tags(self, types):
         """The class names for entities of these types, in index order: O, then B, I, E and S of each type."""
         return ("O", *(f"{prefix}-{name}" for name in types for prefix in _BIOES))
-
-    def outputs(self, labels):
-        return len(labels)
 
     def check_outputs(self, outputs, source):
         if outputs < 2:

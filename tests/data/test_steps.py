@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from src.data.bins import Shape
+from src.data.bins import Shape, fill_bins
 from src.data.steps import PackedSteps, PaddedSteps
 from src.errors import UserError
 from src.examples import Column
@@ -187,3 +187,19 @@ def test_a_step_has_at_least_so_many_micro_batches():
     several = PackedSteps(examples, 12, 1, 24)
     assert several.fewest == min(len(step) for step in several) > 1
     assert PaddedSteps(examples, 4, 2, (16,)).fewest == 2
+
+
+def test_every_device_has_as_many_micro_batches():
+    """Ranges that are the group's are exchanged in each; one device more would wait for ever."""
+    examples, uneven = make_examples(300, 40, seed=4), 0
+    ranks = [packed(examples, 4, max_tokens=64, rank=rank, device_num=2) for rank in range(2)]
+    for steps in zip(*ranks):
+        counts = [len(step) for step in steps]
+        assert len(set(counts)) == 1 and all(len(part.rows) for step in steps for part in step)
+        needed = [len(fill_bins(lengths_of(step, examples), ranks[0].shape.length)) for step in steps]
+        uneven += len(set(needed)) > 1
+    assert uneven  # else this shows nothing
+
+
+def lengths_of(step, examples):
+    return examples.lengths[np.concatenate([part.rows for part in step])]

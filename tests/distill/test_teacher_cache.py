@@ -1,5 +1,6 @@
 """What a teacher says, kept: its logits as a column, its states and scores in a file."""
 
+import errno
 import os
 from dataclasses import replace
 
@@ -143,6 +144,24 @@ def test_a_changed_byte_asks_the_teacher_again(case, filled, tmp_path, capsys):
     repaired = opened(case, tmp_path)
     repaired.network = Silent()
     losses(case, repaired)
+
+
+def test_a_full_disk_is_said_once_and_the_teacher_goes_on(case, filled, tmp_path, capsys, monkeypatch):
+    cache, writes = opened(case, tmp_path), []
+    write = os.pwrite
+
+    def pwrite(file, record, place):
+        writes.append(place)
+        if len(writes) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, record, place)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    case[3].epoch = 0
+    np.testing.assert_array_equal(losses(case, cache), filled[1])
+    said = capsys.readouterr().out
+    assert said.count("not all answers can be kept") == 1 and "No space left" in said
+    assert len(writes) == 3 and not (tmp_path / INDEX_FILE).exists()
 
 
 def test_too_large_a_cache_is_said_and_not_made(case, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """What the training commands' settings say together, and which of them contradict each other."""
 
+from pathlib import Path
+
 import pytest
 
 from src.errors import UserError
@@ -44,6 +46,14 @@ def test_every_task_of_glue_has_the_papers_recipe(name, epochs, length):
     assert (first.batch_size, second.batch_size) == (32, 32)
     assert first.optimizer_cfg.AdamWeightDecay.learning_rate == 5e-5
     assert second.optimizer_cfg.AdamWeightDecay.learning_rate in (1e-5, 2e-5, 3e-5)
+
+
+@pytest.mark.parametrize("path", sorted(Path("td_config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_of_a_task_and_the_kind_it_names(path):
+    settings, _ = parse(TaskDistillConfig, ["--config_path", str(path)])
+    task = get_task(settings.task_name)
+    assert settings.task_type in ("auto", task.kind.name)
+    assert settings.td_phase1_epoch_size and settings.td_phase2_epoch_size
 
 
 # --- quantization-aware training ----------------------------------------------------------------------------

@@ -10,9 +10,9 @@ import os
 import re
 from itertools import islice
 
+from src.data.plan import check_same, names_in
 from src.data.prepare import Progress
 from src.data.readers.rows import Row
-from src.errors import UserError
 from src.files import make_folder, read_json, write_json, write_text
 
 PART_ROWS = 256
@@ -36,25 +36,11 @@ class Parts:
         self._parts = 0
         self.count = 0
         """New rows, after `fill`."""
-        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-        foreign = [name for name in names if not _OURS.fullmatch(name)]
-        if foreign or (names and PLAN_FILE not in names):
-            raise UserError(
-                f"output_dir: {folder} holds {(foreign or names)[0]} and is no earlier result of "
-                "prepare_data.py --augment; move it away or choose another output_dir"
-            )
         path = os.path.join(folder, PLAN_FILE)
-        if not names:
+        if not names_in(folder, PLAN_FILE, _OURS, "prepare_data.py --augment"):
             make_folder(folder)
             write_json(path, plan)
-        begun = read_json(path, "the plan")
-        for key, value in json.loads(json.dumps(plan)).items():
-            if begun.get(key) != value:
-                raise UserError(
-                    f"output_dir: {folder} was begun with {key} {json.dumps(begun.get(key))}, now it is "
-                    f"{json.dumps(value)}; continue with what it was begun with, remove that folder, or "
-                    "choose another output_dir"
-                )
+        check_same(folder, json.loads(json.dumps(plan)), read_json(path, "the plan"))
 
     def fill(self, rows, total, augmenter):
         """Make the parts that are lacking.

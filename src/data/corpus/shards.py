@@ -12,6 +12,7 @@ from dataclasses import asdict
 import numpy as np
 
 from src.data.info import INFO_FILE, DatasetInfo
+from src.data.plan import check_same, names_in
 from src.data.records import SCHEMA_FILE, RecordWriter, count_rows
 from src.errors import UserError
 from src.files import make_folder, read_json, replacing, sample_checksum, write_json
@@ -63,38 +64,12 @@ class ShardFolder:
         self.folder, self._plan = folder, plan
         self.shards = {}
         """{number: the shard's line} of the finished shards."""
-        if os.path.exists(folder) and not os.path.isdir(folder):
-            raise UserError(f"output_dir: {folder} is a file")
-        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-        foreign = [name for name in names if not _OURS.fullmatch(name)]
-        if foreign or (names and PLAN_FILE not in names):
-            raise UserError(
-                f"output_dir: {folder} holds {(foreign or names)[0]} and is no earlier result of general "
-                "distillation's prepare_data.py; move it away or choose another output_dir"
-            )
-        if names:
-            self._check_plan(read_json(os.path.join(folder, PLAN_FILE), "the plan"))
+        if names_in(folder, PLAN_FILE, _OURS, "general distillation's prepare_data.py"):
+            check_same(folder, plan, read_json(os.path.join(folder, PLAN_FILE), "the plan"))
             self._read_shards()
         info = DatasetInfo.load(folder)
         self.complete = info is not None and info.splits["train"]["files"] == self.files
         """Whether nothing is left to do."""
-
-    def _check_plan(self, begun):
-        for key, value in self._plan.items():
-            before = begun.get(key)
-            if isinstance(value, list) and isinstance(before, list) and value != before:
-                at = next(
-                    (at for at, pair in enumerate(zip(before, value)) if pair[0] != pair[1]),
-                    min(len(before), len(value)),
-                )
-                before, value = (items[at] if at < len(items) else None for items in (before, value))
-                key = f"{key}[{at}]"
-            if before != value:
-                raise UserError(
-                    f"output_dir: {self.folder} was begun with {key} {json.dumps(before)}, now it is "
-                    f"{json.dumps(value)}; continue with what it was begun with, or choose another "
-                    "output_dir"
-                )
 
     def _read_shards(self):
         """Take over the lines whose files are there."""
