@@ -9,10 +9,12 @@ from src.checkpoint import folder as checkpoints
 from src.checkpoint import huggingface
 from src.checkpoint.assign import assign
 from src.checkpoint.formats import read_any
+from src.checkpoint.names import WORD_EMBEDDINGS
 from src.checkpoint.packed import load_packed
 from src.deploy.sessions import EXPORTED_ENDINGS, open_exported
 from src.errors import UserError
 from src.nn.heads import HEADS, BertEncoder, Logits
+from src.nn.narrow import OccurringRows
 from src.quant.quantizers import MovingAverageRange
 from src.vocabulary import is_lower_case
 
@@ -22,6 +24,8 @@ projection.
 """
 POOLER = "bert.pooler."
 """The same of the pooler's: a head that answers for tokens has no place for them, other networks do."""
+WORD_PLACES = "bert.embeddings.word_embeddings.places"
+"""Of the parameter that `OccurringRows` adds to a network."""
 
 
 class Model:
@@ -39,6 +43,7 @@ class Model:
         self.network = network
         self.vocabulary = vocabulary
         self._logits = None
+        self._narrowed = None
 
     # --- where a model comes from ---------------------------------------------------------------------------
 
@@ -172,9 +177,29 @@ class Model:
         """Let go of the graphs that evaluation has compiled, and of their memory."""
         self._logits = None
 
+    def narrow(self, token_ids):
+        """Train only these rows of the word embeddings from now on, until `widen`: the tokens of the data,
+        sorted, 0 among them. Quantizers that look at several rows keep them all.
+        """
+        table = self.network.bert.embeddings.word_embeddings
+        if table.by_itself and len(token_ids) + 1 < len(table.weight):
+            self._narrowed = OccurringRows(table, token_ids)
+            self.release()
+
+    def widen(self):
+        """Have all rows of the word embeddings again."""
+        if self._narrowed:
+            self._narrowed.undo()
+            self._narrowed = None
+            self.release()
+
     def weights(self):
         """{name: float32 array} of its network, what quantizers remember included."""
-        return {name: item.asnumpy() for name, item in self.network.parameters_and_names()}
+        weights = {name: item.asnumpy() for name, item in self.network.parameters_and_names()}
+        if self._narrowed:
+            weights[WORD_EMBEDDINGS] = self._narrowed.values()
+            del weights[WORD_PLACES]
+        return weights
 
     def restore(self, folder):
         """Take the weights that were saved in `folder` back into the network; others there are left aside."""

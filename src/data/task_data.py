@@ -41,6 +41,11 @@ class TaskData:
         """{name: Examples} of every split there is, training first."""
         return {**({} if self.train is None else {"train": self.train}), **self.evals}
 
+    def token_ids(self):
+        """The ids of all tokens of all splits, and of padding: int array, sorted."""
+        ids = [np.unique(examples.input_ids) for examples in self.splits.values()]
+        return np.unique(np.concatenate([[0], *ids]))
+
     def eval_batches(self, batch_size, config, packs=False):
         """{split: `rows_to_evaluate`} that keep every row in order; arguments as there."""
         return {

@@ -185,6 +185,12 @@ class Embedding(nn.Cell):
         self.quantize = WeightQuantizer(quantization, part, (rows, width))
         # The other tables are small.
         self.by_row = self.quantize.active and self.quantize.granularity == "row" and part == "embedding"
+        self.places = None  # (vocabulary,) of the ids' rows, while the table is narrowed (`OccurringRows`)
+
+    @property
+    def by_itself(self):
+        """Whether a row's values depend on no other row."""
+        return not self.quantize.active or (self.by_row and not self.quantize.loss_aware)
 
     def _rows(self, table, ids):
         if self.padded:
@@ -192,6 +198,8 @@ class Embedding(nn.Cell):
         return self.lookup(table, ids, 0)
 
     def construct(self, ids):  # any shape
+        if self.places is not None:
+            ids = ops.gather(self.places, ids, 0)
         if not self.by_row:
             return self._rows(self.quantize(self.weight), ids)  # ids' shape + (width,)
         # A row's scale is its own: only the rows looked up need be quantized. As a matrix, like the whole

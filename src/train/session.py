@@ -118,6 +118,7 @@ class TrainingRun:
         if config.save_ckpt_step:
             callbacks.insert(0, StepCheckpoints(config.save_ckpt_step, config.max_ckpt_num, folder))
         seconds = stage.fit(callbacks, config.log_step)
+        stage.student.widen()
         runtime.say(f"{stage.name}: {stage.total_steps} steps in {seconds:.0f} s; saved in {folder}")
         if evaluation is None:
             return None
@@ -190,6 +191,13 @@ class Session(TrainingRun):
         sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
         runtime.say(f"task {task.name} on {session.device}: {sizes}")
         return session
+
+    def stage(self, name, student, *arguments, **options):
+        """As a `TrainingRun`'s; of the student's word embeddings only the rows that occur in the data are
+        trained.
+        """
+        student.narrow(self.data.token_ids())
+        return super().stage(name, student, *arguments, **options)
 
     def train_batches(self, config, packs=None, rows=None):
         """`Steps` of the training rows (or of `rows`, Examples) for a `PhaseConfig`; without `packs` as
