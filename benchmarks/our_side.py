@@ -34,16 +34,21 @@ W2A8 = QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, rest_bits
 
 
 def networks(work):
-    """(teacher's `Model`, student's network) without dropout."""
+    """(teacher's `Model`, student's network) without dropout; as in a run on the task, only the rows of the
+    word embeddings that occur there are trained.
+    """
     teacher = Model.from_checkpoint(read_any(work["teacher"]).checkpoint)
     source = Model.from_checkpoint(read_any(work["student"]).checkpoint)
     weights, description = source.weights(), source.description
     if work["layers"]:
         bert = replace(description.bert, num_hidden_layers=len(work["layers"]))
         description, weights = replace(description, bert=bert), layer_weights(weights, work["layers"])
-    student = new_network(replace(description, quantization=W2A8 if work["quantized"] else None))
-    assign(student, weights, work["student"], allow_missing_endings=QUANTIZER_STATE)
-    return teacher, student
+    description = replace(description, quantization=W2A8 if work["quantized"] else None)
+    student = Model(description, new_network(description))
+    assign(student.network, weights, work["student"], allow_missing_endings=QUANTIZER_STATE)
+    if work["token_ids"]:
+        student.narrow(np.load(work["token_ids"]))
+    return teacher, student.network
 
 
 def distiller(work, teacher, student):

@@ -88,6 +88,12 @@ class Rows:
         return ids, mask.astype(np.int32), segments, self.labels[numbers]
 
 
+def occurring_tokens(folder, task, vocab_file):
+    """Ids of padding and of all tokens of a task's training and dev rows: int array, sorted."""
+    ids = [Rows.of_task(folder, task, split, vocab_file).ids for split in ("train", "dev")]
+    return np.unique(np.concatenate([[0], *ids]))
+
+
 def plan_batches(lengths, batch_size, batching, seed):
     """[(row numbers, padded length or 0 for the longest's)] of one epoch, the remainder included.
 

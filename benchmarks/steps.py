@@ -17,11 +17,13 @@ import statistics
 import sys
 import tempfile
 
+import numpy as np
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
 from benchmarks.measure import Worker, add_json_option, python, report, run_command  # noqa: E402
-from benchmarks.rows import Rows  # noqa: E402
+from benchmarks.rows import Rows, occurring_tokens  # noqa: E402
 
 TITLES = {
     "gd": "general distillation step",
@@ -55,10 +57,12 @@ def describe(name, options, folder):
     """(the step as worker.py reads it, what is measured in words)."""
     teacher, student, layers, setting = networks(name, options, folder)
     real, batch_size = name in ("phase1", "phase2"), 16 if name == "w2a8" else 32
-    path = os.path.join(folder, f"{name}.npz")
+    path, token_ids = os.path.join(folder, f"{name}.npz"), ""
     if real:
         vocabulary = os.path.join(options.teacher_dir, "vocab.txt")
         rows = Rows.of_task(options.glue_dir, "SST-2", "train", vocabulary, options.steps * batch_size)
+        token_ids = os.path.join(folder, "token_ids.npy")
+        np.save(token_ids, occurring_tokens(options.glue_dir, "SST-2", vocabulary))
     else:
         rows = Rows.random(batch_size * max(1, options.steps // 10), 128)
     rows.save(path)
@@ -75,6 +79,7 @@ def describe(name, options, folder):
         "batching": "shuffled",
         "compile": options.torch_compile,
         "rows": path,
+        "token_ids": token_ids,
     }
     data = f"{len(rows)} rows of SST-2" if real else f"batches of {batch_size} x 128 random tokens"
     return work, f"{setting}, batch {batch_size}, {data}"

@@ -88,6 +88,7 @@ def test_one_step_is_the_same_on_both_sides(tmp_path, quantized):
         "batch_size": 4,
         "batching": "shuffled",
         "rows": str(tmp_path / "rows.npz"),
+        "token_ids": "",
     }
     rows = Rows.random(8, 12)
     rows.save(work["rows"])

@@ -198,7 +198,7 @@ def test_without_evaluation_no_rows_for_it_are_needed(task, tmp_path, capsys, do
 def test_without_training_the_student_is_quantized_as_it_is(task, tmp_path, capsys):
     out, models = trained(capsys, task, tmp_path, "--do_train", "false", printed=(), teacher_model_dir=None)
     assert "best_Accuracy" not in out and list(models) == ["quantized student", "packed model"]
-    assert out.strip().endswith("--padding none --max_tokens 1024")
+    assert out.strip().endswith("--padding none --max_tokens 2048")
     latent, given = (
         checkpoints.load(os.path.join(folder, "sst-2")).weights for folder in (tmp_path / "latent", task[1])
     )

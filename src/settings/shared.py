@@ -86,9 +86,9 @@ class PackingConfig(PaddingConfig):
     """none: short rows share the rows of a batch, so that hardly any token is padding and one graph is
     compiled; buckets: a row of the batch each, padded as bucket_boundaries says. auto: none on CPU, buckets
     on Ascend and GPU."""
-    max_tokens: PositiveInt = 1024
+    max_tokens: PositiveInt = 2048
     """Without padding: tokens computed at once. A step with more runs several micro-batches and adds up their
-    gradients, which gives the same update in less memory; on CPU 1024 are as fast a token as more."""
+    gradients, which gives the same update in less memory; on CPU more are hardly faster a token."""
 
     def packs(self, device):
         """Whether rows share the rows of a batch on this device."""
