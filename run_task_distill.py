@@ -104,10 +104,10 @@ def main(settings):
 
     if settings.runs_phase1:
         fit_phase1(settings, session, teacher, student, terms, phase1)
-        models["student after phase 1"] = session.evaluate(student.model) if settings.do_eval else None
     if settings.td_phase2_epoch_size:
-        folder = phase2
-        models["distilled student"] = fit_phase2(settings, session, teacher, student, phase2)
+        folder, models["distilled student"] = phase2, fit_phase2(settings, session, teacher, student, phase2)
+    elif settings.do_eval:
+        models["student after phase 1"] = session.evaluate(student.model)
     session.finish(
         models,
         f"done: the student is in {folder}; evaluate it with: python eval.py --task_name "
