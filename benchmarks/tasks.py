@@ -64,10 +64,10 @@ class Plan:
 PLANS = (
     Plan(
         "MRPC", "glue/MRPC", "f1",
-        finetune=("--epoch_size", 4, *rate("finetune_cfg", 5e-5)),
-        distil=("--td_phase1_epoch_size", 4, "--td_phase2_epoch_size", 3, *rate("phase1_cfg", 2e-4)),
-        ternary=("--epoch_size", 3, *rate("train_cfg", 1e-4)),
-        smallest=("--epoch_size", 6, *rate("train_cfg", 2e-4)),
+        finetune=("--epoch_size", 3, *rate("finetune_cfg", 5e-5)),
+        distil=("--td_phase1_epoch_size", 3, "--td_phase2_epoch_size", 2, *rate("phase1_cfg", 2e-4)),
+        ternary=("--epoch_size", 2, *rate("train_cfg", 1e-4)),
+        smallest=("--epoch_size", 5, *rate("train_cfg", 2e-4)),
     ),
     Plan(
         "STS-B", "glue/STS-B", "pearson", teacher="stsb-teacher",
@@ -97,8 +97,8 @@ PLANS = (
     ),
     Plan(
         "SQuAD", "squad", "span_f1",
-        finetune=("--epoch_size", 5, *rate("finetune_cfg", 1e-4)),
-        distil=("--td_phase1_epoch_size", 5, "--td_phase2_epoch_size", 2, *rate("phase1_cfg", 2e-4),
+        finetune=("--epoch_size", 4, *rate("finetune_cfg", 1e-4)),
+        distil=("--td_phase1_epoch_size", 4, "--td_phase2_epoch_size", 2, *rate("phase1_cfg", 2e-4),
                 *rate("phase2_cfg", 1e-4)),
         ternary=("--epoch_size", 3, *rate("train_cfg", 1e-4)),
     ),
