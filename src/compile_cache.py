@@ -46,6 +46,13 @@ def default_folder():
     return os.path.join(base, "ternarybert-mindspore", "graphs")
 
 
+def folder_of(setting):
+    """The folder that a `compile_cache` setting means; "" for none."""
+    if setting in ("", "off"):
+        return ""
+    return default_folder() if setting == "auto" else os.path.abspath(os.path.expanduser(setting))
+
+
 def program():
     """Text of what a graph depends on besides its cell: our code, the versions of what compiles it, and the
     processor, which kernels are built for.

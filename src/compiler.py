@@ -13,7 +13,7 @@ import weakref
 import mindspore as ms
 
 from src import graph_kernels
-from src.compile_cache import CompileCache, default_folder
+from src.compile_cache import CompileCache, folder_of
 
 QUIET_SECONDS = 2.0
 """A compilation shorter than this is not worth a line."""
@@ -56,8 +56,7 @@ class Compiler:
 
     def _open(self, name):
         try:
-            folder = default_folder() if name == "auto" else os.path.abspath(os.path.expanduser(name))
-            cache = CompileCache(folder, self.say)
+            cache = CompileCache(folder_of(name), self.say)
         except OSError as error:
             where = error.filename or name
             self.say(f"compile_cache: {where} cannot be written ({error.strerror}): graphs are not kept")

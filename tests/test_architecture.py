@@ -76,6 +76,7 @@ ALLOWED = {
     },
     "train": {
         "checkpoint",
+        "compile_cache",
         "data",
         "description",
         "distill",

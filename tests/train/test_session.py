@@ -56,7 +56,7 @@ def sorted_rows(count, ones):
 
 
 def session_with(data, tmp_path, metric_names=("accuracy",)):
-    config = RunConfig(task_name="SST-2")
+    config = RunConfig(task_name="SST-2", compile_cache="off")
     return Session(
         config,
         config,

@@ -1,0 +1,59 @@
+"""What a teacher scored in an earlier run: a frozen network scores the same on the same rows."""
+
+import hashlib
+import os
+
+import numpy as np
+
+from src.checkpoint.folder import digest
+from src.compile_cache import program
+from src.errors import UserError
+from src.files import read_json, write_json
+from src.runtime import say
+
+
+def known_scores(folder, teacher, evals, how, measure):
+    """The results of `measure`, from an earlier run where it was the very same.
+
+    Args:
+        folder (str): where results are kept, a file each; "" keeps none.
+        teacher (Model): what is evaluated. evals (dict): {split: Examples}. how: whatever else decides, with
+            a repr that says all of it.
+        measure (callable): () -> {name: number}.
+    """
+    if not folder:
+        return measure()
+    path = os.path.join(folder, f"{_key(teacher, evals, how)}.json")
+    try:
+        results = read_json(path, "the scores of a teacher")
+    except UserError:  # not there yet, or damaged: as good as not there
+        results = {}
+    if results and all(isinstance(value, (int, float)) for value in results.values()):
+        say(f"the teacher was evaluated on these rows before; its scores are in {path}")
+        return results
+    results = measure()
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        write_json(path, results)
+    except (OSError, UserError) as error:
+        say(f"compile_cache: the teacher's scores are not kept: {error}")
+    return results
+
+
+def _key(teacher, evals, how):
+    says = teacher.description
+    facts = says.bert, says.kind.name, says.outputs, says.labels, says.quantization
+    computes = str(teacher.network.compute_type), repr(how), program()
+    return digest(teacher.weights(), repr(facts), _text(evals), *computes)[:40]
+
+
+def _text(evals):
+    """Of all that a score depends on in the rows."""
+    total = hashlib.sha256()
+    for split, examples in evals.items():
+        total.update(split.encode())
+        for array in (examples.input_ids, examples.segment_ids, examples.offsets, *examples.columns.values()):
+            total.update(np.ascontiguousarray(array).tobytes())
+        if examples.origin:
+            total.update(repr(examples.origin.texts).encode("utf-8", "surrogatepass"))
+    return total.hexdigest()
