@@ -14,6 +14,7 @@ from src.metrics import check_finite
 _BY_NUMBER = ("CoLA", "SST-2", "MRPC", "QQP", "WNLI")
 _FILES = {("MNLI", "test"): "MNLI-m", ("MNLI", "eval"): "MNLI-m"}
 _FILES |= {("MNLI", "test_mm"): "MNLI-mm", ("MNLI", "eval_mm"): "MNLI-mm"}
+_FILES |= {("MNLI", "test_ax"): "AX"}  # GLUE's diagnostic set
 _SCORES = {"STS-B": (0.0, 5.0)}
 
 

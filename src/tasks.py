@@ -110,7 +110,7 @@ _TASKS = (
         ("accuracy",),
         _MNLI,
         eval_splits=(("eval", "dev_matched"), ("eval_mm", "dev_mismatched")),
-        test_splits=(("test", "test_matched"), ("test_mm", "test_mismatched")),
+        test_splits=(("test", "test_matched"), ("test_mm", "test_mismatched"), ("test_ax", "diagnostic")),
         other_order=("contradiction", "entailment", "neutral"),
     ),
     Task("QNLI", CLASSIFICATION, _RTE, ("accuracy",), GlueTsv("question", "sentence", "label")),

@@ -55,6 +55,7 @@ def test_mnli_has_a_file_for_each_of_its_sets_and_a_row_keeps_its_name(tmp_path)
     expected = "index\tprediction\n7\tcontradiction\n9\tentailment\n12\tneutral\n"
     assert write(tmp_path, "MNLI", logits, "test", names) == ("MNLI-m.tsv", expected)
     assert write(tmp_path, "MNLI", logits, "test_mm", names) == ("MNLI-mm.tsv", expected)
+    assert write(tmp_path, "MNLI", logits, "test_ax", names) == ("AX.tsv", expected)
 
 
 def test_tnews_is_answered_in_json_lines_with_its_class_numbers(tmp_path):

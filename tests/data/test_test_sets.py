@@ -50,7 +50,9 @@ def test_mnlis_two_sets_are_read_as_glue_ships_them(tmp_path, monkeypatch):
         *[f"{number}\t1\t2\t{word}\truns" for number, word in enumerate(words)],
     )
     write(tmp_path, "test_mismatched.tsv", header, "31\t1\t2\tdog\tfox runs")
-    matched, mismatched = read("MNLI", tmp_path, longest=6)
+    write(tmp_path, "diagnostic.tsv", "index\tsentence1\tsentence2", "0\tfox\tdog")
+    matched, mismatched, diagnostic = read("MNLI", tmp_path, longest=6)
+    assert (diagnostic.split, rows_of(diagnostic.examples)) == ("test_ax", [[CLS, FOX, SEP, DOG, SEP]])
     assert rows_of(matched.examples) == [
         [CLS, FOX, SEP, RUNS, SEP],
         [CLS, DOG, SEP, RUNS, SEP],
@@ -62,6 +64,7 @@ def test_mnlis_two_sets_are_read_as_glue_ships_them(tmp_path, monkeypatch):
     assert (matched.split, matched.names, matched.cut) == ("test", ("0", "1", "2", "3", "4"), 0)
     assert (mismatched.split, mismatched.names) == ("test_mm", ("31",))
     (tmp_path / "test_mismatched.tsv").unlink()
+    (tmp_path / "diagnostic.tsv").unlink()
     (alone,) = read("MNLI", tmp_path, longest=5, types=1)
     assert alone.cut == 1 and not alone.examples.segment_ids.any()
 

@@ -34,6 +34,7 @@ _NAMES = {
     "test_matched": (("test_matched",), _TEST),
     "dev_mismatched": (("dev_mismatched", "validation_mismatched"),),
     "test_mismatched": (("test_mismatched",),),
+    "diagnostic": (("diagnostic", "AX"),),
 }
 
 
