@@ -95,3 +95,11 @@ def test_both_readmes_have_the_same_commands_and_are_short():
 def test_a_chinese_page_has_the_commands_of_the_english_one(page):
     english, chinese = commands(FOLDER / "docs" / page.name), commands(page)
     assert english == chinese
+
+
+def test_the_messages_that_troubleshooting_explains_are_messages():
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("src/**/*.py")))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # a message goes on over lines
+    for page in (FOLDER / "docs" / "troubleshooting.md", FOLDER / "docs" / "zh" / "troubleshooting.md"):
+        messages = re.findall(r"(?m)^\| `([^`]+)`", page.read_text(encoding="utf-8"))
+        assert len(messages) > 10 and [item for item in messages if item not in source] == []
