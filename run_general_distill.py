@@ -91,7 +91,7 @@ def main(settings):
     stage = session.stage("gd", model, loss, batches, settings.gd_cfg, *steps, further, asked)
     if settings.resume and go_on(stage, folder):
         return
-    session.start(stage.step_number, to_yaml(settings))
+    session.start(to_yaml(settings), {"gd": stage.step_number} if stage.step_number else None)
     if not stage.step_number:
         forget(session.run)  # an older run's state
     session.fit(stage, folder, further=[TrainingState(settings.save_ckpt_step, session.run.join(STATE_FILE))])

@@ -48,38 +48,30 @@ def task(tmp_path_factory):
     return str(data), good_teacher(folder / "teacher", teachable(21, 2))
 
 
-@pytest.fixture(scope="module")
-def finished(task, tmp_path_factory):
-    """(run folder, standard output) of a distillation in a process of its own."""
+def arguments_of(task, output):
+    """The command line of the distillation that several tests look at."""
     data, teacher = task
-    output = tmp_path_factory.mktemp("run") / "out"
     config = output.parent / "td.yaml"
     config.write_text(
         f"task_name: SST-2\nload_teacher_ckpt_path: {teacher}\ntd_student_net_cfg:\n  num_hidden_layers: 1\n"
     )
-    done = subprocess.run(
-        [
-            sys.executable,
-            "run_task_distill.py",
-            "--config_path",
-            config,
-            "--train_data_dir",
-            data,
-            "--eval_data_dir",
-            data,
-            "--output_dir",
-            output,
-            *SMALL,
-            "--save_ckpt_step",
-            "3",
-            "--max_ckpt_num",
-            "1",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "GLOG_v": "3"},
+    folders = "--train_data_dir", data, "--eval_data_dir", data, "--output_dir", output
+    return ["run_task_distill.py", "--config_path", config, *folders, *SMALL, "--save_ckpt_step", "3"]
+
+
+def in_a_process(*arguments):
+    """What Python did with them, at the repository's root."""
+    environment = {**os.environ, "GLOG_v": "3"}
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, env=environment
     )
+
+
+@pytest.fixture(scope="module")
+def finished(task, tmp_path_factory):
+    """(run folder, standard output) of a distillation in a process of its own."""
+    output = tmp_path_factory.mktemp("run") / "out"
+    done = in_a_process(*arguments_of(task, output))
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
     return str(output), done.stdout
@@ -88,6 +80,11 @@ def finished(task, tmp_path_factory):
 def results_of(folder):
     with open(os.path.join(folder, "results.json"), encoding="utf-8") as file:
         return json.load(file)
+
+
+def metrics_of(folder):
+    with open(os.path.join(folder, "metrics.jsonl"), encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
 
 
 def test_run_leaves_a_complete_student_and_its_records(finished):
@@ -107,8 +104,7 @@ def test_run_leaves_a_complete_student_and_its_records(finished):
 
 
 def test_metrics_are_json_lines_of_both_phases(finished):
-    with open(os.path.join(finished[0], "metrics.jsonl"), encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
+    rows = metrics_of(finished[0])
     steps = [(row["stage"], row["step"]) for row in rows if "loss" in row]
     assert steps == [("phase1", step) for step in (1, 2, 4, 5)] + [
         ("phase2", step) for step in (1, 2, 4, 6, 8, 10)
@@ -119,6 +115,31 @@ def test_metrics_are_json_lines_of_both_phases(finished):
         ("phase2", 10),
     ]
     assert all(np.isfinite(row["loss"]) for row in rows if "loss" in row)
+
+
+def test_a_killed_run_goes_on_to_the_same_student(finished, task, tmp_path):
+    arguments, output = arguments_of(task, tmp_path / "out"), tmp_path / "out"
+    killed = in_a_process("tests/killed_at.py", "phase2", 7, 9, *arguments)  # its last state is of step 6
+    assert killed.returncode == -9 and not (output / "results.json").exists()
+    done = in_a_process(*arguments, "--resume", "true")
+    assert done.returncode == 0, done.stderr[-2000:]
+    says(
+        done.stdout,
+        "resume: phase1 is finished",
+        "phase2 resumed after step 6 of 10",
+        "done: the student is in",
+    )
+    whole, again = (checkpoints.load(os.path.join(run, "sst-2")).weights for run in (finished[0], output))
+    assert whole.keys() == again.keys()
+    for name, value in whole.items():
+        np.testing.assert_array_equal(again[name], value, err_msg=name)
+    for ours, theirs in zip(*(metrics_of(run) for run in (finished[0], output)), strict=True):
+        assert {**ours, "time": 0} == {**theirs, "time": 0}
+    best = [results_of(run)["models"]["distilled student"] for run in (finished[0], output)]
+    assert best[0]["accuracy"] == best[1]["accuracy"] and best[0]["step"] == best[1]["step"]
+    assert not (output / "state.safetensors").exists()
+    over = in_a_process(*arguments, "--resume", "true")
+    assert over.returncode == 0 and "resume: this run is finished" in over.stdout
 
 
 def test_step_checkpoints_are_rotated(finished):

@@ -25,6 +25,16 @@ CHECKPOINTS = (
     "vocab_file",
 )
 OUTPUTS = ("output_dir", "save_ckpt_path", "file_name")
+INCIDENTAL = (
+    *DATA,
+    *CHECKPOINTS,
+    *OUTPUTS,
+    *("config_path", "resume", "log_step", "save_ckpt_step", "max_ckpt_num", "profile_steps"),
+    *("teacher_cache_gb", "compile_cache", "enable_graph_kernel", "device_id", "dataset_type"),
+    *("enable_modelarts", "data_url", "checkpoint_url", "train_url", "data_path", "load_path"),
+    *("output_path", "need_modelarts_dataset_unzip", "modelarts_dataset_unzip_name"),
+)
+"""Settings that may differ when a run is resumed: of a path, what lies there may not."""
 # Unset, they mean something while these hold.
 _WHILE = {"train_data_dir": "do_train", "eval_data_dir": "do_eval"}
 

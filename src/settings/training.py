@@ -45,6 +45,10 @@ class TrainingConfig(GroupConfig, ModelArtsConfig):
     """
     output_dir: str = ""
     """Run folder; unset: output/ with the command's and the task's name."""
+    resume: bool = False
+    """Go on where a stopped run with the same settings last saved its state: every save_ckpt_step steps, on a
+    task after every epoch too, and when it was told to end (SIGTERM). Without one, begin. Dropout, if the
+    student has any, draws other numbers than it would have."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +103,6 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
     """
     save_ckpt_path: str = ""
     """Folder of the student's checkpoints; unset: gd/ in the run folder."""
-    resume: bool = False
-    """Go on where a stopped run with the same settings last saved its state (every save_ckpt_step steps);
-    without one, begin. Dropout, if the student has any, draws other numbers than it would have."""
     save_ckpt_step: NonNegativeInt = 100
     """Save a checkpoint and the state to resume from every N steps; 0: only the student, after the last
     step.

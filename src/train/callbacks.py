@@ -1,6 +1,7 @@
 """What happens around the train steps: the progress bar, the log, evaluation, checkpoints, curves."""
 
 import os
+import signal
 import sys
 import time
 
@@ -25,6 +26,9 @@ class Callback:
 
     def on_end(self, stage):
         """After the last step."""
+
+    def close(self):
+        """However the stage ends."""
 
 
 def passed(stage, step, every):
@@ -77,7 +81,6 @@ class Progress(Callback):
             stage.run.record(stage=stage.name, epoch=stage.epoch, step=step, **values)
 
     def close(self):
-        """End the bar's line; the stage calls this however it ends."""
         if self.bar is not None:
             self.bar.close()
 
@@ -152,15 +155,53 @@ class StepCheckpoints(Callback):
 
 
 class TrainingState(Callback):
-    """Saves every `every` steps (0: never) all that is needed to resume the stage, in one file."""
+    """Saves all that is needed to resume the stage, in one file: every `every` steps (0: never), and when the
+    process is told to end (SIGTERM), which it then does.
 
-    def __init__(self, every, path):
+    Args:
+        every (int): steps. path (str): of the file. evaluation (Evaluation): whose best results belong to it.
+        epochs (bool): save after every epoch too.
+    """
+
+    def __init__(self, every, path, evaluation=None, epochs=False):
         self.every = every
         self.path = path
+        self.evaluation = evaluation
+        self.epochs = epochs
+        self.told_to_end = False
+        self._before = None
 
     def on_step(self, stage, step):
-        if self.every and passed(stage, step, self.every) and step < stage.total_steps:
-            stage.save_state(self.path)
+        if self._before is None and stage.group.size == 1:  # one of several may wait for the others for ever
+            self._before = signal.signal(signal.SIGTERM, self._note) or signal.SIG_DFL
+        if step == stage.total_steps:
+            return
+        if self.told_to_end or (self.every and passed(stage, step, self.every)):
+            self._save(stage)
+        self._end_if_told(stage)
+
+    def on_epoch(self, stage, epoch):
+        if self.epochs and stage.step_number < stage.total_steps:
+            self._save(stage)
+
+    def on_end(self, stage):
+        self._end_if_told(stage)
+
+    def close(self):
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _save(self, stage):
+        stage.save_state(self.path, self.evaluation and self.evaluation.best)
+
+    def _end_if_told(self, stage):
+        if self.told_to_end:
+            say(f"told to end: {stage.name} stops after step {stage.step_number}; --resume true goes on")
+            sys.exit(128 + signal.SIGTERM)
+
+    def _note(self, number, frame):
+        self.told_to_end = True
+        signal.signal(signal.SIGTERM, self._before)  # a second one ends it at once
 
 
 class Profile(Callback):

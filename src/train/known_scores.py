@@ -44,13 +44,13 @@ def _key(teacher, evals, how):
     says = teacher.description
     facts = says.bert, says.kind.name, says.outputs, says.labels, says.quantization
     computes = str(teacher.network.compute_type), repr(how), program()
-    return digest(teacher.weights(), repr(facts), _text(evals), *computes)[:40]
+    return digest(teacher.weights(), repr(facts), rows_digest(evals), *computes)[:40]
 
 
-def _text(evals):
-    """Of all that a score depends on in the rows."""
+def rows_digest(splits):
+    """SHA-256 (hexadecimal) of all that is known of the rows of some splits, {name: Examples}."""
     total = hashlib.sha256()
-    for split, examples in evals.items():
+    for split, examples in splits.items():
         total.update(split.encode())
         for array in (examples.input_ids, examples.segment_ids, examples.offsets, *examples.columns.values()):
             total.update(np.ascontiguousarray(array).tobytes())

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import sys
 import time
 
 from src.files import make_folder, replacing, write_text
@@ -24,12 +23,13 @@ class RunFolder:
         self.writes = writes
         self._metrics = os.path.join(path, "metrics.jsonl")
 
-    def start(self, resolved, until_step=0):
+    def start(self, resolved, kept=None):
         """Make the folder if it is missing, write config.yaml, begin metrics.jsonl: empty, or for a run that
-        is resumed with its lines up to step `until_step`.
+        is resumed with the lines that count.
 
         Args:
             resolved (str): the settings as YAML: the same command with it repeats the run.
+            kept (dict): {stage: the last step whose line counts} of a run that is resumed.
         """
         if not self.writes:
             return
@@ -37,12 +37,12 @@ class RunFolder:
         with contextlib.suppress(FileNotFoundError):
             os.remove(self.join("results.json"))  # an older run's, which config.yaml will no longer describe
         write_text(self.join("config.yaml"), resolved)
-        kept = []
-        if until_step and os.path.exists(self._metrics):
+        lines = []
+        if kept and os.path.exists(self._metrics):
             with open(self._metrics, encoding="utf-8") as file:
-                kept = [line for line in file if _step_of(line) <= until_step]
+                lines = [line for line in file if _counts(line, kept)]
         with replacing(self._metrics) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(kept)
+            file.writelines(lines)
 
     def record(self, **values):
         """Append one line of JSON to metrics.jsonl, with the time in seconds since the epoch."""
@@ -60,11 +60,12 @@ class RunFolder:
         return os.path.join(self.path, *names)
 
 
-def _step_of(line):
-    """The step of a line of metrics.jsonl; a line that a killed process left unfinished counts as later than
-    all.
+def _counts(line, kept):
+    """Whether a line of metrics.jsonl is of a step up to the last that counts of its stage; one that a killed
+    process left unfinished is of none.
     """
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError):
-        return sys.maxsize
+        values = json.loads(line)
+        return values["step"] <= kept.get(values["stage"], -1)
+    except (ValueError, KeyError, TypeError):
+        return False

@@ -2,13 +2,15 @@
 
 import os
 import resource
+import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tabulate import tabulate
 
 from src import metrics, runtime
+from src.checkpoint.folder import digest
 from src.compile_cache import folder_of
 from src.data.dataset import rows_to_evaluate
 from src.data.steps import steps_of
@@ -17,15 +19,16 @@ from src.distill.teacher import SAMPLE_ROWS, check_better_than_guessing
 from src.distill.teacher_cache import cached_teacher, with_logits
 from src.errors import UserError
 from src.evaluate import evaluate
-from src.files import write_json
+from src.files import read_json, write_json
 from src.settings.parsing import required
 from src.settings.shared import BatchesConfig
 from src.settings.stage import EvalConfig
 from src.settings.training import TrainingConfig
 from src.tasks import get_task
-from src.train.callbacks import Evaluation, LastCheckpoint, Profile, StepCheckpoints
+from src.train.callbacks import Evaluation, LastCheckpoint, Profile, StepCheckpoints, TrainingState
 from src.train.curves import draw
-from src.train.known_scores import known_scores
+from src.train.known_scores import known_scores, rows_digest
+from src.train.resume import STATE_FILE, FinishedStages, deciding
 from src.train.run_folder import RunFolder
 from src.train.stage import Stage, StagePlan
 
@@ -84,9 +87,9 @@ class TrainingRun:
         of another one."""
         return self.plan(batches, config, epochs).steps(batches)
 
-    def start(self, until_step=0, resolved=""):
+    def start(self, resolved="", kept=None):
         """Begin the run folder's records: nothing is refused any more. Arguments as in `RunFolder.start`."""
-        self.run.start(resolved or self.resolved, until_step)
+        self.run.start(resolved or self.resolved, kept)
 
     def plan(self, batches, config, epochs, max_steps=0):
         """The `StagePlan` of a stage on this device; arguments as its fields."""
@@ -160,6 +163,8 @@ class Session(TrainingRun):
     evaluation: EvalConfig = None
     data: TaskData = None
     metric_names: tuple = ()
+    teacher_digest: dict = field(default_factory=dict)
+    finished: FinishedStages = None
 
     @classmethod
     def open(cls, name, config, folders, resolved, labels=()):
@@ -194,12 +199,53 @@ class Session(TrainingRun):
         runtime.say(f"task {task.name} on {session.device}: {sizes}")
         return session
 
+    def made_from(self):
+        """What the run is made from: {dotted key: JSON value} of the settings that decide, the rows, the
+        teacher.
+        """
+        return {
+            **deciding(self.resolved),
+            "the rows": rows_digest(self.data.splits)[:16],
+            **self.teacher_digest,
+        }
+
+    def start(self, resolved=""):
+        """As a `TrainingRun`'s; a run that is resumed but finished ends here."""
+        self.finished = FinishedStages(self.run, self.config.resume)
+        if self.config.resume and self._results_are_there():
+            runtime.say(f"resume: this run is finished; its results are in {self.run.join('results.json')}")
+            sys.exit(0)
+        super().start(resolved, self.finished.last_steps())
+        if not self.config.resume:
+            self.finished.forget()
+
+    def _results_are_there(self):
+        try:
+            return read_json(self.run.join("results.json"), "the results")["made_from"] == self.made_from()
+        except (UserError, KeyError):  # none, or an evaluation's alone
+            return False
+
     def stage(self, name, student, *arguments, **options):
         """As a `TrainingRun`'s; of the student's word embeddings only the rows that occur in the data are
         trained.
         """
+        first = {"the student's first weights": digest(student.weights())[:16]}
         student.narrow(self.data.token_ids())
-        return super().stage(name, student, *arguments, **options)
+        return super().stage(name, student, *arguments, made_from={**self.made_from(), **first}, **options)
+
+    def fit(self, stage, folder, evaluation=None):
+        """As a `TrainingRun`'s; of a run that is resumed, a finished stage is not run again, and the one that
+        was stopped goes on.
+        """
+        if self.finished.go_on(stage, folder, evaluation):
+            stage.student.widen()
+            stage.student.restore(folder)
+            return self.finished.results(stage)
+        state = self.run.join(STATE_FILE)
+        saving = TrainingState(self.config.save_ckpt_step, state, evaluation, epochs=True)
+        results = super().fit(stage, folder, evaluation, (saving,))
+        self.finished.note(stage, results)
+        return results
 
     def train_batches(self, config, packs=None, rows=None):
         """`Steps` of the training rows (or of `rows`, Examples) for a `PhaseConfig`; without `packs` as
@@ -265,6 +311,7 @@ class Session(TrainingRun):
         kept = folder_of(self.config.compile_cache) if self.device == "CPU" else ""
         how = self.metric_names, self.evaluation.batch_size, self.rows
         results = known_scores(kept, teacher, data.evals, how, lambda: self._scores(teacher, data))
+        self.teacher_digest = {"the teacher's weights": digest(teacher.weights())[:16]}
         examples = next(iter(data.evals.values()))
         check_better_than_guessing(results, self.metric_names[0], examples, least_gain, key, path)
         return results
@@ -279,7 +326,8 @@ class Session(TrainingRun):
         models = {title: results for title, results in models.items() if results}
         if models and self.group.first:
             print(results_table(models, self.metric_names))
-        self.close({"task": self.data.task.name, "models": models}, last_line)
+        made = {"made_from": self.made_from()} if self.config.do_train else {}
+        self.close({"task": self.data.task.name, "models": models, **made}, last_line)
 
 
 def results_table(models, metric_names):

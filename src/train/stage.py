@@ -10,7 +10,6 @@ from itertools import islice
 
 import mindspore as ms
 from mindspore import ops
-from safetensors import SafetensorError, safe_open
 
 from src.checkpoint.folder import WEIGHTS_FILE
 from src.errors import UserError
@@ -20,6 +19,7 @@ from src.runtime import ALONE, same_everywhere, say
 from src.settings.stage import PhaseConfig
 from src.train.callbacks import Progress
 from src.train.optim import AdamW
+from src.train.resume import read_state
 from src.train.step import LossScale, TrainStep
 
 
@@ -146,7 +146,8 @@ class Stage:
         try:
             self._run([progress, *callbacks])
         finally:
-            progress.close()  # what is said next, an error too, is then on a line of its own
+            for callback in (progress, *callbacks):  # what is said next is then below the bar
+                callback.close()
         skipped = self.read_step()["skipped_steps"]
         if skipped:
             say(
@@ -273,13 +274,13 @@ class Stage:
             **self.made_from,
         }
 
-    def save_state(self, path):
+    def save_state(self, path, best=None):
         """Write all that `load_state` needs to go on after the last step, atomically; the seed of the next
-        rows is the epoch's number.
+        rows is the epoch's number. `best` are the best results so far, or None.
         """
         if not self.group.first:
             return
-        note = {**self.fingerprint(), "step": self.step_number}
+        note = {**self.fingerprint(), "step": self.step_number, "best": best}
         with replacing(path) as temporary:
             write_safetensors(
                 temporary,
@@ -291,16 +292,14 @@ class Stage:
         """Go on after the last step of the run that wrote the state `path`; dropout alone draws other
         numbers.
 
+        Returns:
+            The best results that it was saved with, or None.
+
         Raises:
             UserError: the file is damaged, or of a run with other settings.
         """
         state = self._state()
-        try:
-            with safe_open(path, "numpy") as file:
-                note = json.loads(file.metadata()["state"])
-                values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise UserError(f"resume: {path} is damaged or no state of a training run: {error}") from error
+        note, values = read_state(path)
         for name, value in self.fingerprint().items():
             if note.get(name) != value:
                 raise UserError(
@@ -321,3 +320,4 @@ class Stage:
                 "resume: the processes of the job have states of different steps; put the same "
                 f"{os.path.basename(path)} into output_dir on every machine"
             )
+        return note.get("best")

@@ -4,6 +4,7 @@ import csv
 import glob
 import json
 import os
+import signal
 import struct
 
 import numpy as np
@@ -11,7 +12,15 @@ import pytest
 
 from src.checkpoint import folder as checkpoints
 from src.runtime import Group
-from src.train.callbacks import Callback, Evaluation, LastCheckpoint, Profile, Progress, StepCheckpoints
+from src.train.callbacks import (
+    Callback,
+    Evaluation,
+    LastCheckpoint,
+    Profile,
+    Progress,
+    StepCheckpoints,
+    TrainingState,
+)
 from src.train.curves import draw
 from src.train.run_folder import RunFolder
 from src.train.session import results_table
@@ -38,6 +47,10 @@ class FakeStage:
     def save(self, folder, name=checkpoints.WEIGHTS_FILE):
         weights = {**weights_of(NETWORK), "classifier.bias": np.float32([self.step_number, 0])}
         checkpoints.save(folder, weights, DESCRIPTION, VOCABULARY, name)
+
+    def save_state(self, path, best=None):
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump([self.step_number, best], file)
 
     def go(self, *callbacks, steps_per_epoch=3):
         for step in range(self.advance, self.total_steps + 1, self.advance):
@@ -234,3 +247,41 @@ def test_profile_covers_the_steps_asked_for_and_writes_its_tables(stage, tmp_pat
     with open(table, encoding="utf-8") as file:
         counts = {row["op_type"]: int(row["type_occurrences"]) for row in csv.DictReader(file)}
     assert counts["MatMul"] % 3 == 0 and counts["MatMul"] > 0
+
+
+class Told(Callback):
+    """Sends the process a signal after a step."""
+
+    def __init__(self, step):
+        self.at = step
+
+    def on_step(self, stage, step):
+        if step == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def state_of(path):
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+@pytest.mark.parametrize("every, epochs, last", [(2, False, 4), (0, True, 3), (0, False, None)])
+def test_a_state_is_saved_every_so_many_steps_and_epochs_but_not_at_the_end(
+    stage, tmp_path, every, epochs, last
+):
+    saving = TrainingState(every, str(tmp_path / "state"), None, epochs)
+    stage.go(saving)
+    saving.close()
+    assert state_of(tmp_path / "state") == (None if last is None else [last, None])
+
+
+@pytest.mark.parametrize("at, saved", [(4, [4, {"accuracy": 0.5}]), (6, None)])
+def test_a_run_that_is_told_to_end_saves_its_state_first(stage, tmp_path, capsys, at, saved):
+    evaluation = Evaluation(None, 0, "")
+    evaluation.best = {"accuracy": 0.5}
+    before, saving = signal.getsignal(signal.SIGTERM), TrainingState(0, str(tmp_path / "state"), evaluation)
+    with pytest.raises(SystemExit) as caught:
+        stage.go(Told(at), saving)
+    saving.close()
+    assert caught.value.code == 143 and state_of(tmp_path / "state") == saved
+    assert f"phase2 stops after step {at}; --resume true goes on" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -43,14 +43,14 @@ def test_records_are_lines_of_json_with_their_time(used):
 def test_a_resumed_run_keeps_the_lines_up_to_its_step(used):
     with open(used / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write('{"stage": "phase1", "st')  # the process was killed here
-    RunFolder(str(used)).start("seed: 1\n", until_step=2)
+    RunFolder(str(used)).start("seed: 1\n", kept={"phase1": 2})
     assert [row["step"] for row in lines(used)] == [1, 2]
-    RunFolder(str(used)).record(step=3)
+    RunFolder(str(used)).record(stage="phase1", step=3)
     assert [row["step"] for row in lines(used)] == [1, 2, 3]
 
 
 def test_a_resumed_run_without_metrics_begins_them(tmp_path):
-    RunFolder(str(tmp_path)).start("seed: 1\n", until_step=2)
+    RunFolder(str(tmp_path)).start("seed: 1\n", kept={"phase1": 2})
     assert lines(tmp_path) == []
 
 
