@@ -1,11 +1,17 @@
 """The folder of one run."""
 
 import contextlib
+import errno
+import fcntl
 import json
 import os
 import time
 
+from src.errors import UserError
 from src.files import make_folder, replacing, write_text
+
+_HELD = {}
+"""{folder: file descriptor} of the folders that this process has locked."""
 
 
 class RunFolder:
@@ -30,10 +36,14 @@ class RunFolder:
         Args:
             resolved (str): the settings as YAML: the same command with it repeats the run.
             kept (dict): {stage: the last step whose line counts} of a run that is resumed.
+
+        Raises:
+            UserError: another process is running in the folder.
         """
         if not self.writes:
             return
         make_folder(self.path)
+        _hold(self.path)
         with contextlib.suppress(FileNotFoundError):
             os.remove(self.join("results.json"))  # an older run's, which config.yaml will no longer describe
         write_text(self.join("config.yaml"), resolved)
@@ -58,6 +68,29 @@ class RunFolder:
     def join(self, *names):
         """A path in the folder."""
         return os.path.join(self.path, *names)
+
+
+def _hold(path):
+    """Lock a folder for the life of this process; the system unlocks it however that ends.
+
+    Raises:
+        UserError: another process has it.
+    """
+    real = os.path.realpath(path)
+    if real in _HELD:
+        return
+    descriptor = os.open(real, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise UserError(
+            f"output_dir: another run is writing to {path}; wait for its end, or name another folder"
+        ) from error
+    except OSError as error:  # a file system without locks
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EBADF):
+            raise
+    _HELD[real] = descriptor
 
 
 def _counts(line, kept):

@@ -1,11 +1,14 @@
 """The folder of one run: what it holds, and when."""
 
+import fcntl
 import json
 import os
 
 import pytest
 
+from src.errors import UserError
 from src.train.run_folder import RunFolder
+from tests.helpers import refuses
 
 
 def lines(folder):
@@ -62,3 +65,16 @@ def test_only_the_first_process_writes(used, tmp_path):
         assert run.join("a", "b") == os.path.join(str(folder), "a", "b")
     assert len(lines(used)) == 3 and (used / "config.yaml").read_text() == "seed: 1\n"
     assert not (tmp_path / "new").exists()
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    run = RunFolder(str(tmp_path))
+    with pytest.raises(UserError) as error:
+        run.start("seed: 1\n")
+    refuses(error, f"output_dir: another run is writing to {tmp_path}", "name another folder")
+    assert os.listdir(tmp_path) == []
+    os.close(other)  # as the system does when a process ends
+    run.start("seed: 1\n")
+    run.start("seed: 2\n")
