@@ -134,7 +134,8 @@ def test_a_killed_run_goes_on_to_the_same_student(finished, task, tmp_path):
     for name, value in whole.items():
         np.testing.assert_array_equal(again[name], value, err_msg=name)
     for ours, theirs in zip(*(metrics_of(run) for run in (finished[0], output)), strict=True):
-        assert {**ours, "time": 0} == {**theirs, "time": 0}
+        for key in ("stage", "step", "loss", "accuracy"):
+            assert ours.get(key) == theirs.get(key)
     best = [results_of(run)["models"]["distilled student"] for run in (finished[0], output)]
     assert best[0]["accuracy"] == best[1]["accuracy"] and best[0]["step"] == best[1]["step"]
     assert not (output / "state.safetensors").exists()
