@@ -8,6 +8,7 @@ import yaml
 
 from src.errors import UserError
 from src.settings import parsing as settings_module
+from src.settings.keys import types_of
 from src.settings.network import QuantConfig
 from src.settings.parsing import parse, to_yaml
 from src.settings.tools import EvaluateConfig, PredictConfig, PrepareConfig
@@ -302,8 +303,8 @@ def test_what_follows_a_list_without_a_key_is_refused_as_it_was_written():
 
 def test_published_type_names_are_read(yaml_file):
     path = yaml_file("td_student_net_cfg:\n  compute_type: mstype.float16\n  dtype: mstype.float32\n")
-    network = settings_of("--config_path", path).td_student_net_cfg
-    assert (network.compute_type, network.dtype) == ("float16", "float32")
+    for arguments in (["--config_path", path], ["--td_student_net_cfg.compute_type", "mstype.float16"]):
+        assert settings_of(*arguments).td_student_net_cfg.compute_type == "float16"
 
 
 def test_published_yaml_of_three_documents_counts_its_first_and_says_so(yaml_file):
@@ -341,7 +342,7 @@ def test_empty_yaml_or_section_means_the_defaults(yaml_file, text):
     [
         ("tsk_name", "task_name"),
         ("phase1_cfg.batchsize", "phase1_cfg.batch_size"),
-        ("batch_size", "cfg.batch_size"),
+        ("batchsize", "batch_size"),
         ("learning_rte", "learning_rate"),
     ],
 )
@@ -403,7 +404,7 @@ def test_no_data_sink_steps_are_refused_with_what_would_be_right(yaml_file):
 def number_keys():
     """A key of every type of number."""
     keys = {}
-    for name, kind in settings_module._types(TaskDistillConfig).items():
+    for name, kind in types_of(TaskDistillConfig).items():
         inner = [item for item in (kind, *typing.get_args(kind)) if isinstance(item, type)]
         if any(issubclass(item, (int, float)) and item is not bool for item in inner):
             keys.setdefault(kind, name)
