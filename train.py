@@ -11,8 +11,13 @@ name. --do_train false quantizes the student as it is, without any training.
 from dataclasses import replace
 
 from src.distill.distiller import Distiller
-from src.distill.quantized import check_calibrated, check_comparable, loss_terms, quantized_student
-from src.distill.teacher import load_teacher
+from src.distill.quantized import (
+    check_calibrated,
+    check_comparable,
+    loss_terms,
+    quantized_student,
+    task_teacher,
+)
 from src.errors import command
 from src.modelarts import with_settings
 from src.runtime import say
@@ -78,11 +83,8 @@ def main(settings):
     session = Session.open("ternary", part(settings, RunConfig), folders, to_yaml(settings))
     if settings.do_train:
         check_plan(settings, session)
-    compute_type, models, teacher = session.compute_type(settings.compute_type), {}, None
-    net, asked = settings.teacher_net_cfg, session.compute_type(settings.teacher_compute_type)
-    if teacher_dir:
-        _, teacher = load_teacher(teacher_dir, net, "teacher_net_cfg", asked)
-        session.data.check_model(teacher.description, "teacher_model_dir", net.seq_length)
+    compute_type, models, net = session.compute_type(settings.compute_type), {}, settings.teacher_net_cfg
+    teacher = task_teacher(teacher_dir, "teacher_model_dir", session.data, net, compute_type)
     student = quantized_student(student_dir, "student_model_dir", session.data, quantized, compute_type)
     inputs = {"teacher_model_dir": teacher_dir, "student_model_dir": student_dir}
     kept = settings.keeps_latent, settings.save_quantized_model

@@ -26,7 +26,7 @@ OLD_NAMES = {
     "logging_step": "log_step",
     **{
         f"{network}_net_cfg.cls_dropout_prob": f"{network}_net_cfg.classifier_dropout"
-        for network in ("gd_teacher", "gd_student", "td_teacher", "td_student", "teacher")
+        for network in ("gd_teacher", "gd_student", "td_teacher", "td_student")
     },
     "net_cfg.cls_dropout_prob": "net_cfg.classifier_dropout",
 }
@@ -52,6 +52,9 @@ _NO_PLACE = {
     "cfg_cfg": NoPlace("the files' names are fixed"),
     "folder_name_under_zip_file": NoPlace("the settings of the data name their folders", ("", ".", "./")),
     "enable_profiling": NoPlace("give profile_steps, how many steps to profile", (False,), True),
+    "teacher_net_cfg.hidden_dropout_prob": NoPlace("a teacher drops nothing", (0, 0.0)),
+    "teacher_net_cfg.attention_probs_dropout_prob": NoPlace("a teacher drops nothing", (0, 0.0)),
+    "teacher_net_cfg.cls_dropout_prob": NoPlace("a teacher drops nothing", (0, 0.0)),
     "gradient_cfg.clip_type": NoPlace("gradients are scaled to a norm, which is clip_type 1", (1,), True),
 }
 _NO_PLACE_IN_NETWORKS = {

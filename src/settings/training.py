@@ -314,9 +314,8 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     bits everywhere with moving-average activation ranges, none is float32."""
     train_cfg: PhaseConfig = field(default_factory=PhaseConfig)
     """The training stage; its batch_size may also be given as train_batch_size."""
-    teacher_net_cfg: NetConfig = field(default_factory=NetConfig)
-    """The teacher's network; normally empty, for its checkpoint's config.json says it. Its compute_type auto
-    is the student's."""
+    teacher_net_cfg: ShapeConfig = field(default_factory=ShapeConfig)
+    """The teacher's network; normally empty, for its checkpoint's config.json says it."""
     compute_type: ComputeType = "auto"
     """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
     min_teacher_gain: NonNegativeFloat = 2.0
@@ -341,12 +340,6 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
             )
 
     @property
-    def teacher_compute_type(self):
-        """Of the teacher's matrix products."""
-        own = self.teacher_net_cfg.compute_type
-        return self.compute_type if own == "auto" else own
-
-    @property
     def keeps_latent(self):
         """Whether float32 weights stay beside the packed model."""
         return self.save_fp_model or self.save_ckpt_step > 0
@@ -365,6 +358,7 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
         "is_rep_fit": "intermediate_distill",
         "modelarts_data_dir": "data_path",
         "modelarts_result_dir": "output_path",
+        "teacher_net_cfg.compute_type": "compute_type",
         **{
             f"student_net_cfg.{name}": name
             for name in (

@@ -132,7 +132,7 @@ def test_ternary_training_reads_published_settings(read):
         32,
     )
     assert settings.intermediate_distill and not settings.is_lgt_fit and settings.seed == 1
-    assert (settings.compute_type, settings.teacher_compute_type) == ("float32", "float32")
+    assert settings.compute_type == "float32"
     assert (settings.student_net_cfg.hidden_size, settings.teacher_net_cfg.num_hidden_layers) == (768, 6)
     left = aside(notices)
     for key in ("file_name", "ckpt_file", "num_labels", "task_cfg", "description"):
