@@ -11,13 +11,8 @@ name. --do_train false quantizes the student as it is, without any training.
 from dataclasses import replace
 
 from src.distill.distiller import Distiller
-from src.distill.quantized import (
-    check_calibrated,
-    check_comparable,
-    loss_terms,
-    quantized_student,
-    task_teacher,
-)
+from src.distill.quantized import check_calibrated, check_comparable, loss_terms, quantized_student
+from src.distill.teacher import task_teacher
 from src.errors import command
 from src.modelarts import with_settings
 from src.runtime import say

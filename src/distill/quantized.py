@@ -5,7 +5,6 @@ from dataclasses import replace
 from src.checkpoint import folder as checkpoints
 from src.checkpoint.assign import assign
 from src.distill.distiller import LossTerms, uniform_layer_map
-from src.distill.teacher import load_teacher
 from src.errors import UserError
 from src.model import Model, new_network
 
@@ -52,19 +51,6 @@ def quantized_student(path, key, data, config, compute_type):
             "train"
         )
     return model
-
-
-def task_teacher(path, key, data, net, compute_type):
-    """The frozen teacher, or None without a `path`; arguments as of `quantized_student`, errors as there.
-
-    Args:
-        net (ShapeConfig): the run's settings for its network.
-    """
-    if not path:
-        return None
-    _, teacher = load_teacher(path, net, "teacher_net_cfg", compute_type)
-    data.check_model(teacher.description, key, net.seq_length)
-    return teacher
 
 
 def check_calibrated(quantization, batches_seen):

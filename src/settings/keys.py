@@ -51,7 +51,7 @@ class Keys:
 
     def __init__(self, config_class, renames=True):
         self.types = types_of(config_class)
-        self._old = {**OLD_NAMES, **getattr(config_class, "OLD_NAMES", {})} if renames else {}
+        self.old = {**OLD_NAMES, **getattr(config_class, "OLD_NAMES", {})} if renames else {}
 
     @property
     def needed(self):
@@ -62,12 +62,12 @@ class Keys:
     def today(self, key, notices=None):
         """A dotted key as it is called today; old names in it are added to `notices`."""
         while True:
-            old = next((old for old in self._old if key == old or key.startswith(old + ".")), None)
+            old = next((old for old in self.old if key == old or key.startswith(old + ".")), None)
             if old is None:
                 return key
             if notices is not None:
-                notices.append(f"{old} is an old spelling of {self._old[old]}")
-            key = self._old[old] + key[len(old) :]
+                notices.append(f"{old} is an old spelling of {self.old[old]}")
+            key = self.old[old] + key[len(old) :]
 
     def unknown(self, key, where, others=()):
         """The `UserError` for a key that means nothing.
