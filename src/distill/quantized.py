@@ -24,8 +24,10 @@ def quantized_student(path, key, data, config, compute_type):
     """
     checkpoint = checkpoints.load(path)
     own = checkpoint.description
-    data.check_model(own, key)
-    description = replace(own, bert=replace(own.bert, **config.dropout), quantization=config.quantization_cfg)
+    net = config.student_net_cfg
+    data.check_model(own, key, net.seq_length)
+    bert = replace(net.check(own.bert, "student_net_cfg", own.source), **config.dropout)
+    description = replace(own, bert=bert, quantization=config.quantization_cfg)
     description = description.with_head(data.kind, data.outputs, data.labels, data.task.name)
     model = Model(description, new_network(description, compute_type), checkpoint.vocabulary)
     known = dict(model.network.parameters_and_names())
