@@ -8,6 +8,7 @@ from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
 from src.files import check_apart
 from src.modelarts import with_settings
+from src.raw_data import as_records
 from src.runtime import say
 from src.settings.parsing import part, required, to_yaml
 from src.settings.training import FinetuneConfig, FoldersConfig, RunConfig
@@ -21,8 +22,9 @@ def main(settings):
     """Settings, data, network, fit, result."""
     if not settings.do_train:
         raise UserError("do_train: run_finetune.py trains; to evaluate a checkpoint use eval.py")
-    if not settings.load_ckpt_path:
-        required(settings, "vocab_file")
+    reader = "load_ckpt_path" if settings.load_ckpt_path else "vocab_file"
+    required(settings, reader)
+    settings = as_records(settings, ("train_data_dir", "eval_data_dir"), reader, "finetune")
     config, folders = part(settings, RunConfig), part(settings, FoldersConfig)
     session = Session.open("finetune", config, folders, to_yaml(settings))
     data = session.data

@@ -15,15 +15,17 @@ from src.errors import command
 from src.files import check_apart
 from src.model import Model
 from src.modelarts import with_settings
+from src.raw_data import as_records
 from src.runtime import say, set_seed
 from src.settings.parsing import part, required, to_yaml
 from src.settings.training import FoldersConfig, RunConfig, TaskDistillConfig
 from src.train.session import Session
 
 
-def open_session(settings, name, labels=()):
+def open_session(settings, name, model_key, labels=()):
+    settings = as_records(settings, ("train_data_dir", "eval_data_dir"), model_key, name)
     parts = part(settings, RunConfig), part(settings, FoldersConfig)
-    return Session.open(name, *parts, to_yaml(settings), labels)
+    return settings, Session.open(name, *parts, to_yaml(settings), labels)
 
 
 def check_phases(settings, session, folders):
@@ -64,7 +66,7 @@ def evaluate_only(settings):
     """--do_train false: evaluate the student of load_td1_ckpt_path."""
     required(settings, "load_td1_ckpt_path")
     checkpoint, net = checkpoints.load(settings.load_td1_ckpt_path), settings.td_student_net_cfg
-    session = open_session(settings, "td-eval", checkpoint.description.labels)
+    _, session = open_session(settings, "td-eval", "load_td1_ckpt_path", checkpoint.description.labels)
     bert = net.check(checkpoint.description.bert, "td_student_net_cfg", checkpoint.source)
     own = replace(checkpoint.description, bert=bert)
     session.data.check_model(own, "load_td1_ckpt_path", net.seq_length)
@@ -82,24 +84,22 @@ def main(settings):
     """Settings, data, teacher, student, phase 1, phase 2, result."""
     if not settings.do_train:
         return evaluate_only(settings)
-    path, net = settings.load_teacher_ckpt_path, settings.td_teacher_net_cfg
-    required(settings, "load_teacher_ckpt_path")
+    path, net, key = settings.load_teacher_ckpt_path, settings.td_teacher_net_cfg, "load_teacher_ckpt_path"
+    required(settings, key)
     terms = LossTerms.intermediate(settings.phase1_cfg, "phase1_cfg") if settings.runs_phase1 else None
-    session = open_session(settings, "td")
+    settings, session = open_session(settings, "td", key)
     phase1, phase2 = session.run.join("phase1"), session.run.join(session.data.task.folder)
     check_phases(settings, session, (phase1, phase2))
 
     loaded, teacher = load_teacher(path, net, "td_teacher_net_cfg", session.compute_type(net.compute_type))
-    session.data.check_model(teacher.description, "load_teacher_ckpt_path", net.seq_length)
-    gain = settings.min_teacher_gain
-    models = {"teacher": session.check_teacher(teacher, "load_teacher_ckpt_path", path, gain)}
+    session.data.check_model(teacher.description, key, net.seq_length)
+    models = {"teacher": session.check_teacher(teacher, key, path, settings.min_teacher_gain)}
 
     set_seed(settings.seed)  # the student's random weights do not depend on what was built before
-    net, folder = settings.td_student_net_cfg, phase1
-    compute_type, plan = session.compute_type(net.compute_type), settings.student_plan
-    student = build_student(plan, loaded, session.data, compute_type)
-    config = student.model.config
-    session.start(resolved=to_yaml(replace(settings, td_student_net_cfg=net.filled(config))))
+    net, folder, plan = settings.td_student_net_cfg, phase1, settings.student_plan
+    student = build_student(plan, loaded, session.data, session.compute_type(net.compute_type))
+    filled = net.filled(student.model.config)
+    session.start(resolved=to_yaml(replace(settings, td_student_net_cfg=filled)))
     say(student.summary)
 
     if settings.runs_phase1:

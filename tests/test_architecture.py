@@ -59,6 +59,7 @@ ALLOWED = {
     },
     "submission": {"errors", "files", "metrics"},
     "predictor": {"data", "deploy", "evaluate", "model", "runtime", "settings", "submission"},
+    "raw_data": {"data", "errors", "kinds", "model", "settings", "tasks", "vocabulary"},
     "model": {"checkpoint", "deploy", "errors", "nn", "quant", "runtime", "vocabulary"},
     "masked_lm": {"checkpoint", "data", "errors", "nn", "runtime", "vocabulary"},
     "distill": {

@@ -68,6 +68,12 @@ def _files(folder):
     return names, {name: _format_of(os.path.join(folder, name)) for name in names}
 
 
+def has_records(folder):
+    """Whether any file of `folder` holds records, or its dataset.json promises some."""
+    names, formats = _files(folder)
+    return INFO_FILE in names or any(formats.values())
+
+
 def has_split(folder, split):
     """Whether some record file of `folder` serves `split`, as `find_split` takes them."""
     splits = {_split_of(name) for name, kind in _files(folder)[1].items() if kind}

@@ -18,6 +18,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from src.errors import UserError, one_line
 from src.files import ROOT
+from src.settings.published import translated
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -119,7 +120,7 @@ def _types(config_class, prefix=""):
 
 
 def _unknown_key(key, config_class, where):
-    known = list(_types(config_class))
+    known = [*_types(config_class), *getattr(config_class, "PUBLISHED", ())]
     last_parts = {name.rpartition(".")[2]: name for name in reversed(known)}
     close = (
         difflib.get_close_matches(key, known, n=1)
@@ -335,7 +336,10 @@ def parse(config_class, arguments=None, script=None):
         UserError: an unknown key, a value of the wrong type or outside its range, or an unreadable YAML file.
     """
     notices = []
-    arguments = _tidy_arguments(sys.argv[1:] if arguments is None else arguments, notices, config_class)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    flags = getattr(config_class, "PUBLISHED", {})
+    arguments = translated(arguments, flags, set(_types(config_class)), _OLD_NAMES, notices)
+    arguments = _tidy_arguments(arguments, notices, config_class)
     parser = _parser(config_class, script or os.path.basename(sys.argv[0]))
     try:
         chosen = parser.parse_args(arguments)  # also serves --help
@@ -368,10 +372,8 @@ def _with_task_version(settings):
     """`settings` with the task that version_2_with_negative, the official scripts' word, means."""
     if not getattr(settings, "version_2_with_negative", False):
         return settings
-    if settings.task_name.strip().lower() not in ("squad", "squad2"):
-        raise UserError(
-            f"version_2_with_negative: it is for task_name squad, not {settings.task_name or '(none)'}"
-        )
+    if settings.task_name.strip().lower() not in ("", "squad", "squad2"):
+        raise UserError(f"version_2_with_negative: it is for task_name squad, not {settings.task_name}")
     return replace(settings, task_name="SQuAD2")
 
 

@@ -21,6 +21,7 @@ CHECKPOINTS = (
     "load_ckpt_path",
     "teacher_model_dir",
     "student_model_dir",
+    "model_path",
     "ckpt_file",
     "vocab_file",
 )

@@ -155,3 +155,33 @@ class RecordsConfig:
     label_order: Tuple[str, ...] = ()
     """Of records without a dataset.json: the class each label id stands for, by the task's names, as
     `--label_order contradiction,entailment,neutral`."""
+
+
+@dataclass(frozen=True)
+class TextsConfig:
+    """How a task's raw files become the tokens BERT reads."""
+
+    max_seq_length: NonNegativeInt = 0
+    """Of raw files: tokens of the longest row, [CLS] and [SEP] included; longer texts are cut. 0: the task's
+    own, 64 or 128, of SQuAD 384; gd: 128.
+    """
+    doc_stride: PositiveInt = 128
+    """Questions only: tokens between the starts of two windows of a text that is too long for a row."""
+    max_query_length: PositiveInt = 64
+    """Questions only: tokens of the longest question; longer ones are cut."""
+    do_lower_case: Union[bool, Literal["auto"]] = "auto"
+    """Of raw files: lower-case the text and strip accents; auto: as the model does, else yes unless the
+    vocabulary has cased words."""
+    num_workers: NonNegativeInt = 0
+    """Processes that tokenize raw files; 0: one for every core that may be used. For a corpus each holds up
+    to 100 MB.
+    """
+
+
+@dataclass(frozen=True)
+class RawDataConfig(TextsConfig):
+    """What a data folder with raw files is made into before a command trains on it."""
+
+    aug_train: bool = False
+    """Of raw files: train on train_aug.tsv, which is train.tsv with more rows, in its place. (For
+    quant_task_glue.py itself this switch means the contrary.)"""

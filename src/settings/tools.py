@@ -4,7 +4,15 @@ from dataclasses import dataclass
 from typing import Literal, Tuple, Union
 
 from src.errors import UserError
-from src.settings.shared import DeviceConfig, ModelArtsConfig, PackingConfig, PaddingConfig, RecordsConfig
+from src.settings.published import ANSWERS
+from src.settings.shared import (
+    DeviceConfig,
+    ModelArtsConfig,
+    PackingConfig,
+    PaddingConfig,
+    RecordsConfig,
+    TextsConfig,
+)
 from src.settings.types import (
     AssessmentMethod,
     ClosedUnitInterval,
@@ -17,7 +25,7 @@ from src.settings.types import (
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(DeviceConfig, RecordsConfig, PackingConfig):
+class EvaluateConfig(DeviceConfig, TextsConfig, RecordsConfig, PackingConfig):
     """Evaluate a checkpoint on a task's dev set; every row counts."""
 
     model_dir: str = ""
@@ -171,6 +179,11 @@ class PredictConfig(DeviceConfig, PackingConfig):
     """Format of the record files in data_dir; auto looks at the folder's file endings."""
     num_workers: NonNegativeInt = 0
     """Processes that tokenize raw files; 0: one for every core that may be used."""
+    layout: Literal["benchmark", "lines"] = "benchmark"
+    """Of the predictions of data_dir: as the task's benchmark asks for them, or output.txt with a class or
+    number a line, in the rows' order."""
+
+    PUBLISHED = ANSWERS
 
     @property
     def texts(self):
@@ -206,7 +219,7 @@ class AugmentConfig(DeviceConfig):
 
 
 @dataclass(frozen=True)
-class PrepareConfig(AugmentConfig):
+class PrepareConfig(TextsConfig, AugmentConfig):
     """Turn a task's raw files, or a text corpus for general distillation, into record files with the tokens
     BERT reads.
     """
@@ -229,26 +242,12 @@ class PrepareConfig(AugmentConfig):
     """The records go to a folder in here that has the task's lower-case name."""
     dataset_type: Literal["mindrecord", "tfrecord"] = "mindrecord"
     """Format to write; tfrecord needs requirements-convert.txt."""
-    max_seq_length: NonNegativeInt = 0
-    """Longest row in tokens, [CLS] and [SEP] included; longer texts are cut. 0: the task's own, 64 or 128, of
-    SQuAD 384; gd: 128.
-    """
-    doc_stride: PositiveInt = 128
-    """Questions only: tokens between the starts of two windows of a text that is too long for a row."""
-    max_query_length: PositiveInt = 64
-    """Questions only: tokens of the longest question; longer ones are cut."""
-    do_lower_case: Union[bool, Literal["auto"]] = "auto"
-    """Lower-case the text and strip accents; auto: yes unless the vocabulary has cased words."""
     labels: Tuple[str, ...] = ()
     """Class names (or types of entities) of a custom task in index order, as `--labels bad,good`. Unset:
     those in its training file, sorted.
     """
     skip_bad_rows: bool = False
     """Skip malformed rows and count them, instead of stopping at the first one."""
-    num_workers: NonNegativeInt = 0
-    """Processes that tokenize; 0: one for every core that may be used. For a corpus each holds up to 100
-    MB.
-    """
     input: Tuple[str, ...] = ()
     """General distillation only: the corpus, files and folders as `--input a,b`: plain text with blank lines
     between documents, or WikiExtractor's output (also as JSON lines); gz, bz2, xz or uncompressed."""

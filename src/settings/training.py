@@ -8,7 +8,8 @@ from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
 from src.settings.network import NetConfig, QuantConfig, StudentPlan
-from src.settings.shared import BatchesConfig, DataConfig, GroupConfig, ModelArtsConfig
+from src.settings.published import NLP_ARCHITECT, TERNARYBERT
+from src.settings.shared import BatchesConfig, DataConfig, GroupConfig, ModelArtsConfig, RawDataConfig
 from src.settings.stage import EvalConfig, Phase1Config, Phase2Config, PhaseConfig
 from src.settings.types import (
     ComputeType,
@@ -48,7 +49,7 @@ class TrainingConfig(GroupConfig, ModelArtsConfig):
 
 
 @dataclass(frozen=True)
-class RunConfig(TrainingConfig, DataConfig):
+class RunConfig(TrainingConfig, DataConfig, RawDataConfig):
     """Settings of the commands that train on a task."""
 
     do_train: bool = True
@@ -284,7 +285,8 @@ class QuantizedStudentConfig:
 @dataclass(frozen=True)
 class TernaryConfig(QuantizedStudentConfig, RunConfig):
     """Train a quantized BERT with distillation from its full-precision teacher (TernaryBERT, arXiv
-    2009.12812; Q8BERT, 1910.06188).
+    2009.12812; Q8BERT, 1910.06188). The flags of quant_task_glue.py, quant_task_squad.py and nlp_architect's
+    transformer_glue are read too.
     """
 
     epoch_size: PositiveInt = 3
@@ -294,7 +296,13 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     student_model_dir: str = ""
     """Checkpoint the student starts from, likewise; usually the teacher's own."""
     data_dir: str = ""
-    """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
+    """The folder of the task's records or raw files, or a folder that holds it under the task's lower-case
+    name. Raw files are prepared first, in OUTPUT_DIR/records."""
+    model_path: str = ""
+    """Do not train: answer the task's test set with this trained model, a line a row, in
+    OUTPUT_DIR/output.txt."""
+    split: Literal["test", "eval"] = "test"
+    """With model_path: the test set, or the dev set."""
     train_batch_size: Optional[PositiveInt] = None
     """Rows of a training batch: another name of train_cfg.batch_size. Unset: that one counts."""
     eval_batch_size: PositiveInt = 32
@@ -323,6 +331,12 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
 
     def __post_init__(self):
+        for name in ("teacher_model_dir", "student_model_dir"):
+            if self.model_path and getattr(self, name):
+                raise UserError(
+                    f"model_path, {name}: the first answers a test set with a trained model, the second is "
+                    "for training one; give only one of them"
+                )
         given = self.train_cfg.batch_size
         if self.train_batch_size is not None and given not in (
             PhaseConfig().batch_size,
@@ -340,6 +354,17 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
             )
 
     @property
+    def run_dir(self):
+        """The run folder; what was only quantized does not replace what was trained."""
+        return self.output_dir or ("output/ternary" if self.do_train else "output/ternary-untrained")
+
+    @property
+    def folders(self):
+        """Where its records lie and how it is evaluated, as the other commands say it."""
+        evaluation = EvalConfig(self.eval_batch_size, self.eval_ckpt_step)
+        return FoldersConfig(self.data_dir, self.data_dir if self.do_eval else "", evaluation)
+
+    @property
     def stage_cfg(self):
         """`train_cfg` with the batch size that counts."""
         return replace(self.train_cfg, batch_size=self.train_batch_size or self.train_cfg.batch_size)
@@ -349,6 +374,7 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
         """Whether float32 weights stay beside the packed model."""
         return self.save_fp_model or self.save_ckpt_step > 0
 
+    PUBLISHED = {**TERNARYBERT, **NLP_ARCHITECT}
     PRESETS = {
         "quantization": {
             "none": {},

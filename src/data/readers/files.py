@@ -28,6 +28,7 @@ _IN_PARTS = ("parquet",)  # whose split may be several files, as train-00000-of-
 _DEV, _TEST = ("dev", "validation", "eval", "valid"), ("test",)
 _NAMES = {
     "train": (("train",),),
+    "train_aug": (("train_aug",),),
     "dev": (_DEV,),
     "test": (_TEST,),
     "dev_matched": (("dev_matched", "validation_matched"), _DEV),
