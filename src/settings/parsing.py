@@ -18,7 +18,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from src.errors import UserError, one_line
 from src.files import ROOT
-from src.settings.published import translated
+from src.settings.published_flags import translated
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 

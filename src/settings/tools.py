@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Tuple, Union
 
 from src.errors import UserError
-from src.settings.published import ANSWERS
+from src.settings.published_flags import ANSWERS
 from src.settings.shared import (
     DeviceConfig,
     ModelArtsConfig,

@@ -8,7 +8,7 @@ from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
 from src.settings.network import NetConfig, QuantConfig, StudentPlan
-from src.settings.published import NLP_ARCHITECT, TERNARYBERT
+from src.settings.published_flags import NLP_ARCHITECT, TERNARYBERT
 from src.settings.shared import BatchesConfig, DataConfig, GroupConfig, ModelArtsConfig, RawDataConfig
 from src.settings.stage import EvalConfig, Phase1Config, Phase2Config, PhaseConfig
 from src.settings.types import (
