@@ -57,7 +57,8 @@ def main():
         )
     task = get_task(settings.task_name)
     device = set_up(part(settings, DeviceConfig), seed=0)
-    model = Model.load(task_folder(settings.model_dir, task), compute_type(settings.compute_type, device))
+    number_type, known = compute_type(settings.compute_type, device), settings.known(task.kind)
+    model = Model.load(task_folder(settings.model_dir, task), number_type, known=known)
     data = load_task_data(
         task,
         "",

@@ -30,7 +30,8 @@ def main(settings):
     check_apart(folder, "output_dir", {"load_ckpt_path": settings.load_ckpt_path})
 
     if settings.load_ckpt_path:
-        start = from_checkpoint(settings.load_ckpt_path, settings.init_layers, settings.net_cfg, data)
+        layers, net = settings.init_layers, settings.net_cfg
+        start = from_checkpoint(settings.load_ckpt_path, layers, net, data, settings.vocab_file)
     else:
         start = from_scratch(settings.vocab_file, settings.net_cfg, data)
     model, started_from = task_model(start, data, session.compute_type(settings.net_cfg.compute_type))

@@ -7,17 +7,17 @@
 from dataclasses import replace
 
 from src import metrics
-from src.checkpoint import folder as checkpoints
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
 from src.distill.teacher import LiveTeacher, load_teacher
 from src.errors import command
 from src.files import check_apart
-from src.model import Model
+from src.model import Model, read_as_run
 from src.modelarts import with_settings
 from src.runtime import say, set_seed
 from src.settings.parsing import part, required, to_yaml
 from src.settings.training import FoldersConfig, RunConfig, TaskDistillConfig
+from src.tasks import get_task
 from src.train.session import Session
 
 
@@ -62,10 +62,10 @@ def fit_phase2(settings, session, teacher, student, folder):
 
 def evaluate_only(settings):
     """--do_train false: evaluate the student of load_td1_ckpt_path."""
-    required(settings, "load_td1_ckpt_path")
-    checkpoint, net = checkpoints.load(settings.load_td1_ckpt_path), settings.td_student_net_cfg
+    required(settings, "task_name", "load_td1_ckpt_path")
+    plan, net = settings.student_plan, settings.td_student_net_cfg
+    checkpoint, bert = read_as_run(plan.path, plan.known(get_task(settings.task_name).kind))
     session = open_session(settings, "td-eval", checkpoint.description.labels)
-    bert = net.check(checkpoint.description.bert, "td_student_net_cfg", checkpoint.source)
     own = replace(checkpoint.description, bert=bert)
     session.data.check_model(own, "load_td1_ckpt_path", net.seq_length)
     model = Model.from_checkpoint(checkpoint, session.compute_type(net.compute_type), own)
@@ -89,17 +89,17 @@ def main(settings):
     phase1, phase2 = session.run.join("phase1"), session.run.join(session.data.task.folder)
     check_phases(settings, session, (phase1, phase2))
 
-    loaded, teacher = load_teacher(path, net, "td_teacher_net_cfg", session.compute_type(net.compute_type))
+    known, compute_type = settings.teacher_known(session.data.kind), session.compute_type(net.compute_type)
+    loaded, teacher = load_teacher(path, known, compute_type)
     session.data.check_model(teacher.description, "load_teacher_ckpt_path", net.seq_length)
     gain = settings.min_teacher_gain
     models = {"teacher": session.check_teacher(teacher, "load_teacher_ckpt_path", path, gain)}
 
     set_seed(settings.seed)  # the student's random weights do not depend on what was built before
-    net, folder = settings.td_student_net_cfg, phase1
-    compute_type, plan = session.compute_type(net.compute_type), settings.student_plan
-    student = build_student(plan, loaded, session.data, compute_type)
-    config = student.model.config
-    session.start(resolved=to_yaml(replace(settings, td_student_net_cfg=net.filled(config))))
+    net, plan, folder = settings.td_student_net_cfg, settings.student_plan, phase1
+    student = build_student(plan, loaded, session.data, session.compute_type(net.compute_type))
+    net = net.filled(student.model.config)
+    session.start(resolved=to_yaml(replace(settings, td_student_net_cfg=net)))
     say(student.summary)
 
     if settings.runs_phase1:

@@ -16,7 +16,6 @@ from src.distill.teacher import load_teacher
 from src.errors import command
 from src.modelarts import with_settings
 from src.runtime import say
-from src.settings.network import NetConfig
 from src.settings.parsing import part, required, to_yaml
 from src.settings.stage import EvalConfig
 from src.settings.training import FoldersConfig, QuantizedStudentConfig, RunConfig, TernaryConfig
@@ -81,7 +80,7 @@ def main(settings):
         check_plan(settings, session)
     compute_type, models, teacher = session.compute_type(settings.compute_type), {}, None
     if teacher_dir:
-        _, teacher = load_teacher(teacher_dir, NetConfig(), "teacher", compute_type)
+        _, teacher = load_teacher(teacher_dir, settings.known(session.data.kind), compute_type)
         session.data.check_model(teacher.description, "teacher_model_dir")
     student = quantized_student(student_dir, "student_model_dir", session.data, quantized, compute_type)
     inputs = {"teacher_model_dir": teacher_dir, "student_model_dir": student_dir}

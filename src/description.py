@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Optional, Tuple
 
 from src import tasks
-from src.errors import UserError
+from src.errors import UserError, shown
 from src.kinds import kind_of_problem
 from src.kinds.base import TaskKind
 from src.settings.network import BertConfig, QuantConfig
 from src.settings.parsing import from_json
 
-_PLACEHOLDER = re.compile(r"LABEL_\d+")
+_PLACEHOLDER = re.compile(r"label_\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -152,12 +152,13 @@ class Description:
 
     def shares_head_with(self, other):
         """Whether its head answers the same as another one's, as far as both say it."""
+        own, others = tasks.real_names(self.labels, other.labels), tasks.real_names(other.labels, self.labels)
         return (
             self.kind is other.kind
             and self.outputs == other.outputs
             and not tasks.differ(self.task_name, other.task_name)
-            and tasks.same_labels(self.labels, other.labels)
-            and bool(self.labels or not tasks.why_order_matters(other.task_name))
+            and tasks.same_labels(own, others)
+            and bool(own or not tasks.why_order_matters(other.task_name))
         )
 
     @property
@@ -198,12 +199,13 @@ class Description:
                 f"{key}: {self.source} has {self.outputs} output(s) ({self.kind.problem_type}) but "
                 f"{facts.task_name} is a task of {facts.kind.describe(facts.outputs)}"
             )
-        if not tasks.same_labels(self.labels, facts.labels):
+        names = tasks.real_names(self.labels, facts.labels)
+        if not tasks.same_labels(names, facts.labels):
             raise UserError(
                 f"{key}: {self.source} numbers its labels {', '.join(self.labels)} but the data has "
                 f"{', '.join(facts.labels)}; {self._label_advice(facts)}"
             )
-        why = "" if self.labels else tasks.why_order_matters(facts.task_name)
+        why = "" if names else tasks.why_order_matters(facts.task_name)
         if why:
             raise UserError(
                 f"{key}: {self.source} does not name its labels, {why}; say which order it was trained with: "
@@ -222,7 +224,7 @@ class Description:
         return f"if they mean the same, {conversion} says which is which"
 
     def _conversion(self, facts):
-        source = self.source if os.path.isdir(self.source) else "CHECKPOINT"
+        source = "CHECKPOINT" if self.source.endswith((".onnx", ".mindir")) else self.source
         return f"convert_checkpoint.py --input {source} --output FOLDER --task_name {facts.task_name}"
 
     def _check_bounds(self, facts, seq_length):
@@ -248,19 +250,36 @@ class Description:
 
 def label_names(values, source):
     """Class names of a config.json in index order; () where there are none or only placeholders (LABEL_0).
+    Some programs set only label2id, which counts where id2label has no names.
 
     Raises:
-        UserError: id2label does not number its labels 0, 1, ...
+        UserError: id2label does not number its labels 0, 1, ..., or calls two of them the same.
     """
-    names = values.get("id2label") or {}
+    names, numbers = (values.get(field) or {} for field in ("id2label", "label2id"))
+    ordered = _in_order(names, "id2label", source)
+    if not ordered and isinstance(numbers, dict) and len(numbers) == (len(names) or len(numbers)):
+        turned = {str(number): name for name, number in numbers.items()}
+        ordered = _in_order(turned, "label2id", source)
+    return ordered
+
+
+def _in_order(names, field, source):
+    """The names that {number: name} gives in order; () for placeholders. `field`: of config.json."""
     try:
         ordered = tuple(str(names[key]) for key in sorted(names, key=int))
         complete = sorted(int(key) for key in names) == list(range(len(names)))
     except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"id2label in {source} must map 0, 1, ... to label names") from error
+        raise UserError(f"{field} in {source} must map 0, 1, ... to label names") from error
     if not complete:
-        raise UserError(f"id2label in {source} must number its labels 0 to {len(names) - 1} without a gap")
-    return () if all(_PLACEHOLDER.fullmatch(name) for name in ordered) else ordered
+        raise UserError(f"{field} in {source} must number its labels 0 to {len(names) - 1} without a gap")
+    if all(_PLACEHOLDER.fullmatch(name) for name in ordered) or set(names.values()) == {None}:
+        return ()
+    twice = [name for name in ordered if ordered.count(name) > 1 or not name.strip()]
+    if twice:
+        raise UserError(
+            f"{field} in {source} calls several labels {shown(twice[0])}; every class needs a name"
+        )
+    return ordered
 
 
 def _head(values, file):

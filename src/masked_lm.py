@@ -77,7 +77,7 @@ def _read(path):
     try:
         checkpoint = read_any(path, masked_lm=True).checkpoint
     except UserError as error:
-        raise UserError(f"augment: {str(error).removeprefix('input: ')}") from error
+        raise UserError(f"augment: {error}") from error
     if "predictions.bias" not in checkpoint.weights:
         raise UserError(
             f"augment: {path} has no masked-language head (cls.predictions); give a pre-trained BERT with "

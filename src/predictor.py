@@ -28,11 +28,11 @@ class Predictor:
     config: PackingConfig
 
     @classmethod
-    def load(cls, path, vocab_file, device, batch_size, config):
+    def load(cls, path, known, device, batch_size, config):
         """Any model that `Model.load` reads; an exported file runs on the CPU unless a device is named.
 
         Args:
-            path (str): the model. vocab_file (str): its vocabulary; "" for the one beside it.
+            path (str): the model. known (Known): what the user says of it, its vocabulary included.
             device (DeviceConfig): where to run. batch_size (int), config (PackingConfig): as the fields.
         """
         if path.endswith(EXPORTED_ENDINGS):
@@ -40,9 +40,9 @@ class Predictor:
             model = Model.load(path, device=name, device_id=device.device_id)
         else:
             name = set_up(device, seed=0)
-            model = Model.load(path, compute_type("auto", name))
-        if vocab_file or not model.vocabulary:
-            model.vocabulary = find_vocabulary(path, model.description, vocab_file)
+            model = Model.load(path, compute_type("auto", name), known=known)
+        if known.vocab_file or not model.vocabulary:
+            model.vocabulary = find_vocabulary(path, model.description, known.vocab_file)
         return cls(model, name, model.batch_size or batch_size, config)
 
     @property

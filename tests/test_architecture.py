@@ -59,7 +59,7 @@ ALLOWED = {
     },
     "submission": {"errors", "files", "metrics"},
     "predictor": {"data", "deploy", "evaluate", "model", "runtime", "settings", "submission"},
-    "model": {"checkpoint", "deploy", "errors", "nn", "quant", "runtime", "vocabulary"},
+    "model": {"checkpoint", "deploy", "errors", "nn", "quant", "runtime", "settings", "vocabulary"},
     "masked_lm": {"checkpoint", "data", "errors", "nn", "runtime", "vocabulary"},
     "distill": {
         "checkpoint",

@@ -6,7 +6,7 @@ from src.checkpoint import folder as checkpoints
 from src.checkpoint.assign import assign
 from src.distill.distiller import LossTerms, uniform_layer_map
 from src.errors import UserError
-from src.model import Model, new_network
+from src.model import Model, new_network, read_as_run
 
 
 def quantized_student(path, key, data, config, compute_type):
@@ -22,8 +22,8 @@ def quantized_student(path, key, data, config, compute_type):
     Raises:
         UserError: the checkpoint is not of this task, or it is not trained where that is needed.
     """
-    checkpoint = checkpoints.load(path)
-    own = checkpoint.description
+    checkpoint, bert = read_as_run(path, config.known(data.kind))
+    own = replace(checkpoint.description, bert=bert)
     data.check_model(own, key)
     description = replace(own, bert=replace(own.bert, **config.dropout), quantization=config.quantization_cfg)
     description = description.with_head(data.kind, data.outputs, data.labels, data.task.name)

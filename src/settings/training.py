@@ -7,8 +7,15 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
-from src.settings.network import NetConfig, QuantConfig, StudentPlan
-from src.settings.shared import BatchesConfig, DataConfig, GroupConfig, ModelArtsConfig
+from src.settings.network import Known, NetConfig, QuantConfig, StudentPlan
+from src.settings.shared import (
+    BatchesConfig,
+    CheckpointConfig,
+    DataConfig,
+    GroupConfig,
+    ModelArtsConfig,
+    VocabularyConfig,
+)
 from src.settings.stage import EvalConfig, Phase1Config, Phase2Config, PhaseConfig
 from src.settings.types import (
     ComputeType,
@@ -74,7 +81,7 @@ class FoldersConfig:
 
 
 @dataclass(frozen=True)
-class GeneralDistillConfig(TrainingConfig, BatchesConfig):
+class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
     """Distil a pre-trained BERT into a small general one on a text corpus (TinyBERT, arXiv 1909.10351,
     section 3.2).
     """
@@ -88,7 +95,9 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
     published shape.
     """
     load_teacher_ckpt_path: str = ""
-    """Pre-trained teacher, fine-tuned or not: a folder from convert_checkpoint.py, or its .ckpt file."""
+    """Pre-trained teacher, fine-tuned or not: a checkpoint of ours, Hugging Face's, TensorFlow BERT's or a
+    published MindSpore .ckpt.
+    """
     load_gd_ckpt_path: str = ""
     """Student of an earlier general distillation to go on from, its projection included. Unset: student_init
     decides.
@@ -129,6 +138,11 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
         return {key: value for key, value in asdict(self).items() if key in keys + networks}
 
     @property
+    def teacher_known(self):
+        """What is known of the teacher's checkpoint."""
+        return Known(self.gd_teacher_net_cfg, "gd_teacher_net_cfg", self.vocab_file)
+
+    @property
     def student_plan(self):
         """Where the student starts, and what is fitted."""
         return StudentPlan(
@@ -139,6 +153,7 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
             from_teacher=self.student_init == "teacher_layers",
             fits_attention=self.gd_cfg.attention_loss,
             fits_states=self.gd_cfg.hidden_loss,
+            vocab_file=self.vocab_file,
         )
 
     def __post_init__(self):
@@ -149,7 +164,7 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
 
 
 @dataclass(frozen=True)
-class TaskDistillConfig(FoldersConfig, RunConfig):
+class TaskDistillConfig(FoldersConfig, RunConfig, VocabularyConfig):
     """Distil a task's teacher into a student in two phases and evaluate it (TinyBERT, arXiv 1909.10351)."""
 
     td_phase1_epoch_size: NonNegativeInt = 10
@@ -157,8 +172,8 @@ class TaskDistillConfig(FoldersConfig, RunConfig):
     td_phase2_epoch_size: NonNegativeInt = 3
     """Epochs of phase 2; 0 skips it."""
     load_teacher_ckpt_path: str = ""
-    """Teacher fine-tuned on the task: a folder from convert_checkpoint.py or run_finetune.py, or its .ckpt
-    file.
+    """Teacher fine-tuned on the task: a checkpoint of run_finetune.py, Hugging Face's, TensorFlow BERT's or a
+    published MindSpore .ckpt.
     """
     load_gd_ckpt_path: str = ""
     """Student after general distillation, to start phase 1 from."""
@@ -183,6 +198,10 @@ class TaskDistillConfig(FoldersConfig, RunConfig):
     td_student_net_cfg: NetConfig = field(default_factory=NetConfig)
     """The student's network."""
 
+    def teacher_known(self, kind):
+        """What is known of the teacher's checkpoint, whose head is of a kind."""
+        return Known(self.td_teacher_net_cfg, "td_teacher_net_cfg", self.vocab_file, kind)
+
     @property
     def student_plan(self):
         """Where the student starts, and what is fitted."""
@@ -197,6 +216,7 @@ class TaskDistillConfig(FoldersConfig, RunConfig):
             keeps_head=not self.load_gd_ckpt_path,
             fits_attention=self.runs_phase1 and self.phase1_cfg.attention_loss,
             fits_states=self.runs_phase1 and self.phase1_cfg.hidden_loss,
+            vocab_file=self.vocab_file,
         )
 
     @property
@@ -235,21 +255,23 @@ class FinetuneConfig(FoldersConfig, RunConfig):
     epoch_size: PositiveInt = 3
     """Epochs."""
     load_ckpt_path: str = ""
-    """Encoder (or task) checkpoint to start from: a folder from convert_checkpoint.py or its .ckpt file.
-    Unset: random weights.
+    """Encoder (or task) checkpoint to start from: ours, Hugging Face's, TensorFlow BERT's or a published
+    MindSpore .ckpt. Unset: random weights.
     """
     init_layers: Tuple[NonNegativeInt, ...] = ()
     """Use only these encoder layers of the checkpoint, counted from 0. Unset: all of them."""
     vocab_file: str = ""
-    """Vocabulary to save beside a network that starts from random weights; its checkpoint's own otherwise."""
+    """Vocabulary of a network that starts from random weights, or of a checkpoint that has none beside it."""
     finetune_cfg: PhaseConfig = field(default_factory=PhaseConfig)
     """The training stage."""
     net_cfg: NetConfig = field(default_factory=NetConfig)
-    """The network; needed only for random weights or to change the run's choices."""
+    """The network; needed only for random weights, to change the run's choices, or for a checkpoint that does
+    not say it, as a published MindSpore .ckpt without config.json.
+    """
 
 
 @dataclass(frozen=True)
-class QuantizedStudentConfig:
+class QuantizedStudentConfig(CheckpointConfig):
     """What a quantized student is, and what it learns from."""
 
     do_train: bool = True
