@@ -250,17 +250,15 @@ class Description:
 
 def label_names(values, source):
     """Class names of a config.json in index order; () where there are none or only placeholders (LABEL_0).
-    Some programs set only label2id, which counts where id2label has no names.
+    Some programs write only label2id, which counts where there is no id2label.
 
     Raises:
         UserError: id2label does not number its labels 0, 1, ..., or calls two of them the same.
     """
     names, numbers = (values.get(field) or {} for field in ("id2label", "label2id"))
-    ordered = _in_order(names, "id2label", source)
-    if not ordered and isinstance(numbers, dict) and len(numbers) == (len(names) or len(numbers)):
-        turned = {str(number): name for name, number in numbers.items()}
-        ordered = _in_order(turned, "label2id", source)
-    return ordered
+    if not names and isinstance(numbers, dict):
+        return _in_order({str(number): name for name, number in numbers.items()}, "label2id", source)
+    return _in_order(names, "id2label", source)
 
 
 def _in_order(names, field, source):

@@ -184,7 +184,8 @@ def real_names(names, others):
     Hugging Face's run_glue.py writes says no more than LABEL_0, LABEL_1, ...
     """
     numbers = tuple(map(str, range(len(names))))
-    return () if others and tuple(names) == numbers != tuple(others) else tuple(names)
+    named = any(not name.isdigit() for name in others)
+    return () if named and tuple(names) == numbers else tuple(names)
 
 
 def same_labels(some, others):
