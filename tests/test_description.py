@@ -84,7 +84,7 @@ def test_what_it_was_read_from_is_no_difference():
 def test_labels_may_be_numbered_in_any_order_and_placeholders_are_none():
     assert read(changed(id2label={"1": "positive", "0": "negative"})).labels == NAMES
     assert read(changed(id2label={"0": "LABEL_0", "1": "LABEL_1"})).labels == ()
-    assert read(changed(id2label=None)).labels == ()
+    assert read(changed(id2label=None, label2id=None)).labels == ()
     assert replace(TASK, labels=()).label_names == ("LABEL_0", "LABEL_1")
     assert label_names({"id2label": {str(index): f"n{index}" for index in range(11)}}, "x")[9:] == (
         "n9",
