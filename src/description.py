@@ -186,9 +186,12 @@ class Description:
     def _check_vocabulary(self, facts, key):
         if self.vocab_sha256 and facts.vocab_sha256 and self.vocab_sha256 != facts.vocab_sha256:
             folder = self.source if os.path.isdir(self.source) else os.path.dirname(self.source)
+            own, only = (os.path.join(folder, name) for name in ("vocab.txt", "tokenizer.json"))
+            if os.path.isfile(only) and not os.path.isfile(own):  # another program's
+                own = f"FOLDER/vocab.txt of: convert_checkpoint.py --input {self.source} --output FOLDER"
             raise UserError(
                 f"{key}: the data was prepared with another vocabulary than {self.source} was trained "
-                f"with; run prepare_data.py with --vocab_file {os.path.join(folder, 'vocab.txt')}"
+                f"with; run prepare_data.py with --vocab_file {own}"
             )
 
     def _check_head(self, facts, key):

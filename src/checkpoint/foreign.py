@@ -34,7 +34,7 @@ def other_programs(path):
         ending = os.path.splitext(name)[1]
         if ending in _ENDINGS:
             return (
-                f'; {name} becomes one that is read by: python -c "import transformers as t; '
+                f'; transformers 4 turns {name} into one that is: python -c "import transformers as t; '
                 f"t.{_architecture(folder)}.from_pretrained('{folder}', {_ENDINGS[ending]})"
                 f".save_pretrained('NEW_FOLDER')\""
             )

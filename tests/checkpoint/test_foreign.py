@@ -3,17 +3,24 @@
 import os
 import re
 
+import mindspore as ms
 import numpy as np
 import pytest
 
 from src.checkpoint.formats import read_any
 from src.checkpoint.labels import with_labels
+from src.checkpoint.names import translate
 from src.description import DataFacts
+from src.distill.quantized import quantized_student
+from src.distill.student import build_student
+from src.distill.teacher import load_teacher
 from src.files import write_json
 from src.kinds import CLASSIFICATION, REGRESSION, TAGGING
-from src.model import read, read_as_run
+from src.model import Model, read, read_as_run
 from src.settings.network import Known, NetConfig
+from src.settings.training import QuantizedStudentConfig, TaskDistillConfig
 from src.tasks import get_task
+from src.train.start import from_checkpoint, task_model
 from src.vocabulary import vocabulary_hash
 from tests.helpers import (
     HEADS,
@@ -22,6 +29,7 @@ from tests.helpers import (
     hugging_face_weights,
     our_weights,
     refusal,
+    task_data,
     write_ckpt,
     write_huggingface_by_hand,
 )
@@ -177,8 +185,6 @@ def test_what_its_own_files_say_counts_and_a_contradiction_is_named(tmp_path):
 
 def test_a_published_ckpt_takes_its_network_from_the_section_in_its_own_words(tmp_path):
     """`gelu` in a published YAML file is the tanh form, as in the published code."""
-    from src.checkpoint.names import translate
-
     theirs = {"bert." + name: value for name, value in translate(our_weights(), "ours", "mindspore").items()}
     write_ckpt(tmp_path / "published.ckpt", theirs)
     path, heads = str(tmp_path / "published.ckpt"), {"num_attention_heads": HEADS, "hidden_act": "gelu"}
@@ -311,3 +317,39 @@ def test_pytorch_weights_that_ask_for_gradients_are_read(tmp_path):
         assert_same(read_any(tmp_path).checkpoint.weights, our_weights())
     torch.save({"x": CLASSIFICATION}, tmp_path / "pytorch_model.bin")
     assert "save its state dict with safetensors" in refusal(read_any, tmp_path)
+
+
+# --- every way in -------------------------------------------------------------------------------------------
+
+
+def starts(path, data):
+    """The `Model` that each command makes of a checkpoint."""
+    loaded, teacher = load_teacher(path, Known(section="td_teacher_net_cfg"), ms.float32)
+    _, encoder = load_teacher(path, Known(section="gd_teacher_net_cfg"), ms.float32, with_head=False)
+    plan = TaskDistillConfig(load_gd_ckpt_path=path).student_plan
+    return {
+        "teacher": teacher,
+        "general teacher": encoder,
+        "student": build_student(plan, loaded, data, ms.float32).model,
+        "fine-tuned": task_model(from_checkpoint(path, (), NetConfig(), data), data, ms.float32)[0],
+        "quantized": quantized_student(path, "x", data, QuantizedStudentConfig(), ms.float32),
+        "any": Model.load(path),
+    }
+
+
+def test_every_command_starts_from_another_programs_folder(tmp_path):
+    foreign(tmp_path, lambda name: "module." + name, labels=2, config={**CONFIG, "finetuning_task": "sst2"})
+    (tmp_path / "vocab.txt").write_text("\n".join(TOKENS))
+    encoder = our_weights(labels=0)
+    for name, model in starts(str(tmp_path), task_data("SST-2")).items():
+        weights = model.weights()
+        assert_same({key: weights[key] for key in encoder if "pooler" not in key}, without_pooler(encoder))
+        assert model.vocabulary == tuple(TOKENS), name
+        if name in ("teacher", "fine-tuned", "quantized", "any"):
+            np.testing.assert_array_equal(
+                weights["classifier.weight"], our_weights(labels=2)["classifier.weight"], err_msg=name
+            )
+
+
+def without_pooler(weights):
+    return {name: value for name, value in weights.items() if "pooler" not in name}
