@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from src.distill.distiller import Distiller
 from src.distill.quantized import check_calibrated, check_comparable, loss_terms, quantized_student
-from src.distill.teacher import load_teacher
+from src.distill.teacher import task_teacher
 from src.errors import command
 from src.modelarts import with_settings
 from src.runtime import say
@@ -28,7 +28,7 @@ def fit_student(settings, session, student, teacher, terms, latent):
     """Train; the student ends with the best weights, which are in the folder `latent`. Returns their
     scores.
     """
-    config, temperature = settings.stage_cfg, float(settings.temperature)
+    config, temperature = settings.train_cfg, float(settings.temperature)
     loss = Distiller(student.network, terms, kind=session.data.kind, temperature=temperature)
     batches, epochs = session.train_batches(config, session.packs(student)), settings.epoch_size
     asked = session.teacher(teacher, loss, epochs)
@@ -38,7 +38,7 @@ def fit_student(settings, session, student, teacher, terms, latent):
 
 def check_plan(settings, session):
     """Refuse a stage that could not run, or ends before the activations' ranges are calibrated."""
-    config = settings.stage_cfg
+    config = settings.train_cfg
     batches = session.train_batches(config)
     steps = session.check_steps(batches, config, settings.epoch_size)
     check_calibrated(settings.quantization_cfg, steps * batches.fewest)
@@ -78,10 +78,9 @@ def main(settings):
     session = Session.open("ternary", part(settings, RunConfig), folders, to_yaml(settings))
     if settings.do_train:
         check_plan(settings, session)
-    compute_type, models, teacher = session.compute_type(settings.compute_type), {}, None
-    if teacher_dir:
-        _, teacher = load_teacher(teacher_dir, settings.known(session.data.kind), compute_type)
-        session.data.check_model(teacher.description, "teacher_model_dir")
+    compute_type, models = session.compute_type(settings.compute_type), {}
+    known = settings.teacher_known(session.data.kind)
+    teacher = task_teacher(teacher_dir, "teacher_model_dir", session.data, known, compute_type)
     student = quantized_student(student_dir, "student_model_dir", session.data, quantized, compute_type)
     inputs = {"teacher_model_dir": teacher_dir, "student_model_dir": student_dir}
     kept = settings.keeps_latent, settings.save_quantized_model

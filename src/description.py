@@ -141,8 +141,8 @@ class Description:
 
     def frozen(self):
         """This one for a network that never trains: without dropout."""
-        bert = replace(self.bert, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-        return replace(self, bert=bert)
+        none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": None}
+        return replace(self, bert=replace(self.bert, **none))
 
     def at_threshold(self, null_score_diff_threshold):
         """This one with another threshold between the best answer and none; 0 is what it has."""

@@ -96,9 +96,16 @@ def test_other_programs_keys_have_no_meaning():
     assert read(changed(architectures=["BertModel"], torch_dtype="float32", pad_token_id=0)) == TASK
 
 
-@pytest.mark.parametrize("name", [item.name for item in fields(BertConfig)])
+@pytest.mark.parametrize("name", [item.name for item in fields(BertConfig) if item.default is not None])
 def test_a_missing_field_of_the_network_is_named(name):
     refuses(refused(changed(**{name: None})), f"model/config.json lacks {name}")
+
+
+def test_dropout_before_the_head_is_as_inside_unless_it_is_given():
+    assert read(changed(hidden_dropout_prob=0.1)).bert.head_dropout == 0.1
+    given = read(changed(hidden_dropout_prob=0.1, classifier_dropout=0.2))
+    assert given.bert.head_dropout == 0.2 and given.to_json()["classifier_dropout"] == 0.2
+    assert given.frozen().bert.head_dropout == 0.0
 
 
 @pytest.mark.parametrize(

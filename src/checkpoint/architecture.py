@@ -24,6 +24,7 @@ _DEFAULTS = {
     "hidden_act": "gelu",
     "hidden_dropout_prob": 0.1,
     "attention_probs_dropout_prob": 0.1,
+    "classifier_dropout": None,
     "initializer_range": 0.02,
     "max_position_embeddings": 512,
 }

@@ -22,10 +22,11 @@ def quantized_student(path, key, data, config, compute_type):
     Raises:
         UserError: the checkpoint is not of this task, or it is not trained where that is needed.
     """
-    checkpoint, bert = read_as_run(path, config.known(data.kind))
+    known = config.known(data.kind)
+    checkpoint, bert = read_as_run(path, known)
     own = replace(checkpoint.description, bert=bert)
-    data.check_model(own, key)
-    description = replace(own, bert=replace(own.bert, **config.dropout), quantization=config.quantization_cfg)
+    data.check_model(own, key, known.net.seq_length)
+    description = replace(own, bert=replace(bert, **config.dropout), quantization=config.quantization_cfg)
     description = description.with_head(data.kind, data.outputs, data.labels, data.task.name)
     model = Model(description, new_network(description, compute_type), checkpoint.vocabulary)
     known = dict(model.network.parameters_and_names())

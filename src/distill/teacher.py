@@ -51,6 +51,22 @@ def load_teacher(path, known, compute_type, with_head=True):
     return checkpoint, model(checkpoint, compute_type, description)
 
 
+def task_teacher(path, key, data, known, compute_type):
+    """The frozen `Model` of train.py's teacher, or None without a `path`; further arguments as above.
+
+    Args:
+        key (str): the setting that names `path`. data (TaskData): the task's rows.
+
+    Raises:
+        UserError: the settings contradict the checkpoint, or it is not of this task.
+    """
+    if not path:
+        return None
+    _, teacher = load_teacher(path, known, compute_type)
+    data.check_model(teacher.description, key, known.net.seq_length)
+    return teacher
+
+
 class LiveTeacher:
     """Answers a micro-batch by running the network.
 

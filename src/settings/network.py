@@ -41,6 +41,7 @@ class BertConfig:
     use_relative_positions: bool = False
     max_relative_position: int = 16
     classifier_relu: bool = False
+    classifier_dropout: Optional[float] = None  # of the head's input; None: hidden_dropout_prob
 
     def __post_init__(self):
         for name in (
@@ -61,6 +62,11 @@ class BertConfig:
             )
         if self.hidden_act not in HIDDEN_ACTS:
             raise UserError(f"hidden_act must be one of {', '.join(HIDDEN_ACTS)}, not '{self.hidden_act}'")
+
+    @property
+    def head_dropout(self):
+        """Dropout of what the head reads."""
+        return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
 
 
 @dataclass(frozen=True)
@@ -147,10 +153,10 @@ class QuantConfig:
 
 
 @dataclass(frozen=True)
-class NetConfig:
-    """A network in a YAML file. A key left out takes its value from the network's checkpoint or, for a new
-    student, from the teacher's; a key that contradicts a checkpoint is an error, except the ones marked as
-    the run's choice.
+class ShapeConfig:
+    """What a network is, in a YAML file. A key left out takes its value from the network's checkpoint or, for
+    a new student, from the teacher's; a key that contradicts a checkpoint is an error, except the ones marked
+    as the run's choice.
     """
 
     seq_length: Optional[PositiveInt] = None
@@ -171,10 +177,6 @@ class NetConfig:
     teacher: gelu_new there trades a difference of about 1e-3 in its hidden states for speed, and the log says
     so.
     """
-    hidden_dropout_prob: Optional[Probability] = None
-    """Dropout on embeddings and layer outputs while training (run's choice)."""
-    attention_probs_dropout_prob: Optional[Probability] = None
-    """Dropout on attention probabilities while training (run's choice)."""
     max_position_embeddings: Optional[PositiveInt] = None
     """Rows of the position embedding table."""
     type_vocab_size: Optional[PositiveInt] = None
@@ -189,29 +191,18 @@ class NetConfig:
     """Relative distances are clipped to this many tokens."""
     classifier_relu: Optional[bool] = None
     """ReLU on the pooled output before the classifier, as in TinyBERT's published checkpoints."""
-    dtype: Literal["float32"] = "float32"
-    """Type of the weights; float32 is the only one."""
-    compute_type: ComputeType = "auto"
-    """Type the matrix products compute in (run's choice): auto is float16 on Ascend and GPU, float32 on
-    CPU.
-    """
 
-    _RUN_CHOICES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
+    _RUN_CHOICES = (
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "classifier_dropout",
+        "initializer_range",
+    )
 
     def given(self):
         """The architecture keys that were set, as a dict in `BertConfig`'s names."""
         names = {item.name for item in fields(BertConfig)}
         return {name: value for name, value in vars(self).items() if name in names and value is not None}
-
-    def resolve(self, base):
-        """`base` (a `BertConfig`) with the keys set here replaced."""
-        return replace(base, **self.given())
-
-    def filled(self, bert):
-        """These settings with every architecture key taken from `bert` (a `BertConfig`): what the run really
-        used.
-        """
-        return replace(self, **vars(bert))
 
     def check(self, bert, section, source, free=()):
         """`bert` (read from `source`) with the run's choices set here; any other difference is a `UserError`
@@ -236,10 +227,37 @@ class NetConfig:
 
 
 @dataclass(frozen=True)
+class NetConfig(ShapeConfig):
+    """A network in a YAML file with its dropout and number type; keys count as in `ShapeConfig`."""
+
+    hidden_dropout_prob: Optional[Probability] = None
+    """Dropout on embeddings and layer outputs while training (run's choice)."""
+    attention_probs_dropout_prob: Optional[Probability] = None
+    """Dropout on attention probabilities while training (run's choice)."""
+    classifier_dropout: Optional[Probability] = None
+    """Dropout on what the classifier reads (run's choice); published as cls_dropout_prob. Unset: as
+    hidden_dropout_prob."""
+    compute_type: ComputeType = "auto"
+    """Type the matrix products compute in (run's choice): auto is float16 on Ascend and GPU, float32 on
+    CPU.
+    """
+
+    def resolve(self, base):
+        """`base` (a `BertConfig`) with the keys set here replaced."""
+        return replace(base, **self.given())
+
+    def filled(self, bert):
+        """These settings with every architecture key taken from `bert` (a `BertConfig`): what the run really
+        used.
+        """
+        return replace(self, **vars(bert))
+
+
+@dataclass(frozen=True)
 class Known:
     """What a command's settings say of a checkpoint, for what the files beside it leave open."""
 
-    net: NetConfig = field(default_factory=NetConfig)
+    net: ShapeConfig = field(default_factory=ShapeConfig)
     """Its network: number of heads, activation, LayerNorm's epsilon and whatever else no weight tells."""
     section: str = ""
     """The key of `net`, for messages; "": the command has none, but convert_checkpoint.py's own settings."""

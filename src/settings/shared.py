@@ -51,6 +51,8 @@ class CheckpointConfig(VocabularyConfig):
     """Network of a checkpoint that does not say it, as a published MindSpore .ckpt without config.json: its
     num_attention_heads, and what else its weights do not tell."""
 
+    OLD_NAMES = {"td_student_net_cfg": "net_cfg"}  # a recipe's network, for its student's checkpoint
+
     def known(self, kind=None):
         """What is known of a checkpoint whose head is of a kind."""
         return Known(self.net_cfg, "net_cfg", self.vocab_file, kind)

@@ -91,6 +91,8 @@ class EvaluateExportedConfig(RecordsConfig, PaddingConfig):
     output_file: str = ""
     """Also write the results as JSON to this file."""
 
+    OLD_NAMES = {"onnx_path": "model_file", "eval_data_dir": "data_dir", "eval_cfg.batch_size": "batch_size"}
+
 
 @dataclass(frozen=True)
 class PreprocessConfig(RecordsConfig):
@@ -100,6 +102,8 @@ class PreprocessConfig(RecordsConfig):
     """Tokens every row is filled up to: the exported model's. 0: the task's longest."""
     output_dir: str = "preprocess_Result"
     """Folder to write; an older one is replaced."""
+
+    OLD_NAMES = {"result_path": "output_dir", "eval_data_dir": "data_dir"}
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,8 @@ class PostprocessConfig:
     """What preprocess.py wrote."""
     result_dir: str = "result_Files"
     """What inference wrote."""
+
+    OLD_NAMES = {"result_path": "result_dir"}
 
 
 @dataclass(frozen=True)

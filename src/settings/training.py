@@ -7,15 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
-from src.settings.network import Known, NetConfig, QuantConfig, StudentPlan
-from src.settings.shared import (
-    BatchesConfig,
-    CheckpointConfig,
-    DataConfig,
-    GroupConfig,
-    ModelArtsConfig,
-    VocabularyConfig,
-)
+from src.settings.network import Known, NetConfig, QuantConfig, ShapeConfig, StudentPlan
+from src.settings.shared import BatchesConfig, DataConfig, GroupConfig, ModelArtsConfig, VocabularyConfig
 from src.settings.stage import EvalConfig, Phase1Config, Phase2Config, PhaseConfig
 from src.settings.types import (
     ComputeType,
@@ -271,7 +264,7 @@ class FinetuneConfig(FoldersConfig, RunConfig):
 
 
 @dataclass(frozen=True)
-class QuantizedStudentConfig(CheckpointConfig):
+class QuantizedStudentConfig(VocabularyConfig):
     """What a quantized student is, and what it learns from."""
 
     do_train: bool = True
@@ -283,24 +276,36 @@ class QuantizedStudentConfig(CheckpointConfig):
     is_lgt_fit: bool = False
     """Fit the ground-truth labels too."""
     do_quant: bool = True
-    """false trains in float32, whatever quant_cfg says."""
+    """Quantize the activations, as on the published pages: false leaves them in float32, and only weights and
+    embeddings are quantized. To train all of it in float32: --quantization none."""
     quant_cfg: QuantConfig = field(default_factory=QuantConfig)
     """Bits, quantizers, granularities, clips; keys given here count more than quantization's."""
     hidden_dropout_prob: Probability = 0.0
     """The student's dropout while training; quantization regularizes enough."""
     attention_probs_dropout_prob: Probability = 0.0
     """The same for attention probabilities."""
+    classifier_dropout: Optional[Probability] = None
+    """The same for what the classifier reads; published as cls_dropout_prob. Unset: as hidden_dropout_prob.
+    """
+    student_net_cfg: ShapeConfig = field(default_factory=ShapeConfig)
+    """The student's network; normally empty, for its checkpoint's config.json says it. What is quantized and
+    the dropout, which published settings have here, are settings of their own."""
+
+    def known(self, kind):
+        """What is known of the student's checkpoint, whose head is of a kind."""
+        return Known(self.student_net_cfg, "student_net_cfg", self.vocab_file, kind)
 
     @property
     def quantization_cfg(self):
         """What is quantized."""
-        return self.quant_cfg if self.do_quant else QuantConfig()
+        return self.quant_cfg if self.do_quant else replace(self.quant_cfg, activation_bits=32)
 
     @property
     def dropout(self):
         """The student's rates, by `BertConfig`'s names."""
-        names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-        return {name: float(getattr(self, name)) for name in names}
+        names = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+        rates = {name: getattr(self, name) for name in names}
+        return {name: None if rate is None else float(rate) for name, rate in rates.items()}
 
 
 @dataclass(frozen=True)
@@ -317,8 +322,6 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     """Checkpoint the student starts from, likewise; usually the teacher's own."""
     data_dir: str = ""
     """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
-    train_batch_size: Optional[PositiveInt] = None
-    """Rows of a training batch: another name of train_cfg.batch_size. Unset: that one counts."""
     eval_batch_size: PositiveInt = 32
     """Rows of an evaluation batch."""
     eval_ckpt_step: NonNegativeInt = 0
@@ -329,7 +332,9 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     """What quant_cfg starts from: ternary is 2-bit weights and embeddings with 8-bit activations, q8bert 8
     bits everywhere with moving-average activation ranges, none is float32."""
     train_cfg: PhaseConfig = field(default_factory=PhaseConfig)
-    """The training stage."""
+    """The training stage; its batch_size may also be given as train_batch_size."""
+    teacher_net_cfg: ShapeConfig = field(default_factory=ShapeConfig)
+    """The teacher's network; normally empty, for its checkpoint's config.json says it."""
     compute_type: ComputeType = "auto"
     """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
     min_teacher_gain: NonNegativeFloat = 2.0
@@ -345,14 +350,6 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
 
     def __post_init__(self):
-        given = self.train_cfg.batch_size
-        if self.train_batch_size is not None and given not in (
-            PhaseConfig().batch_size,
-            self.train_batch_size,
-        ):
-            raise UserError(
-                f"train_batch_size is {self.train_batch_size} and train_cfg.batch_size {given}: give only one"
-            )
         if not (self.save_fp_model or self.save_quantized_model):
             raise UserError("save_fp_model and save_quantized_model are both false: the result would be lost")
         if self.do_train and not (self.pred_distill or self.intermediate_distill or self.is_lgt_fit):
@@ -361,16 +358,49 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
                 "learn from"
             )
 
-    @property
-    def stage_cfg(self):
-        """`train_cfg` with the batch size that counts."""
-        return replace(self.train_cfg, batch_size=self.train_batch_size or self.train_cfg.batch_size)
+    def teacher_known(self, kind):
+        """What is known of the teacher's checkpoint, whose head is of a kind."""
+        return Known(self.teacher_net_cfg, "teacher_net_cfg", self.vocab_file, kind)
 
     @property
     def keeps_latent(self):
         """Whether float32 weights stay beside the packed model."""
         return self.save_fp_model or self.save_ckpt_step > 0
 
+    OLD_NAMES = {
+        "input_bits": "quant_cfg.activation_bits",
+        "activation_init": "quant_cfg.activation_clip_value",
+        "embedding_bits": "quant_cfg.embedding_bits",
+        "weight_bits": "quant_cfg.weight_bits",
+        "weight_clip_value": "quant_cfg.weight_clip_value",
+        "cls_dropout_prob": "classifier_dropout",
+        "train_batch_size": "train_cfg.batch_size",
+        "eval_cfg.batch_size": "eval_batch_size",
+        "gradient_cfg.clip_value": "train_cfg.max_grad_norm",
+        "is_att_fit": "intermediate_distill",
+        "is_rep_fit": "intermediate_distill",
+        "modelarts_data_dir": "data_path",
+        "modelarts_result_dir": "output_path",
+        "teacher_net_cfg.compute_type": "compute_type",
+        **{
+            f"student_net_cfg.{name}": name
+            for name in (
+                "do_quant",
+                "embedding_bits",
+                "weight_bits",
+                "weight_clip_value",
+                "activation_init",
+                "is_att_fit",
+                "is_rep_fit",
+                "is_lgt_fit",
+                "hidden_dropout_prob",
+                "attention_probs_dropout_prob",
+                "classifier_dropout",
+                "cls_dropout_prob",
+                "compute_type",
+            )
+        },
+    }
     PRESETS = {
         "quantization": {
             "none": {},
