@@ -71,7 +71,7 @@ def read_any(path, bert_config="", vocab_file="", classifier_relu="auto", kind=N
     dropped += architecture.drop_other_heads(weights, kinds, name, notices)
     weights = translate(weights, file_format.name, "ours")
     dropped += architecture.drop_unread_positions(weights)
-    vocabulary, lower_case = find_vocabulary(folder, vocab_file, given, notices)
+    vocabulary, form = find_vocabulary(folder, vocab_file, given, notices)
     parts = architecture.head(given, weights, kinds, kind, path, notices)
     kind = parts.get("kind")
     dropped += architecture.drop_unread_pooler(weights, kind)
@@ -79,7 +79,7 @@ def read_any(path, bert_config="", vocab_file="", classifier_relu="auto", kind=N
     relu = _has_relu(asked, kind, file_format, names_in_file, path)
     bert = architecture.bert_config(given, weights, file_format, relu, path, notices)
     architecture.check_complete(weights, bert, kind, path, notices)
-    description = Description(bert, **parts, do_lower_case=lower_case, source=path)
+    description = Description(bert, **parts, **form, source=path)
     checkpoint = Checkpoint(weights, with_hash(description, vocabulary), vocabulary)
     return Imported(checkpoint, file_format.name, tuple(dropped), notices)
 

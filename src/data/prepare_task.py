@@ -45,7 +45,7 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options, augment
         raise UserError(f"doc_stride, max_query_length: they are for questions; {task.name} has none")
     added = augmentation and augment_split(augmentation, task, sources, kind, names, folder, options)
     lengths = max_seq_length, options.num_workers, options.windows
-    pool = TokenizerPool(options.vocabulary, options.lower_case, kind, *lengths)
+    pool = TokenizerPool(options.vocabulary, options.lower_case, kind, *lengths, options.strip_accents)
     splits = {}
     with replacing_folder(folder) as temporary, pool:
         for split, source in sources.items():
