@@ -76,6 +76,8 @@ def main():
         else None
     )
     names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)
+    for note in metrics.notes(names, data.evals):
+        print(note)
     batches = data.eval_batches(settings.batch_size, settings, model.packs(settings, device))
     results = {
         "task": task.name,

@@ -37,6 +37,10 @@ class DataFacts:
     """Class names in index order; () where unknown or none."""
     outputs: int = 0
     """Outputs of a head for them."""
+    do_lower_case: Optional[bool] = None
+    """Whether their text was lower-cased; None where unknown."""
+    strip_accents: Optional[bool] = None
+    """Whether accents were taken off; None: where it was lower-cased."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Description:
     vocab_sha256: str = ""
     """Of the vocabulary it was trained with; "" where unknown."""
     quantization: Optional[QuantConfig] = None
+    strip_accents: Optional[bool] = None
+    """Whether accents are taken off its text; None: where it is lower-cased."""
     source: str = field(default="", compare=False)
     """Where its model was read from, for messages."""
 
@@ -85,6 +91,8 @@ class Description:
         values = {"model_type": "bert", **asdict(self.bert)}
         if self.do_lower_case is not None:
             values["do_lower_case"] = self.do_lower_case
+        if self.strip_accents is not None:
+            values["strip_accents"] = self.strip_accents
         if self.task_name:
             values["task_name"] = self.task_name
         if self.kind is not None:
@@ -124,6 +132,7 @@ class Description:
             **_head(values, file),
             task_name=_text(values, "task_name", file),
             do_lower_case=_boolean(values, "do_lower_case", file),
+            strip_accents=_boolean(values, "strip_accents", file),
             vocab_sha256=_text(values, "vocab_sha256", file),
             quantization=quantization,
             source=source,
@@ -179,20 +188,36 @@ class Description:
             seq_length (int): the run's own bound on row length in tokens, or None.
         """
         self._check_vocabulary(facts, key)
+        self._check_text_form(facts, key)
         if self.kind is not None and facts.kind is not None:
             self._check_head(facts, key)
         self._check_bounds(facts, seq_length)
 
     def _check_vocabulary(self, facts, key):
         if self.vocab_sha256 and facts.vocab_sha256 and self.vocab_sha256 != facts.vocab_sha256:
-            folder = self.source if os.path.isdir(self.source) else os.path.dirname(self.source)
-            own, only = (os.path.join(folder, name) for name in ("vocab.txt", "tokenizer.json"))
-            if os.path.isfile(only) and not os.path.isfile(own):  # another program's
-                own = f"FOLDER/vocab.txt of: convert_checkpoint.py --input {self.source} --output FOLDER"
             raise UserError(
                 f"{key}: the data was prepared with another vocabulary than {self.source} was trained "
-                f"with; run prepare_data.py with --vocab_file {own}"
+                f"with; run prepare_data.py with --vocab_file {self._vocabulary_file()}"
             )
+
+    def _check_text_form(self, facts, key):
+        if None in (self.do_lower_case, facts.do_lower_case):
+            return
+        own, theirs = (_text_form(item.do_lower_case, item.strip_accents) for item in (self, facts))
+        if own != theirs:
+            raise UserError(
+                f"{key}: {facts.rows} were prepared with {theirs}, but {self.source} reads its text with "
+                f"{own}; run prepare_data.py with --vocab_file {self._vocabulary_file()} and do_lower_case "
+                f"{str(self.do_lower_case).lower()} (or, where the model is wrong, mend do_lower_case in its "
+                "tokenizer_config.json or config.json)"
+            )
+
+    def _vocabulary_file(self):
+        folder = self.source if os.path.isdir(self.source) else os.path.dirname(self.source)
+        own, only = (os.path.join(folder, name) for name in ("vocab.txt", "tokenizer.json"))
+        if os.path.isfile(only) and not os.path.isfile(own):  # another program's
+            return f"FOLDER/vocab.txt of convert_checkpoint.py --input {self.source} --output FOLDER"
+        return own
 
     def _check_head(self, facts, key):
         if self.task_name and tasks.differ(self.task_name, facts.task_name):
@@ -249,6 +274,13 @@ class Description:
                     f"{facts.rows} hold a row of {facts.longest} tokens but {why} {bound}; run "
                     f"prepare_data.py with --max_seq_length {bound}"
                 )
+
+
+def _text_form(lower_case, strip_accents):
+    """How text is written, in words."""
+    stripped = lower_case if strip_accents is None else strip_accents
+    accents = "" if stripped == lower_case else f" and accents {'taken off' if stripped else 'kept'}"
+    return ("lower-cased words" if lower_case else "case kept") + accents
 
 
 def label_names(values, source):

@@ -106,7 +106,7 @@ def load_augmentation(config, seed, options, max_seq_length):
         int(seed),
     )
     longest = min(max_seq_length, model.longest)
-    tokenizer = Tokenizer(options.vocabulary, options.lower_case)
+    tokenizer = Tokenizer(options.vocabulary, options.lower_case, options.strip_accents)
     augmenter = Augmenter(tokenizer, model, options.vocabulary, longest, vectors, recipe)
     identity = {
         "augment": model.identity,

@@ -48,7 +48,7 @@ class Predictor:
     @property
     def tokenizer(self):
         """The `Tokenizer` of its texts."""
-        return Tokenizer(self.model.vocabulary, self.model.lower_case)
+        return Tokenizer(self.model.vocabulary, self.model.lower_case, self.model.description.strip_accents)
 
     def longest_row(self, wanted=0):
         """Tokens of the longest row: those wanted (0: as many as can be), as far as the model takes them."""
@@ -82,7 +82,8 @@ class Predictor:
             task, folder, split, dataset_type: as for `read_test_sets`.
         """
         description, longest = self.model.description, self.longest_row(wanted)
-        reader = Reader(tuple(self.model.vocabulary), self.model.lower_case, longest, num_workers)
+        written = self.model.lower_case, longest, num_workers, description.strip_accents
+        reader = Reader(tuple(self.model.vocabulary), *written)
         for rows in read_test_sets(task, folder, split, description, reader, dataset_type):
             logits = self.logits(rows.examples, f"predict {rows.split}")
             answering = description.at_threshold(threshold)

@@ -34,7 +34,8 @@ _ONLY_OURS = (
     "use_relative_positions",
     "max_relative_position",
     "classifier_relu",
-    "do_lower_case",  # tokenizer_config.json says it
+    "do_lower_case",  # tokenizer_config.json says it, and the next
+    "strip_accents",
     "num_labels",  # id2label says it
     "quantization",
 )
@@ -165,6 +166,7 @@ def write(folder, checkpoint):
             {
                 "tokenizer_class": "BertTokenizer",
                 "do_lower_case": is_lower_case(tokens) if lower_case is None else lower_case,
+                "strip_accents": description.strip_accents,
                 "model_max_length": description.bert.max_position_embeddings,
             },
         )

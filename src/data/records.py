@@ -14,6 +14,7 @@ import re
 import numpy as np
 
 from src.data.info import INFO_FILE
+from src.data.readers.files import check_parts
 from src.errors import UserError, one_line
 from src.examples import Examples, concatenate, offsets_of
 from src.files import read_json, write_json
@@ -116,7 +117,9 @@ def find_split(folder, split, dataset_type="auto"):
         kind = "record" if dataset_type == "auto" else dataset_type
         listing = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") if names else "nothing"
         raise UserError(f"{folder} holds no {kind} files for the split '{split}'; it holds {listing}")
-    return [os.path.join(folder, name) for name in serving], dataset_type
+    files = [os.path.join(folder, name) for name in serving]
+    check_parts(files)
+    return files, dataset_type
 
 
 # --- reading ------------------------------------------------------------------------------------------------

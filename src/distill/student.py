@@ -125,7 +125,11 @@ def _described(bert, teacher, plan):
     """The student's `Description` before it has a head: it reads text as its teacher does."""
     source = plan.path or f"the student ({plan.section})"
     return Description(
-        bert, do_lower_case=teacher.do_lower_case, vocab_sha256=teacher.vocab_sha256, source=source
+        bert,
+        do_lower_case=teacher.do_lower_case,
+        strip_accents=teacher.strip_accents,
+        vocab_sha256=teacher.vocab_sha256,
+        source=source,
     )
 
 

@@ -90,17 +90,21 @@ class LiveTeacher:
 
 
 def check_better_than_guessing(results, metric, examples, least_gain, key, path):
-    """Print a teacher's score; a `UserError` where it is not better than the best constant answer.
+    """Print a teacher's score; a `UserError` where it is not better than the best constant answer, though
+    the rows could show it.
 
     Args:
         results (dict): of `evaluate`. metric (str): the deciding one. examples (Examples): the rows.
-        least_gain (float): points by which it must be better.
+        least_gain (float): points by which it must be better, unless every answer is right.
         key (str), path (str): the setting that names the teacher, and its value.
     """
     name, score = metrics.printed_name(metric), results[metric]
     chance = metrics.chance_level(metric, examples)
     say(f"teacher: {name} {100 * score:.2f} (the best constant answer: {100 * chance:.2f})")
-    if 100 * (score - chance) < least_gain:
+    undecided = metrics.undecided(metric, examples)
+    if undecided:
+        say(f"note: whether the teacher is better than a guess cannot be seen: {undecided}")
+    elif 100 * (score - chance) < least_gain and score < 1:
         why = _why_no_better(score, chance, examples.labels)
         raise UserError(
             f"{key}: the teacher reaches {name} {100 * score:.2f} where always giving the best constant "

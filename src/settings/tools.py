@@ -249,7 +249,8 @@ class PrepareConfig(AugmentConfig):
     max_query_length: PositiveInt = 64
     """Questions only: tokens of the longest question; longer ones are cut."""
     do_lower_case: Union[bool, Literal["auto"]] = "auto"
-    """Lower-case the text and strip accents; auto: yes unless the vocabulary has cased words."""
+    """Lower-case the text and strip accents; auto: as the tokenizer's files beside a vocab.txt say, else yes
+    unless the vocabulary has cased words."""
     labels: Tuple[str, ...] = ()
     """Class names (or types of entities) of a custom task in index order, as `--labels bad,good`. Unset:
     those in its training file, sorted.

@@ -59,7 +59,9 @@ def from_scratch(vocab_file, net, data):
             f"net_cfg.vocab_size: {bert.vocab_size} is less than the {len(vocabulary)} tokens of {vocab_file}"
         )
     lower_case = info.do_lower_case if info else True
-    return Description(bert, do_lower_case=lower_case, vocab_sha256=known), {}, vocabulary
+    accents = info.strip_accents if info else None
+    described = Description(bert, do_lower_case=lower_case, strip_accents=accents, vocab_sha256=known)
+    return described, {}, vocabulary
 
 
 def task_model(start, data, compute_type):

@@ -79,3 +79,17 @@ def test_a_teacher_worse_than_a_guess_is_told_of_the_label_order(score, words):
         check_better_than_guessing({"accuracy": score}, "accuracy", ROWS, 2.0, "teacher_model_dir", "t/")
     refuses(error, words, "was not fine-tuned on this task")
     assert ("--label_order" in str(error.value)) == (score < 0.75)
+
+
+@pytest.mark.parametrize(
+    "metric, labels, score, words",
+    [
+        ("matthews", [1, 1], 0.0, "cannot be seen: Matthews is 0 whatever a model answers"),
+        ("f1", [0, 0], 0.0, "cannot be seen: F1 is 0"),
+        ("accuracy", [1], 1.0, "Accuracy 100.00 (the best constant answer: 100.00)"),
+    ],
+)
+def test_rows_that_cannot_show_a_teacher_to_be_better_do_not_refuse_it(metric, labels, score, words, capsys):
+    rows = replace(ROWS.take(range(len(labels))), columns={key: np.int32(labels) for key in ROWS.columns})
+    check_better_than_guessing({metric: score}, metric, rows, 2.0, "teacher_model_dir", "t/")
+    assert words in capsys.readouterr().out
