@@ -58,7 +58,8 @@ def main():
         )
     task = get_task(settings.task_name)
     device = set_up(part(settings, DeviceConfig), seed=0)
-    model = Model.load(task_folder(settings.model_dir, task), compute_type(settings.compute_type, device))
+    number_type, known = compute_type(settings.compute_type, device), settings.known(task.kind)
+    model = Model.load(task_folder(settings.model_dir, task), number_type, known=known)
     with dev_records(settings, task_folder(settings.data_dir, task), task, model) as folder:
         data = load_task_data(
             task,
@@ -77,6 +78,8 @@ def main():
         else None
     )
     names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)
+    for note in metrics.notes(names, data.evals):
+        print(note)
     batches = data.eval_batches(settings.batch_size, settings, model.packs(settings, device))
     results = {
         "task": task.name,

@@ -34,7 +34,8 @@ def load(settings, few=False):
     device, packing = part(settings, DeviceConfig), part(settings, PackingConfig)
     if few and device.enable_graph_kernel == "auto":
         device = replace(device, enable_graph_kernel=False)
-    return Predictor.load(settings.model, settings.vocab_file, device, settings.batch_size, packing)
+    kind = get_task(settings.task_name).kind if settings.task_name else None
+    return Predictor.load(settings.model, settings.known(kind), device, settings.batch_size, packing)
 
 
 def label_texts(settings):

@@ -12,13 +12,12 @@ from dataclasses import replace
 
 from src.distill.distiller import Distiller
 from src.distill.quantized import check_calibrated, check_comparable, loss_terms, quantized_student
-from src.distill.teacher import load_teacher
+from src.distill.teacher import task_teacher
 from src.errors import command
 from src.modelarts import with_settings
 from src.predictor import Predictor
 from src.raw_data import as_records
 from src.runtime import say
-from src.settings.network import NetConfig
 from src.settings.parsing import part, required, to_yaml
 from src.settings.shared import DeviceConfig, PackingConfig
 from src.settings.training import QuantizedStudentConfig, RunConfig, TernaryConfig
@@ -29,7 +28,7 @@ from src.train.session import Session
 
 def fit_student(settings, session, student, teacher, terms, latent):
     """Train; the student ends with the best weights, those in the folder `latent`. Returns their scores."""
-    config, temperature = settings.stage_cfg, float(settings.temperature)
+    config, temperature = settings.train_cfg, float(settings.temperature)
     loss = Distiller(student.network, terms, kind=session.data.kind, temperature=temperature)
     batches, epochs = session.train_batches(config, session.packs(student)), settings.epoch_size
     asked = session.teacher(teacher, loss, epochs)
@@ -39,7 +38,7 @@ def fit_student(settings, session, student, teacher, terms, latent):
 
 def check_plan(settings, session):
     """Refuse a stage that could not run, or ends before the activations' ranges are calibrated."""
-    config = settings.stage_cfg
+    config = settings.train_cfg
     batches = session.train_batches(config)
     steps = session.check_steps(batches, config, settings.epoch_size)
     check_calibrated(settings.quantization_cfg, steps * batches.fewest)
@@ -50,7 +49,7 @@ def answer(settings, task):
     required(settings, "data_dir", "output_dir")
     path, folder = (task_folder(path, task) for path in (settings.model_path, settings.data_dir))
     batches = settings.eval_batch_size, part(settings, PackingConfig)
-    predictor = Predictor.load(path, "", part(settings, DeviceConfig), *batches)
+    predictor = Predictor.load(path, settings.known(task.kind), part(settings, DeviceConfig), *batches)
     reading = settings.split, settings.max_seq_length, settings.num_workers, settings.dataset_type
     for line in predictor.answer_test_sets(task, folder, *reading, settings.output_dir, layout="lines"):
         say(line)
@@ -61,7 +60,7 @@ def found(settings, task):
     keys = "teacher_model_dir", "student_model_dir", "data_dir"
     folders = {key: task_folder(path, task) for key in keys if (path := getattr(settings, key))}
     settings = replace(settings, output_dir=settings.run_dir, **folders)
-    return as_records(settings, ("data_dir",), "student_model_dir", "ternary")
+    return as_records(settings, ("data_dir",), "student_model_dir", settings.known(task.kind), "ternary")
 
 
 @command
@@ -80,10 +79,9 @@ def main(settings):
     session = Session.open("ternary", part(settings, RunConfig), settings.folders, to_yaml(settings))
     if settings.do_train:
         check_plan(settings, session)
-    compute_type, models, teacher = session.compute_type(settings.compute_type), {}, None
-    if teacher_dir:
-        _, teacher = load_teacher(teacher_dir, NetConfig(), "teacher", compute_type)
-        session.data.check_model(teacher.description, "teacher_model_dir")
+    compute_type, models = session.compute_type(settings.compute_type), {}
+    known = settings.teacher_known(session.data.kind)
+    teacher = task_teacher(teacher_dir, "teacher_model_dir", session.data, known, compute_type)
     student = quantized_student(student_dir, "student_model_dir", session.data, quantized, compute_type)
     kept = settings.keeps_latent, settings.save_quantized_model
     inputs = {"teacher_model_dir": teacher_dir, "student_model_dir": student_dir}

@@ -29,11 +29,11 @@ class Predictor:
     config: PackingConfig
 
     @classmethod
-    def load(cls, path, vocab_file, device, batch_size, config):
+    def load(cls, path, known, device, batch_size, config):
         """Any model that `Model.load` reads; an exported file runs on the CPU unless a device is named.
 
         Args:
-            path (str): the model. vocab_file (str): its vocabulary; "" for the one beside it.
+            path (str): the model. known (Known): what the user says of it, its vocabulary included.
             device (DeviceConfig): where to run. batch_size (int), config (PackingConfig): as the fields.
         """
         if path.endswith(EXPORTED_ENDINGS):
@@ -41,15 +41,15 @@ class Predictor:
             model = Model.load(path, device=name, device_id=device.device_id)
         else:
             name = set_up(device, seed=0)
-            model = Model.load(path, compute_type("auto", name))
-        if vocab_file or not model.vocabulary:
-            model.vocabulary = find_vocabulary(path, model.description, vocab_file)
+            model = Model.load(path, compute_type("auto", name), known=known)
+        if known.vocab_file or not model.vocabulary:
+            model.vocabulary = find_vocabulary(path, model.description, known.vocab_file)
         return cls(model, name, model.batch_size or batch_size, config)
 
     @property
     def tokenizer(self):
         """The `Tokenizer` of its texts."""
-        return Tokenizer(self.model.vocabulary, self.model.lower_case)
+        return Tokenizer(self.model.vocabulary, self.model.lower_case, self.model.description.strip_accents)
 
     def longest_row(self, wanted=0):
         """Tokens of the longest row: those wanted (0: as many as can be), as far as the model takes them."""
@@ -94,7 +94,8 @@ class Predictor:
         """
         description, longest = self.model.description, self.longest_row(wanted or task.max_seq_length)
         workers = num_workers or available_cores()
-        reader = Reader(tuple(self.model.vocabulary), self.model.lower_case, longest, workers)
+        written = self.model.lower_case, longest, workers, description.strip_accents
+        reader = Reader(tuple(self.model.vocabulary), *written)
         for rows in read_test_sets(task, folder, split, description, reader, dataset_type):
             logits = self.logits(rows.examples, f"predict {rows.split}")
             answering = description.at_threshold(threshold)

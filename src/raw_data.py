@@ -4,8 +4,9 @@ import os
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Tuple
+from typing import Optional, Tuple
 
+from src.checkpoint.formats import read_any
 from src.data.info import DatasetInfo
 from src.data.pool import available_cores
 from src.data.prepare import Options
@@ -14,10 +15,10 @@ from src.data.records import has_records
 from src.errors import UserError
 from src.kinds import CLASSIFICATION
 from src.kinds.base import Windows
-from src.model import read
 from src.settings.parsing import part, required
 from src.settings.shared import RawDataConfig, TextsConfig
 from src.tasks import get_task, task_folder
+from src.tokenizer_files import form_beside
 from src.vocabulary import is_lower_case, read_vocabulary
 
 RECORDS = "records"
@@ -32,6 +33,8 @@ class Reading:
 
     vocabulary: Tuple[str, ...]
     lower_case: bool
+    strip_accents: Optional[bool]
+    """None: where the text is lower-cased."""
     positions: int
     """Tokens of the longest row it takes; 0: any number."""
     labels: Tuple[str, ...] = ()
@@ -49,17 +52,19 @@ class Reading:
         return cls(
             tuple(vocabulary),
             is_lower_case(vocabulary) if said is None else said,
+            description.strip_accents,
             0 if bert.use_relative_positions else bert.max_position_embeddings,
             description.labels if own else (),
         )
 
     @classmethod
-    def named(cls, path, task, key):
-        """Of the model, or the vocabulary, at `path`; further arguments as in `of`."""
+    def named(cls, path, task, key, known):
+        """Of the model, or the vocabulary, at `path`; further arguments as in `of` and `read_any`."""
         if key == "vocab_file":
             vocabulary = read_vocabulary(path)
-            return cls(tuple(vocabulary), is_lower_case(vocabulary), 0)
-        checkpoint = read(path)
+            form = form_beside(path, vocabulary)
+            return cls(tuple(vocabulary), form.lower_case, form.strip_accents, 0)
+        checkpoint = read_any(path, known).checkpoint
         return cls.of(checkpoint.description, checkpoint.vocabulary, task, key)
 
     def write(self, task, folder, records, config, train):
@@ -76,12 +81,13 @@ class Reading:
             False,
             int(config.num_workers) or available_cores(),
             Windows(int(config.doc_stride), int(config.max_query_length)),
+            self.strip_accents,
         )
         longest = int(config.max_seq_length) or min(own, self.positions or own)
         prepare_task(task, folder, self.labels, longest, records, options, train=train)
 
 
-def as_records(settings, keys, model_key, name):
+def as_records(settings, keys, model_key, known, name):
     """`settings` of a command that trains on a task, with records in the place of raw data.
 
     Args:
@@ -89,6 +95,7 @@ def as_records(settings, keys, model_key, name):
             which takes the records.
         keys (tuple of str): those that name data folders.
         model_key (str): the one that names the model, or the vocabulary, that reads the texts.
+        known (Known): what the user says of that model.
         name (str): of the command; names the run folder when output_dir is unset, as in `Session.open`.
 
     Raises:
@@ -119,7 +126,7 @@ def as_records(settings, keys, model_key, name):
     run = settings.output_dir or os.path.join("output", f"{name}-{task.folder}")
     records = output_folder(os.path.join(run, RECORDS), task, {**raw, model_key: path})
     train = "train_aug" if settings.aug_train else "train"
-    Reading.named(path, task, model_key).write(task, folder, records, settings, train)
+    Reading.named(path, task, model_key, known).write(task, folder, records, settings, train)
     print(
         f"{key}: {folder} holds raw files; their records, as {path} reads texts, are in {records}", flush=True
     )

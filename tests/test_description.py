@@ -84,7 +84,7 @@ def test_what_it_was_read_from_is_no_difference():
 def test_labels_may_be_numbered_in_any_order_and_placeholders_are_none():
     assert read(changed(id2label={"1": "positive", "0": "negative"})).labels == NAMES
     assert read(changed(id2label={"0": "LABEL_0", "1": "LABEL_1"})).labels == ()
-    assert read(changed(id2label=None)).labels == ()
+    assert read(changed(id2label=None, label2id=None)).labels == ()
     assert replace(TASK, labels=()).label_names == ("LABEL_0", "LABEL_1")
     assert label_names({"id2label": {str(index): f"n{index}" for index in range(11)}}, "x")[9:] == (
         "n9",
@@ -96,9 +96,16 @@ def test_other_programs_keys_have_no_meaning():
     assert read(changed(architectures=["BertModel"], torch_dtype="float32", pad_token_id=0)) == TASK
 
 
-@pytest.mark.parametrize("name", [item.name for item in fields(BertConfig)])
+@pytest.mark.parametrize("name", [item.name for item in fields(BertConfig) if item.default is not None])
 def test_a_missing_field_of_the_network_is_named(name):
     refuses(refused(changed(**{name: None})), f"model/config.json lacks {name}")
+
+
+def test_dropout_before_the_head_is_as_inside_unless_it_is_given():
+    assert read(changed(hidden_dropout_prob=0.1)).bert.head_dropout == 0.1
+    given = read(changed(hidden_dropout_prob=0.1, classifier_dropout=0.2))
+    assert given.bert.head_dropout == 0.2 and given.to_json()["classifier_dropout"] == 0.2
+    assert given.frozen().bert.head_dropout == 0.0
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ from src.checkpoint.packed import PACKED_FILE
 from src.errors import UserError
 from src.files import ROOT
 from src.modelarts import on_platform, unpack
-from src.settings import parsing as settings_module
 from src.settings.parsing import parse
 from src.settings.paths import CHECKPOINTS, DATA, OUTPUTS
 from src.settings.shared import ModelArtsConfig
 from src.settings.tools import ExportConfig
 from src.settings.training import FinetuneConfig, GeneralDistillConfig, TaskDistillConfig, TernaryConfig
+from src.settings.yaml_file import found_config
 from tests.commands import SMALL, good_teacher, refused_by, says
 from tests.helpers import refuses, run_script, save_network, teachable, tiny_network, write_info, write_split
 
@@ -220,7 +220,7 @@ def test_the_platform_chooses_the_device(cloud, monkeypatch):
 def test_config_path_may_count_from_the_root_or_below(tmp_path, monkeypatch, given, name):
     monkeypatch.chdir(tmp_path)
     notices = []
-    assert settings_module._found_config(given.format(name), notices) == os.path.join(ROOT, name)
+    assert found_config(given.format(name), notices) == os.path.join(ROOT, name)
     assert len(notices) == 1 and os.path.join(ROOT, name) in notices[0]
 
 
@@ -691,8 +691,9 @@ def test_ternary_training_as_a_job(task, capsys):
 def test_export_as_a_job(cloud, capsys):
     pytest.importorskip("onnxruntime")
     save_network(cloud.bucket / "ckpt" / "model", tiny_network(5, labels=2))
-    out = run_script(export, capsys, *cloud.arguments(data_url=""), "--ckpt_file=model")
-    says(out, "checked:", "done:")
+    recipe = "--config_path=../../td_config/td_config_sst2.yaml"
+    out = run_script(export, capsys, *cloud.arguments(data_url=""), "--ckpt_file=model", recipe)
+    says(out, "left aside: load_teacher_ckpt_path, ", "checked:", "done:")
     assert sorted(os.listdir(cloud.bucket / "out")) == ["model.onnx", "vocab.txt"]
     run_script(
         export,

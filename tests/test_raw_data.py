@@ -10,7 +10,7 @@ from src.data.task_data import load_task_data
 from src.description import Description
 from src.kinds import CLASSIFICATION
 from src.raw_data import as_records, dev_records
-from src.settings.network import BertConfig
+from src.settings.network import NOTHING, BertConfig
 from src.settings.tools import EvaluateConfig
 from src.settings.training import FinetuneConfig, TernaryConfig
 from src.tasks import get_task
@@ -27,7 +27,7 @@ def reader(monkeypatch):
     bert = BertConfig(vocab_size=7, hidden_size=4, num_attention_heads=1, max_position_embeddings=8)
     description = Description(bert, CLASSIFICATION, 2, ("no", "a"), do_lower_case=False, source="model")
     checkpoint = SimpleNamespace(description=description, vocabulary=VOCABULARY)
-    monkeypatch.setattr(raw_data, "read", lambda path: checkpoint)
+    monkeypatch.setattr(raw_data, "read_any", lambda path, known: SimpleNamespace(checkpoint=checkpoint))
     return checkpoint
 
 
@@ -44,7 +44,7 @@ def training(tmp_path, data, **changes):
 
 
 def prepared(settings):
-    return as_records(settings, ("data_dir",), "student_model_dir", "ternary")
+    return as_records(settings, ("data_dir",), "student_model_dir", NOTHING, "ternary")
 
 
 def tokens(examples):
@@ -80,7 +80,7 @@ def test_own_data_are_numbered_as_a_teacher_numbers_them_but_not_as_an_old_head(
         task_name="custom", train_data_dir=data, eval_data_dir=data, load_ckpt_path="m", num_workers=1
     )
     tuned = replace(tuned, output_dir=str(tmp_path / "tuned"))
-    tuned = as_records(tuned, ("train_data_dir", "eval_data_dir"), "load_ckpt_path", "finetune")
+    tuned = as_records(tuned, ("train_data_dir", "eval_data_dir"), "load_ckpt_path", NOTHING, "finetune")
     assert tuned.train_data_dir == tuned.eval_data_dir
     assert load_task_data(get_task("custom"), "", tuned.eval_data_dir).labels == ("a", "no")
 
@@ -145,6 +145,6 @@ def test_raw_files_in_two_folders_and_models_without_tokens_are_refused(tmp_path
     one, other = (write(tmp_path / name, train__tsv=ROWS, dev__tsv=ROWS) for name in ("one", "other"))
     settings = FinetuneConfig(task_name="sst-2", train_data_dir=one, eval_data_dir=other, load_ckpt_path="m")
     keys = "train_data_dir", "eval_data_dir"
-    assert "give one folder" in refusal(as_records, settings, keys, "load_ckpt_path", "finetune")
+    assert "give one folder" in refusal(as_records, settings, keys, "load_ckpt_path", NOTHING, "finetune")
     reader.vocabulary = None
     assert "model has no vocab.txt" in refusal(prepared, training(tmp_path, one))

@@ -15,7 +15,7 @@ from src.data.readers.labels import discover_labels
 from src.data.readers.split import read_split
 from src.data.records import RecordWriter
 from src.data.tokenization import TokenizerPool
-from src.errors import UserError
+from src.errors import UserError, listed
 from src.files import replacing_folder
 from src.kinds.base import BERT_WINDOWS
 
@@ -47,7 +47,7 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options, augment
         raise UserError(f"doc_stride, max_query_length: they are for questions; {task.name} has none")
     added = augmentation and augment_split(augmentation, task, sources, kind, names, folder, options)
     lengths = max_seq_length, options.num_workers, options.windows
-    pool = TokenizerPool(options.vocabulary, options.lower_case, kind, *lengths)
+    pool = TokenizerPool(options.vocabulary, options.lower_case, kind, *lengths, options.strip_accents)
     splits = {}
     with replacing_folder(folder) as temporary, pool:
         for split, source in sources.items():
@@ -66,9 +66,9 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options, augment
         options.info(task.name, kind, names, max_seq_length, splits).save(temporary)
     for stem in absent:
         print(f"no {stem} file in {data_dir}: that split was not made")
-    listed = f" ({', '.join(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
+    named = f" ({listed(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
     print(
-        f"{task.name}: {kind.describe(kind.outputs(names))}{listed}, at most {max_seq_length} tokens a row, "
+        f"{task.name}: {kind.describe(kind.outputs(names))}{named}, at most {max_seq_length} tokens a row, "
         f"{'lower-cased' if options.lower_case else 'case kept'}"
     )
     return list(splits)

@@ -33,7 +33,7 @@ class BertForSequence(nn.Cell):
         self.compute_type = compute_type
         self.num_labels = num_labels
         self.bert = Bert(config, compute_type, quantization, self.pools)
-        self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
+        self.dropout = nn.Dropout(p=config.head_dropout)
         # A small matrix product that decides everything: it is computed in float32.
         self.classifier = Dense(
             config.hidden_size, num_labels, config.initializer_range, ms.float32, quantization, "rest"

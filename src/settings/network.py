@@ -1,9 +1,10 @@
 """What a network is: its architecture, its quantization, and how a YAML file speaks of it."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
+from src.kinds.base import TaskKind
 from src.settings.types import (
     HIDDEN_ACTS,
     ComputeType,
@@ -40,6 +41,7 @@ class BertConfig:
     use_relative_positions: bool = False
     max_relative_position: int = 16
     classifier_relu: bool = False
+    classifier_dropout: Optional[float] = None  # of the head's input; None: hidden_dropout_prob
 
     def __post_init__(self):
         for name in (
@@ -60,6 +62,11 @@ class BertConfig:
             )
         if self.hidden_act not in HIDDEN_ACTS:
             raise UserError(f"hidden_act must be one of {', '.join(HIDDEN_ACTS)}, not '{self.hidden_act}'")
+
+    @property
+    def head_dropout(self):
+        """Dropout of what the head reads."""
+        return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
 
 
 @dataclass(frozen=True)
@@ -146,10 +153,10 @@ class QuantConfig:
 
 
 @dataclass(frozen=True)
-class NetConfig:
-    """A network in a YAML file. A key left out takes its value from the network's checkpoint or, for a new
-    student, from the teacher's; a key that contradicts a checkpoint is an error, except the ones marked as
-    the run's choice.
+class ShapeConfig:
+    """What a network is, in a YAML file. A key left out takes its value from the network's checkpoint or, for
+    a new student, from the teacher's; a key that contradicts a checkpoint is an error, except the ones marked
+    as the run's choice.
     """
 
     seq_length: Optional[PositiveInt] = None
@@ -170,10 +177,6 @@ class NetConfig:
     teacher: gelu_new there trades a difference of about 1e-3 in its hidden states for speed, and the log says
     so.
     """
-    hidden_dropout_prob: Optional[Probability] = None
-    """Dropout on embeddings and layer outputs while training (run's choice)."""
-    attention_probs_dropout_prob: Optional[Probability] = None
-    """Dropout on attention probabilities while training (run's choice)."""
     max_position_embeddings: Optional[PositiveInt] = None
     """Rows of the position embedding table."""
     type_vocab_size: Optional[PositiveInt] = None
@@ -188,29 +191,18 @@ class NetConfig:
     """Relative distances are clipped to this many tokens."""
     classifier_relu: Optional[bool] = None
     """ReLU on the pooled output before the classifier, as in TinyBERT's published checkpoints."""
-    dtype: Literal["float32"] = "float32"
-    """Type of the weights; float32 is the only one."""
-    compute_type: ComputeType = "auto"
-    """Type the matrix products compute in (run's choice): auto is float16 on Ascend and GPU, float32 on
-    CPU.
-    """
 
-    _RUN_CHOICES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
+    _RUN_CHOICES = (
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "classifier_dropout",
+        "initializer_range",
+    )
 
     def given(self):
         """The architecture keys that were set, as a dict in `BertConfig`'s names."""
         names = {item.name for item in fields(BertConfig)}
         return {name: value for name, value in vars(self).items() if name in names and value is not None}
-
-    def resolve(self, base):
-        """`base` (a `BertConfig`) with the keys set here replaced."""
-        return replace(base, **self.given())
-
-    def filled(self, bert):
-        """These settings with every architecture key taken from `bert` (a `BertConfig`): what the run really
-        used.
-        """
-        return replace(self, **vars(bert))
 
     def check(self, bert, section, source, free=()):
         """`bert` (read from `source`) with the run's choices set here; any other difference is a `UserError`
@@ -235,6 +227,60 @@ class NetConfig:
 
 
 @dataclass(frozen=True)
+class NetConfig(ShapeConfig):
+    """A network in a YAML file with its dropout and number type; keys count as in `ShapeConfig`."""
+
+    hidden_dropout_prob: Optional[Probability] = None
+    """Dropout on embeddings and layer outputs while training (run's choice)."""
+    attention_probs_dropout_prob: Optional[Probability] = None
+    """Dropout on attention probabilities while training (run's choice)."""
+    classifier_dropout: Optional[Probability] = None
+    """Dropout on what the classifier reads (run's choice); published as cls_dropout_prob. Unset: as
+    hidden_dropout_prob."""
+    compute_type: ComputeType = "auto"
+    """Type the matrix products compute in (run's choice): auto is float16 on Ascend and GPU, float32 on
+    CPU.
+    """
+
+    def resolve(self, base):
+        """`base` (a `BertConfig`) with the keys set here replaced."""
+        return replace(base, **self.given())
+
+    def filled(self, bert):
+        """These settings with every architecture key taken from `bert` (a `BertConfig`): what the run really
+        used.
+        """
+        return replace(self, **vars(bert))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a command's settings say of a checkpoint, for what the files beside it leave open."""
+
+    net: ShapeConfig = field(default_factory=ShapeConfig)
+    """Its network: number of heads, activation, LayerNorm's epsilon and whatever else no weight tells."""
+    section: str = ""
+    """The key of `net`, for messages; "": the command has none, but convert_checkpoint.py's own settings."""
+    vocab_file: str = ""
+    """Its vocabulary where none lies beside it; "" for none."""
+    kind: Optional[TaskKind] = None
+    """What its head is where the file leaves it open, as TensorFlow's do for sentences and tags; None for a
+    sentence's."""
+
+    def fill(self, given):
+        """`given`, a configuration file's content, with what it lacks as `net` says it."""
+        return {**self.net.given(), **{name: value for name, value in given.items() if value is not None}}
+
+    def how(self, name, flag, value):
+        """What to give for a field that nothing says, as `--bert_config FILE` or `--net_cfg.NAME VALUE`."""
+        return f"--{self.section}.{name} {value}" if self.section else flag
+
+
+NOTHING = Known()
+"""Its files say it all."""
+
+
+@dataclass(frozen=True)
 class StudentPlan:
     """What a run's settings say about its student."""
 
@@ -256,3 +302,9 @@ class StudentPlan:
     """Its attention scores are fitted to the teacher's."""
     fits_states: bool = True
     """Its hidden states are fitted to the teacher's, through the projection."""
+    vocab_file: str = ""
+    """The vocabulary of a checkpoint that has none beside it."""
+
+    def known(self, kind=None):
+        """What is known of the checkpoint, whose head is of a kind."""
+        return Known(self.net, self.section, self.vocab_file, kind)

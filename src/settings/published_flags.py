@@ -189,23 +189,23 @@ ANSWERS = {
 """Of nlp_architect's run, for predict.py."""
 
 
-def translated(arguments, flags, own, spellings, notices):
+def translated(arguments, keys, notices):
     """A command line with published flags as one of ours.
 
     Args:
-        arguments (list of str): the command line. flags (dict): {published name: Flag}.
-        own (set of str): the dotted names of the command's settings. One that the published program has too
-            means there what it does here, unless a flag is given that only that program has.
-        spellings (dict): {old spelling: setting}, for settings that are given by these.
+        arguments (list of str): the command line.
+        keys (Keys): the command's own. One that the published program has too means here what it says, unless
+            a flag is given that only that program has.
         notices (list of str): takes one line that says what the flags became.
 
     Raises:
         UserError: a value is wrong, or contradicts another flag or setting.
     """
+    flags = keys.published
     found, kept, settings = _sorted_out(arguments, flags)
-    if not set(found) - own:
+    if not found.keys() - keys.types.keys():
         return arguments
-    given = {spellings.get(name, name): (name, value) for name, value in settings.items()}
+    given = {keys.today(name): (name, value) for name, value in settings.items()}
     following = []
     for name, flag in flags.items():  # in the table's order
         if name in found:
@@ -218,7 +218,7 @@ def translated(arguments, flags, own, spellings, notices):
         if flags[name].unless not in given:
             given.setdefault(key, (name, value))
     new = {key: (name, value) for key, (name, value) in given.items() if name in found}
-    notices.append(_told(flags, found, new, own))
+    notices.append(_told(flags, found, new, keys.types))
     return kept + [f"--{key}={value}" for key, (_, value) in new.items()]
 
 
@@ -280,7 +280,7 @@ def _check_bits(given):
 
 
 def _told(flags, found, new, own):
-    """The notice of the flags in `found` that became the settings `new`."""
+    """The notice of the flags in `found` that became the settings `new`; `own` are the command's."""
     became = {name: [] for name in found}
     for key, (name, value) in new.items():
         became[name].append(key if value == found[name] else f"{key} {value}")

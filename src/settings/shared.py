@@ -1,8 +1,9 @@
 """Settings that several commands have: device, group, ModelArts job, records and their batches."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Tuple, Union
 
+from src.settings.network import Known, NetConfig
 from src.settings.types import AssessmentMethod, DeviceTarget, NonNegativeInt, PositiveInt, TaskType
 
 
@@ -32,6 +33,29 @@ class GroupConfig(DeviceConfig):
     """
     device_num: PositiveInt = 1
     """Processes of that job; 1: as many as it has. Each takes its own batch_size rows of every step."""
+
+
+@dataclass(frozen=True)
+class VocabularyConfig:
+    """What a checkpoint without it reads text with."""
+
+    vocab_file: str = ""
+    """Vocabulary of a checkpoint that has none beside it, vocab.txt or tokenizer.json."""
+
+
+@dataclass(frozen=True)
+class CheckpointConfig(VocabularyConfig):
+    """What a checkpoint's own files may leave open."""
+
+    net_cfg: NetConfig = field(default_factory=NetConfig)
+    """Network of a checkpoint that does not say it, as a published MindSpore .ckpt without config.json: its
+    num_attention_heads, and what else its weights do not tell."""
+
+    OLD_NAMES = {"td_student_net_cfg": "net_cfg"}  # a recipe's network, for its student's checkpoint
+
+    def known(self, kind=None):
+        """What is known of a checkpoint whose head is of a kind."""
+        return Known(self.net_cfg, "net_cfg", self.vocab_file, kind)
 
 
 @dataclass(frozen=True)

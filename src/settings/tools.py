@@ -6,6 +6,7 @@ from typing import Literal, Tuple, Union
 from src.errors import UserError
 from src.settings.published_flags import ANSWERS
 from src.settings.shared import (
+    CheckpointConfig,
     DeviceConfig,
     ModelArtsConfig,
     PackingConfig,
@@ -25,11 +26,11 @@ from src.settings.types import (
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(DeviceConfig, TextsConfig, RecordsConfig, PackingConfig):
+class EvaluateConfig(DeviceConfig, TextsConfig, RecordsConfig, PackingConfig, CheckpointConfig):
     """Evaluate a checkpoint on a task's dev set; every row counts."""
 
     model_dir: str = ""
-    """The model's folder, or a folder that holds it under the task's lower-case name."""
+    """The model's folder, another program's too, or one that holds it under the task's lower-case name."""
     assessment_method: AssessmentMethod = "auto"
     """Metric of the last line; auto takes the task's own."""
     batch_size: PositiveInt = 32
@@ -47,13 +48,13 @@ class EvaluateConfig(DeviceConfig, TextsConfig, RecordsConfig, PackingConfig):
 
 
 @dataclass(frozen=True)
-class ExportConfig(DeviceConfig, ModelArtsConfig):
+class ExportConfig(DeviceConfig, ModelArtsConfig, CheckpointConfig):
     """Turn a checkpoint into the file a user deploys."""
 
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     ckpt_file: str = ""
-    """The checkpoint: a .ckpt file with config.json beside it, or a model's folder, packed ones included."""
+    """The checkpoint: a .ckpt file, or a model's folder, packed ones and other programs' included."""
     task_name: str = ""
     """Task the checkpoint was trained on, in any case; unset: the one it names itself."""
     file_name: str = ""
@@ -92,6 +93,8 @@ class EvaluateExportedConfig(RecordsConfig, PaddingConfig):
     output_file: str = ""
     """Also write the results as JSON to this file."""
 
+    OLD_NAMES = {"onnx_path": "model_file", "eval_data_dir": "data_dir", "eval_cfg.batch_size": "batch_size"}
+
 
 @dataclass(frozen=True)
 class PreprocessConfig(RecordsConfig):
@@ -101,6 +104,8 @@ class PreprocessConfig(RecordsConfig):
     """Tokens every row is filled up to: the exported model's. 0: the task's longest."""
     output_dir: str = "preprocess_Result"
     """Folder to write; an older one is replaced."""
+
+    OLD_NAMES = {"result_path": "output_dir", "eval_data_dir": "data_dir"}
 
 
 @dataclass(frozen=True)
@@ -136,15 +141,17 @@ class PostprocessConfig:
     result_dir: str = "result_Files"
     """What inference wrote."""
 
+    OLD_NAMES = {"result_path": "result_dir"}
+
 
 @dataclass(frozen=True)
-class PredictConfig(DeviceConfig, PackingConfig):
+class PredictConfig(DeviceConfig, PackingConfig, CheckpointConfig):
     """Label texts, or the test sets of a task, with any model of this project."""
 
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     model: str = ""
-    """An .onnx or .mindir file, a .ckpt file, or a model's folder, packed and Hugging Face's included."""
+    """An .onnx or .mindir file, a .ckpt file, or a model's folder, packed and other programs' included."""
     text: Union[str, Literal[False]] = False  # of an Optional the parser would take the word null for nothing
     """The text. Without it, and without file, lines of standard input are labelled."""
     text_pair: Union[str, Literal[False]] = False
@@ -157,8 +164,6 @@ class PredictConfig(DeviceConfig, PackingConfig):
     """SQuAD2 only: a question has no answer where that scores better than the best one by more than this."""
     file: str = ""
     """A file with one text a line; a tab separates the two texts of a pair, or a question and its text."""
-    vocab_file: str = ""
-    """The vocabulary, where no vocab.txt lies beside the model."""
     max_seq_length: NonNegativeInt = 0
     """Longest row in tokens; longer texts are cut with a notice. 0: as many as the model takes, at most
     512; of a task's raw files the task's own, 64 or 128.

@@ -7,9 +7,16 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
-from src.settings.network import NetConfig, QuantConfig, StudentPlan
+from src.settings.network import Known, NetConfig, QuantConfig, ShapeConfig, StudentPlan
 from src.settings.published_flags import NLP_ARCHITECT, TERNARYBERT
-from src.settings.shared import BatchesConfig, DataConfig, GroupConfig, ModelArtsConfig, RawDataConfig
+from src.settings.shared import (
+    BatchesConfig,
+    DataConfig,
+    GroupConfig,
+    ModelArtsConfig,
+    RawDataConfig,
+    VocabularyConfig,
+)
 from src.settings.stage import EvalConfig, Phase1Config, Phase2Config, PhaseConfig
 from src.settings.types import (
     ComputeType,
@@ -75,7 +82,7 @@ class FoldersConfig:
 
 
 @dataclass(frozen=True)
-class GeneralDistillConfig(TrainingConfig, BatchesConfig):
+class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
     """Distil a pre-trained BERT into a small general one on a text corpus (TinyBERT, arXiv 1909.10351,
     section 3.2).
     """
@@ -89,7 +96,9 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
     published shape.
     """
     load_teacher_ckpt_path: str = ""
-    """Pre-trained teacher, fine-tuned or not: a folder from convert_checkpoint.py, or its .ckpt file."""
+    """Pre-trained teacher, fine-tuned or not: a checkpoint of ours, Hugging Face's, TensorFlow BERT's or a
+    published MindSpore .ckpt.
+    """
     load_gd_ckpt_path: str = ""
     """Student of an earlier general distillation to go on from, its projection included. Unset: student_init
     decides.
@@ -130,6 +139,11 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
         return {key: value for key, value in asdict(self).items() if key in keys + networks}
 
     @property
+    def teacher_known(self):
+        """What is known of the teacher's checkpoint."""
+        return Known(self.gd_teacher_net_cfg, "gd_teacher_net_cfg", self.vocab_file)
+
+    @property
     def student_plan(self):
         """Where the student starts, and what is fitted."""
         return StudentPlan(
@@ -140,6 +154,7 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
             from_teacher=self.student_init == "teacher_layers",
             fits_attention=self.gd_cfg.attention_loss,
             fits_states=self.gd_cfg.hidden_loss,
+            vocab_file=self.vocab_file,
         )
 
     def __post_init__(self):
@@ -150,7 +165,7 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
 
 
 @dataclass(frozen=True)
-class TaskDistillConfig(FoldersConfig, RunConfig):
+class TaskDistillConfig(FoldersConfig, RunConfig, VocabularyConfig):
     """Distil a task's teacher into a student in two phases and evaluate it (TinyBERT, arXiv 1909.10351)."""
 
     td_phase1_epoch_size: NonNegativeInt = 10
@@ -158,8 +173,8 @@ class TaskDistillConfig(FoldersConfig, RunConfig):
     td_phase2_epoch_size: NonNegativeInt = 3
     """Epochs of phase 2; 0 skips it."""
     load_teacher_ckpt_path: str = ""
-    """Teacher fine-tuned on the task: a folder from convert_checkpoint.py or run_finetune.py, or its .ckpt
-    file.
+    """Teacher fine-tuned on the task: a checkpoint of run_finetune.py, Hugging Face's, TensorFlow BERT's or a
+    published MindSpore .ckpt.
     """
     load_gd_ckpt_path: str = ""
     """Student after general distillation, to start phase 1 from."""
@@ -184,6 +199,10 @@ class TaskDistillConfig(FoldersConfig, RunConfig):
     td_student_net_cfg: NetConfig = field(default_factory=NetConfig)
     """The student's network."""
 
+    def teacher_known(self, kind):
+        """What is known of the teacher's checkpoint, whose head is of a kind."""
+        return Known(self.td_teacher_net_cfg, "td_teacher_net_cfg", self.vocab_file, kind)
+
     @property
     def student_plan(self):
         """Where the student starts, and what is fitted."""
@@ -198,6 +217,7 @@ class TaskDistillConfig(FoldersConfig, RunConfig):
             keeps_head=not self.load_gd_ckpt_path,
             fits_attention=self.runs_phase1 and self.phase1_cfg.attention_loss,
             fits_states=self.runs_phase1 and self.phase1_cfg.hidden_loss,
+            vocab_file=self.vocab_file,
         )
 
     @property
@@ -236,21 +256,23 @@ class FinetuneConfig(FoldersConfig, RunConfig):
     epoch_size: PositiveInt = 3
     """Epochs."""
     load_ckpt_path: str = ""
-    """Encoder (or task) checkpoint to start from: a folder from convert_checkpoint.py or its .ckpt file.
-    Unset: random weights.
+    """Encoder (or task) checkpoint to start from: ours, Hugging Face's, TensorFlow BERT's or a published
+    MindSpore .ckpt. Unset: random weights.
     """
     init_layers: Tuple[NonNegativeInt, ...] = ()
     """Use only these encoder layers of the checkpoint, counted from 0. Unset: all of them."""
     vocab_file: str = ""
-    """Vocabulary to save beside a network that starts from random weights; its checkpoint's own otherwise."""
+    """Vocabulary of a network that starts from random weights, or of a checkpoint that has none beside it."""
     finetune_cfg: PhaseConfig = field(default_factory=PhaseConfig)
     """The training stage."""
     net_cfg: NetConfig = field(default_factory=NetConfig)
-    """The network; needed only for random weights or to change the run's choices."""
+    """The network; needed only for random weights, to change the run's choices, or for a checkpoint that does
+    not say it, as a published MindSpore .ckpt without config.json.
+    """
 
 
 @dataclass(frozen=True)
-class QuantizedStudentConfig:
+class QuantizedStudentConfig(VocabularyConfig):
     """What a quantized student is, and what it learns from."""
 
     do_train: bool = True
@@ -262,24 +284,36 @@ class QuantizedStudentConfig:
     is_lgt_fit: bool = False
     """Fit the ground-truth labels too."""
     do_quant: bool = True
-    """false trains in float32, whatever quant_cfg says."""
+    """Quantize the activations, as on the published pages: false leaves them in float32, and only weights and
+    embeddings are quantized. To train all of it in float32: --quantization none."""
     quant_cfg: QuantConfig = field(default_factory=QuantConfig)
     """Bits, quantizers, granularities, clips; keys given here count more than quantization's."""
     hidden_dropout_prob: Probability = 0.0
     """The student's dropout while training; quantization regularizes enough."""
     attention_probs_dropout_prob: Probability = 0.0
     """The same for attention probabilities."""
+    classifier_dropout: Optional[Probability] = None
+    """The same for what the classifier reads; published as cls_dropout_prob. Unset: as hidden_dropout_prob.
+    """
+    student_net_cfg: ShapeConfig = field(default_factory=ShapeConfig)
+    """The student's network; normally empty, for its checkpoint's config.json says it. What is quantized and
+    the dropout, which published settings have here, are settings of their own."""
+
+    def known(self, kind):
+        """What is known of the student's checkpoint, whose head is of a kind."""
+        return Known(self.student_net_cfg, "student_net_cfg", self.vocab_file, kind)
 
     @property
     def quantization_cfg(self):
         """What is quantized."""
-        return self.quant_cfg if self.do_quant else QuantConfig()
+        return self.quant_cfg if self.do_quant else replace(self.quant_cfg, activation_bits=32)
 
     @property
     def dropout(self):
         """The student's rates, by `BertConfig`'s names."""
-        names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-        return {name: float(getattr(self, name)) for name in names}
+        names = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+        rates = {name: getattr(self, name) for name in names}
+        return {name: None if rate is None else float(rate) for name, rate in rates.items()}
 
 
 @dataclass(frozen=True)
@@ -303,8 +337,6 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     OUTPUT_DIR/output.txt."""
     split: Literal["test", "eval"] = "test"
     """With model_path: the test set, or the dev set."""
-    train_batch_size: Optional[PositiveInt] = None
-    """Rows of a training batch: another name of train_cfg.batch_size. Unset: that one counts."""
     eval_batch_size: PositiveInt = 32
     """Rows of an evaluation batch."""
     eval_ckpt_step: NonNegativeInt = 0
@@ -315,7 +347,9 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     """What quant_cfg starts from: ternary is 2-bit weights and embeddings with 8-bit activations, q8bert 8
     bits everywhere with moving-average activation ranges, none is float32."""
     train_cfg: PhaseConfig = field(default_factory=PhaseConfig)
-    """The training stage."""
+    """The training stage; its batch_size may also be given as train_batch_size."""
+    teacher_net_cfg: ShapeConfig = field(default_factory=ShapeConfig)
+    """The teacher's network; normally empty, for its checkpoint's config.json says it."""
     compute_type: ComputeType = "auto"
     """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
     min_teacher_gain: NonNegativeFloat = 2.0
@@ -337,14 +371,6 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
                     f"model_path, {name}: the first answers a test set with a trained model, the second is "
                     "for training one; give only one of them"
                 )
-        given = self.train_cfg.batch_size
-        if self.train_batch_size is not None and given not in (
-            PhaseConfig().batch_size,
-            self.train_batch_size,
-        ):
-            raise UserError(
-                f"train_batch_size is {self.train_batch_size} and train_cfg.batch_size {given}: give only one"
-            )
         if not (self.save_fp_model or self.save_quantized_model):
             raise UserError("save_fp_model and save_quantized_model are both false: the result would be lost")
         if self.do_train and not (self.pred_distill or self.intermediate_distill or self.is_lgt_fit):
@@ -364,10 +390,9 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
         evaluation = EvalConfig(self.eval_batch_size, self.eval_ckpt_step)
         return FoldersConfig(self.data_dir, self.data_dir if self.do_eval else "", evaluation)
 
-    @property
-    def stage_cfg(self):
-        """`train_cfg` with the batch size that counts."""
-        return replace(self.train_cfg, batch_size=self.train_batch_size or self.train_cfg.batch_size)
+    def teacher_known(self, kind):
+        """What is known of the teacher's checkpoint, whose head is of a kind."""
+        return Known(self.teacher_net_cfg, "teacher_net_cfg", self.vocab_file, kind)
 
     @property
     def keeps_latent(self):
@@ -375,6 +400,40 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
         return self.save_fp_model or self.save_ckpt_step > 0
 
     PUBLISHED = {**TERNARYBERT, **NLP_ARCHITECT}
+    OLD_NAMES = {
+        "input_bits": "quant_cfg.activation_bits",
+        "activation_init": "quant_cfg.activation_clip_value",
+        "embedding_bits": "quant_cfg.embedding_bits",
+        "weight_bits": "quant_cfg.weight_bits",
+        "weight_clip_value": "quant_cfg.weight_clip_value",
+        "cls_dropout_prob": "classifier_dropout",
+        "train_batch_size": "train_cfg.batch_size",
+        "eval_cfg.batch_size": "eval_batch_size",
+        "gradient_cfg.clip_value": "train_cfg.max_grad_norm",
+        "is_att_fit": "intermediate_distill",
+        "is_rep_fit": "intermediate_distill",
+        "modelarts_data_dir": "data_path",
+        "modelarts_result_dir": "output_path",
+        "teacher_net_cfg.compute_type": "compute_type",
+        **{
+            f"student_net_cfg.{name}": name
+            for name in (
+                "do_quant",
+                "embedding_bits",
+                "weight_bits",
+                "weight_clip_value",
+                "activation_init",
+                "is_att_fit",
+                "is_rep_fit",
+                "is_lgt_fit",
+                "hidden_dropout_prob",
+                "attention_probs_dropout_prob",
+                "classifier_dropout",
+                "cls_dropout_prob",
+                "compute_type",
+            )
+        },
+    }
     PRESETS = {
         "quantization": {
             "none": {},

@@ -1,5 +1,7 @@
 """What a quantized student starts from, what it learns from, and when that is impossible."""
 
+from dataclasses import replace
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from src.distill.distiller import LossTerms
 from src.distill.quantized import check_calibrated, check_comparable, loss_terms, quantized_student
 from src.errors import UserError
 from src.nn.heads import BertForSequence
-from src.settings.network import QuantConfig
+from src.settings.network import QuantConfig, ShapeConfig
 from src.settings.training import QuantizedStudentConfig
 from tests.helpers import (
     VOCABULARY,
@@ -54,7 +56,15 @@ def test_a_student_has_the_weights_of_its_checkpoint_and_says_what_is_rounded(pa
     assert model.network.quantization == TWO == model.description.quantization
     assert (model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob) == (0.0, 0.2)
     assert model.vocabulary == VOCABULARY and model.description.labels == ("negative", "positive")
-    assert not student(path, do_quant=False).description.is_quantized
+    weights_only = student(path, do_quant=False, classifier_dropout=0.3)
+    assert weights_only.description.quantization == replace(TWO, activation_bits=32)
+    assert weights_only.config.head_dropout == 0.3 and model.config.head_dropout == 0.0
+
+
+def test_a_student_of_another_shape_than_the_settings_is_refused(path):
+    student(path, student_net_cfg=ShapeConfig(num_hidden_layers=1, initializer_range=0.5))
+    error = refused(path, student_net_cfg=ShapeConfig(num_hidden_layers=6))
+    refuses(error, "student_net_cfg.num_hidden_layers is 6", "has 1")
 
 
 def test_what_quantizers_had_learnt_is_kept_where_it_has_a_place(tmp_path, path):

@@ -8,6 +8,7 @@ import yaml
 
 from src.errors import UserError
 from src.settings import parsing as settings_module
+from src.settings.keys import types_of
 from src.settings.network import QuantConfig
 from src.settings.parsing import parse, to_yaml
 from src.settings.tools import EvaluateConfig, PredictConfig, PrepareConfig
@@ -227,6 +228,79 @@ def test_the_command_line_may_spell_a_setting_otherwise_than_the_file(yaml_file)
     assert settings_of("--save_ckpt_step", "7", "--save_ckpt_step", "8").save_ckpt_step == 8
 
 
+# --- given twice --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "config_class, key, first, second",
+    [
+        (PrepareConfig, "input", "a.txt", "b.txt"),
+        (PrepareConfig, "labels", "bad,good", "[bad]"),
+        (TaskDistillConfig, "student_layers", "0", "1"),
+        (TaskDistillConfig, "bucket_boundaries", "[8]", "8,16"),
+        (TaskDistillConfig, "phase1_cfg.optimizer_cfg.AdamWeightDecay.decay_filter", "bias", "norm"),
+    ],
+)
+def test_a_list_given_twice_is_refused(config_class, key, first, second):
+    for arguments in ([f"--{key}", first, f"--{key}", second], [f"--{key}={first}", f"--{key}={second}"]):
+        error = refused(*arguments, config_class=config_class)
+        refuses(error, f"command line: {key} is given twice", "one list", f"--{key} a,b")
+    assert parse(config_class, [f"--{key}", first, f"--{key}={first}"])[1] == []
+
+
+@pytest.mark.parametrize(
+    "key, first, second",
+    [
+        ("seed", "1", "2"),
+        ("task_name", "sst-2", "mrpc"),
+        ("do_shuffle", "true", "false"),
+        ("phase1_cfg.batch_size", "8", "16"),
+        ("td_student_net_cfg.hidden_act", "gelu", "relu"),
+    ],
+)
+def test_of_a_setting_given_twice_the_last_one_counts_and_that_is_said(key, first, second):
+    settings, notices = parse(TaskDistillConfig, [f"--{key}", first, "--log_step", "3", f"--{key}={second}"])
+    assert notices == [f"command line: {key} is given twice, '{first}' and '{second}'; the last one counts"]
+    assert settings == parse(TaskDistillConfig, [f"--{key}", second, "--log_step", "3"])[0]
+    assert parse(TaskDistillConfig, [f"--{key}", first, f"--{key}", first])[1] == []
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_section_and_a_key_of_it_both_count(turned):
+    arguments = ['--phase1_cfg={"batch_size": 4, "attention_loss": false}', "--phase1_cfg.max_grad_norm=2"]
+    settings, notices = parse(TaskDistillConfig, arguments[::-1] if turned else arguments)
+    chosen = settings.phase1_cfg
+    assert (chosen.batch_size, chosen.attention_loss, chosen.max_grad_norm, notices) == (4, False, 2, [])
+    twice = [arguments[0], "--phase1_cfg.batch_size", "8"]
+    settings, notices = parse(TaskDistillConfig, twice[1:] + twice[:1] if turned else twice)
+    assert settings.phase1_cfg.batch_size == (4 if turned else 8)
+    assert len(notices) == 1 and "phase1_cfg.batch_size is given twice" in notices[0]
+    both = ['--phase1_cfg={"batch_size": 4}', '--phase1_cfg={"max_grad_norm": 2}']
+    chosen = settings_of(*both).phase1_cfg
+    assert (chosen.batch_size, chosen.max_grad_norm) == (4, 2)
+
+
+def test_two_settings_files_are_refused(yaml_file):
+    path = yaml_file("seed: 1\n")
+    error = refused("--config_path", path, "--config_path=other.yaml")
+    refuses(error, "config_path is given twice", path, "other.yaml", "give one file")
+
+
+@pytest.mark.parametrize(
+    "text", ["seed: 1\nseed1: 2\n", "seed1: 2\nseed: 1\n", "input_bits: 4\nquant_cfg: {activation_bits: 8}\n"]
+)
+def test_two_values_of_one_setting_in_a_file_are_refused(yaml_file, text):
+    path = yaml_file(text)
+    refuses(refused("--config_path", path, config_class=TernaryConfig), path, "two spellings of one setting")
+
+
+@pytest.mark.parametrize("value", ["-1", "- 1", "-x", "--x", "a=b", "", "a b", "null", "true"])
+def test_any_text_is_a_value_behind_an_equals_sign(value):
+    assert settings_of(f"--text={value}", config_class=PredictConfig).text == value
+    if not value.startswith("--"):
+        assert settings_of("--text", value, config_class=PredictConfig).text == value
+
+
 @pytest.mark.parametrize("text,value", [("5e-5", 5e-5), ("1e-4", 1e-4), ("0.001", 1e-3), ("3.0e-5", 3e-5)])
 def test_learning_rates_as_people_write_them(yaml_file, text, value):
     key = "phase1_cfg.optimizer_cfg.AdamWeightDecay.learning_rate"
@@ -302,8 +376,8 @@ def test_what_follows_a_list_without_a_key_is_refused_as_it_was_written():
 
 def test_published_type_names_are_read(yaml_file):
     path = yaml_file("td_student_net_cfg:\n  compute_type: mstype.float16\n  dtype: mstype.float32\n")
-    network = settings_of("--config_path", path).td_student_net_cfg
-    assert (network.compute_type, network.dtype) == ("float16", "float32")
+    for arguments in (["--config_path", path], ["--td_student_net_cfg.compute_type", "mstype.float16"]):
+        assert settings_of(*arguments).td_student_net_cfg.compute_type == "float16"
 
 
 def test_published_yaml_of_three_documents_counts_its_first_and_says_so(yaml_file):
@@ -341,7 +415,7 @@ def test_empty_yaml_or_section_means_the_defaults(yaml_file, text):
     [
         ("tsk_name", "task_name"),
         ("phase1_cfg.batchsize", "phase1_cfg.batch_size"),
-        ("batch_size", "cfg.batch_size"),
+        ("batchsize", "batch_size"),
         ("learning_rte", "learning_rate"),
     ],
 )
@@ -403,7 +477,7 @@ def test_no_data_sink_steps_are_refused_with_what_would_be_right(yaml_file):
 def number_keys():
     """A key of every type of number."""
     keys = {}
-    for name, kind in settings_module._types(TaskDistillConfig).items():
+    for name, kind in types_of(TaskDistillConfig).items():
         inner = [item for item in (kind, *typing.get_args(kind)) if isinstance(item, type)]
         if any(issubclass(item, (int, float)) and item is not bool for item in inner):
             keys.setdefault(kind, name)

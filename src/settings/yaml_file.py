@@ -1,0 +1,68 @@
+"""Settings in a YAML file."""
+
+import os
+import re
+
+import yaml
+
+from src.errors import UserError, one_line
+from src.files import ROOT
+from src.settings.keys import Sorter, flat, nested
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """Safe YAML in which a key stands once; PyYAML itself lets the last one win."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} stands there twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def found_config(path, notices):
+    """The file that `config_path` names: `path` itself or, where that does not exist, the one below this
+    repository's root.
+
+    A job on ModelArts starts in another folder, and the published job pages count from src/model_utils
+    (`../../gd_config.yaml`), so leading `..` are dropped: whatever folder of the repository a path counted
+    from, that leads to its root.
+    """
+    below = re.sub(r"^(\.\./)+", "", os.path.normpath(path))
+    found = os.path.join(ROOT, below)  # of an absolute path: the path itself
+    if os.path.exists(path) or not os.path.isfile(found):
+        return path
+    notices.append(f"config_path: {path} is read from {found}")
+    return found
+
+
+def read_yaml(path, keys, notices):
+    """A command's settings in a YAML file, nested.
+
+    The published files hold three documents (settings, help, choices): the first one counts, and `notices`
+    says so; what else it says of them is in `Sorter`.
+
+    Args:
+        keys (Keys): the command's.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        documents = sum(1 for _ in yaml.compose_all(text, yaml.SafeLoader))
+        settings = next(yaml.load_all(text, UniqueKeys), None)
+    except OSError as error:
+        raise UserError(f"config_path: cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"config_path: {path} is not UTF-8 text") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"config_path: {path} is not valid YAML: {one_line(error)}") from error
+    if documents > 1:
+        notices.append(f"{path} holds {documents} YAML documents; only the first one counts")
+    settings = {} if settings is None else settings
+    if not isinstance(settings, dict):
+        raise UserError(f"config_path: {path} must hold keys and values, not {type(settings).__name__}")
+    return nested(Sorter(keys, path, notices).own(flat(settings, path)))
