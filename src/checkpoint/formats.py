@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field, replace
 
 from src.checkpoint import architecture, huggingface, mindspore, tensorflow
-from src.checkpoint.folder import Checkpoint, described, refuse_packed, with_hash
+from src.checkpoint.folder import WEIGHTS_FILE, Checkpoint, described, refuse_packed, with_hash
 from src.checkpoint.foreign import other_programs
 from src.checkpoint.names import FORMATS, WORD_EMBEDDINGS, respell, translate
 from src.checkpoint.tokens import find_vocabulary
@@ -17,8 +17,10 @@ from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
 
 __all__ = ["FORMATS", "Imported", "read_any"]
 
-_TABLE = (mindspore.FORMAT, huggingface.FORMAT, tensorflow.FORMAT)
-"""Where a folder is of several formats, the first one counts."""
+_TABLE = (huggingface.FORMAT, mindspore.FORMAT, tensorflow.FORMAT)
+"""Where a folder is of several formats, our own file counts, else the first one: hubs keep conversions beside
+Hugging Face's file.
+"""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,9 @@ def _find(path):
         UserError: nothing known lies there.
     """
     refuse_packed(path)
+    own = os.path.join(path, WEIGHTS_FILE)
+    if os.path.isfile(own):
+        return mindspore.FORMAT, own
     for file_format in _TABLE:
         location = file_format.find(path)
         if location is not None:

@@ -106,6 +106,8 @@ STRAYS = (
     "pytorch_model.bin",
     "last.ckpt",
     "rust_model.ot",
+    "mindspore_model.ckpt",
+    "bert_model.ckpt.index",
     "model.onnx",
 )
 
