@@ -14,6 +14,7 @@ from src.checkpoint.labels import with_labels
 from src.checkpoint.names import QUESTIONS
 from src.errors import UserError, command
 from src.files import check_replaceable, replacing_folder
+from src.settings.network import Known
 from src.settings.parsing import parse, required
 from src.settings.tools import ConvertConfig
 from src.tasks import get_task
@@ -47,8 +48,8 @@ def main(arguments=None):
     if settings.label_order and not task:
         raise UserError("label_order: needs the task whose labels they are: give --task_name")
 
-    kind = task.kind if task else None
-    read = read_any(settings.input, settings.bert_config, settings.vocab_file, settings.classifier_relu, kind)
+    known = Known(vocab_file=settings.vocab_file, kind=task.kind if task else None)
+    read = read_any(settings.input, known, settings.bert_config, settings.classifier_relu)
     checkpoint, notices = read.checkpoint, notices + read.notices
     if task:
         checkpoint, more = with_labels(checkpoint, task, settings.label_order)

@@ -2,8 +2,8 @@
 
     python eval.py --task_name SST-2 --model_dir MODEL_DIR --data_dir DATA_DIR
 
-MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold them under the task's lower-case
-name.
+MODEL_DIR and DATA_DIR are the model's and the data's own folders (records or raw files), or hold them under
+the task's lower-case name.
 """
 
 import os
@@ -15,6 +15,7 @@ from src.errors import UserError, command
 from src.evaluate import evaluate
 from src.files import make_folder, write_json
 from src.model import Model
+from src.raw_data import dev_records
 from src.runtime import compute_type, set_up
 from src.settings.parsing import part, read_settings, required
 from src.settings.shared import DeviceConfig
@@ -57,16 +58,18 @@ def main():
         )
     task = get_task(settings.task_name)
     device = set_up(part(settings, DeviceConfig), seed=0)
-    model = Model.load(task_folder(settings.model_dir, task), compute_type(settings.compute_type, device))
-    data = load_task_data(
-        task,
-        "",
-        task_folder(settings.data_dir, task),
-        settings.dataset_type,
-        settings.schema_dir,
-        labels=model.description.labels,
-        label_order=settings.label_order,
-    )
+    number_type, known = compute_type(settings.compute_type, device), settings.known(task.kind)
+    model = Model.load(task_folder(settings.model_dir, task), number_type, known=known)
+    with dev_records(settings, task_folder(settings.data_dir, task), task, model) as folder:
+        data = load_task_data(
+            task,
+            "",
+            folder,
+            settings.dataset_type,
+            settings.schema_dir,
+            labels=model.description.labels,
+            label_order=settings.label_order,
+        )
     data.check_model(model.description, "model_dir")
     model.description = model.description.at_threshold(settings.null_score_diff_threshold)
     keep = (
@@ -75,6 +78,8 @@ def main():
         else None
     )
     names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)
+    for note in metrics.notes(names, data.evals):
+        print(note)
     batches = data.eval_batches(settings.batch_size, settings, model.packs(settings, device))
     results = {
         "task": task.name,

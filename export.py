@@ -76,7 +76,8 @@ def main(settings):
         raise UserError(
             f"file_format: MindSpore writes AIR on Ascend only, and this runs on {device}; use MINDIR or ONNX"
         )
-    checkpoint = read(settings.ckpt_file)
+    kind = get_task(settings.task_name).kind if settings.task_name else None
+    checkpoint = read(settings.ckpt_file, settings.known(kind))
     own = checkpoint.description.task_name
     task = get_task(settings.task_name or own or "custom")
     if own and get_task(own) != task:

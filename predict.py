@@ -17,7 +17,6 @@ import contextlib
 import sys
 from dataclasses import replace
 
-from src.data.pool import available_cores
 from src.data.texts import encode_texts, read_texts
 from src.errors import UserError, command
 from src.kinds.base import BERT_WINDOWS
@@ -35,7 +34,8 @@ def load(settings, few=False):
     device, packing = part(settings, DeviceConfig), part(settings, PackingConfig)
     if few and device.enable_graph_kernel == "auto":
         device = replace(device, enable_graph_kernel=False)
-    return Predictor.load(settings.model, settings.vocab_file, device, settings.batch_size, packing)
+    kind = get_task(settings.task_name).kind if settings.task_name else None
+    return Predictor.load(settings.model, settings.known(kind), device, settings.batch_size, packing)
 
 
 def label_texts(settings):
@@ -73,10 +73,10 @@ def answer_test_sets(settings):
     if not name:
         raise UserError(f"task_name: {settings.model} does not say of which task it is; give --task_name")
     task = get_task(name)
-    folder, wanted = task_folder(settings.data_dir, task), settings.max_seq_length or task.max_seq_length
-    workers, split = settings.num_workers or available_cores(), settings.split
-    arguments = task, folder, split, wanted, workers, settings.dataset_type, settings.output_dir
-    for line in predictor.answer_test_sets(*arguments, settings.null_score_diff_threshold):
+    asked = task, task_folder(settings.data_dir, task), settings.split
+    reading = settings.max_seq_length, settings.num_workers, settings.dataset_type
+    how = settings.output_dir, settings.null_score_diff_threshold, settings.layout
+    for line in predictor.answer_test_sets(*asked, *reading, *how):
         print(line, flush=True)
 
 

@@ -16,7 +16,8 @@ from src.kinds.base import Windows
 from src.settings.parsing import parse, part, required
 from src.settings.tools import AugmentConfig, PrepareConfig
 from src.tasks import get_task
-from src.vocabulary import is_lower_case, read_vocabulary
+from src.tokenizer_files import form_beside
+from src.vocabulary import read_vocabulary
 
 AUGMENT_KEYS = tuple(item.name for item in fields(AugmentConfig))
 TASK_KEYS = ("data_dir", "labels", "doc_stride", "max_query_length", *AUGMENT_KEYS)
@@ -92,15 +93,18 @@ def make_corpus(settings):
 def options_of(settings):
     """The `Options` that both kinds of data have."""
     vocabulary = read_vocabulary(settings.vocab_file)
+    form = form_beside(settings.vocab_file, vocabulary)
+    print(*(f"note: {notice}" for notice in form.notices), sep="\n", end="\n" if form.notices else "")
     if settings.dataset_type == "tfrecord":
         import_tensorflow()  # missing? say so before any work
     return Options(
         tuple(vocabulary),
-        is_lower_case(vocabulary) if settings.do_lower_case == "auto" else settings.do_lower_case,
+        form.lower_case if settings.do_lower_case == "auto" else settings.do_lower_case,
         settings.dataset_type,
         settings.skip_bad_rows,
         settings.num_workers or available_cores(),
         Windows(int(settings.doc_stride), int(settings.max_query_length)),
+        form.strip_accents,
     )
 
 

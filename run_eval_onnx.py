@@ -40,6 +40,8 @@ def main():
     )
     data.check_model(model.description, "model_file", model.length)
     names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)
+    for note in metrics.notes(names, data.evals):
+        print(note)
     batch_size = model.batch_size or settings.batch_size
     if model.length:  # it takes rows of one length
         settings = replace(settings, bucket_boundaries=(model.length,), enable_buckets=True)

@@ -8,7 +8,9 @@ from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
 from src.files import check_apart
 from src.modelarts import with_settings
+from src.raw_data import as_records
 from src.runtime import say
+from src.settings.network import Known
 from src.settings.parsing import part, required, to_yaml
 from src.settings.training import FinetuneConfig, FoldersConfig, RunConfig
 from src.train.session import Session
@@ -21,8 +23,10 @@ def main(settings):
     """Settings, data, network, fit, result."""
     if not settings.do_train:
         raise UserError("do_train: run_finetune.py trains; to evaluate a checkpoint use eval.py")
-    if not settings.load_ckpt_path:
-        required(settings, "vocab_file")
+    reader = "load_ckpt_path" if settings.load_ckpt_path else "vocab_file"
+    required(settings, reader)
+    known = Known(settings.net_cfg, "net_cfg", settings.vocab_file)
+    settings = as_records(settings, ("train_data_dir", "eval_data_dir"), reader, known, "finetune")
     config, folders = part(settings, RunConfig), part(settings, FoldersConfig)
     session = Session.open("finetune", config, folders, to_yaml(settings))
     data = session.data
@@ -30,7 +34,8 @@ def main(settings):
     check_apart(folder, "output_dir", {"load_ckpt_path": settings.load_ckpt_path})
 
     if settings.load_ckpt_path:
-        start = from_checkpoint(settings.load_ckpt_path, settings.init_layers, settings.net_cfg, data)
+        layers, net = settings.init_layers, settings.net_cfg
+        start = from_checkpoint(settings.load_ckpt_path, layers, net, data, settings.vocab_file)
     else:
         start = from_scratch(settings.vocab_file, settings.net_cfg, data)
     model, started_from = task_model(start, data, session.compute_type(settings.net_cfg.compute_type))

@@ -62,9 +62,8 @@ def main(settings):
     batches_config = part(settings, BatchesConfig)
     session = TrainingRun.begin("gd", part(settings, TrainingConfig), batches_config, to_yaml(settings))
     path, net = settings.load_teacher_ckpt_path, settings.gd_teacher_net_cfg
-    loaded, teacher = load_teacher(
-        path, net, "gd_teacher_net_cfg", session.compute_type(net.compute_type), with_head=False
-    )
+    known, compute_type = settings.teacher_known, session.compute_type(net.compute_type)
+    loaded, teacher = load_teacher(path, known, compute_type, with_head=False)
     set_seed(settings.seed)
     student_net, plan = settings.gd_student_net_cfg, settings.student_plan
     student = build_student(plan, loaded, None, session.compute_type(student_net.compute_type))

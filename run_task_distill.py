@@ -7,23 +7,25 @@
 from dataclasses import replace
 
 from src import metrics
-from src.checkpoint import folder as checkpoints
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
 from src.distill.teacher import LiveTeacher, load_teacher
 from src.errors import command
 from src.files import check_apart
-from src.model import Model
+from src.model import Model, read_as_run
 from src.modelarts import with_settings
+from src.raw_data import as_records
 from src.runtime import say, set_seed
 from src.settings.parsing import part, required, to_yaml
 from src.settings.training import FoldersConfig, RunConfig, TaskDistillConfig
+from src.tasks import get_task
 from src.train.session import Session
 
 
-def open_session(settings, name, labels=()):
+def open_session(settings, name, model_key, known, labels=()):
+    settings = as_records(settings, ("train_data_dir", "eval_data_dir"), model_key, known, name)
     parts = part(settings, RunConfig), part(settings, FoldersConfig)
-    return Session.open(name, *parts, to_yaml(settings), labels)
+    return settings, Session.open(name, *parts, to_yaml(settings), labels)
 
 
 def check_phases(settings, session, folders):
@@ -62,18 +64,18 @@ def fit_phase2(settings, session, teacher, student, folder):
 
 def evaluate_only(settings):
     """--do_train false: evaluate the student of load_td1_ckpt_path."""
-    required(settings, "load_td1_ckpt_path")
-    checkpoint, net = checkpoints.load(settings.load_td1_ckpt_path), settings.td_student_net_cfg
-    session = open_session(settings, "td-eval", checkpoint.description.labels)
-    bert = net.check(checkpoint.description.bert, "td_student_net_cfg", checkpoint.source)
+    required(settings, "task_name", "load_td1_ckpt_path")
+    known, key = settings.student_plan.known(get_task(settings.task_name).kind), "load_td1_ckpt_path"
+    checkpoint, bert = read_as_run(settings.load_td1_ckpt_path, known)
+    _, session = open_session(settings, "td-eval", key, known, checkpoint.description.labels)
     own = replace(checkpoint.description, bert=bert)
-    session.data.check_model(own, "load_td1_ckpt_path", net.seq_length)
-    model = Model.from_checkpoint(checkpoint, session.compute_type(net.compute_type), own)
+    session.data.check_model(own, key, known.net.seq_length)
+    model = Model.from_checkpoint(checkpoint, session.compute_type(known.net.compute_type), own)
     session.start()
     results, metric = session.evaluate(model), session.metric_names[0]
     say(f"============== {metrics.short_name(metric)} is {results[metric]}")
-    best = f"The best {metrics.printed_name(metric)}: {100 * results[metric]:.2f}"
-    session.finish({"student": results}, best)
+    line = f"The best {metrics.printed_name(metric)}: {100 * results[metric]:.2f}"
+    session.finish({"student": results}, line)
 
 
 @command
@@ -82,26 +84,25 @@ def main(settings):
     """Settings, data, teacher, student, phase 1, phase 2, result."""
     if not settings.do_train:
         return evaluate_only(settings)
-    path, net = settings.load_teacher_ckpt_path, settings.td_teacher_net_cfg
-    required(settings, "load_teacher_ckpt_path")
+    path, key = settings.load_teacher_ckpt_path, "load_teacher_ckpt_path"
+    required(settings, "task_name", key)
+    known = settings.teacher_known(get_task(settings.task_name).kind)
     terms = LossTerms.intermediate(settings.phase1_cfg, "phase1_cfg") if settings.runs_phase1 else None
-    session = open_session(settings, "td")
+    settings, session = open_session(settings, "td", key, known)
     phase1, phase2 = session.run.join("phase1"), session.run.join(session.data.task.folder)
     check_phases(settings, session, (phase1, phase2))
 
-    loaded, teacher = load_teacher(path, net, "td_teacher_net_cfg", session.compute_type(net.compute_type))
-    session.data.check_model(teacher.description, "load_teacher_ckpt_path", net.seq_length)
-    gain = settings.min_teacher_gain
-    models = {"teacher": session.check_teacher(teacher, "load_teacher_ckpt_path", path, gain)}
+    known, net = replace(known, kind=session.data.kind), settings.td_teacher_net_cfg
+    loaded, teacher = load_teacher(path, known, session.compute_type(net.compute_type))
+    session.data.check_model(teacher.description, key, net.seq_length)
+    models = {"teacher": session.check_teacher(teacher, key, path, settings.min_teacher_gain)}
 
     set_seed(settings.seed)  # the student's random weights do not depend on what was built before
-    net, folder = settings.td_student_net_cfg, phase1
-    compute_type, plan = session.compute_type(net.compute_type), settings.student_plan
-    student = build_student(plan, loaded, session.data, compute_type)
-    config = student.model.config
-    session.start(resolved=to_yaml(replace(settings, td_student_net_cfg=net.filled(config))))
+    net, plan, folder = settings.td_student_net_cfg, settings.student_plan, phase1
+    student = build_student(plan, loaded, session.data, session.compute_type(net.compute_type))
+    filled = replace(settings, td_student_net_cfg=net.filled(student.model.config))
+    session.start(resolved=to_yaml(filled))
     say(student.summary)
-
     if settings.runs_phase1:
         fit_phase1(settings, session, teacher, student, terms, phase1)
     if settings.td_phase2_epoch_size:
@@ -110,9 +111,8 @@ def main(settings):
         models["student after phase 1"] = session.evaluate(student.model)
     session.finish(
         models,
-        f"done: the student is in {folder}; evaluate it with: python eval.py --task_name "
-        f"{session.data.task.name} --model_dir {folder} --data_dir "
-        f"{settings.eval_data_dir or settings.train_data_dir}",
+        f"done: the student is in {folder}; evaluate it: python eval.py --task_name {session.data.task.name} "
+        f"--model_dir {folder} --data_dir {settings.eval_data_dir or settings.train_data_dir}",
     )
 
 

@@ -4,8 +4,8 @@
     python train.py --config_path ternary_config.yaml --task_name SST-2 --teacher_model_dir MODEL_DIR \\
         --student_model_dir MODEL_DIR --data_dir DATA_DIR --output_dir OUTPUT_DIR
 
-MODEL_DIR and DATA_DIR are the model's and the records' own folders, or hold them under the task's lower-case
-name. --do_train false quantizes the student as it is, without any training.
+MODEL_DIR and DATA_DIR are the model's and the data's own folders (records, or raw files, which are prepared
+first), or hold them under the task's lower-case name. --do_train false quantizes the student as it is.
 """
 
 from dataclasses import replace
@@ -15,19 +15,19 @@ from src.distill.quantized import check_calibrated, check_comparable, loss_terms
 from src.distill.teacher import task_teacher
 from src.errors import command
 from src.modelarts import with_settings
+from src.predictor import Predictor
+from src.raw_data import as_records
 from src.runtime import say
 from src.settings.parsing import part, required, to_yaml
-from src.settings.stage import EvalConfig
-from src.settings.training import FoldersConfig, QuantizedStudentConfig, RunConfig, TernaryConfig
+from src.settings.shared import DeviceConfig, PackingConfig
+from src.settings.training import QuantizedStudentConfig, RunConfig, TernaryConfig
 from src.tasks import get_task, task_folder
-from src.train.packed_result import PackedResult
+from src.train.packed_result import PackedResult, same_batches
 from src.train.session import Session
 
 
 def fit_student(settings, session, student, teacher, terms, latent):
-    """Train; the student ends with the best weights, which are in the folder `latent`. Returns their
-    scores.
-    """
+    """Train; the student ends with the best weights, those in the folder `latent`. Returns their scores."""
     config, temperature = settings.train_cfg, float(settings.temperature)
     loss = Distiller(student.network, terms, kind=session.data.kind, temperature=temperature)
     batches, epochs = session.train_batches(config, session.packs(student)), settings.epoch_size
@@ -44,45 +44,47 @@ def check_plan(settings, session):
     check_calibrated(settings.quantization_cfg, steps * batches.fewest)
 
 
-def default_folder(settings):
-    """Of the run; what was only quantized does not replace what was trained."""
-    return "output/ternary" if settings.do_train else "output/ternary-untrained"
+def answer(settings, task):
+    """Write a trained model's answers to the test sets, a line a row: what nlp_architect calls run."""
+    required(settings, "data_dir", "output_dir")
+    path, folder = (task_folder(path, task) for path in (settings.model_path, settings.data_dir))
+    batches = settings.eval_batch_size, part(settings, PackingConfig)
+    predictor = Predictor.load(path, settings.known(task.kind), part(settings, DeviceConfig), *batches)
+    reading = settings.split, settings.max_seq_length, settings.num_workers, settings.dataset_type
+    for line in predictor.answer_test_sets(task, folder, *reading, settings.output_dir, layout="lines"):
+        say(line)
 
 
-def same_batches(session, model):
-    """Flags of eval.py for the batches of this run: a batch's own ranges decide its scores."""
-    rows = session.rows
-    if session.packs(model):
-        return f"--padding none --max_tokens {rows.max_tokens}"
-    lengths = ",".join(map(str, rows.bucket_boundaries))
-    padding = f"--bucket_boundaries {lengths}" if rows.enable_buckets else "--enable_buckets false"
-    padding = f"--padding buckets {padding}"
-    return f"--batch_size {session.evaluation.batch_size} {padding}"
+def found(settings, task):
+    """The settings with the task's own folders, and records in the place of raw files."""
+    keys = "teacher_model_dir", "student_model_dir", "data_dir"
+    folders = {key: task_folder(path, task) for key in keys if (path := getattr(settings, key))}
+    settings = replace(settings, output_dir=settings.run_dir, **folders)
+    return as_records(settings, ("data_dir",), "student_model_dir", settings.known(task.kind), "ternary")
 
 
 @command
 @with_settings(TernaryConfig)
 def main(settings):
     """Settings, data, teacher, student, fit, packed model."""
-    required(settings, "task_name", "student_model_dir", "data_dir")
-    settings = replace(settings, output_dir=settings.output_dir or default_folder(settings))
+    required(settings, "task_name")
     task = get_task(settings.task_name)
-    teacher_dir, student_dir, data_dir = (
-        path and task_folder(path, task)
-        for path in (settings.teacher_model_dir, settings.student_model_dir, settings.data_dir)
-    )
+    if settings.model_path:
+        return answer(settings, task)
+    required(settings, "student_model_dir", "data_dir")
     quantized = part(settings, QuantizedStudentConfig)
-    terms = loss_terms(quantized, bool(teacher_dir))
-    evaluation = EvalConfig(settings.eval_batch_size, settings.eval_ckpt_step)
-    folders = FoldersConfig(data_dir, data_dir if settings.do_eval else "", evaluation)
-    session = Session.open("ternary", part(settings, RunConfig), folders, to_yaml(settings))
+    terms = loss_terms(quantized, bool(settings.teacher_model_dir))
+    settings = found(settings, task)
+    teacher_dir, student_dir = settings.teacher_model_dir, settings.student_model_dir
+    session = Session.open("ternary", part(settings, RunConfig), settings.folders, to_yaml(settings))
     if settings.do_train:
         check_plan(settings, session)
-    compute_type, models, net = session.compute_type(settings.compute_type), {}, settings.teacher_net_cfg
-    teacher = task_teacher(teacher_dir, "teacher_model_dir", session.data, net, compute_type)
+    compute_type, models = session.compute_type(settings.compute_type), {}
+    known = settings.teacher_known(session.data.kind)
+    teacher = task_teacher(teacher_dir, "teacher_model_dir", session.data, known, compute_type)
     student = quantized_student(student_dir, "student_model_dir", session.data, quantized, compute_type)
-    inputs = {"teacher_model_dir": teacher_dir, "student_model_dir": student_dir}
     kept = settings.keeps_latent, settings.save_quantized_model
+    inputs = {"teacher_model_dir": teacher_dir, "student_model_dir": student_dir}
     result = PackedResult.of_run(session.run, task.folder, *kept, inputs)
     if teacher:
         check_comparable(student.config, teacher.config, terms)
@@ -108,7 +110,7 @@ def main(settings):
     session.finish(
         models,
         f"done: evaluate it with: python eval.py --task_name {task.name} --model_dir {folder} --data_dir "
-        f"{data_dir} {same_batches(session, student)}",
+        f"{settings.data_dir} {same_batches(session, student)}",
     )
 
 

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Optional, Tuple
 
 from src import tasks
-from src.errors import UserError
+from src.errors import UserError, shown
 from src.kinds import kind_of_problem
 from src.kinds.base import TaskKind
 from src.settings.network import BertConfig, QuantConfig
 from src.settings.parsing import from_json
 
-_PLACEHOLDER = re.compile(r"LABEL_\d+")
+_PLACEHOLDER = re.compile(r"label_\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class DataFacts:
     """Class names in index order; () where unknown or none."""
     outputs: int = 0
     """Outputs of a head for them."""
+    do_lower_case: Optional[bool] = None
+    """Whether their text was lower-cased; None where unknown."""
+    strip_accents: Optional[bool] = None
+    """Whether accents were taken off; None: where it was lower-cased."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Description:
     vocab_sha256: str = ""
     """Of the vocabulary it was trained with; "" where unknown."""
     quantization: Optional[QuantConfig] = None
+    strip_accents: Optional[bool] = None
+    """Whether accents are taken off its text; None: where it is lower-cased."""
     source: str = field(default="", compare=False)
     """Where its model was read from, for messages."""
 
@@ -85,6 +91,8 @@ class Description:
         values = {"model_type": "bert", **asdict(self.bert)}
         if self.do_lower_case is not None:
             values["do_lower_case"] = self.do_lower_case
+        if self.strip_accents is not None:
+            values["strip_accents"] = self.strip_accents
         if self.task_name:
             values["task_name"] = self.task_name
         if self.kind is not None:
@@ -124,6 +132,7 @@ class Description:
             **_head(values, file),
             task_name=_text(values, "task_name", file),
             do_lower_case=_boolean(values, "do_lower_case", file),
+            strip_accents=_boolean(values, "strip_accents", file),
             vocab_sha256=_text(values, "vocab_sha256", file),
             quantization=quantization,
             source=source,
@@ -152,12 +161,13 @@ class Description:
 
     def shares_head_with(self, other):
         """Whether its head answers the same as another one's, as far as both say it."""
+        own, others = tasks.real_names(self.labels, other.labels), tasks.real_names(other.labels, self.labels)
         return (
             self.kind is other.kind
             and self.outputs == other.outputs
             and not tasks.differ(self.task_name, other.task_name)
-            and tasks.same_labels(self.labels, other.labels)
-            and bool(self.labels or not tasks.why_order_matters(other.task_name))
+            and tasks.same_labels(own, others)
+            and bool(own or not tasks.why_order_matters(other.task_name))
         )
 
     @property
@@ -178,17 +188,36 @@ class Description:
             seq_length (int): the run's own bound on row length in tokens, or None.
         """
         self._check_vocabulary(facts, key)
+        self._check_text_form(facts, key)
         if self.kind is not None and facts.kind is not None:
             self._check_head(facts, key)
         self._check_bounds(facts, seq_length)
 
     def _check_vocabulary(self, facts, key):
         if self.vocab_sha256 and facts.vocab_sha256 and self.vocab_sha256 != facts.vocab_sha256:
-            folder = self.source if os.path.isdir(self.source) else os.path.dirname(self.source)
             raise UserError(
                 f"{key}: the data was prepared with another vocabulary than {self.source} was trained "
-                f"with; run prepare_data.py with --vocab_file {os.path.join(folder, 'vocab.txt')}"
+                f"with; run prepare_data.py with --vocab_file {self._vocabulary_file()}"
             )
+
+    def _check_text_form(self, facts, key):
+        if None in (self.do_lower_case, facts.do_lower_case):
+            return
+        own, theirs = (_text_form(item.do_lower_case, item.strip_accents) for item in (self, facts))
+        if own != theirs:
+            raise UserError(
+                f"{key}: {facts.rows} were prepared with {theirs}, but {self.source} reads its text with "
+                f"{own}; run prepare_data.py with --vocab_file {self._vocabulary_file()} and do_lower_case "
+                f"{str(self.do_lower_case).lower()} (or, where the model is wrong, mend do_lower_case in its "
+                "tokenizer_config.json or config.json)"
+            )
+
+    def _vocabulary_file(self):
+        folder = self.source if os.path.isdir(self.source) else os.path.dirname(self.source)
+        own, only = (os.path.join(folder, name) for name in ("vocab.txt", "tokenizer.json"))
+        if os.path.isfile(only) and not os.path.isfile(own):  # another program's
+            return f"FOLDER/vocab.txt of convert_checkpoint.py --input {self.source} --output FOLDER"
+        return own
 
     def _check_head(self, facts, key):
         if self.task_name and tasks.differ(self.task_name, facts.task_name):
@@ -198,12 +227,13 @@ class Description:
                 f"{key}: {self.source} has {self.outputs} output(s) ({self.kind.problem_type}) but "
                 f"{facts.task_name} is a task of {facts.kind.describe(facts.outputs)}"
             )
-        if not tasks.same_labels(self.labels, facts.labels):
+        names = tasks.real_names(self.labels, facts.labels)
+        if not tasks.same_labels(names, facts.labels):
             raise UserError(
                 f"{key}: {self.source} numbers its labels {', '.join(self.labels)} but the data has "
                 f"{', '.join(facts.labels)}; {self._label_advice(facts)}"
             )
-        why = "" if self.labels else tasks.why_order_matters(facts.task_name)
+        why = "" if names else tasks.why_order_matters(facts.task_name)
         if why:
             raise UserError(
                 f"{key}: {self.source} does not name its labels, {why}; say which order it was trained with: "
@@ -222,7 +252,7 @@ class Description:
         return f"if they mean the same, {conversion} says which is which"
 
     def _conversion(self, facts):
-        source = self.source if os.path.isdir(self.source) else "CHECKPOINT"
+        source = "CHECKPOINT" if self.source.endswith((".onnx", ".mindir")) else self.source
         return f"convert_checkpoint.py --input {source} --output FOLDER --task_name {facts.task_name}"
 
     def _check_bounds(self, facts, seq_length):
@@ -246,21 +276,43 @@ class Description:
                 )
 
 
+def _text_form(lower_case, strip_accents):
+    """How text is written, in words."""
+    stripped = lower_case if strip_accents is None else strip_accents
+    accents = "" if stripped == lower_case else f" and accents {'taken off' if stripped else 'kept'}"
+    return ("lower-cased words" if lower_case else "case kept") + accents
+
+
 def label_names(values, source):
     """Class names of a config.json in index order; () where there are none or only placeholders (LABEL_0).
+    Some programs write only label2id, which counts where there is no id2label.
 
     Raises:
-        UserError: id2label does not number its labels 0, 1, ...
+        UserError: id2label does not number its labels 0, 1, ..., or calls two of them the same.
     """
-    names = values.get("id2label") or {}
+    names, numbers = (values.get(field) or {} for field in ("id2label", "label2id"))
+    if not names and isinstance(numbers, dict):
+        return _in_order({str(number): name for name, number in numbers.items()}, "label2id", source)
+    return _in_order(names, "id2label", source)
+
+
+def _in_order(names, field, source):
+    """The names that {number: name} gives in order; () for placeholders. `field`: of config.json."""
     try:
         ordered = tuple(str(names[key]) for key in sorted(names, key=int))
         complete = sorted(int(key) for key in names) == list(range(len(names)))
     except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"id2label in {source} must map 0, 1, ... to label names") from error
+        raise UserError(f"{field} in {source} must map 0, 1, ... to label names") from error
     if not complete:
-        raise UserError(f"id2label in {source} must number its labels 0 to {len(names) - 1} without a gap")
-    return () if all(_PLACEHOLDER.fullmatch(name) for name in ordered) else ordered
+        raise UserError(f"{field} in {source} must number its labels 0 to {len(names) - 1} without a gap")
+    if all(_PLACEHOLDER.fullmatch(name) for name in ordered) or set(names.values()) == {None}:
+        return ()
+    twice = [name for name in ordered if ordered.count(name) > 1 or not name.strip()]
+    if twice:
+        raise UserError(
+            f"{field} in {source} calls several labels {shown(twice[0])}; every class needs a name"
+        )
+    return ordered
 
 
 def _head(values, file):

@@ -26,6 +26,12 @@ def shown(value, most=80):
     return text if len(text) <= most else f"{text[:most]}..."
 
 
+def listed(items, most=160):
+    """Some texts with commas between them, for a message: cut where they are long."""
+    text = ", ".join(map(str, items))
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 # How writing to a file that is already open fails; the system then gives no path.
 WRITE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 

@@ -107,7 +107,7 @@ def check_apart(folder, key, inputs):
         inputs (dict): {setting: path of a file or folder, or ""}.
     """
     for name, path in inputs.items():
-        own = os.path.dirname(os.path.abspath(path)) if os.path.isfile(path) else path
+        own = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))  # a file, or a prefix
         if path and os.path.realpath(folder) == os.path.realpath(own):
             raise UserError(
                 f"{key}: {folder} is where {name} lies, which the results would replace or mix with; name "

@@ -77,7 +77,7 @@ def _read(path):
     try:
         checkpoint = read_any(path, masked_lm=True).checkpoint
     except UserError as error:
-        raise UserError(f"augment: {str(error).removeprefix('input: ')}") from error
+        raise UserError(f"augment: {error}") from error
     if "predictions.bias" not in checkpoint.weights:
         raise UserError(
             f"augment: {path} has no masked-language head (cls.predictions); give a pre-trained BERT with "
@@ -106,7 +106,7 @@ def load_augmentation(config, seed, options, max_seq_length):
         int(seed),
     )
     longest = min(max_seq_length, model.longest)
-    tokenizer = Tokenizer(options.vocabulary, options.lower_case)
+    tokenizer = Tokenizer(options.vocabulary, options.lower_case, options.strip_accents)
     augmenter = Augmenter(tokenizer, model, options.vocabulary, longest, vectors, recipe)
     identity = {
         "augment": model.identity,

@@ -18,15 +18,23 @@ from sklearn import metrics as sk
 from src.errors import UserError
 
 
-def _correlation(function):
+def _quiet(function):
+    """`function` without the warnings of SciPy and scikit-learn about one class or constant numbers, for
+    which the value is 0: SciPy's correlation is nan then.
+    """
+
     def compute(predictions, labels):
         with warnings.catch_warnings():
-            # A constant prediction: SciPy warns and returns nan, which means 0 here.
             warnings.simplefilter("ignore")
-            value = float(function(predictions, labels)[0])
+            value = float(function(predictions, labels))
         return 0.0 if np.isnan(value) else value
 
     return compute
+
+
+def _correlation(function):
+    """A correlation, which needs two rows."""
+    return _quiet(lambda predictions, labels: function(predictions, labels)[0] if len(labels) > 1 else 0.0)
 
 
 def _words(answer):
@@ -116,14 +124,14 @@ def _share(part, whole):
 
 
 _METRICS = {
-    "accuracy": lambda predictions, labels: float(sk.accuracy_score(labels, predictions)),
+    "accuracy": lambda predictions, labels: _share(np.count_nonzero(labels == predictions), len(labels)),
     "f1": lambda predictions, labels: float(
         sk.f1_score(labels, predictions, average="binary", pos_label=1, zero_division=0.0)
     ),
     "macro_f1": lambda predictions, labels: float(
         sk.f1_score(labels, predictions, average="macro", zero_division=0.0)
     ),
-    "matthews": lambda predictions, labels: float(sk.matthews_corrcoef(labels, predictions)),
+    "matthews": _quiet(lambda predictions, labels: sk.matthews_corrcoef(labels, predictions)),
     "pearson": _correlation(stats.pearsonr),
     "spearman": _correlation(stats.spearmanr),
     "span_f1": _of_questions(_overlap),
@@ -246,6 +254,24 @@ def result_block(results, metric_names):
     """
     rule, names = "=" * 62, [*metric_names, *(name for name in results if "/" in name)]
     return "\n".join([rule, *(f"{short_name(name)} is {results[name]:.6f}" for name in names), rule])
+
+
+def undecided(metric, examples):
+    """Why a metric is 0 of some rows whatever a model answers, in words; "" where it tells models apart."""
+    rows, labels, why = len(examples), examples.labels, ""
+    if metric in _OF_NUMBERS and labels.min() == labels.max():
+        why = "there is one row only" if rows == 1 else f"the labels of its {rows} rows are all alike"
+    elif metric == "f1" and not (labels == 1).any():
+        why = f"none of its {rows} rows is of class 1"
+    elif metric.startswith("entity_") and labels.max() <= 0:
+        why = f"none of its {rows} rows has an entity"
+    return why and f"{printed_name(metric)} is 0 whatever a model answers, for {why}"
+
+
+def notes(metric_names, evals):
+    """A line for the user of each metric that is `undecided` on an evaluation set of {split: Examples}."""
+    found = ((split, undecided(metric, rows)) for split, rows in evals.items() for metric in metric_names)
+    return [f"note: {split}: {why}" for split, why in found if why]
 
 
 def chance_level(metric, examples):

@@ -1,12 +1,12 @@
 """A model: a network or an exported file, with its description and its vocabulary."""
 
 import contextlib
+from dataclasses import replace
 
 import mindspore as ms
 
 from src import runtime
 from src.checkpoint import folder as checkpoints
-from src.checkpoint import huggingface
 from src.checkpoint.assign import assign
 from src.checkpoint.formats import read_any
 from src.checkpoint.names import WORD_EMBEDDINGS
@@ -16,6 +16,7 @@ from src.errors import UserError
 from src.nn.heads import HEADS, BertEncoder, Logits
 from src.nn.narrow import OccurringRows
 from src.quant.quantizers import MovingAverageRange
+from src.settings.network import NOTHING
 from src.vocabulary import is_lower_case
 
 NO_HEAD = ("classifier.", "fit_dense.")
@@ -48,12 +49,13 @@ class Model:
     # --- where a model comes from ---------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, path, compute_type=ms.float32, device="CPU", device_id=0, threads=0):
-        """Any model to run: an .onnx or .mindir file, a .ckpt file, a folder, packed and Hugging Face's too.
+    def load(cls, path, compute_type=ms.float32, device="CPU", device_id=0, threads=0, known=NOTHING):
+        """Any model to run: an .onnx or .mindir file, a .ckpt file, a folder, packed and other programs' too.
 
         Args:
             compute_type (mindspore.dtype): of a network's matrix products.
             device (str), device_id (int), threads (int): of an exported file's session.
+            known (Known): what the user says of another program's checkpoint.
 
         Raises:
             UserError: nothing lies there, or it is damaged or no model for a task.
@@ -61,7 +63,7 @@ class Model:
         if path.endswith(EXPORTED_ENDINGS):
             session = open_exported(path, device, device_id, threads)
             return cls(session.description, session)
-        return cls.from_checkpoint(read(path), compute_type)
+        return cls.from_checkpoint(read(path, known), compute_type)
 
     @classmethod
     def from_checkpoint(cls, checkpoint, compute_type=ms.float32, description=None):
@@ -213,14 +215,34 @@ class Model:
         checkpoints.save(folder, weights, self.description, self.vocabulary, name)
 
 
-def read(path):
+def read(path, known=NOTHING):
     """The `Checkpoint` to run that a path means: a packed model where it is named or no .ckpt lies beside it,
-    a Hugging Face folder, else one of ours.
+    else as `read_any` finds it; `known` (Known): what the user says of another program's.
     """
     packed = checkpoints.packed_folder(path)
-    if packed:
-        return load_packed(packed)
-    return read_any(path).checkpoint if huggingface.FORMAT.find(path) else checkpoints.load(path)
+    return load_packed(packed) if packed else _read_float(path, known).checkpoint
+
+
+def read_as_run(path, known, free=()):
+    """(`Checkpoint` with float32 weights, its `BertConfig` as this run has it).
+
+    Args:
+        known (Known): the run's own settings for its network, which must not contradict it, but for run's
+            choices and the keys that are `free`.
+    """
+    found = _read_float(path, known)
+    net, own = known.net, found.checkpoint.description.bert
+    if net.hidden_act == "gelu" and found.gelu == own.hidden_act:
+        net = replace(net, hidden_act=None)  # in the words of the program that wrote it
+    return found.checkpoint, net.check(own, known.section, path, free)
+
+
+def _read_float(path, known):
+    """The `Imported` of float32 weights; where they are another program's, a line says so."""
+    found = read_any(path, known)
+    if found.file_format != "ours":
+        runtime.say(found.summary)
+    return found
 
 
 def new_network(description, compute_type=ms.float32):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from src.data.dataset import Batches, rows_to_evaluate
+from src.data.pool import available_cores
 from src.data.test_sets import Reader, read_test_sets
 from src.data.tokenization import Tokenizer
 from src.deploy.sessions import EXPORTED_ENDINGS
@@ -28,11 +29,11 @@ class Predictor:
     config: PackingConfig
 
     @classmethod
-    def load(cls, path, vocab_file, device, batch_size, config):
+    def load(cls, path, known, device, batch_size, config):
         """Any model that `Model.load` reads; an exported file runs on the CPU unless a device is named.
 
         Args:
-            path (str): the model. vocab_file (str): its vocabulary; "" for the one beside it.
+            path (str): the model. known (Known): what the user says of it, its vocabulary included.
             device (DeviceConfig): where to run. batch_size (int), config (PackingConfig): as the fields.
         """
         if path.endswith(EXPORTED_ENDINGS):
@@ -40,15 +41,15 @@ class Predictor:
             model = Model.load(path, device=name, device_id=device.device_id)
         else:
             name = set_up(device, seed=0)
-            model = Model.load(path, compute_type("auto", name))
-        if vocab_file or not model.vocabulary:
-            model.vocabulary = find_vocabulary(path, model.description, vocab_file)
+            model = Model.load(path, compute_type("auto", name), known=known)
+        if known.vocab_file or not model.vocabulary:
+            model.vocabulary = find_vocabulary(path, model.description, known.vocab_file)
         return cls(model, name, model.batch_size or batch_size, config)
 
     @property
     def tokenizer(self):
         """The `Tokenizer` of its texts."""
-        return Tokenizer(self.model.vocabulary, self.model.lower_case)
+        return Tokenizer(self.model.vocabulary, self.model.lower_case, self.model.description.strip_accents)
 
     def longest_row(self, wanted=0):
         """Tokens of the longest row: those wanted (0: as many as can be), as far as the model takes them."""
@@ -71,21 +72,33 @@ class Predictor:
         return Batches(examples, size, self.config.bucket_boundaries, longest=self.longest_row())
 
     def answer_test_sets(
-        self, task, folder, split, wanted, num_workers, dataset_type, output_dir, threshold=0.0
+        self,
+        task,
+        folder,
+        split,
+        wanted,
+        num_workers,
+        dataset_type,
+        output_dir,
+        threshold=0.0,
+        layout="benchmark",
     ):
         """Write the predictions for every row of a task's test sets; yields a line about each.
 
         Args:
-            wanted (int): tokens of the longest row of raw files, as for `longest_row`.
-            num_workers (int): processes that tokenize these. output_dir (str): takes the files.
-            threshold (float): as in `Description.at_threshold`.
+            wanted (int): tokens of the longest row of raw files; 0: the task's own.
+            num_workers (int): processes that tokenize these; 0: one for every core.
+            output_dir (str): takes the files.
+            threshold (float): as in `Description.at_threshold`. layout (str): as for `write_predictions`.
             task, folder, split, dataset_type: as for `read_test_sets`.
         """
-        description, longest = self.model.description, self.longest_row(wanted)
-        reader = Reader(tuple(self.model.vocabulary), self.model.lower_case, longest, num_workers)
+        description, longest = self.model.description, self.longest_row(wanted or task.max_seq_length)
+        workers = num_workers or available_cores()
+        written = self.model.lower_case, longest, workers, description.strip_accents
+        reader = Reader(tuple(self.model.vocabulary), *written)
         for rows in read_test_sets(task, folder, split, description, reader, dataset_type):
             logits = self.logits(rows.examples, f"predict {rows.split}")
             answering = description.at_threshold(threshold)
-            paths = write_predictions(output_dir, task, answering, rows, logits)
+            paths = write_predictions(output_dir, task, answering, rows, logits, layout)
             cut = f" ({rows.cut} were longer than {longest} tokens and were cut)" if rows.cut else ""
             yield f"{rows.split}: {len(rows.names)} rows answered in {', '.join(paths)}{cut}"

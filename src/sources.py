@@ -28,9 +28,19 @@ class Columns(NamedTuple):
     """{label of the file: name of the class}, where they differ."""
 
 
+# How Hugging Face's data sets call texts.
+_PAIRS = (
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+)
+_SINGLE = ("sentence", "question")
+
+
 @dataclass(frozen=True)
 class GlueTsv:
-    """A task as GLUE's TSV files and Hugging Face's parquet files hold it; JSON lines are read too."""
+    """A task as GLUE's TSV files and Hugging Face's parquet files and JSON lines hold it."""
 
     text: str
     """Column of the first (or only) text."""
@@ -47,19 +57,22 @@ class GlueTsv:
     parquet_text: Optional[str] = None
     """Column of the first text in parquet files where it differs."""
     parquet_text_pair: Optional[str] = None
-    """Column of the second text there, likewise; the label's column is always `label`."""
+    """Column of the second text there, likewise."""
 
-    formats = ROW_FILES
+    formats = {**ROW_FILES, "json": "json_lines"}
 
-    def columns(self, file_format, test):
-        """The `Columns` of a file of that format (`tsv`, `jsonl` or `parquet`); `test`: of a test set."""
-        if file_format == "tsv":
-            text = self.test_text if test and self.test_text else self.text
-            return Columns(text, self.text_pair, self.label)
-        if file_format == "parquet":
-            text, pair = self.parquet_text or self.text, self.parquet_text_pair or self.text_pair
-            return Columns(text, pair, "label")
-        return Columns("text", "text_pair" if self.text_pair else None, "label")
+    def layouts(self, file_format, test):
+        """The `Columns` that a file of that format (`tsv`, `jsonl` or `parquet`) may have, the first that it
+        has counting; `test`: of a test set.
+        """
+        of_glue = self.test_text if test and self.test_text else self.text, self.text_pair
+        of_hugging_face = self.parquet_text or self.text, self.parquet_text_pair or self.text_pair
+        plain = "text", "text_pair" if self.text_pair else None
+        order = (
+            (of_hugging_face, plain, of_glue) if file_format != "tsv" else (of_glue, of_hugging_face, plain)
+        )
+        labels = ("label", self.label) if file_format != "tsv" else (self.label, "label")
+        return _different(Columns(*texts, label) for texts in order for label in labels)
 
     def tsv_header(self, test):
         """The column names of a TSV file that has no header row; None where the file itself has one."""
@@ -70,8 +83,8 @@ class GlueTsv:
 
 @dataclass(frozen=True)
 class OwnRows:
-    """The user's own data: `text`, optionally `text_pair`, and `label`, as JSON lines, TSV or parquet; or
-    entities, as JSON lines or a word and its tag a line.
+    """The user's own data: `text`, optionally `text_pair`, and `label`, as JSON lines, TSV or parquet, or the
+    texts under Hugging Face's names; or entities, as JSON lines or a word and its tag a line.
     """
 
     text: str = "text"
@@ -81,9 +94,11 @@ class OwnRows:
 
     formats = {**OWN_FILES, **SQUAD_FILES}
 
-    def columns(self, file_format, test):
-        """As `GlueTsv.columns`: the same in every file."""
-        return Columns(self.text, self.text_pair, self.label, True, self.entities)
+    def layouts(self, file_format, test):
+        """As `GlueTsv.layouts`: the same in every file."""
+        own = Columns(self.text, self.text_pair, self.label, True, self.entities)
+        pairs = [Columns(*names, self.label, entities=self.entities) for names in _PAIRS]
+        return own, *pairs, *(own._replace(text=name) for name in _SINGLE)
 
     def tsv_header(self, test):
         """As `GlueTsv.tsv_header`: there is always a header row."""
@@ -99,9 +114,9 @@ class ClueTopics:
 
     formats = CLUE_FILES
 
-    def columns(self, file_format, test):
-        """As `GlueTsv.columns`. The files give a class its number, some its name besides."""
-        return Columns("sentence", None, "label", words=dict(self.names))
+    def layouts(self, file_format, test):
+        """As `GlueTsv.layouts`. The files give a class its number, some its name besides."""
+        return tuple(Columns(name, None, "label", words=dict(self.names)) for name in ("sentence", "text"))
 
 
 @dataclass(frozen=True)
@@ -122,3 +137,12 @@ class SquadJson:
     def formats(self):
         """As `ROW_FILES`."""
         return {ending: SQUAD_FILES[ending] for ending in (f"-{self.version}.json", "json")}
+
+
+def _different(layouts):
+    """Each of some `Columns` once, in order."""
+    found = []
+    for columns in layouts:
+        if columns not in found:
+            found.append(columns)
+    return tuple(found)

@@ -25,16 +25,37 @@ def glue(task, description, test_set, logits):
         task (Task): of the rows. description (Description): of the model.
         test_set (TestSet): the rows. logits (ndarray): float32 (N, C), theirs.
     """
-    found = description.kind.predictions(logits)
-    if description.outputs == 1:
-        least, most = _SCORES.get(task.name, (-float("inf"), float("inf")))
-        answers = [f"{min(max(float(value), least), most):.3f}" for value in found]
-    else:
-        words = test_set.labels or description.label_names
-        answers = [str(index) if task.name in _BY_NUMBER else words[index] for index in found]
+    answers = _answers(task, description, test_set, logits)
     lines = [("index", "prediction"), *zip(test_set.names, answers)]
     name = _FILES.get((task.name, test_set.split), task.name)
     return {f"{name}.tsv": "".join(f"{row}\t{answer}\n" for row, answer in lines)}
+
+
+def plain_lines(task, description, test_set, logits):
+    """output.txt as nlp_architect writes it: a row's answer a line, in the rows' order; arguments as for
+    `glue`.
+
+    Raises:
+        UserError: the answers are parts of the texts.
+    """
+    if description.kind.logits_per != "row":
+        raise UserError(
+            f"layout: output.txt holds a class or number a line, but {task.name} is answered with parts of "
+            "its texts; run predict.py with --layout benchmark"
+        )
+    answers = _answers(task, description, test_set, logits)
+    name = "output" + test_set.split.removeprefix("test").removeprefix("eval")
+    return {f"{name}.txt": "".join(f"{answer}\n" for answer in answers)}
+
+
+def _answers(task, description, test_set, logits):
+    """The text of each row's class or number, as GLUE has it; arguments as for `glue`."""
+    found = description.kind.predictions(logits)
+    if description.outputs == 1:
+        least, most = _SCORES.get(task.name, (-float("inf"), float("inf")))
+        return [f"{min(max(float(value), least), most):.3f}" for value in found]
+    words = test_set.labels or description.label_names
+    return [str(index) if task.name in _BY_NUMBER else words[index] for index in found]
 
 
 def clue_topics(task, description, test_set, logits):
@@ -110,18 +131,23 @@ LAYOUTS = {
     "clue_entities": clue_entities,
     "entities": entities,
     "squad": squad,
+    "lines": plain_lines,
 }
 """{name: function} with the arguments and the result of `glue`."""
 
 
-def write_predictions(folder, task, description, test_set, logits):
-    """Write a test set's predictions in its task's layout; returns the paths. Arguments as for `glue`.
+def write_predictions(folder, task, description, test_set, logits, layout="benchmark"):
+    """Write a test set's predictions; returns the paths. Arguments as for `glue`.
+
+    Args:
+        layout (str): a key of `LAYOUTS`, or "benchmark" for the task's own.
 
     Raises:
         UserError: a logit is not finite, or the disk does not take the file.
     """
     check_finite(logits)
-    layout = task.submission or description.kind.submission
+    if layout == "benchmark":
+        layout = task.submission or description.kind.submission
     files = LAYOUTS[layout](task, description, test_set, logits)
     paths = {os.path.join(folder, name): text for name, text in files.items()}
     for path, text in paths.items():

@@ -152,9 +152,14 @@ def get_task(name):
     return _BY_KEY[_key(name)]
 
 
+# What other programs write before and after a task's name, as in glue/mnli_matched and squad_v2.
+_AROUND = re.compile(r"^(glue|clue)[/:_-]|[-_]?(mm|matched|mismatched|v1(\.1)?|dev|train)$")
+
+
 def known_task(name):
     """The name in the table of the task that another program calls `name`; "" for none."""
-    task = _BY_KEY.get(_key(name))
+    plain = _AROUND.sub("", str(name).strip().lower())
+    task = _BY_KEY.get(_key(name)) or _BY_KEY.get(_key(re.sub(r"[-_]?v2(\.0)?$", "2", plain)))
     return task.name if task and not task.is_own else ""
 
 
@@ -167,11 +172,20 @@ def differ(one, other):
 
 
 def plain_labels(names):
-    """Class names without what people write differently, case and punctuation; as they are where nothing
-    else tells two of them apart.
+    """Class names without what people write differently, case and what stands between words; as they are
+    where nothing else tells two of them apart. Signs at a name's ends are part of it: + and -, A+ and A-.
     """
-    plain = [re.sub(r"[\W_]+", "_", name.casefold()) for name in names]
+    plain = [re.sub(r"(?<=[^\W_])[\W_]+(?=[^\W_])", "_", name.casefold()) for name in names]
     return plain if len(set(plain)) == len(plain) else list(names)
+
+
+def real_names(names, others):
+    """`names`, or () where they are only the classes' numbers, 0, 1, ..., and the `others` are names: what
+    Hugging Face's run_glue.py writes says no more than LABEL_0, LABEL_1, ...
+    """
+    numbers = tuple(map(str, range(len(names))))
+    named = any(not name.isdigit() for name in others)
+    return () if named and tuple(names) == numbers else tuple(names)
 
 
 def same_labels(some, others):

@@ -19,6 +19,7 @@ from src.errors import UserError
 from src.kinds import SPAN, TAGGING
 from src.model import Model
 from src.nn.layers import eager
+from src.settings.network import Known
 from src.vocabulary import vocabulary_hash
 from tests.helpers import (
     HEADS,
@@ -426,7 +427,7 @@ def test_tensorflow_heads_for_tokens_there_and_back(tmp_path, capsys, kind, head
     np.testing.assert_array_equal(reader.get_tensor(f"{head}_weights"), weights["classifier.weight"])
     config = json.dumps({"num_attention_heads": HEADS, "hidden_act": "gelu"})
     (tmp_path / "google" / "bert_config.json").write_text(config)
-    read = read_any(tmp_path / "google", kind=None if kind is SPAN else kind)
+    read = read_any(tmp_path / "google", Known(kind=None if kind is SPAN else kind))
     assert read.checkpoint.description.kind is kind
     assert_same(read.checkpoint.weights, ours)
 
@@ -487,16 +488,14 @@ def test_output_that_would_delete_something_is_refused(ours, tmp_path, capsys):
 
 
 def test_settings_that_cannot_apply_are_refused(ours, tmp_path, capsys):
-    (tmp_path / "vocab.txt").write_text("\n".join(TOKENS))
-    assert "leave --vocab_file out" in refused(
+    (tmp_path / "vocab.txt").write_text("\n".join([*TOKENS[:-1], "other"]))
+    assert "is not the vocabulary" in refused(
         capsys, "--input", ours, "--output", tmp_path / "x", "--vocab_file", tmp_path / "vocab.txt"
     )
     assert "output is needed" in refused(capsys, "--input", ours)
     assert "does not exist" in refused(capsys, "--input", tmp_path / "nowhere", "--output", tmp_path / "x")
     (tmp_path / "empty").mkdir()
-    assert "no checkpoint was found" in refused(
-        capsys, "--input", tmp_path / "empty", "--output", tmp_path / "x"
-    )
+    assert "holds no checkpoint" in refused(capsys, "--input", tmp_path / "empty", "--output", tmp_path / "x")
 
 
 def test_vocabulary_can_be_added(tmp_path, capsys):
@@ -528,7 +527,8 @@ def test_from_the_command_line(ours, tmp_path):
         check=False,
     )
     assert (
-        run.returncode == 2 and run.stderr.strip() == f"error: input: {tmp_path / 'nowhere'} does not exist"
+        run.returncode == 2
+        and run.stderr.strip() == f"error: checkpoint {tmp_path / 'nowhere'} does not exist"
     )
 
 

@@ -84,7 +84,7 @@ def test_what_it_was_read_from_is_no_difference():
 def test_labels_may_be_numbered_in_any_order_and_placeholders_are_none():
     assert read(changed(id2label={"1": "positive", "0": "negative"})).labels == NAMES
     assert read(changed(id2label={"0": "LABEL_0", "1": "LABEL_1"})).labels == ()
-    assert read(changed(id2label=None)).labels == ()
+    assert read(changed(id2label=None, label2id=None)).labels == ()
     assert replace(TASK, labels=()).label_names == ("LABEL_0", "LABEL_1")
     assert label_names({"id2label": {str(index): f"n{index}" for index in range(11)}}, "x")[9:] == (
         "n9",
@@ -209,6 +209,46 @@ def test_a_model_fits_data_that_contradict_nothing_it_says():
     check(replace(TASK, labels=(), vocab_sha256="", task_name=""), seq_length=20, largest_token_id=39)
     check(replace(TASK, bert=tiny_config(max_position_embeddings=16, use_relative_positions=True)))
     check(REGRESSION_HEAD, task_name="STS-B", kind=REGRESSION, labels=(), outputs=1)
+
+
+@pytest.mark.parametrize(
+    "own, theirs, words",
+    [
+        (
+            (True, None),
+            (False, None),
+            ("prepared with case kept", "with lower-cased words", "do_lower_case true"),
+        ),
+        (
+            (False, None),
+            (True, None),
+            ("prepared with lower-cased words", "with case kept", "do_lower_case false"),
+        ),
+        ((True, False), (True, None), ("with lower-cased words and accents kept",)),
+        ((False, None), (False, True), ("with case kept and accents taken off",)),
+        ((True, True), (True, None), ()),  # two ways to say the same
+        ((False, None), (False, False), ()),
+        ((None, None), (True, None), ()),
+        ((True, None), (None, None), ()),
+    ],
+)
+def test_model_and_data_must_write_text_alike(own, theirs, words):
+    described = replace(TASK, do_lower_case=own[0], strip_accents=own[1])
+    facts = {"do_lower_case": theirs[0], "strip_accents": theirs[1]}
+    for model in (described, described.without_head()):
+        if not words:
+            check(model, **facts)
+            continue
+        with pytest.raises(UserError) as error:
+            check(model, **facts)
+        refuses(error, "load_teacher_ckpt_path: the train records were prepared", "vocab.txt", *words)
+
+
+def test_what_is_said_of_accents_comes_back():
+    described = replace(TASK, strip_accents=False)
+    values = described.to_json()
+    assert values["strip_accents"] is False and "strip_accents" not in TASK.to_json()
+    assert Description.from_json(values, "config.json", "") == described
 
 
 def test_an_encoder_and_rows_without_a_task_are_compared_in_their_tokens_only():

@@ -1,5 +1,7 @@
 """Metrics by hand-computed numbers and scikit-learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -8,7 +10,7 @@ from sklearn import metrics as sk
 from src import metrics
 from src.errors import UserError
 from src.examples import Examples, Origin, offsets_of
-from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE
+from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE, TAGGING
 from tests.helpers import labelled, refuses
 
 LOGITS = np.float32([[2, 1, 0], [0, 3, 1], [1, 2, 0], [0, 0, 5], [4, 0, 0], [0, 1, 0]])
@@ -68,6 +70,55 @@ def test_chance_level_is_the_best_constant_answers(metric, labels, expected):
     ones = np.ones(len(labels), np.int32)
     examples = Examples(ones, ones, offsets_of(ones), labelled(kind, np.array(labels)))
     assert metrics.chance_level(metric, examples) == pytest.approx(expected)
+
+
+def rows_with(kind, labels):
+    ones = np.ones(len(labels), np.int32)
+    return Examples(ones, ones, offsets_of(ones), labelled(kind, np.array(labels)))
+
+
+@pytest.mark.parametrize("labels", [[1], [0], [1, 1, 1], [0, 0], [0, 1]])
+@pytest.mark.parametrize("predicted", [0, 1])
+def test_every_metric_of_few_rows_or_one_class_is_a_number(labels, predicted):
+    logits = np.zeros((len(labels), 2), np.float32)
+    logits[:, predicted] = 1
+    values = score(CLASSIFICATION.metrics, logits, np.int32(labels))
+    assert values["accuracy"] == pytest.approx(np.mean(np.array(labels) == predicted))
+    assert values["matthews"] == 0.0 and all(0 <= value <= 1 for value in values.values())
+    for metric in CLASSIFICATION.metrics:
+        assert 0 <= metrics.chance_level(metric, rows_with(CLASSIFICATION, labels)) <= 1
+    values = score(REGRESSION.metrics, logits[:, :1], np.float32(labels), REGRESSION)
+    assert values == {"pearson": 0.0, "spearman": 0.0}
+
+
+def test_metrics_of_tags_without_an_entity_are_numbers():
+    names = TAGGING.tags(("x",))
+    examples = rows_with(CLASSIFICATION, [0])
+    examples = replace(examples, columns={TAGGING.columns[0]: np.int32([0])})
+    for logits in (np.eye(5, dtype=np.float32)[:1], np.eye(5, dtype=np.float32)[4:]):
+        values = metrics.score(TAGGING.metrics, TAGGING, logits, examples, names)
+        assert all(0 <= value <= 1 for value in values.values()) and values["entity_f1"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "metric, labels, words",
+    [
+        ("pearson", [0.5], "one row only"),
+        ("spearman", [2.0, 2.0], "labels of its 2 rows are all alike"),
+        ("matthews", [1, 1, 1], "labels of its 3 rows are all alike"),
+        ("f1", [0, 0], "none of its 2 rows is of class 1"),
+        ("entity_f1", [0, -1], "none of its 2 rows has an entity"),
+        ("f1", [1, 1], ""),
+        ("pearson", [0.5, 1.5], ""),
+        ("accuracy", [1], ""),
+        ("entity_f1", [0, 4], ""),
+    ],
+)
+def test_a_set_that_a_metric_cannot_tell_models_apart_on_is_named(metric, labels, words):
+    examples = rows_with(REGRESSION if isinstance(labels[0], float) else CLASSIFICATION, labels)
+    why = metrics.undecided(metric, examples)
+    assert words in why and bool(why) == bool(words)
+    assert metrics.notes((metric,), {"eval": examples}) == ([f"note: eval: {why}"] if words else [])
 
 
 @pytest.mark.parametrize(

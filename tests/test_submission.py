@@ -22,13 +22,13 @@ BERT = BertConfig(
 FIRST, SECOND, THIRD = np.eye(3, dtype=np.float32)
 
 
-def write(folder, name, logits, split="test", names=("0", "1", "2")):
+def write(folder, name, logits, split="test", names=("0", "1", "2"), layout="benchmark"):
     """(name of the file, its text) of the predictions that some logits are."""
     task, logits = get_task(name), np.float32(logits)
     zeros = np.zeros(len(logits), np.int32)
     rows = TestSet(split, Examples(zeros, zeros, np.arange(len(logits) + 1)), names, task.labels)
     described = Description(BERT, task.kind, logits.shape[1], task.labels, task.name)
-    (path,) = write_predictions(str(folder), task, described, rows, logits)
+    (path,) = write_predictions(str(folder), task, described, rows, logits, layout)
     with open(path, encoding="utf-8", newline="") as file:
         return path.rpartition("/")[2], file.read()
 
@@ -56,6 +56,19 @@ def test_mnli_has_a_file_for_each_of_its_sets_and_a_row_keeps_its_name(tmp_path)
     assert write(tmp_path, "MNLI", logits, "test", names) == ("MNLI-m.tsv", expected)
     assert write(tmp_path, "MNLI", logits, "test_mm", names) == ("MNLI-mm.tsv", expected)
     assert write(tmp_path, "MNLI", logits, "test_ax", names) == ("AX.tsv", expected)
+
+
+def test_plain_lines_are_the_answers_in_the_rows_order(tmp_path):
+    two = [SECOND[:2], FIRST[:2], SECOND[:2]]
+    assert write(tmp_path, "MRPC", two, layout="lines") == ("output.txt", "1\n0\n1\n")
+    assert write(tmp_path, "RTE", two, "eval", layout="lines")[1].split()[0] == "not_entailment"
+    assert write(tmp_path, "MNLI", [THIRD], "test_mm", ("7",), "lines") == (
+        "output_mm.txt",
+        "contradiction\n",
+    )
+    assert write(tmp_path, "STS-B", [[6.0], [2.5]], layout="lines")[1] == "5.000\n2.500\n"
+    with pytest.raises(UserError, match="answered with parts of its texts"):
+        write(tmp_path, "CLUENER", np.zeros((3, 41)), layout="lines")
 
 
 def test_tnews_is_answered_in_json_lines_with_its_class_numbers(tmp_path):

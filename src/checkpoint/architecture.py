@@ -9,15 +9,15 @@ import numpy as np
 
 from src.checkpoint.folder import CONFIG_FILE
 from src.checkpoint.mismatch import refuse, shape
-from src.checkpoint.names import QUESTIONS, WORD_EMBEDDINGS, our_parameters
+from src.checkpoint.names import QUESTIONS, WORD_EMBEDDINGS, our_parameters, unwrapped
 from src.checkpoint.tensorflow import BERT_CONFIG_FILE
 from src.description import label_names
-from src.errors import UserError
+from src.errors import UserError, shown
 from src.files import read_json
 from src.kinds import CLASSIFICATION, KINDS, REGRESSION, kind_of_problem
 from src.settings.network import BertConfig
 from src.settings.parsing import from_json
-from src.tasks import known_task
+from src.tasks import get_task, known_task
 
 # What the formats' own BertConfig takes where a file leaves a field out.
 _DEFAULTS = {
@@ -50,11 +50,12 @@ _ASKING = ("qa_outputs.", "cls/squad/")
 """How the names of a head of questions begin, in any format."""
 
 
-def read_config(folder, bert_config, needed):
-    """The network's own configuration file; {} where there is none and none is `needed`.
+def read_config(folder, bert_config, needed, known):
+    """The network's own configuration file, what it lacks as `known` says it.
 
     Args:
         folder (str): of the weights. bert_config (str): the file the user named, or "".
+        needed (bool): whether weights without any are incomplete. known (Known): what the user says.
 
     Raises:
         UserError: it is missing, or says that the network is no BERT encoder.
@@ -64,9 +65,11 @@ def read_config(folder, bert_config, needed):
     if path is None:
         if bert_config:
             raise UserError(f"bert_config: {bert_config} does not exist")
-        if needed:
-            raise UserError(f"{folder} holds neither config.json nor bert_config.json; give --bert_config")
-        return {}
+        given = known.fill({})
+        if needed and "num_attention_heads" not in given:
+            how = known.how("num_attention_heads", "--bert_config", "N")
+            raise UserError(f"{folder} holds neither config.json nor bert_config.json; give {how}")
+        return given
     given = read_json(path, "network configuration")
     for name, allowed in _ABSENT_OR.items():
         if given.get(name) is not None and given[name] not in allowed:
@@ -74,7 +77,7 @@ def read_config(folder, bert_config, needed):
                 f"{path}: {name} is '{given[name]}'; only BERT encoders can be converted "
                 f"({name} {' or '.join(str(item) for item in allowed)})"
             )
-    return given
+    return known.fill(given)
 
 
 def kinds_of_head(weights, given, likely):
@@ -117,8 +120,9 @@ def check_tied(weights, source):
     """Raise a `UserError` where a masked-language model's output layer is not its word embedding, which is
     all that is read of it; `weights` are under Hugging Face's names, other formats have only the tied one.
     """
-    output = weights.get("cls.predictions.decoder.weight")
-    words = weights.get(WORD_EMBEDDINGS)
+    names = {plain: name for name, plain in unwrapped(weights).items()}
+    output = weights.get(names.get("cls.predictions.decoder.weight"))
+    words = weights.get(names.get(WORD_EMBEDDINGS))
     if output is not None and words is not None and not np.array_equal(output, words):
         raise UserError(
             f"{source} has cls.predictions.decoder.weight of its own (tie_word_embeddings is false); a "
@@ -175,13 +179,14 @@ def _sizes(weights):
     return sizes
 
 
-def bert_config(given, weights, file_format, relu, source, notices):
+def bert_config(given, weights, file_format, relu, source, notices, known):
     """The `BertConfig` of imported weights.
 
     Args:
         given (dict): the configuration file. weights (dict): our parameter names -> arrays.
         file_format (Format): theirs. relu (bool): whether the classifier reads relu(pooled).
         source (str): where they come from, for messages. notices (list of str): takes lines for the user.
+        known (Known): what the user says, for messages.
 
     Raises:
         UserError: configuration and weights contradict each other, or a value is missing or not supported.
@@ -196,10 +201,9 @@ def bert_config(given, weights, file_format, relu, source, notices):
     width = sizes["hidden_size"]
     if not isinstance(heads, int) or heads < 1 or width % heads:
         fault = "cannot be read from the weights" if heads is None else f"{heads} does not divide {width}"
-        raise UserError(
-            f"{source}: num_attention_heads {fault}; give --bert_config with a JSON file that says it, "
-            f'such as {{"num_attention_heads": 12}}'
-        )
+        flag = '--bert_config with a JSON file that says it, such as {"num_attention_heads": 12}'
+        how = known.how("num_attention_heads", flag, "12 (or what it has)")
+        raise UserError(f"{source}: num_attention_heads {fault}; give {how}")
     defaults = {**_DEFAULTS, "layer_norm_eps": file_format.layer_norm_eps}
     values = {name: given.get(name, default) for name, default in defaults.items()}
     values.update(sizes, num_attention_heads=heads, classifier_relu=relu)
@@ -229,6 +233,20 @@ def _kind(given, count, kinds, likely, source):
     return REGRESSION if count == 1 else CLASSIFICATION  # as transformers takes such a file
 
 
+def _task(given, kind, count, notices):
+    """The task that a head was trained on: finetuning_task is run_glue.py's word for it, task_name ours."""
+    said = given.get("task_name") or given.get("finetuning_task")
+    name = known_task(said or "")
+    task = get_task(name) if name else None
+    if task and (task.kind.architecture, task.kind.outputs(task.labels)) != (kind.architecture, count):
+        notices.append(
+            f"its configuration calls its task {shown(said)}, but its head is one of {kind.describe(count)}; "
+            "the head counts"
+        )
+        return ""
+    return name
+
+
 def head(given, weights, kinds, likely, source, notices):
     """kind, outputs, labels and task_name of the classifier, as a dict; {} for an encoder.
 
@@ -245,7 +263,7 @@ def head(given, weights, kinds, likely, source, notices):
             f"num_labels is {given['num_labels']} in its configuration but the classifier has {count} "
             "outputs; the classifier counts"
         )
-    task_name = known_task(given.get("finetuning_task") or "")  # as run_glue.py writes it
+    task_name = _task(given, kind, count, notices)
     return {"kind": kind, "outputs": count, "labels": label_names(given, source), "task_name": task_name}
 
 

@@ -26,7 +26,7 @@ class Format:
     """Whether a checkpoint without its own configuration file is incomplete."""
     has_relu: Callable = lambda names: False
     """has_relu(names in the file): whether its classifier reads relu(pooled) where its configuration does not
-    say it; a `UserError` where nothing tells."""
+    say it; None where nothing tells."""
 
     @property
     def title(self):

@@ -13,6 +13,7 @@ from typing import Optional
 
 import numpy as np
 
+from src.checkpoint.foreign import is_pickle
 from src.checkpoint.names import WORD_EMBEDDINGS
 from src.description import Description
 from src.errors import UserError, one_line
@@ -83,7 +84,8 @@ def digest(arrays, *texts):
 
 
 def load(path):
-    """The checkpoint in a folder, or a .ckpt file with config.json beside it.
+    """The checkpoint of this program in a folder, or a .ckpt file with config.json beside it; what a user
+    names is read by `formats.read_any`.
 
     In a folder, eval_model.ckpt counts; without it, the only .ckpt file there.
 
@@ -95,17 +97,12 @@ def load(path):
     if not os.path.exists(path):
         raise UserError(f"checkpoint {path} does not exist")
     refuse_packed(path)
-    if os.path.isfile(path) and not path.endswith(".ckpt"):
-        raise UserError(f"{path} is not a .ckpt file; {_convert_first(path)}")
     file = ckpt_file(path)
     if file is None:
-        raise UserError(
-            f"{path} holds no checkpoint: no .ckpt file is in it; if it is one of another program, "
-            f"{_convert_first(path)}"
-        )
+        raise UserError(f"{path} holds no checkpoint of this program: it is or has no .ckpt file")
     weights = read_ckpt(file)
     if WORD_EMBEDDINGS not in weights:
-        raise UserError(f"{file} does not hold this project's parameter names; {_convert_first(file)}")
+        raise UserError(f"{file} does not hold this project's parameter names")
     return described(weights, file, path)
 
 
@@ -144,12 +141,11 @@ def described(weights, file, source):
     return Checkpoint(weights, description, vocabulary)
 
 
-def _convert_first(path):
-    return f"run: python convert_checkpoint.py --input {path} --output FOLDER"
-
-
 def _ckpt_names(folder):
-    return sorted(name for name in os.listdir(folder) if name.endswith(".ckpt") and not name.startswith("."))
+    """The .ckpt files of a folder; other programs', which mean nothing here, are left aside."""
+    names = (name for name in os.listdir(folder) if name.endswith(".ckpt") and not name.startswith("."))
+    paths = {name: os.path.join(folder, name) for name in sorted(names)}
+    return [name for name, path in paths.items() if os.path.isfile(path) and not is_pickle(path)]
 
 
 def ckpt_file(path):
@@ -159,7 +155,7 @@ def ckpt_file(path):
         UserError: a folder holds several and none is eval_model.ckpt.
     """
     if os.path.isfile(path):
-        return path if path.endswith(".ckpt") else None
+        return path if path.endswith(".ckpt") and not is_pickle(path) else None
     names = _ckpt_names(path) if os.path.isdir(path) else []
     if len(names) > 1 and WEIGHTS_FILE not in names:
         raise UserError(

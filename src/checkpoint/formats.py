@@ -6,17 +6,21 @@ import os
 from dataclasses import dataclass, field, replace
 
 from src.checkpoint import architecture, huggingface, mindspore, tensorflow
-from src.checkpoint.folder import Checkpoint, described, refuse_packed, with_hash
+from src.checkpoint.folder import WEIGHTS_FILE, Checkpoint, described, refuse_packed, with_hash
+from src.checkpoint.foreign import other_programs
 from src.checkpoint.names import FORMATS, WORD_EMBEDDINGS, respell, translate
 from src.checkpoint.tokens import find_vocabulary
 from src.description import Description
 from src.errors import UserError
+from src.settings.network import NOTHING
 from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
 
 __all__ = ["FORMATS", "Imported", "read_any"]
 
-_TABLE = (mindspore.FORMAT, huggingface.FORMAT, tensorflow.FORMAT)
-"""Where a folder is of several formats, the first one counts."""
+_TABLE = (huggingface.FORMAT, mindspore.FORMAT, tensorflow.FORMAT)
+"""Where a folder is of several formats, our own file counts, else the first one: hubs keep conversions beside
+Hugging Face's file.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,20 +34,30 @@ class Imported:
     """Names, as in the file, of weights that were left out."""
     notices: list = field(default_factory=list)
     """Lines the user should see."""
+    gelu: str = ""
+    """What its code computes for a hidden_act `gelu`, where it has that; "": it says another one."""
+
+    @property
+    def summary(self):
+        """One line about another program's checkpoint that was read where it lies."""
+        description = self.checkpoint.description
+        head = description.kind.describe(description.outputs) if description.kind else "no head"
+        parts = [f"{description.bert.num_hidden_layers} layers", head]
+        parts += [f"{len(self.dropped)} weights left aside"] if self.dropped else []
+        told = f"{description.source} is a {FORMATS[self.file_format]} checkpoint, read in place: "
+        return "; ".join([told + ", ".join(parts), *self.notices])
 
 
-def read_any(path, bert_config="", vocab_file="", classifier_relu="auto", kind=None, masked_lm=False):
+def read_any(path, known=NOTHING, bert_config="", classifier_relu="auto", masked_lm=False):
     """Read a checkpoint of any known format.
 
     Args:
         path (str): a Hugging Face folder or weights file, a TensorFlow folder or prefix, a published
             MindSpore .ckpt (or its folder), or a checkpoint of ours.
+        known (Known): what the user says of it.
         bert_config (str): config.json of the network where none lies beside the weights. For a published
             MindSpore checkpoint it need say no more than num_attention_heads.
-        vocab_file (str): vocabulary where none lies beside the weights.
         classifier_relu (bool or "auto"): whether the classifier reads relu(pooled).
-        kind (TaskKind): what its head is where the file leaves it open, as TensorFlow's do for sentences and
-            tags; None for a sentence's.
         masked_lm (bool): read the head of a masked-language model too, `predictions.*`, where there is one.
 
     Returns:
@@ -59,32 +73,38 @@ def read_any(path, bert_config="", vocab_file="", classifier_relu="auto", kind=N
     file_format, location = _find(path)
     weights = file_format.read(location)
     if file_format is mindspore.FORMAT and WORD_EMBEDDINGS in weights:
-        return Imported(_ours(weights, location, bert_config, vocab_file, classifier_relu), "ours")
-    notices = []
-    folder = location if os.path.isdir(location) else os.path.dirname(os.path.abspath(location))
-    given = architecture.read_config(folder, bert_config, file_format.needs_config)
-    names_in_file = tuple(weights)
+        return Imported(_ours(weights, location, path, known, bert_config, classifier_relu), "ours")
     if masked_lm:
         architecture.check_tied(weights, path)
+    folder = location if os.path.isdir(location) else os.path.dirname(os.path.abspath(location))
+    given = architecture.read_config(folder, bert_config, file_format.needs_config, known)
+    if classifier_relu != "auto":
+        given["classifier_relu"] = classifier_relu
+    return _imported(weights, file_format, folder, given, known, path, masked_lm)
+
+
+def _imported(weights, file_format, folder, given, known, path, masked_lm):
+    """The `Imported` of another program's weights, under its names; `given`: what is said of the network."""
+    notices, names_in_file = [], tuple(weights)
     weights, dropped = respell(weights, file_format.name, masked_lm)
-    kinds, name = architecture.kinds_of_head(weights, given, kind)
+    kinds, name = architecture.kinds_of_head(weights, given, known.kind)
     dropped += architecture.drop_other_heads(weights, kinds, name, notices)
     weights = translate(weights, file_format.name, "ours")
     dropped += architecture.drop_unread_positions(weights)
-    vocabulary, lower_case = find_vocabulary(folder, vocab_file, given, notices)
-    parts = architecture.head(given, weights, kinds, kind, path, notices)
+    vocabulary, form = find_vocabulary(folder, known.vocab_file, given, notices)
+    parts = architecture.head(given, weights, kinds, known.kind, path, notices)
     kind = parts.get("kind")
     dropped += architecture.drop_unread_pooler(weights, kind)
-    asked = given.get("classifier_relu") if classifier_relu == "auto" else classifier_relu
-    relu = _has_relu(asked, kind, file_format, names_in_file, path)
-    bert = architecture.bert_config(given, weights, file_format, relu, path, notices)
+    relu = _has_relu(given.get("classifier_relu"), kind, file_format, names_in_file, path, known)
+    bert = architecture.bert_config(given, weights, file_format, relu, path, notices, known)
     architecture.check_complete(weights, bert, kind, path, notices)
-    description = Description(bert, **parts, do_lower_case=lower_case, source=path)
+    description = Description(bert, **parts, **form, source=path)
     checkpoint = Checkpoint(weights, with_hash(description, vocabulary), vocabulary)
-    return Imported(checkpoint, file_format.name, tuple(dropped), notices)
+    gelu = file_format.gelu if given.get("hidden_act") == "gelu" else ""
+    return Imported(checkpoint, file_format.name, tuple(dropped), notices, gelu)
 
 
-def _has_relu(asked, kind, file_format, names, path):
+def _has_relu(asked, kind, file_format, names, path, known):
     """Whether a head of a kind reads relu(pooled); `asked` is what somebody says of it, or None.
 
     Raises:
@@ -96,7 +116,15 @@ def _has_relu(asked, kind, file_format, names, path):
                 f"classifier_relu: the head of {path} answers for tokens and reads no pooled output"
             )
         return False
-    return bool(kind is not None and file_format.has_relu(names) if asked is None else asked)
+    relu = (kind is not None and file_format.has_relu(names)) if asked is None else asked
+    if relu is None:
+        how = known.how("classifier_relu", "--classifier_relu true or false", "true or false")
+        raise UserError(
+            f"classifier_relu: nothing tells whether the network of {path} has a ReLU before the classifier; "
+            f"the published MindSpore TinyBERT and TernaryBERT ones do, the published BERT ones do not: give "
+            f"{how}"
+        )
+    return bool(relu)
 
 
 def _find(path):
@@ -106,39 +134,42 @@ def _find(path):
         UserError: nothing known lies there.
     """
     refuse_packed(path)
+    own = os.path.join(path, WEIGHTS_FILE)
+    if os.path.isfile(own):
+        return mindspore.FORMAT, own
     for file_format in _TABLE:
         location = file_format.find(path)
         if location is not None:
             return file_format, location
     if not os.path.exists(path):
-        raise UserError(f"input: {path} does not exist")
+        raise UserError(f"checkpoint {path} does not exist")
     if os.path.isfile(path):
-        raise UserError(
-            f"input: {path} is no known kind of checkpoint (.ckpt, .safetensors, .bin or a TensorFlow .index)"
+        fault = "is no known kind of checkpoint (.ckpt, .safetensors, .bin or a TensorFlow .index)"
+    else:
+        fault = (
+            f"holds no checkpoint: none of {', '.join(huggingface.FILES)}, a TensorFlow .index or a "
+            "MindSpore .ckpt"
         )
-    raise UserError(
-        f"input: no checkpoint was found in {path}: none of {', '.join(huggingface.FILES)}, "
-        f"a TensorFlow .index or a MindSpore .ckpt"
-    )
+    raise UserError(f"{path} {fault}{other_programs(path)}")
 
 
-def _ours(weights, file, bert_config, vocab_file, classifier_relu):
+def _ours(weights, file, source, known, bert_config, classifier_relu):
     """The `Checkpoint` of our own file; a vocabulary may be added where it has none, and the ReLU decided."""
-    checkpoint = described(weights, file, file)
-    has_own = {"bert_config": bert_config, "vocab_file": vocab_file if checkpoint.vocabulary else ""}
-    for name, value in has_own.items():
-        if value:
-            raise UserError(
-                f"{name}: {file} is a checkpoint of ours and has its own beside it; leave --{name} out"
-            )
+    checkpoint = described(weights, file, source)
+    if bert_config:
+        raise UserError(
+            f"bert_config: {file} is a checkpoint of ours and has its own beside it; leave --bert_config out"
+        )
     description, vocabulary = checkpoint.description, checkpoint.vocabulary
-    if vocab_file:
-        vocabulary = tuple(read_vocabulary(vocab_file))
-        if description.vocab_sha256 not in ("", vocabulary_hash(vocabulary)):
+    if known.vocab_file:
+        given = tuple(read_vocabulary(known.vocab_file))
+        own = vocabulary_hash(vocabulary) if vocabulary else description.vocab_sha256
+        if own not in ("", vocabulary_hash(given)):
             raise UserError(
-                f"vocab_file: {vocab_file} is not the vocabulary {file} was trained with (vocab_sha256 "
-                "differs)"
+                f"vocab_file: {known.vocab_file} is not the vocabulary {file} was trained with "
+                "(vocab_sha256 differs)"
             )
+        vocabulary = given
         if description.do_lower_case is None:
             description = replace(description, do_lower_case=is_lower_case(vocabulary))
     if classifier_relu != "auto":

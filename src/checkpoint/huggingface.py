@@ -6,6 +6,7 @@ import numpy as np
 
 from src.checkpoint.base import Format, no_place_for, outgoing
 from src.checkpoint.folder import CONFIG_FILE, VOCABULARY_FILE, with_hash, write_vocabulary
+from src.checkpoint.foreign import from_pickle
 from src.checkpoint.mismatch import refuse
 from src.errors import UserError, one_line
 from src.files import read_json, write_json, write_safetensors
@@ -24,13 +25,17 @@ _DTYPES = {
     "F16": np.float16,
     "I64": np.int64,
     "I32": np.int32,
+    "BOOL": np.bool_,
     "BF16": np.uint16,  # the upper half of a float32
 }
+_INSIDE = ("state_dict", "model_state_dict", "model")
+"""Where training programs keep the weights in what they save."""
 _ONLY_OURS = (
     "use_relative_positions",
     "max_relative_position",
     "classifier_relu",
-    "do_lower_case",  # tokenizer_config.json says it
+    "do_lower_case",  # tokenizer_config.json says it, and the next
+    "strip_accents",
     "num_labels",  # id2label says it
     "quantization",
 )
@@ -40,21 +45,23 @@ _PROBLEM_TYPES = ("regression", "single_label_classification")
 
 
 def _find(path):
-    """A weights file or a folder with one."""
+    """A weights file, an index of several, or a folder with one."""
     if os.path.isdir(path):
         return path if any(os.path.isfile(os.path.join(path, name)) for name in FILES) else None
-    return path if os.path.isfile(path) and path.endswith((".safetensors", ".bin")) else None
+    endings = (".safetensors", ".bin", ".safetensors.index.json", ".bin.index.json")
+    return path if os.path.isfile(path) and path.endswith(endings) else None
 
 
 def _read(path):
-    if os.path.isfile(path):
-        return _read_file(path)
-    name = next(name for name in FILES if os.path.isfile(os.path.join(path, name)))
-    file = os.path.join(path, name)
-    return _read_shards(file, path) if name.endswith(".index.json") else _read_file(file)
+    file = path
+    if os.path.isdir(path):
+        names = (os.path.join(path, name) for name in FILES)
+        file = next(name for name in names if os.path.isfile(name))
+    return _read_shards(file) if file.endswith(".index.json") else _read_file(file)
 
 
-def _read_shards(index_file, folder):
+def _read_shards(index_file):
+    folder = os.path.dirname(index_file)
     index = read_json(index_file, "index of weights").get("weight_map")
     if not isinstance(index, dict) or not all(isinstance(shard, str) for shard in index.values()):
         raise UserError(f"{index_file} lacks weight_map, which says where each weight lies")
@@ -106,17 +113,26 @@ def _read_torch(path):
         import torch
     except ImportError as error:
         raise UserError(
-            f"reading {path} needs PyTorch (pip install torch); a model.safetensors in its place does not"
+            f"reading {path} needs PyTorch (pip install torch); where that is: {from_pickle(path)}"
         ) from error
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged archives and refused pickles raise many kinds
         raise UserError(
-            f"{path} is damaged or holds more than weights, which is not read: {one_line(error)[:200]}"
+            f"{path} is damaged or holds more than weights, which is not read (where you trust it, save its "
+            f"state dict with safetensors.torch.save_file): {one_line(error)[:200]}"
         ) from error
+    state = _state_dict(state)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"{path} is not a PyTorch state dict: a mapping from names to tensors")
-    return {name: value.float().numpy() for name, value in state.items()}
+    # Those of a running network may still ask for gradients.
+    return {name: value.detach().float().numpy() for name, value in state.items()}
+
+
+def _state_dict(saved):
+    """The weights inside what a training program saved with its optimizer's state and epoch."""
+    inside = [saved[key] for key in _INSIDE if isinstance(saved, dict) and isinstance(saved.get(key), dict)]
+    return inside[0] if len(inside) == 1 else saved
 
 
 def write(folder, checkpoint):
@@ -150,6 +166,7 @@ def write(folder, checkpoint):
             {
                 "tokenizer_class": "BertTokenizer",
                 "do_lower_case": is_lower_case(tokens) if lower_case is None else lower_case,
+                "strip_accents": description.strip_accents,
                 "model_max_length": description.bert.max_position_embeddings,
             },
         )

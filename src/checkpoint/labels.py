@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from src.errors import UserError
-from src.tasks import differ, places, plain_labels, why_order_matters
+from src.tasks import differ, places, plain_labels, real_names, why_order_matters
 
 
 def with_labels(checkpoint, task, label_order=()):
@@ -23,7 +23,7 @@ def with_labels(checkpoint, task, label_order=()):
             it names none and the task's are numbered in several ways; `label_order` contradicts it.
     """
     _check_head(checkpoint, task)
-    own = _own_names(checkpoint, task)
+    own = real_names(checkpoint.description.labels, task.labels)
     notices = []
     if label_order:
         _check_order(checkpoint, own, label_order, task)
@@ -49,12 +49,6 @@ def with_labels(checkpoint, task, label_order=()):
         weights = {**weights, **moved}
         notices.append(f"classifier rows reordered from {', '.join(own)} to {', '.join(names)}")
     return replace(checkpoint, weights=weights, description=description), notices
-
-
-def _own_names(checkpoint, task):
-    """The class names of a checkpoint; () where it has none, or only GLUE's numbers, 0, 1, ..."""
-    own = checkpoint.description.labels
-    return () if task.labels and own == tuple(map(str, range(len(own)))) else own
 
 
 def _check_order(checkpoint, own, label_order, task):
@@ -83,7 +77,8 @@ def _check_head(checkpoint, task):
     description, needed = checkpoint.description, "a classifier"
     if differ(description.task_name, task.name):
         raise UserError(
-            f"task_name: {checkpoint.source} was fine-tuned on {description.task_name}, not {task.name}"
+            f"task_name: {checkpoint.source} was fine-tuned on {description.task_name}, not {task.name}; "
+            "where its config.json is wrong, mend finetuning_task (or task_name) there"
         )
     if task.kind is not None:
         outputs = task.kind.outputs(task.labels)

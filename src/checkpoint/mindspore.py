@@ -4,18 +4,14 @@ import re
 
 from src.checkpoint.base import Format
 from src.checkpoint.folder import ckpt_file, read_ckpt
-from src.errors import UserError
 
 
 def _has_relu(names):
-    """TinyBERT's and TernaryBERT's networks have it, and other names than BERT's as far as they are whole."""
-    if any(re.search(r"(^|\.)(tinybert_|fit_dense\.|fake_quant_)", name) for name in names):
-        return True
-    raise UserError(
-        "classifier_relu: the published MindSpore TinyBERT and TernaryBERT networks have a ReLU before "
-        "the classifier, the published BERT ones do not, and their weights have the same names; give "
-        "--classifier_relu true or false"
-    )
+    """TinyBERT's and TernaryBERT's networks have it, and other names than BERT's as far as they are whole;
+    where they are not, weights of the published BERT have the same names.
+    """
+    known = any(re.search(r"(^|\.)(tinybert_|fit_dense\.|fake_quant_)", name) for name in names)
+    return True if known else None
 
 
 FORMAT = Format(

@@ -97,21 +97,22 @@ _LEAVES = {
 
 # Older or prefixed spellings, brought to the ones above by these (pattern, replacement) pairs in this order.
 _SPELLINGS = {
-    "huggingface": (
-        (r"^module\.", ""),
-        (r"^(embeddings|encoder|pooler)\.", r"bert.\1."),
-        (r"LayerNorm\.gamma$", "LayerNorm.weight"),
-        (r"LayerNorm\.beta$", "LayerNorm.bias"),
-    ),
+    "huggingface": ((r"LayerNorm\.gamma$", "LayerNorm.weight"), (r"LayerNorm\.beta$", "LayerNorm.bias")),
     "tensorflow": (),
     "mindspore": (
-        (r"^((network|teacher|student|bert)\.)+", ""),
+        (r"^((network|net|model|module|_?backbone|teacher|student|bert)\.)+", ""),
         (r"^tinybert_", "bert_"),
         (r"^(bert_embedding_postprocessor)\.embedding_table$", r"\1.token_type_embedding.embedding_table"),
         (r"full_position_embeddings$", "full_position_embedding.embedding_table"),
         (r"embeddings_for_position$", "embeddings_table"),
     ),
 }
+
+# What PyTorch's compiler and sharding write between the parts of a name.
+_BETWEEN = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_WORDS = re.compile(r"(.*?)embeddings\.word_embeddings\.weight")
+_RELATIVES = re.compile(r"(roberta|camembert|electra|ernie|xlm|mpnet|data2vec)")
+"""Networks with BERT's names inside that compute otherwise."""
 
 # The head of a masked-language model, which only its readers keep.
 _MASKED_LM = {
@@ -120,7 +121,7 @@ _MASKED_LM = {
 }
 # What this project has no use for: other pretraining heads, buffers, optimizer and loss-scale state.
 _DROPPED = {
-    "huggingface": r"cls\..*|.*\.position_ids|fit_denses\.\d+\..*",
+    "huggingface": r"cls\..*|.*\.(position_ids|token_type_ids)|fit_denses\.\d+\..*",
     "tensorflow": r"cls/(?!squad/).*|.*/(adam|lamb)_[mv]|.*/Adam(_1)?|beta[12]_power|global_step|"
     r"loss_scale.*|good_steps|_CHECKPOINTABLE_OBJECT_GRAPH",
     "mindspore": r"cls[12]\..*|dense1\..*|(adam_[mv]|lamb_[mv]|moments?[12]?|accum|exp_avg)\..*|"
@@ -140,6 +141,32 @@ def is_dropped(name, file_format, masked_lm=False):
     return re.fullmatch(_DROPPED[file_format], name) is not None
 
 
+def unwrapped(names):
+    """{name: the one without what other code has put around a BERT}, as `module.`, `model.`, `bert.bert.`.
+
+    Raises:
+        UserError: they are of several BERTs, or of another network.
+    """
+    plain = {name: _BETWEEN.sub("", name) for name in names}
+    found = sorted({match[1] for name in plain.values() if (match := _WORDS.fullmatch(name))})
+    refuse("a checkpoint of one BERT is needed", {"of them": found} if len(found) > 1 else {})
+    own = found[0] if found else ""  # of the encoder's own names, as "module.bert."
+    if _RELATIVES.search(own):
+        raise UserError(f"not a BERT: its names begin with {own}")
+    around = re.sub(r"(?<![^.])bert\.$", "", own)
+    # A head may stand further out than the encoder.
+    starts = [around[: match.end()] for match in re.finditer(r"\.", around)][::-1]
+    return {name: _without(inner, own, starts) for name, inner in plain.items()}
+
+
+def _without(name, own, starts):
+    """`name` without the longest of `starts`; the encoder's, which begin with `own`, then begin with bert."""
+    rest = name.removeprefix(own)
+    if name.startswith(own) and re.match(r"(embeddings|encoder|pooler)\.", rest):
+        return "bert." + rest
+    return name.removeprefix(next((start for start in starts if name.startswith(start)), ""))
+
+
 def respell(weights, file_format, masked_lm=False):
     """(weights under the current spelling, names dropped as they stood in the file); `masked_lm` as in
     `is_dropped`.
@@ -151,8 +178,9 @@ def respell(weights, file_format, masked_lm=False):
     whole_training = file_format == "mindspore" and any(
         re.match(r"(bert\.)?(tiny)?bert_|bert\.", name) for name in weights
     )
+    bare = unwrapped(weights) if file_format == "huggingface" else {}
     for name, value in weights.items():
-        spelling = name
+        spelling = bare.get(name, name)
         for pattern, replacement in _SPELLINGS[file_format]:
             spelling = re.sub(pattern, replacement, spelling)
         # a distillation network saved whole holds teacher and student; the student is what was trained

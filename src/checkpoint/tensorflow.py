@@ -53,7 +53,7 @@ def _find(path):
     ]
     if len(prefixes) > 1:
         raise UserError(
-            f"input: {path} holds {len(prefixes)} TensorFlow checkpoints; name one: {', '.join(prefixes)}"
+            f"{path} holds {len(prefixes)} TensorFlow checkpoints; name one: {', '.join(prefixes)}"
         )
     return prefixes[0] if prefixes else None
 

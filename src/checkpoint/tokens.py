@@ -6,11 +6,22 @@ import re
 from src.checkpoint.folder import VOCABULARY_FILE
 from src.errors import UserError
 from src.files import read_json
-from src.vocabulary import is_lower_case, read_vocabulary
+from src.tokenizer_files import read_text_form
+from src.vocabulary import read_vocabulary
+
+_OTHERS = (
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "tokenizer.model",
+    "merges.txt",
+    "vocab.json",
+)
+"""Files of tokenizers that are no WordPiece."""
 
 
 def find_vocabulary(folder, vocab_file, given, notices):
-    """(tokens or None, whether text is lower-cased, or None where nothing tells).
+    """(tokens or None, how its text is written as a `Description` has it).
 
     Args:
         folder (str): of the weights. vocab_file (str): the vocabulary the user named, or "".
@@ -24,24 +35,24 @@ def find_vocabulary(folder, vocab_file, given, notices):
     elif os.path.isfile(tokenizer):
         tokens = _tokenizer_json(tokenizer)
     else:
+        others = [name for name in _OTHERS if os.path.isfile(os.path.join(folder, name))]
+        beside = f" ({others[0]} is of another tokenizer than BERT's WordPiece)" if others else ""
         notices.append(
-            "no vocab.txt was found; give --vocab_file, or put the vocabulary there before using text"
+            f"no vocab.txt was found{beside}; give --vocab_file, or put the vocabulary there before using "
+            "text"
         )
-    settings = os.path.join(folder, "tokenizer_config.json")
-    said = None
-    if os.path.isfile(settings):
-        said = read_json(settings, "tokenizer configuration").get("do_lower_case")
-    if said is None:
-        said = given.get("do_lower_case")
-    return tokens, is_lower_case(tokens) if said is None and tokens is not None else said
+    form = read_text_form(folder, tokens, given)
+    notices += form.notices
+    return tokens, {"do_lower_case": form.lower_case, "strip_accents": form.strip_accents}
 
 
 def _tokenizer_json(path):
     """The WordPiece vocabulary inside a Hugging Face tokenizer.json."""
     model = read_json(path, "tokenizer").get("model")
     ids = model.get("vocab") if isinstance(model, dict) else None
-    if not isinstance(ids, dict) or model.get("type", "WordPiece") != "WordPiece":
-        raise UserError(f"{path} holds no WordPiece vocabulary; give --vocab_file")
+    kind = model.get("type", "WordPiece") if isinstance(model, dict) else "no"
+    if not isinstance(ids, dict) or kind != "WordPiece":
+        raise UserError(f"{path} holds {kind} tokens and no WordPiece vocabulary; give --vocab_file")
     tokens = tuple(sorted(ids, key=ids.get))
     if sorted(ids.values()) != list(range(len(ids))) or any(re.search(r"[\r\n]", token) for token in tokens):
         raise UserError(

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, fields
+from typing import Optional
 
 import numpy as np
 
@@ -48,11 +49,15 @@ class DatasetInfo:
     """{split: {"rows": int, "labelled": bool, "length_histogram": {largest length as string: rows}, "files":
     [names], and where malformed rows were left out, "skipped": int}}
     """
+    strip_accents: Optional[bool] = None
+    """Whether accents were taken off; None, which the file leaves out: where the text was lower-cased."""
 
     def save(self, folder):
         """Write `dataset.json` into `folder`."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["kind"] = self.kind.name
+        if self.strip_accents is None:
+            del values["strip_accents"]
         write_json(
             os.path.join(folder, INFO_FILE), {_KEYS.get(name, name): value for name, value in values.items()}
         )
@@ -69,6 +74,7 @@ class DatasetInfo:
             return None
         value = read_json(path, "the data set's description")
         keys = {field.name: _KEYS.get(field.name, field.name) for field in fields(cls)}
+        value.setdefault("strip_accents", None)
         missing = [key for key in keys.values() if key not in value]
         if missing:
             raise UserError(f"{path} lacks {', '.join(missing)}; run prepare_data.py again")

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 from tqdm import tqdm
@@ -22,7 +22,7 @@ class Options:
     vocabulary: Tuple[str, ...]
     """WordPiece tokens in id order."""
     lower_case: bool
-    """Whether the text is lower-cased and stripped of accents."""
+    """Whether the text is lower-cased."""
     dataset_type: str
     """`mindrecord` or `tfrecord`."""
     skip_bad_rows: bool
@@ -31,6 +31,8 @@ class Options:
     """Processes that tokenize."""
     windows: Windows = Windows()
     """How texts that are too long for a row are cut into several."""
+    strip_accents: Optional[bool] = None
+    """Whether accents are taken off; None: where the text is lower-cased."""
 
     def bad_rows(self):
         """A new `BadRows`."""
@@ -47,6 +49,7 @@ class Options:
             self.lower_case,
             max_seq_length,
             splits,
+            self.strip_accents,
         )
 
 

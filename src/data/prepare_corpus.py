@@ -39,6 +39,7 @@ def prepare_corpus(inputs, recipe, shard_mb, output_dir, options):
     _check_apart(folder, inputs)
     vocab_sha256 = vocabulary_hash(options.vocabulary)
     plan = make_plan(files, vocab_sha256, options.lower_case, options.dataset_type, shard_mb, recipe)
+    plan["strip_accents"] = options.strip_accents
     shards = ShardFolder(folder, plan)
     if shards.complete:
         print(
@@ -48,7 +49,8 @@ def prepare_corpus(inputs, recipe, shard_mb, output_dir, options):
     if shards.shards:
         print(f"{folder} has {len(shards.shards)} finished shards; continuing with the others")
     bad_rows = options.bad_rows()
-    pool = WorkerPool(Packer, (options.vocabulary, options.lower_case, recipe), options.num_workers)
+    arguments = options.vocabulary, options.lower_case, recipe, options.strip_accents
+    pool = WorkerPool(Packer, arguments, options.num_workers)
     with Progress(FOLDER, sum(file.size for file in files), "B") as progress:
         with shards.only_writer(), pool:
             block_bytes, blocks_per_shard = block_sizes(recipe, shard_mb)

@@ -15,14 +15,14 @@ from src.data.readers.labels import discover_labels
 from src.data.readers.split import read_split
 from src.data.records import RecordWriter
 from src.data.tokenization import TokenizerPool
-from src.errors import UserError
+from src.errors import UserError, listed
 from src.files import replacing_folder
 from src.kinds.base import BERT_WINDOWS
 
 CHUNK_ROWS = 2048  # rows tokenized and written at a time: what bounds the memory
 
 
-def prepare_task(task, data_dir, names, max_seq_length, folder, options, augmentation=None):
+def prepare_task(task, data_dir, names, max_seq_length, folder, options, augmentation=None, train="train"):
     """Convert every split, and print what was made.
 
     Args:
@@ -32,6 +32,7 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options, augment
         folder (str): what is written, as `output_folder` gives it; an older one is replaced.
         options (Options)
         augmentation (Augmentation): adds rows to the training split; None for none.
+        train (str): stem of the training file; "" where only the dev sets are wanted.
 
     Returns:
         names of the splits, in order
@@ -39,13 +40,14 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options, augment
     Raises:
         UserError: a file is missing or malformed.
     """
-    sources, absent = find_sources(task, data_dir)
-    kind, names = discover_labels(task, sources["train"], names, options.bad_rows())
+    sources, absent = find_sources(task, data_dir, train)
+    telling = sources["train" if train else "eval"]
+    kind, names = discover_labels(task, telling, names, options.bad_rows())
     if options.windows != BERT_WINDOWS and not kind.needs_texts:
         raise UserError(f"doc_stride, max_query_length: they are for questions; {task.name} has none")
     added = augmentation and augment_split(augmentation, task, sources, kind, names, folder, options)
     lengths = max_seq_length, options.num_workers, options.windows
-    pool = TokenizerPool(options.vocabulary, options.lower_case, kind, *lengths)
+    pool = TokenizerPool(options.vocabulary, options.lower_case, kind, *lengths, options.strip_accents)
     splits = {}
     with replacing_folder(folder) as temporary, pool:
         for split, source in sources.items():
@@ -64,9 +66,9 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options, augment
         options.info(task.name, kind, names, max_seq_length, splits).save(temporary)
     for stem in absent:
         print(f"no {stem} file in {data_dir}: that split was not made")
-    listed = f" ({', '.join(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
+    named = f" ({listed(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
     print(
-        f"{task.name}: {kind.describe(kind.outputs(names))}{listed}, at most {max_seq_length} tokens a row, "
+        f"{task.name}: {kind.describe(kind.outputs(names))}{named}, at most {max_seq_length} tokens a row, "
         f"{'lower-cased' if options.lower_case else 'case kept'}"
     )
     return list(splits)
@@ -97,13 +99,13 @@ def output_folder(output_dir, task, inputs):
     return folder
 
 
-def find_sources(task, data_dir):
+def find_sources(task, data_dir, train="train"):
     """({our split name: Source}, names of the optional files that are absent); train and the first dev set
-    must exist.
+    must exist. `train` as in `prepare_task`.
     """
     formats = task.source.formats
-    sources, absent = {"train": require_source(data_dir, "train", formats)}, []
-    for split, stem in task.eval_splits + task.test_splits:
+    sources, absent = {"train": require_source(data_dir, train, formats)} if train else {}, []
+    for split, stem in task.eval_splits + (task.test_splits if train else ()):
         find = require_source if split == "eval" else find_source
         source = find(data_dir, stem, formats)
         if source:
@@ -111,6 +113,12 @@ def find_sources(task, data_dir):
         else:
             absent.append(stem)
     return sources, absent
+
+
+def holds_raw(folder, task):
+    """Whether a folder has any raw file of a task."""
+    stems = ["train", "train_aug", *(stem for _, stem in task.eval_splits + task.test_splits)]
+    return any(find_source(folder, stem, task.source.formats) for stem in stems)
 
 
 class AnswerTally:

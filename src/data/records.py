@@ -14,12 +14,14 @@ import re
 import numpy as np
 
 from src.data.info import INFO_FILE
+from src.data.readers.files import check_parts
 from src.errors import UserError, one_line
 from src.examples import Examples, concatenate, offsets_of
 from src.files import read_json, write_json
 
 TOKENS, MASK, SEGMENTS = TOKEN_COLUMNS = ("input_ids", "input_mask", "segment_ids")
 SCHEMA_FILE = "schema.json"
+_REAL = "is_real_example"  # of run_classifier.py's rows: 0 for those that only fill a batch
 _READ_BATCH = 1024  # rows padded together while reading: Python's share of the time vanishes
 # Pads what a batch's longer rows add, so that a row whose columns differ in length is noticed.
 _ABSENT = -(2**31)
@@ -35,6 +37,7 @@ _SPLIT_WORDS = {
     "valid": "eval",
     "validation": "eval",
     "test": "test",
+    "predict": "test",  # as Google's run_classifier.py calls its file
 }
 _MISMATCHED = {"mm", "mismatched"}
 
@@ -66,6 +69,12 @@ def _files(folder):
     """(sorted names of a folder's files, {name: its record format or None})."""
     names = sorted(name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name)))
     return names, {name: _format_of(os.path.join(folder, name)) for name in names}
+
+
+def has_records(folder):
+    """Whether any file of `folder` holds records, or its dataset.json promises some."""
+    names, formats = _files(folder)
+    return INFO_FILE in names or any(formats.values())
 
 
 def has_split(folder, split):
@@ -114,7 +123,9 @@ def find_split(folder, split, dataset_type="auto"):
         kind = "record" if dataset_type == "auto" else dataset_type
         listing = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") if names else "nothing"
         raise UserError(f"{folder} holds no {kind} files for the split '{split}'; it holds {listing}")
-    return [os.path.join(folder, name) for name in serving], dataset_type
+    files = [os.path.join(folder, name) for name in serving]
+    check_parts(files)
+    return files, dataset_type
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -166,15 +177,26 @@ def _read_file(path, dataset_type, columns, schema):
     # Not `count_rows`: a corpus is read by a thread, and MindSpore's `get_dataset_size` releases whatever
     # iterators other threads create meanwhile.
     rows = _count_tfrecord(path) if dataset_type == "tfrecord" else None
+    parts, read = [], 0
     with _telling(path, f"cannot be read as {dataset_type}, it may be truncated or damaged"):
         names, batches = _open(path, dataset_type, columns, schema, rows)
-        parts = [_unpad(path, dict(zip(names, batch)), columns) for batch in batches]
+        for batch in batches:
+            read += len(batch[0])
+            kept = _without_fillers(dict(zip(names, batch)))
+            parts += [_unpad(path, kept, columns)] if len(kept[MASK]) else []
     if not parts:
         raise UserError(f"{path} holds no rows")
-    examples = concatenate(parts)
-    if rows not in (None, len(examples)):
-        raise UserError(f"{path}: {len(examples)} rows could be read of {rows}")
-    return examples
+    if rows not in (None, read):
+        raise UserError(f"{path}: {read} rows could be read of {rows}")
+    return concatenate(parts)
+
+
+def _without_fillers(batch):
+    """A batch without the rows that Google's run_classifier.py writes to fill the last batch of a TPU."""
+    if _REAL not in batch:
+        return batch
+    real = batch[_REAL].reshape(len(batch[MASK])) != 0
+    return {name: values[real] for name, values in batch.items() if name != _REAL}
 
 
 @contextlib.contextmanager
@@ -205,6 +227,7 @@ def _open(path, dataset_type, columns, schema, rows):
         raise UserError(
             f"{path} lacks the column {' and '.join(missing)}; its columns are {', '.join(sorted(found))}"
         )
+    names += [_REAL] if _REAL in found else []
     if dataset_type == "tfrecord":
         # Without num_samples a schema's "numRows" would silently drop the rows beyond it.
         data = ds.TFRecordDataset([path], schema, names, num_samples=rows, shuffle=False)

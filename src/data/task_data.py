@@ -77,6 +77,8 @@ def facts_of(split, examples, info):
         "largest_token_id": int(examples.input_ids.max()),
         "largest_segment_id": int(examples.segment_ids.max()),
         "vocab_sha256": info.vocab_sha256 if info else "",
+        "do_lower_case": info.do_lower_case if info else None,
+        "strip_accents": info.strip_accents if info else None,
     }
 
 

@@ -1,7 +1,7 @@
 """The rows of a test set, all of them and in their order, from raw files or from records."""
 
 from dataclasses import dataclass, replace
-from typing import Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 
@@ -50,6 +50,8 @@ class Reader:
     """Tokens of the longest row; longer texts are cut."""
     num_workers: int
     """Processes that tokenize."""
+    strip_accents: Optional[bool] = None
+    """As the `Tokenizer`'s."""
 
 
 class _EveryRow(BadRows):
@@ -106,7 +108,8 @@ def _raw(task, source, name, description, reader):
 
     parts, cut = [], 0
     arguments = reader.vocabulary, reader.lower_case, facts.kind, reader.longest, reader.num_workers
-    with TokenizerPool(*arguments) as pool, Progress(f"read {name}", count_rows(source), "rows") as progress:
+    pool = TokenizerPool(*arguments, strip_accents=reader.strip_accents)
+    with pool, Progress(f"read {name}", count_rows(source), "rows") as progress:
         for examples, cut_here in pool.map(chunks(rows())):
             parts.append(examples)
             cut += cut_here

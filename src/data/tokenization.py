@@ -58,10 +58,11 @@ class Tokenizer:
 
     Args:
         vocab_tokens (list of str): the vocabulary in id order, with [UNK], [CLS] and [SEP].
-        lower_case (bool): lower-case the text and strip accents.
+        lower_case (bool): lower-case the text and, unless `strip_accents` says otherwise, strip accents.
+        strip_accents (bool): None for where the text is lower-cased, as BERT does.
     """
 
-    def __init__(self, vocab_tokens, lower_case):
+    def __init__(self, vocab_tokens, lower_case, strip_accents=None):
         # Read by the library at every batch; see the module's docstring.
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         from tokenizers import Tokenizer as RustTokenizer
@@ -75,8 +76,9 @@ class Tokenizer:
         self._rust = RustTokenizer(
             models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=MAX_WORD_CHARACTERS)
         )
+        stripped = lower_case if strip_accents is None else strip_accents
         self._rust.normalizer = normalizers.BertNormalizer(
-            clean_text=True, handle_chinese_chars=True, strip_accents=lower_case, lowercase=lower_case
+            clean_text=True, handle_chinese_chars=True, strip_accents=stripped, lowercase=lower_case
         )
         self._rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
@@ -164,13 +166,15 @@ class Encoder:
     """A worker that tokenizes: `encoder(rows)` is what the task's `TaskKind.encode` gives, (Examples, cut).
 
     Args:
-        vocab_tokens (list of str), lower_case (bool): the `Tokenizer`'s.
+        vocab_tokens (list of str), lower_case (bool), strip_accents (bool): the `Tokenizer`'s.
         kind (TaskKind): what the rows are of.
         max_seq_length (int), windows (Windows): of the rows.
     """
 
-    def __init__(self, vocab_tokens, lower_case, kind, max_seq_length, windows=BERT_WINDOWS):
-        self._tokenizer, self._kind = Tokenizer(vocab_tokens, lower_case), kind
+    def __init__(
+        self, vocab_tokens, lower_case, kind, max_seq_length, windows=BERT_WINDOWS, strip_accents=None
+    ):
+        self._tokenizer, self._kind = Tokenizer(vocab_tokens, lower_case, strip_accents), kind
         self._lengths = max_seq_length, windows
 
     def __call__(self, rows):
@@ -181,9 +185,19 @@ class TokenizerPool(WorkerPool):
     """`Encoder`s in several processes: `map` takes lists of `Row`s and gives (Examples, cut) of each.
 
     Args:
-        vocab_tokens, lower_case, kind, max_seq_length, windows: the `Encoder`'s. num_workers (int):
-            processes, 1 or more.
+        vocab_tokens, lower_case, kind, max_seq_length, windows, strip_accents: the `Encoder`'s.
+        num_workers (int): processes, 1 or more.
     """
 
-    def __init__(self, vocab_tokens, lower_case, kind, max_seq_length, num_workers, windows=BERT_WINDOWS):
-        super().__init__(Encoder, (vocab_tokens, lower_case, kind, max_seq_length, windows), num_workers)
+    def __init__(
+        self,
+        vocab_tokens,
+        lower_case,
+        kind,
+        max_seq_length,
+        num_workers,
+        windows=BERT_WINDOWS,
+        strip_accents=None,
+    ):
+        arguments = vocab_tokens, lower_case, kind, max_seq_length, windows, strip_accents
+        super().__init__(Encoder, arguments, num_workers)

@@ -6,7 +6,7 @@ from src.checkpoint import folder as checkpoints
 from src.checkpoint.assign import assign
 from src.distill.distiller import LossTerms, uniform_layer_map
 from src.errors import UserError
-from src.model import Model, new_network
+from src.model import Model, new_network, read_as_run
 
 
 def quantized_student(path, key, data, config, compute_type):
@@ -22,12 +22,11 @@ def quantized_student(path, key, data, config, compute_type):
     Raises:
         UserError: the checkpoint is not of this task, or it is not trained where that is needed.
     """
-    checkpoint = checkpoints.load(path)
-    own = checkpoint.description
-    net = config.student_net_cfg
-    data.check_model(own, key, net.seq_length)
-    bert = replace(net.check(own.bert, "student_net_cfg", own.source), **config.dropout)
-    description = replace(own, bert=bert, quantization=config.quantization_cfg)
+    known = config.known(data.kind)
+    checkpoint, bert = read_as_run(path, known)
+    own = replace(checkpoint.description, bert=bert)
+    data.check_model(own, key, known.net.seq_length)
+    description = replace(own, bert=replace(bert, **config.dropout), quantization=config.quantization_cfg)
     description = description.with_head(data.kind, data.outputs, data.labels, data.task.name)
     model = Model(description, new_network(description, compute_type), checkpoint.vocabulary)
     known = dict(model.network.parameters_and_names())

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from src.checkpoint import folder as checkpoints
 from src.checkpoint.assign import assign
 from src.description import Description
 from src.distill.distiller import Projection, uniform_layer_map
 from src.errors import UserError
-from src.model import POOLER, Model, layer_weights, new_network
+from src.model import POOLER, Model, layer_weights, new_network, read_as_run
 
 _WIDTHS = (
     "vocab_size",
@@ -67,8 +66,7 @@ def build_student(plan, teacher, data, compute_type):
     """
     own, checkpoint, weights, start = teacher.description, None, {}, "random weights"
     if plan.path:
-        checkpoint = checkpoints.load(plan.path)
-        bert = plan.net.check(checkpoint.description.bert, plan.section, plan.path)
+        checkpoint, bert = read_as_run(plan.path, plan.known(data.kind if data else None))
         weights, start = checkpoint.weights, plan.path
     else:
         bert = plan.net.resolve(own.bert)
@@ -84,7 +82,8 @@ def build_student(plan, teacher, data, compute_type):
         data.check_model(description, plan.section, plan.net.seq_length)
     if data:
         description = description.with_head(data.kind, data.outputs, data.labels, data.task.name)
-    model = Model(description, new_network(description, compute_type), teacher.vocabulary)
+    vocabulary = teacher.vocabulary or (checkpoint.vocabulary if checkpoint else None)
+    model = Model(description, new_network(description, compute_type), vocabulary)
     projection = Projection(bert.hidden_size, own.bert.hidden_size, bert.initializer_range)
     if weights:
         kept = _without_foreign_head(weights, description, plan.keeps_head)
@@ -126,7 +125,11 @@ def _described(bert, teacher, plan):
     """The student's `Description` before it has a head: it reads text as its teacher does."""
     source = plan.path or f"the student ({plan.section})"
     return Description(
-        bert, do_lower_case=teacher.do_lower_case, vocab_sha256=teacher.vocab_sha256, source=source
+        bert,
+        do_lower_case=teacher.do_lower_case,
+        strip_accents=teacher.strip_accents,
+        vocab_sha256=teacher.vocab_sha256,
+        source=source,
     )
 
 

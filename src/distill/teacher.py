@@ -3,26 +3,24 @@
 from dataclasses import replace
 
 from src import metrics
-from src.checkpoint import folder as checkpoints
 from src.errors import UserError
-from src.model import Model
+from src.model import Model, read_as_run
 from src.runtime import run, say
 
 SAMPLE_ROWS = 2000
 """Training rows that judge a teacher where no others are there to evaluate it on."""
 
 
-def as_used(description, net_config, section):
-    """A teacher's `Description` as it runs here: `net_config` may choose the other form of GELU.
+def as_used(description, used, section):
+    """A teacher's `Description` as it runs here: the run may choose the other form of GELU.
 
     Args:
-        net_config (NetConfig), section (str): the run's settings for its network, and their key.
+        used (BertConfig): as the run's settings, whose key is `section`, want it.
 
     Raises:
-        UserError: the settings contradict the checkpoint.
+        UserError: its weights were trained with another activation.
     """
     own = description.bert
-    used = net_config.check(own, section, description.source, free=("hidden_act",))
     if used.hidden_act != own.hidden_act:
         if "relu" in (used.hidden_act, own.hidden_act):
             raise UserError(
@@ -36,20 +34,24 @@ def as_used(description, net_config, section):
     return replace(description, bert=used)
 
 
-def load_teacher(path, net_config, section, compute_type, with_head=True):
-    """(the teacher's `Checkpoint`, the frozen `Model` of it); arguments and errors as in `as_used`.
+def load_teacher(path, known, compute_type, with_head=True):
+    """(the teacher's `Checkpoint`, the frozen `Model` of it).
 
     Args:
         path (str): the checkpoint. compute_type (mindspore.dtype): of the matrix products.
+        known (Known): the run's settings for its network.
         with_head (bool): it is a task's teacher; else its head, if it has one, is left out.
+
+    Raises:
+        UserError: the settings contradict the checkpoint.
     """
-    checkpoint = checkpoints.load(path)
-    description = as_used(checkpoint.description, net_config, section)
+    checkpoint, used = read_as_run(path, known, free=("hidden_act",))
+    description = as_used(checkpoint.description, used, known.section)
     model = Model.from_checkpoint if with_head else Model.encoder
     return checkpoint, model(checkpoint, compute_type, description)
 
 
-def task_teacher(path, key, data, net_config, compute_type):
+def task_teacher(path, key, data, known, compute_type):
     """The frozen `Model` of train.py's teacher, or None without a `path`; further arguments as above.
 
     Args:
@@ -60,8 +62,8 @@ def task_teacher(path, key, data, net_config, compute_type):
     """
     if not path:
         return None
-    _, teacher = load_teacher(path, net_config, "teacher_net_cfg", compute_type)
-    data.check_model(teacher.description, key, net_config.seq_length)
+    _, teacher = load_teacher(path, known, compute_type)
+    data.check_model(teacher.description, key, known.net.seq_length)
     return teacher
 
 
@@ -88,17 +90,21 @@ class LiveTeacher:
 
 
 def check_better_than_guessing(results, metric, examples, least_gain, key, path):
-    """Print a teacher's score; a `UserError` where it is not better than the best constant answer.
+    """Print a teacher's score; a `UserError` where it is not better than the best constant answer, though
+    the rows could show it.
 
     Args:
         results (dict): of `evaluate`. metric (str): the deciding one. examples (Examples): the rows.
-        least_gain (float): points by which it must be better.
+        least_gain (float): points by which it must be better, unless every answer is right.
         key (str), path (str): the setting that names the teacher, and its value.
     """
     name, score = metrics.printed_name(metric), results[metric]
     chance = metrics.chance_level(metric, examples)
     say(f"teacher: {name} {100 * score:.2f} (the best constant answer: {100 * chance:.2f})")
-    if 100 * (score - chance) < least_gain:
+    undecided = metrics.undecided(metric, examples)
+    if undecided:
+        say(f"note: whether the teacher is better than a guess cannot be seen: {undecided}")
+    elif 100 * (score - chance) < least_gain and score < 1:
         why = _why_no_better(score, chance, examples.labels)
         raise UserError(
             f"{key}: the teacher reaches {name} {100 * score:.2f} where always giving the best constant "

@@ -1,12 +1,15 @@
 """One class a row: sentiment, inference, topics."""
 
+import re
+
 import numpy as np
 
-from src.errors import UserError, shown
+from src.errors import UserError, listed, shown
 from src.examples import Column
 from src.kinds.base import TaskKind
 
 UNLABELLED = -1
+_NUMBER = re.compile(r"(-?[0-9]+)(?:[.]0+)?")
 
 
 class SequenceClassification(TaskKind):
@@ -35,16 +38,19 @@ class SequenceClassification(TaskKind):
         return tuple(name for name in self.metrics if name != "f1" or outputs == 2)
 
     def parse_label(self, value, names, where):
-        """The index of a class given by its name, or else by its index."""
+        """The index of a class given by its name, or else by its index; a whole number may have decimals, as
+        1.0.
+        """
         text = str(value)
+        text = text if text in names else whole(text)
         if text in names:
             return names.index(text)
         # Where all names are numbers, a number that is none of them is no index either.
-        numbered = not all(name.removeprefix("-").isdigit() for name in names)
+        numbered = not all(_NUMBER.fullmatch(name) for name in names)
         if numbered and text.isascii() and text.isdigit() and int(text) < len(names):
             return int(text)
         index = f" (nor an index 0 to {len(names) - 1})" if numbered else ""
-        raise UserError(f"{where}: the label {shown(text)} is none of {', '.join(names)}{index}")
+        raise UserError(f"{where}: the label {shown(text)} is none of {listed(names)}{index}")
 
     def check_labels(self, examples, names, split):
         labels = examples.labels
@@ -55,7 +61,7 @@ class SequenceClassification(TaskKind):
         if not (0 <= labels.min() and labels.max() < len(names)):
             raise UserError(
                 f"the {split} records hold labels from {labels.min()} to {labels.max()}, but the task has "
-                f"the {len(names)} labels {', '.join(names)}"
+                f"the {len(names)} labels {listed(names)}"
             )
 
     def predictions(self, logits):
@@ -66,3 +72,9 @@ class SequenceClassification(TaskKind):
         probabilities = shifted / shifted.sum(axis=1, keepdims=True)
         best = probabilities.argmax(axis=1)
         return [[(labels[index], f"{row[index]:.4f}")] for index, row in zip(best, probabilities)]
+
+
+def whole(text):
+    """A whole number without its decimals, 1 for 1.0; any other text as it is."""
+    number = _NUMBER.fullmatch(text)
+    return number[1] if number else text

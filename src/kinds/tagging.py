@@ -10,7 +10,7 @@ Legend: N rows, T tokens of all rows together, C tags, K entities.
 
 import numpy as np
 
-from src.errors import UserError, shown
+from src.errors import UserError, listed, shown
 from src.examples import Column, Examples, Origin, offsets_of
 from src.kinds.base import BERT_WINDOWS, TaskKind
 
@@ -58,7 +58,7 @@ class TokenClassification(TaskKind):
         types = [name.partition("-")[2] for name in names[1 :: len(_BIOES)]]
         for _, _, name in value:
             if name not in types:
-                raise UserError(f"{where}: the entity type {shown(name)} is none of {', '.join(types)}")
+                raise UserError(f"{where}: the entity type {shown(name)} is none of {listed(types)}")
         return tuple((start, end, types.index(name)) for start, end, name in value)
 
     def count_answers(self, label):
@@ -80,7 +80,7 @@ class TokenClassification(TaskKind):
         if not (tags.min() >= UNTAGGED and tags.max() < len(names)):
             raise UserError(
                 f"the {split} records hold tags from {tags.min()} to {tags.max()}, but the task has the "
-                f"{len(names)} tags {', '.join(names)} (and {UNTAGGED} for tokens without one)"
+                f"{len(names)} tags {listed(names)} (and {UNTAGGED} for tokens without one)"
             )
 
     def encode(self, tokenizer, rows, max_seq_length, windows=BERT_WINDOWS):
@@ -187,7 +187,8 @@ def _read(labels):
         prefix, dash, kind = name.partition("-")
         if name != "O" and (prefix not in _PREFIXES or not dash or not kind):
             raise UserError(
-                f"labels: {name!r} is no tag; tags are O, and B-, I-, E- or S- (in BIO: B- or I-) with a type"
+                f"labels: {shown(name)} is no tag; tags are O, and B-, I-, E- or S- (in BIO: B- or I-) with "
+                "a type"
             )
         prefixes.append(_PREFIXES.get(prefix, "O"))
         types.append(kind)

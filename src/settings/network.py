@@ -1,9 +1,10 @@
 """What a network is: its architecture, its quantization, and how a YAML file speaks of it."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
+from src.kinds.base import TaskKind
 from src.settings.types import (
     HIDDEN_ACTS,
     ComputeType,
@@ -253,6 +254,33 @@ class NetConfig(ShapeConfig):
 
 
 @dataclass(frozen=True)
+class Known:
+    """What a command's settings say of a checkpoint, for what the files beside it leave open."""
+
+    net: ShapeConfig = field(default_factory=ShapeConfig)
+    """Its network: number of heads, activation, LayerNorm's epsilon and whatever else no weight tells."""
+    section: str = ""
+    """The key of `net`, for messages; "": the command has none, but convert_checkpoint.py's own settings."""
+    vocab_file: str = ""
+    """Its vocabulary where none lies beside it; "" for none."""
+    kind: Optional[TaskKind] = None
+    """What its head is where the file leaves it open, as TensorFlow's do for sentences and tags; None for a
+    sentence's."""
+
+    def fill(self, given):
+        """`given`, a configuration file's content, with what it lacks as `net` says it."""
+        return {**self.net.given(), **{name: value for name, value in given.items() if value is not None}}
+
+    def how(self, name, flag, value):
+        """What to give for a field that nothing says, as `--bert_config FILE` or `--net_cfg.NAME VALUE`."""
+        return f"--{self.section}.{name} {value}" if self.section else flag
+
+
+NOTHING = Known()
+"""Its files say it all."""
+
+
+@dataclass(frozen=True)
 class StudentPlan:
     """What a run's settings say about its student."""
 
@@ -274,3 +302,9 @@ class StudentPlan:
     """Its attention scores are fitted to the teacher's."""
     fits_states: bool = True
     """Its hidden states are fitted to the teacher's, through the projection."""
+    vocab_file: str = ""
+    """The vocabulary of a checkpoint that has none beside it."""
+
+    def known(self, kind=None):
+        """What is known of the checkpoint, whose head is of a kind."""
+        return Known(self.net, self.section, self.vocab_file, kind)

@@ -17,6 +17,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from src.errors import UserError, one_line
 from src.settings.command_line import CommandLine
 from src.settings.keys import Keys, Sorter, flat, nested
+from src.settings.published_flags import translated
 from src.settings.yaml_file import found_config, read_yaml
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -61,7 +62,7 @@ def _readable(error, keys):
         text = pattern.sub(plain, text)
     unknown = re.search(r"(?:Unrecognized arguments:|unrecognized arguments:)\s*--([\w.]+)", text)
     if unknown:
-        return keys.unknown(unknown.group(1), "command line")
+        return keys.unknown(unknown.group(1), "command line", keys.published)
     key = re.search(r"""[Pp]arser key ["']([\w.]+)["']:?\s*(.*)""", text)
     if key:
         return UserError(f"{key.group(1)}: {key.group(2)}")
@@ -125,7 +126,9 @@ def parse(config_class, arguments=None, script=None):
         UserError: an unknown key, a value of the wrong type or outside its range, or an unreadable YAML file.
     """
     notices, keys = [], Keys(config_class)
-    arguments = CommandLine(keys, notices).tidy(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = translated(arguments, keys, notices)
+    arguments = CommandLine(keys, notices).tidy(arguments)
     parser = _parser(config_class, script or os.path.basename(sys.argv[0]))
     try:
         chosen = parser.parse_args(arguments)  # also serves --help
@@ -158,10 +161,8 @@ def _with_task_version(settings):
     """`settings` with the task that version_2_with_negative, the official scripts' word, means."""
     if not getattr(settings, "version_2_with_negative", False):
         return settings
-    if settings.task_name.strip().lower() not in ("squad", "squad2"):
-        raise UserError(
-            f"version_2_with_negative: it is for task_name squad, not {settings.task_name or '(none)'}"
-        )
+    if settings.task_name.strip().lower() not in ("", "squad", "squad2"):
+        raise UserError(f"version_2_with_negative: it is for task_name squad, not {settings.task_name}")
     return replace(settings, task_name="SQuAD2")
 
 

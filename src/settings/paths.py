@@ -21,6 +21,7 @@ CHECKPOINTS = (
     "load_ckpt_path",
     "teacher_model_dir",
     "student_model_dir",
+    "model_path",
     "ckpt_file",
     "vocab_file",
 )
@@ -50,13 +51,18 @@ def inside_copies(settings):
             continue
         folders = (data,) if name in DATA else (output,) if name in OUTPUTS else (checkpoints, data, ROOT)
         places = [os.path.normpath(os.path.join(folder, path)) for folder in folders]
-        changes[name] = next(filter(os.path.exists, places), places[0])
+        changes[name] = next(filter(_is_there, places), places[0])
         if name in OUTPUTS and not _is_below(changes[name], output):
             print(
                 f"{name}: {path} is outside output_path ({output}) and will not be copied to train_url",
                 flush=True,
             )
     return replace(settings, **changes)
+
+
+def _is_there(path):
+    """Whether a file or folder exists, or a TensorFlow checkpoint whose files begin so."""
+    return os.path.exists(path) or os.path.exists(path + ".index")
 
 
 def _is_below(path, folder):

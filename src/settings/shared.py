@@ -1,8 +1,9 @@
 """Settings that several commands have: device, group, ModelArts job, records and their batches."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Tuple, Union
 
+from src.settings.network import Known, NetConfig
 from src.settings.types import AssessmentMethod, DeviceTarget, NonNegativeInt, PositiveInt, TaskType
 
 
@@ -32,6 +33,29 @@ class GroupConfig(DeviceConfig):
     """
     device_num: PositiveInt = 1
     """Processes of that job; 1: as many as it has. Each takes its own batch_size rows of every step."""
+
+
+@dataclass(frozen=True)
+class VocabularyConfig:
+    """What a checkpoint without it reads text with."""
+
+    vocab_file: str = ""
+    """Vocabulary of a checkpoint that has none beside it, vocab.txt or tokenizer.json."""
+
+
+@dataclass(frozen=True)
+class CheckpointConfig(VocabularyConfig):
+    """What a checkpoint's own files may leave open."""
+
+    net_cfg: NetConfig = field(default_factory=NetConfig)
+    """Network of a checkpoint that does not say it, as a published MindSpore .ckpt without config.json: its
+    num_attention_heads, and what else its weights do not tell."""
+
+    OLD_NAMES = {"td_student_net_cfg": "net_cfg"}  # a recipe's network, for its student's checkpoint
+
+    def known(self, kind=None):
+        """What is known of a checkpoint whose head is of a kind."""
+        return Known(self.net_cfg, "net_cfg", self.vocab_file, kind)
 
 
 @dataclass(frozen=True)
@@ -155,3 +179,33 @@ class RecordsConfig:
     label_order: Tuple[str, ...] = ()
     """Of records without a dataset.json: the class each label id stands for, by the task's names, as
     `--label_order contradiction,entailment,neutral`."""
+
+
+@dataclass(frozen=True)
+class TextsConfig:
+    """How a task's raw files become the tokens BERT reads."""
+
+    max_seq_length: NonNegativeInt = 0
+    """Of raw files: tokens of the longest row, [CLS] and [SEP] included; longer texts are cut. 0: the task's
+    own, 64 or 128, of SQuAD 384; gd: 128.
+    """
+    doc_stride: PositiveInt = 128
+    """Questions only: tokens between the starts of two windows of a text that is too long for a row."""
+    max_query_length: PositiveInt = 64
+    """Questions only: tokens of the longest question; longer ones are cut."""
+    do_lower_case: Union[bool, Literal["auto"]] = "auto"
+    """Of raw files: lower-case the text and strip accents; auto: as the model does, else yes unless the
+    vocabulary has cased words."""
+    num_workers: NonNegativeInt = 0
+    """Processes that tokenize raw files; 0: one for every core that may be used. For a corpus each holds up
+    to 100 MB.
+    """
+
+
+@dataclass(frozen=True)
+class RawDataConfig(TextsConfig):
+    """What a data folder with raw files is made into before a command trains on it."""
+
+    aug_train: bool = False
+    """Of raw files: train on train_aug.tsv, which is train.tsv with more rows, in its place. (For
+    quant_task_glue.py itself this switch means the contrary.)"""

@@ -4,7 +4,16 @@ from dataclasses import dataclass
 from typing import Literal, Tuple, Union
 
 from src.errors import UserError
-from src.settings.shared import DeviceConfig, ModelArtsConfig, PackingConfig, PaddingConfig, RecordsConfig
+from src.settings.published_flags import ANSWERS
+from src.settings.shared import (
+    CheckpointConfig,
+    DeviceConfig,
+    ModelArtsConfig,
+    PackingConfig,
+    PaddingConfig,
+    RecordsConfig,
+    TextsConfig,
+)
 from src.settings.types import (
     AssessmentMethod,
     ClosedUnitInterval,
@@ -17,11 +26,11 @@ from src.settings.types import (
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(DeviceConfig, RecordsConfig, PackingConfig):
+class EvaluateConfig(DeviceConfig, TextsConfig, RecordsConfig, PackingConfig, CheckpointConfig):
     """Evaluate a checkpoint on a task's dev set; every row counts."""
 
     model_dir: str = ""
-    """The model's folder, or a folder that holds it under the task's lower-case name."""
+    """The model's folder, another program's too, or one that holds it under the task's lower-case name."""
     assessment_method: AssessmentMethod = "auto"
     """Metric of the last line; auto takes the task's own."""
     batch_size: PositiveInt = 32
@@ -39,13 +48,13 @@ class EvaluateConfig(DeviceConfig, RecordsConfig, PackingConfig):
 
 
 @dataclass(frozen=True)
-class ExportConfig(DeviceConfig, ModelArtsConfig):
+class ExportConfig(DeviceConfig, ModelArtsConfig, CheckpointConfig):
     """Turn a checkpoint into the file a user deploys."""
 
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     ckpt_file: str = ""
-    """The checkpoint: a .ckpt file with config.json beside it, or a model's folder, packed ones included."""
+    """The checkpoint: a .ckpt file, or a model's folder, packed ones and other programs' included."""
     task_name: str = ""
     """Task the checkpoint was trained on, in any case; unset: the one it names itself."""
     file_name: str = ""
@@ -136,13 +145,13 @@ class PostprocessConfig:
 
 
 @dataclass(frozen=True)
-class PredictConfig(DeviceConfig, PackingConfig):
+class PredictConfig(DeviceConfig, PackingConfig, CheckpointConfig):
     """Label texts, or the test sets of a task, with any model of this project."""
 
     config_path: str = ""
     """YAML file with settings that differ from these defaults."""
     model: str = ""
-    """An .onnx or .mindir file, a .ckpt file, or a model's folder, packed and Hugging Face's included."""
+    """An .onnx or .mindir file, a .ckpt file, or a model's folder, packed and other programs' included."""
     text: Union[str, Literal[False]] = False  # of an Optional the parser would take the word null for nothing
     """The text. Without it, and without file, lines of standard input are labelled."""
     text_pair: Union[str, Literal[False]] = False
@@ -155,8 +164,6 @@ class PredictConfig(DeviceConfig, PackingConfig):
     """SQuAD2 only: a question has no answer where that scores better than the best one by more than this."""
     file: str = ""
     """A file with one text a line; a tab separates the two texts of a pair, or a question and its text."""
-    vocab_file: str = ""
-    """The vocabulary, where no vocab.txt lies beside the model."""
     max_seq_length: NonNegativeInt = 0
     """Longest row in tokens; longer texts are cut with a notice. 0: as many as the model takes, at most
     512; of a task's raw files the task's own, 64 or 128.
@@ -177,6 +184,11 @@ class PredictConfig(DeviceConfig, PackingConfig):
     """Format of the record files in data_dir; auto looks at the folder's file endings."""
     num_workers: NonNegativeInt = 0
     """Processes that tokenize raw files; 0: one for every core that may be used."""
+    layout: Literal["benchmark", "lines"] = "benchmark"
+    """Of the predictions of data_dir: as the task's benchmark asks for them, or output.txt with a class or
+    number a line, in the rows' order."""
+
+    PUBLISHED = ANSWERS
 
     @property
     def texts(self):
@@ -212,7 +224,7 @@ class AugmentConfig(DeviceConfig):
 
 
 @dataclass(frozen=True)
-class PrepareConfig(AugmentConfig):
+class PrepareConfig(TextsConfig, AugmentConfig):
     """Turn a task's raw files, or a text corpus for general distillation, into record files with the tokens
     BERT reads.
     """
@@ -235,26 +247,12 @@ class PrepareConfig(AugmentConfig):
     """The records go to a folder in here that has the task's lower-case name."""
     dataset_type: Literal["mindrecord", "tfrecord"] = "mindrecord"
     """Format to write; tfrecord needs requirements-convert.txt."""
-    max_seq_length: NonNegativeInt = 0
-    """Longest row in tokens, [CLS] and [SEP] included; longer texts are cut. 0: the task's own, 64 or 128, of
-    SQuAD 384; gd: 128.
-    """
-    doc_stride: PositiveInt = 128
-    """Questions only: tokens between the starts of two windows of a text that is too long for a row."""
-    max_query_length: PositiveInt = 64
-    """Questions only: tokens of the longest question; longer ones are cut."""
-    do_lower_case: Union[bool, Literal["auto"]] = "auto"
-    """Lower-case the text and strip accents; auto: yes unless the vocabulary has cased words."""
     labels: Tuple[str, ...] = ()
     """Class names (or types of entities) of a custom task in index order, as `--labels bad,good`. Unset:
     those in its training file, sorted.
     """
     skip_bad_rows: bool = False
     """Skip malformed rows and count them, instead of stopping at the first one."""
-    num_workers: NonNegativeInt = 0
-    """Processes that tokenize; 0: one for every core that may be used. For a corpus each holds up to 100
-    MB.
-    """
     input: Tuple[str, ...] = ()
     """General distillation only: the corpus, files and folders as `--input a,b`: plain text with blank lines
     between documents, or WikiExtractor's output (also as JSON lines); gz, bz2, xz or uncompressed."""

@@ -7,8 +7,16 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
-from src.settings.network import NetConfig, QuantConfig, ShapeConfig, StudentPlan
-from src.settings.shared import BatchesConfig, DataConfig, GroupConfig, ModelArtsConfig
+from src.settings.network import Known, NetConfig, QuantConfig, ShapeConfig, StudentPlan
+from src.settings.published_flags import NLP_ARCHITECT, TERNARYBERT
+from src.settings.shared import (
+    BatchesConfig,
+    DataConfig,
+    GroupConfig,
+    ModelArtsConfig,
+    RawDataConfig,
+    VocabularyConfig,
+)
 from src.settings.stage import EvalConfig, Phase1Config, Phase2Config, PhaseConfig
 from src.settings.types import (
     ComputeType,
@@ -52,7 +60,7 @@ class TrainingConfig(GroupConfig, ModelArtsConfig):
 
 
 @dataclass(frozen=True)
-class RunConfig(TrainingConfig, DataConfig):
+class RunConfig(TrainingConfig, DataConfig, RawDataConfig):
     """Settings of the commands that train on a task."""
 
     do_train: bool = True
@@ -78,7 +86,7 @@ class FoldersConfig:
 
 
 @dataclass(frozen=True)
-class GeneralDistillConfig(TrainingConfig, BatchesConfig):
+class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
     """Distil a pre-trained BERT into a small general one on a text corpus (TinyBERT, arXiv 1909.10351,
     section 3.2).
     """
@@ -92,7 +100,9 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
     published shape.
     """
     load_teacher_ckpt_path: str = ""
-    """Pre-trained teacher, fine-tuned or not: a folder from convert_checkpoint.py, or its .ckpt file."""
+    """Pre-trained teacher, fine-tuned or not: a checkpoint of ours, Hugging Face's, TensorFlow BERT's or a
+    published MindSpore .ckpt.
+    """
     load_gd_ckpt_path: str = ""
     """Student of an earlier general distillation to go on from, its projection included. Unset: student_init
     decides.
@@ -130,6 +140,11 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
         return {key: value for key, value in asdict(self).items() if key in keys + networks}
 
     @property
+    def teacher_known(self):
+        """What is known of the teacher's checkpoint."""
+        return Known(self.gd_teacher_net_cfg, "gd_teacher_net_cfg", self.vocab_file)
+
+    @property
     def student_plan(self):
         """Where the student starts, and what is fitted."""
         return StudentPlan(
@@ -140,6 +155,7 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
             from_teacher=self.student_init == "teacher_layers",
             fits_attention=self.gd_cfg.attention_loss,
             fits_states=self.gd_cfg.hidden_loss,
+            vocab_file=self.vocab_file,
         )
 
     def __post_init__(self):
@@ -150,7 +166,7 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig):
 
 
 @dataclass(frozen=True)
-class TaskDistillConfig(FoldersConfig, RunConfig):
+class TaskDistillConfig(FoldersConfig, RunConfig, VocabularyConfig):
     """Distil a task's teacher into a student in two phases and evaluate it (TinyBERT, arXiv 1909.10351)."""
 
     td_phase1_epoch_size: NonNegativeInt = 10
@@ -158,8 +174,8 @@ class TaskDistillConfig(FoldersConfig, RunConfig):
     td_phase2_epoch_size: NonNegativeInt = 3
     """Epochs of phase 2; 0 skips it."""
     load_teacher_ckpt_path: str = ""
-    """Teacher fine-tuned on the task: a folder from convert_checkpoint.py or run_finetune.py, or its .ckpt
-    file.
+    """Teacher fine-tuned on the task: a checkpoint of run_finetune.py, Hugging Face's, TensorFlow BERT's or a
+    published MindSpore .ckpt.
     """
     load_gd_ckpt_path: str = ""
     """Student after general distillation, to start phase 1 from."""
@@ -184,6 +200,10 @@ class TaskDistillConfig(FoldersConfig, RunConfig):
     td_student_net_cfg: NetConfig = field(default_factory=NetConfig)
     """The student's network."""
 
+    def teacher_known(self, kind):
+        """What is known of the teacher's checkpoint, whose head is of a kind."""
+        return Known(self.td_teacher_net_cfg, "td_teacher_net_cfg", self.vocab_file, kind)
+
     @property
     def student_plan(self):
         """Where the student starts, and what is fitted."""
@@ -198,6 +218,7 @@ class TaskDistillConfig(FoldersConfig, RunConfig):
             keeps_head=not self.load_gd_ckpt_path,
             fits_attention=self.runs_phase1 and self.phase1_cfg.attention_loss,
             fits_states=self.runs_phase1 and self.phase1_cfg.hidden_loss,
+            vocab_file=self.vocab_file,
         )
 
     @property
@@ -236,21 +257,23 @@ class FinetuneConfig(FoldersConfig, RunConfig):
     epoch_size: PositiveInt = 3
     """Epochs."""
     load_ckpt_path: str = ""
-    """Encoder (or task) checkpoint to start from: a folder from convert_checkpoint.py or its .ckpt file.
-    Unset: random weights.
+    """Encoder (or task) checkpoint to start from: ours, Hugging Face's, TensorFlow BERT's or a published
+    MindSpore .ckpt. Unset: random weights.
     """
     init_layers: Tuple[NonNegativeInt, ...] = ()
     """Use only these encoder layers of the checkpoint, counted from 0. Unset: all of them."""
     vocab_file: str = ""
-    """Vocabulary to save beside a network that starts from random weights; its checkpoint's own otherwise."""
+    """Vocabulary of a network that starts from random weights, or of a checkpoint that has none beside it."""
     finetune_cfg: PhaseConfig = field(default_factory=PhaseConfig)
     """The training stage."""
     net_cfg: NetConfig = field(default_factory=NetConfig)
-    """The network; needed only for random weights or to change the run's choices."""
+    """The network; needed only for random weights, to change the run's choices, or for a checkpoint that does
+    not say it, as a published MindSpore .ckpt without config.json.
+    """
 
 
 @dataclass(frozen=True)
-class QuantizedStudentConfig:
+class QuantizedStudentConfig(VocabularyConfig):
     """What a quantized student is, and what it learns from."""
 
     do_train: bool = True
@@ -277,6 +300,10 @@ class QuantizedStudentConfig:
     """The student's network; normally empty, for its checkpoint's config.json says it. What is quantized and
     the dropout, which published settings have here, are settings of their own."""
 
+    def known(self, kind):
+        """What is known of the student's checkpoint, whose head is of a kind."""
+        return Known(self.student_net_cfg, "student_net_cfg", self.vocab_file, kind)
+
     @property
     def quantization_cfg(self):
         """What is quantized."""
@@ -293,7 +320,8 @@ class QuantizedStudentConfig:
 @dataclass(frozen=True)
 class TernaryConfig(QuantizedStudentConfig, RunConfig):
     """Train a quantized BERT with distillation from its full-precision teacher (TernaryBERT, arXiv
-    2009.12812; Q8BERT, 1910.06188).
+    2009.12812; Q8BERT, 1910.06188). The flags of quant_task_glue.py, quant_task_squad.py and nlp_architect's
+    transformer_glue are read too.
     """
 
     epoch_size: PositiveInt = 3
@@ -303,7 +331,13 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     student_model_dir: str = ""
     """Checkpoint the student starts from, likewise; usually the teacher's own."""
     data_dir: str = ""
-    """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
+    """The folder of the task's records or raw files, or a folder that holds it under the task's lower-case
+    name. Raw files are prepared first, in OUTPUT_DIR/records."""
+    model_path: str = ""
+    """Do not train: answer the task's test set with this trained model, a line a row, in
+    OUTPUT_DIR/output.txt."""
+    split: Literal["test", "eval"] = "test"
+    """With model_path: the test set, or the dev set."""
     eval_batch_size: PositiveInt = 32
     """Rows of an evaluation batch."""
     eval_ckpt_step: NonNegativeInt = 0
@@ -332,6 +366,12 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
 
     def __post_init__(self):
+        for name in ("teacher_model_dir", "student_model_dir"):
+            if self.model_path and getattr(self, name):
+                raise UserError(
+                    f"model_path, {name}: the first answers a test set with a trained model, the second is "
+                    "for training one; give only one of them"
+                )
         if not (self.save_fp_model or self.save_quantized_model):
             raise UserError("save_fp_model and save_quantized_model are both false: the result would be lost")
         if self.do_train and not (self.pred_distill or self.intermediate_distill or self.is_lgt_fit):
@@ -341,10 +381,26 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
             )
 
     @property
+    def run_dir(self):
+        """The run folder; what was only quantized does not replace what was trained."""
+        return self.output_dir or ("output/ternary" if self.do_train else "output/ternary-untrained")
+
+    @property
+    def folders(self):
+        """Where its records lie and how it is evaluated, as the other commands say it."""
+        evaluation = EvalConfig(self.eval_batch_size, self.eval_ckpt_step)
+        return FoldersConfig(self.data_dir, self.data_dir if self.do_eval else "", evaluation)
+
+    def teacher_known(self, kind):
+        """What is known of the teacher's checkpoint, whose head is of a kind."""
+        return Known(self.teacher_net_cfg, "teacher_net_cfg", self.vocab_file, kind)
+
+    @property
     def keeps_latent(self):
         """Whether float32 weights stay beside the packed model."""
         return self.save_fp_model or self.save_ckpt_step > 0
 
+    PUBLISHED = {**TERNARYBERT, **NLP_ARCHITECT}
     OLD_NAMES = {
         "input_bits": "quant_cfg.activation_bits",
         "activation_init": "quant_cfg.activation_clip_value",

@@ -70,3 +70,14 @@ class PackedResult:
             shutil.rmtree(self.latent)
             with contextlib.suppress(OSError):  # another task's weights may lie there
                 os.rmdir(os.path.dirname(self.latent))
+
+
+def same_batches(session, model):
+    """Flags of eval.py for the batches of a `Session`: a batch's own ranges decide the `Model`'s scores."""
+    rows = session.rows
+    if session.packs(model):
+        return f"--padding none --max_tokens {rows.max_tokens}"
+    lengths = ",".join(map(str, rows.bucket_boundaries))
+    padding = f"--bucket_boundaries {lengths}" if rows.enable_buckets else "--enable_buckets false"
+    padding = f"--padding buckets {padding}"
+    return f"--batch_size {session.evaluation.batch_size} {padding}"

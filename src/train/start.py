@@ -2,33 +2,34 @@
 
 from dataclasses import replace
 
-from src.checkpoint import folder as checkpoints
 from src.checkpoint.assign import assign
+from src.checkpoint.folder import without_quantizer_state
 from src.description import Description
 from src.errors import UserError
-from src.model import POOLER, Model, layer_weights, new_network
-from src.settings.network import BertConfig
+from src.model import POOLER, Model, layer_weights, new_network, read_as_run
+from src.settings.network import BertConfig, Known
 from src.vocabulary import read_vocabulary, vocabulary_hash
 
 
-def from_checkpoint(path, layers, net, data):
+def from_checkpoint(path, layers, net, data, vocab_file=""):
     """(Description without a head, weights, vocabulary) of a checkpoint for a task.
 
     Args:
         path (str): the checkpoint. layers (tuple of int): the encoder layers to take; () for all.
         net (NetConfig): the run's settings for the network. data (TaskData): the task's rows.
+        vocab_file (str): its vocabulary where none lies beside it, or "".
 
     Raises:
         UserError: the settings contradict it, or it cannot read the rows.
     """
-    checkpoint = checkpoints.load(path)
-    own, weights = checkpoint.description.bert, checkpoints.without_quantizer_state(checkpoint.weights)
+    known = Known(net, "net_cfg", vocab_file, data.kind)
+    checkpoint, bert = read_as_run(path, known, free=("hidden_act", "num_hidden_layers"))
+    own, weights = checkpoint.description.bert, without_quantizer_state(checkpoint.weights)
     if layers:
         if max(layers) >= own.num_hidden_layers:
             last = own.num_hidden_layers - 1
             raise UserError(f"init_layers: {path} has the layers 0 to {last}, not {max(layers)}")
         weights = layer_weights(weights, layers)
-    bert = net.check(own, "net_cfg", path, free=("hidden_act", "num_hidden_layers"))
     depth = len(layers) or own.num_hidden_layers
     if net.num_hidden_layers not in (None, depth):
         raise UserError(
@@ -58,7 +59,9 @@ def from_scratch(vocab_file, net, data):
             f"net_cfg.vocab_size: {bert.vocab_size} is less than the {len(vocabulary)} tokens of {vocab_file}"
         )
     lower_case = info.do_lower_case if info else True
-    return Description(bert, do_lower_case=lower_case, vocab_sha256=known), {}, vocabulary
+    accents = info.strip_accents if info else None
+    described = Description(bert, do_lower_case=lower_case, strip_accents=accents, vocab_sha256=known)
+    return described, {}, vocabulary
 
 
 def task_model(start, data, compute_type):

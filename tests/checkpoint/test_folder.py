@@ -126,15 +126,11 @@ def test_missing_pieces_are_named(folder, tmp_path):
     assert "config.json is missing" in refusal(load, folder)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "bert_model.ckpt.index"])
-def test_foreign_folder_says_what_to_run(tmp_path, name):
-    (tmp_path / name).write_bytes(b"x")
-    assert "convert_checkpoint.py --input" in refusal(load, tmp_path)
-
-
-def test_foreign_names_say_what_to_run(tmp_path):
+def test_other_programs_files_are_not_ours(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    assert "holds no checkpoint of this program" in refusal(load, tmp_path)
     write_ckpt(tmp_path / "x.ckpt", {"bert.bert_embedding_lookup.embedding_table": np.zeros((2, 2))})
-    assert "convert_checkpoint.py --input" in refusal(load, tmp_path)
+    assert "does not hold this project's parameter names" in refusal(load, tmp_path)
 
 
 def test_another_vocabulary_is_refused(folder):

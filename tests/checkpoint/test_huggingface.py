@@ -9,6 +9,7 @@ from src.checkpoint.formats import read_any
 from src.checkpoint.names import translate
 from src.files import write_json
 from src.kinds import CLASSIFICATION, SPAN, SPAN_OR_NONE, TAGGING
+from src.settings.network import Known
 from tests.helpers import (
     HEADS,
     HIDDEN,
@@ -86,7 +87,7 @@ def test_heads_of_tokens_are_read_without_their_pooler(tmp_path, config, likely,
     theirs = translate(our_weights(labels=2), "ours", "huggingface", asks)  # older ones have a pooler
     names = {"id2label": {"0": "O", "1": "B-x"}} if kind is TAGGING else {}
     write_huggingface_by_hand(tmp_path, theirs, config={"num_attention_heads": HEADS, **config, **names})
-    read = read_any(tmp_path, kind=likely)
+    read = read_any(tmp_path, Known(kind=likely))
     described, dropped = read.checkpoint.description, kind is not CLASSIFICATION
     assert (described.kind, described.outputs) == (kind, 2)
     assert described.labels == (("O", "B-x") if kind is TAGGING else ())

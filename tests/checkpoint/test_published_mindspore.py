@@ -235,11 +235,10 @@ def test_published_without_configuration_asks_for_the_heads(tmp_path):
     write_published(tmp_path, heads=0)
     assert "num_attention_heads" in refusal(read_any, tmp_path)
     write_json(tmp_path / "heads.json", {"num_attention_heads": 4})
-    assert (
-        read_any(tmp_path, str(tmp_path / "heads.json")).checkpoint.description.bert.num_attention_heads == 4
-    )
+    given = str(tmp_path / "heads.json")
+    assert read_any(tmp_path, bert_config=given).checkpoint.description.bert.num_attention_heads == 4
     write_json(tmp_path / "heads.json", {"num_attention_heads": 3})
-    assert "3 does not divide 8" in refusal(read_any, tmp_path, str(tmp_path / "heads.json"))
+    assert "3 does not divide 8" in refusal(read_any, tmp_path, bert_config=given)
 
 
 def test_incomplete_and_unknown_weights_are_named(tmp_path):

@@ -196,6 +196,29 @@ def test_published_padded_tfrecord(tmp_path, schema):
     assert data.labels.tolist() == [1, 0, 1] and data.labels.dtype == np.int32
 
 
+def test_rows_that_fill_a_batch_of_run_classifier_are_left_out(tmp_path):
+    filler = {**padded(0, []), "is_real_example": [0]}
+    rows = [{**padded(1, [5, 6]), "is_real_example": [1]}, {**padded(0, [7]), "is_real_example": [1]}]
+    tf_record(tmp_path / "eval.tf_record", *rows, filler, filler)
+    tf_record(tmp_path / "predict.tf_record", *rows, filler)
+    for split in ("eval", "test"):
+        files, dataset_type = find_split(str(tmp_path), split)
+        data = read_records(files, dataset_type, LABELS)
+        assert data.labels.tolist() == [1, 0] and data.input_ids.tolist() == [5, 6, 7]
+    tf_record(tmp_path / "eval.tf_record", filler)
+    with pytest.raises(UserError, match="eval.tf_record holds no rows"):
+        read_records([str(tmp_path / "eval.tf_record")], "tfrecord", LABELS)
+
+
+def test_the_corpus_of_create_pretraining_data(tmp_path):
+    row = padded(0, [5, 6, 7])
+    del row["label_ids"]
+    masked = {"masked_lm_positions": [1, 0], "masked_lm_ids": [9, 0], "masked_lm_weights": [1.0, 0.0]}
+    tf_record(tmp_path / "tf_examples.tfrecord", {**row, **masked, "next_sentence_labels": [1]})
+    data = read(tmp_path, columns=())
+    assert data.input_ids.tolist() == [5, 6, 7] and data.columns == {}
+
+
 def test_several_files_are_read_in_order(tmp_path):
     for number in range(3):
         tf_record(tmp_path / f"train_{number}.tf_record", padded(number, [number + 1] * 2))

@@ -101,6 +101,20 @@ def test_a_row_that_cannot_be_read_is_refused_since_the_others_would_shift(tmp_p
     assert "--skip_bad_rows" not in str(error.value)
 
 
+def test_a_blank_line_of_a_one_column_file_may_be_a_row(tmp_path):
+    write(tmp_path, "test.tsv", "text", "fox", "", "dog")
+    with pytest.raises(
+        UserError, match="test.tsv, line 3: a blank line in a file of one column; .*put a space"
+    ):
+        read("custom", tmp_path, labels=("bad", "good"))
+    write(tmp_path, "test.tsv", "text", "fox", " ", "dog", "", "")
+    (rows,) = read("custom", tmp_path, labels=("bad", "good"))
+    assert rows.names == ("0", "1", "2") and rows_of(rows.examples)[1] == [CLS, SEP]
+    write(tmp_path, "test.tsv", "", "text\tid", "fox\ta", "", "dog\tb")  # of two columns it is none
+    (rows,) = read("custom", tmp_path, labels=("bad", "good"))
+    assert rows.names == ("a", "b")
+
+
 def test_what_is_not_there_or_of_another_task_is_refused(tmp_path):
     write(tmp_path, "train.jsonl", "{}")
     with pytest.raises(UserError, match="has no test set; looked for test.tsv.*holds train.jsonl"):

@@ -86,7 +86,7 @@ def test_a_class_is_given_by_its_name_or_else_by_its_index(value, expected):
     assert CLASSIFICATION.parse_label(value, NAMES, "a.tsv line 2") == expected  # "1" is the third one's name
 
 
-@pytest.mark.parametrize("value", ["Good", "3", "-1", "1.0", "", 1.0, None, True, "\u0662"])
+@pytest.mark.parametrize("value", ["Good", "3", "-1", "1.5", "", 1.5, None, True, "\u0662"])
 def test_what_is_no_class_is_refused(value):
     with pytest.raises(UserError) as error:
         CLASSIFICATION.parse_label(value, NAMES, "a.tsv line 2")

@@ -34,6 +34,7 @@ def augment_split(augmentation, task, sources, kind, names, folder, options):
     plan = {
         "vocab_sha256": vocabulary_hash(options.vocabulary),
         "do_lower_case": options.lower_case,
+        "strip_accents": options.strip_accents,
         "labels": names,
         "inputs": [f"{os.path.basename(path)}, {sample_checksum(path)[:16]}" for path in paths],
         **augmentation.identity,

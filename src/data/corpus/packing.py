@@ -65,13 +65,13 @@ class Packer:
     """A worker that turns blocks into rows: `packer(block)` is the `Packed` of a `Block`.
 
     Args:
-        vocab_tokens (list of str), lower_case (bool): as for `Tokenizer`; with [MASK] where tokens are
-            masked.
+        vocab_tokens (list of str), lower_case (bool), strip_accents (bool): as for `Tokenizer`; with [MASK]
+            where tokens are masked.
         recipe (Recipe): how.
     """
 
-    def __init__(self, vocab_tokens, lower_case, recipe):
-        tokenizer = Tokenizer(vocab_tokens, lower_case)
+    def __init__(self, vocab_tokens, lower_case, recipe, strip_accents=None):
+        tokenizer = Tokenizer(vocab_tokens, lower_case, strip_accents)
         self._words, self._recipe, self._vocab_size = WordTokenizer(tokenizer), recipe, len(vocab_tokens)
         self._cls, self._sep = tokenizer.cls_id, tokenizer.sep_id
         self._mask = vocab_tokens.index("[MASK]") if recipe.masked_lm_prob else None

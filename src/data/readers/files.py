@@ -6,10 +6,11 @@ ending in `formats` of the sources (`src/sources.py`) that have it.
 
 import glob
 import os
+import re
 from dataclasses import dataclass
 
 from src.data.readers import cluener, conll, json_lines, parquet, squad, tsv
-from src.errors import UserError
+from src.errors import UserError, listed
 
 READERS = {
     "tsv": tsv,
@@ -20,6 +21,7 @@ READERS = {
     "squad": squad,
 }
 """{name of a reader in a task's source: the module}"""
+_PART = re.compile(r"^(.+)-([0-9]+)-of-([0-9]+)(?![0-9])")
 _IN_PARTS = ("parquet",)  # whose split may be several files, as train-00000-of-00002.parquet
 
 # The names a split's file may have, GLUE's own first: Hugging Face and most others say validation. MNLI from
@@ -28,6 +30,7 @@ _IN_PARTS = ("parquet",)  # whose split may be several files, as train-00000-of-
 _DEV, _TEST = ("dev", "validation", "eval", "valid"), ("test",)
 _NAMES = {
     "train": (("train",),),
+    "train_aug": (("train_aug",),),
     "dev": (_DEV,),
     "test": (_TEST,),
     "dev_matched": (("dev_matched", "validation_matched"), _DEV),
@@ -75,12 +78,35 @@ def find_source(data_dir, stem, formats):
     if len(found) > 1:
         paths = ", ".join(source.paths[0] for source in found)
         raise UserError(f"data_dir: several files could be the {stem} set ({paths}); keep one of them")
+    check_parts(found[0].paths)
     for path in found[0].paths:
         if not os.path.isfile(path) or not os.access(path, os.R_OK):
             raise UserError(f"{path} cannot be read")
         if os.path.getsize(path) == 0:
             raise UserError(f"{path} is empty")
     return found[0]
+
+
+def check_parts(paths):
+    """Raise a `UserError` where files whose names number them, as train-00000-of-00002.parquet, are not the
+    whole set.
+    """
+    sets = {}
+    for path in paths:
+        if found := _PART.search(os.path.basename(path)):
+            sets.setdefault(found[1], []).append((int(found[2]), int(found[3]), path))
+    for path in paths:
+        for _, _, part in sets.get(os.path.basename(path).split(".")[0], ()):
+            raise UserError(f"{path} and {part}, one of several parts, lie side by side; keep one of them")
+    for parts in sets.values():
+        held = sorted(number for number, _, _ in parts)
+        total = max(total for _, total, _ in parts)
+        first = 1 if 0 not in held and total in held else 0
+        wanted = list(range(first, first + total))
+        if held != wanted:
+            lacking = [number for number in wanted if number not in held]
+            fault = f"part {listed(lacking)} is missing" if lacking else "a part is there twice"
+            raise UserError(f"{parts[0][2]} is one of {total} files of its split, of which {fault}")
 
 
 def _sources_named(base, formats):
@@ -108,11 +134,8 @@ def require_source(data_dir, stem, formats):
             for name in names
             for ending in formats
         )
-        names = sorted(os.listdir(data_dir))
-        raise UserError(
-            f"data_dir: {data_dir} has no {stem} set; looked for {wanted}; it holds "
-            f"{', '.join(names[:20]) or 'nothing'}{', ...' if len(names) > 20 else ''}"
-        )
+        held = listed(sorted(os.listdir(data_dir))) or "nothing"
+        raise UserError(f"data_dir: {data_dir} has no {stem} set; looked for {wanted}; it holds {held}")
     return source
 
 

@@ -1,31 +1,44 @@
 """JSON lines: an object a line, with `text`, `text_pair` where there is one, and `label` (or, of tagged text,
-`entities`: [[start, end, type], ...], the end being the place after the last character).
+`entities`: [[start, end, type], ...], the end being the place after the last character). The texts may have
+Hugging Face's names instead, as `sentence1` and `sentence2`: those of the first row whose texts are there.
 """
 
 import json
 
 from src.data.readers.entities import Entities, entities_fault
-from src.data.readers.rows import ROW_NAMES, RawRow, count_lines, is_text, text_lines
+from src.data.readers.rows import (
+    ROW_NAMES,
+    RawRow,
+    count_lines,
+    fitting_layout,
+    is_text,
+    text_lines,
+    wanted_names,
+)
 
 count_rows = count_lines
 
 
 def read_rows(path, task, test, bad_rows):
     """The `RawRow`s of a file."""
-    columns = task.source.columns("jsonl", test)
-    pair = columns.text_pair or "text_pair"  # looked for where none belongs, too: it is refused
+    layouts, columns = task.source.layouts("jsonl", test), None
     for where, value in objects(path, bad_rows):
-        fault = _fault(value, columns, pair)
+        if columns is None and isinstance(value, dict):
+            columns = fitting_layout(layouts, value)
+        fault = _fault(value, columns, layouts)
         if fault:
             bad_rows.add(f"{where}: {fault}")
             continue
+        pair = value.get(columns.text_pair)
+        if columns.pair_is_optional:
+            pair = pair or None
         label = value.get(columns.label)
         if columns.words:
             label = columns.words.get(str(label), label)
         if columns.entities in value:
             label = Entities(sorted(tuple(item) for item in value[columns.entities]))
         name = next((str(value[key]) for key in ROW_NAMES if test and value.get(key) is not None), "")
-        yield RawRow(value[columns.text], value.get(pair), label, where, name)
+        yield RawRow(value[columns.text], pair, label, where, name)
 
 
 def objects(path, bad_rows):
@@ -51,9 +64,15 @@ def text_fault(value, text, pair=None):
     return None
 
 
-def _fault(value, columns, pair):
-    """What is wrong with one object, or None."""
+def _fault(value, columns, layouts):
+    """What is wrong with one object, or None; `columns` is None as long as no row's texts were there."""
+    if not isinstance(value, dict):
+        return "not a JSON object, which every line must be"
+    columns = columns or next((columns for columns in layouts if columns.text in value), layouts[0])
+    pair = columns.text_pair or "text_pair"  # looked for where none belongs, too: it is refused
     fault = text_fault(value, columns.text, pair)
+    if fault and not any(other.text in value for other in layouts):
+        return f"{fault}; texts are called {wanted_names(layouts)}"
     if fault:
         return fault
     label = value.get(columns.label)

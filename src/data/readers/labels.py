@@ -1,19 +1,23 @@
 """The label names of a task; of the user's own data what the training file holds."""
 
+import re
 from itertools import chain
 
 from src.data.readers.entities import Entities
-from src.data.readers.rows import NO_LABEL, BadRows
-from src.errors import UserError, shown
+from src.data.readers.rows import NO_LABEL, BadRows, tidy_label
+from src.errors import UserError, listed, shown
 from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE, TAGGING
+from src.kinds.classification import whole
+
+_NUMBER = re.compile(r"-?[0-9]{1,15}([.][0-9]+)?")
 
 
 def discover_labels(task, source, names=(), bad_rows=None):
     """(kind, class names) of a task; own data without `names` take both from the training file.
 
-    Own data: labels that are all numbers, at least one with a decimal point, make a regression; strings or
-    whole numbers are class names, sorted (whole numbers by value). Entities make tags, of their types in
-    order. In SQuAD's layout one question without an answer tells its version 2.
+    Own data: labels that are all numbers, at least one with a fraction, make a regression; words or whole
+    numbers are class names, sorted (whole numbers by value). Numbers may be written as strings. Entities make
+    tags, of their types in order. In SQuAD's layout one question without an answer tells its version 2.
 
     Args:
         task (Task): row of the task table.
@@ -29,7 +33,7 @@ def discover_labels(task, source, names=(), bad_rows=None):
             class only.
     """
     if len(set(names)) != len(names):
-        raise UserError(f"labels: a name is given twice in {', '.join(names)}")
+        raise UserError(f"labels: a name is given twice in {listed(names)}")
     if not task.is_own:
         if names and tuple(names) != task.labels:
             raise UserError(
@@ -67,25 +71,42 @@ def _types_in(rows, source):
 
 
 def _labels_in(rows, source, bad_rows):
+    """(TaskKind, class names) that the labels of untagged rows tell."""
     seen, types = set(), set()
     for _, _, label, where, _ in rows:
         if isinstance(label, Entities):
             raise UserError(f"{where}: entities are given, where the rows above have a label")
-        if label == "":
+        label = tidy_label(label)
+        if label is None:
             bad_rows.add(f"{where}: {NO_LABEL}")
             continue
-        if isinstance(label, bool) or not isinstance(label, (str, int, float)):
-            raise UserError(f"{where}: the label must be a string or a number, not {shown(label)}")
-        types.add(type(label))
-        if types == {str, int} or types >= {str, float}:
+        types.add(_type_of(label, where))
+        if any(pair <= types for pair in _UNLIKE):
             raise UserError(
-                f"{where}: the label {shown(label)} is of another kind than those above; use strings or "
+                f"{where}: the label {shown(label)} is of another kind than those above; use names or "
                 "numbers, not both"
             )
-        if float not in types:  # a regression's many values need not be kept
-            seen.add(label)
-    if float in types:
+        if not types & _FRACTIONS:  # a regression's many values need not be kept
+            seen.add(whole(str(label)))
+    if types & _FRACTIONS:
         return REGRESSION, ()
     if len(seen) < 2:
         raise UserError(f"{source.paths[0]}: two or more different labels are needed, found {len(seen)}")
-    return CLASSIFICATION, tuple(str(label) for label in sorted(seen))
+    by_value = types <= {"number", "number as text"}
+    return CLASSIFICATION, tuple(sorted(seen, key=lambda name: (float(name) if by_value else 0.0, name)))
+
+
+_FRACTIONS = {"fraction", "fraction as text"}
+_UNLIKE = [{"word", other} for other in ("number", *_FRACTIONS)]
+"""Types of labels that do not go together."""
+
+
+def _type_of(label, where):
+    """`word`, `number` (whole) or `fraction`; of a number in a string with `as text`."""
+    if isinstance(label, str):
+        if not _NUMBER.fullmatch(label):
+            return "word"
+        return "number as text" if float(label).is_integer() else "fraction as text"
+    if isinstance(label, bool) or not isinstance(label, (int, float)):
+        raise UserError(f"{where}: the label must be a string or a number, not {shown(label)}")
+    return "fraction" if isinstance(label, float) else "number"

@@ -1,7 +1,7 @@
 """Parquet files, as Hugging Face's."""
 
 from src.data.readers.rows import ROW_NAMES, RawRow, Where, present_columns
-from src.errors import UserError
+from src.errors import UserError, listed
 
 _ROWS = 4096  # decoded at a time
 
@@ -14,8 +14,8 @@ def count_rows(path):
 def read_rows(path, task, test, bad_rows):
     """The `RawRow`s of a file, decoded some thousand at a time."""
     file = _open(path)
-    columns = task.source.columns("parquet", test)
-    columns = present_columns(columns, file.schema_arrow.names, path, task, test)
+    layouts = task.source.layouts("parquet", test)
+    columns = present_columns(layouts, file.schema_arrow.names, path, task, test)
     text, pair, label = columns.text, columns.text_pair, columns.label
     own_name = next((name for name in ROW_NAMES if test and name in file.schema_arrow.names), None)
     number = 0
@@ -30,7 +30,7 @@ def read_rows(path, task, test, bad_rows):
                 continue
             yield RawRow(
                 value[text],
-                value[pair] if pair else None,
+                (value[pair] or None if columns.pair_is_optional else value[pair]) if pair else None,
                 value[label] if label else None,
                 where,
                 str(value[own_name]) if own_name else "",
@@ -50,11 +50,13 @@ def _open(path):
     try:
         return pyarrow.parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not a parquet file or is damaged: {error}") from error
+        raise UserError(f"{path} is not a parquet file or is damaged: {listed([error])}") from error
 
 
 def _batches(path, file, columns):
+    import pyarrow
+
     try:
         yield from file.iter_batches(batch_size=_ROWS, columns=columns)
-    except OSError as error:  # what pyarrow raises for damaged pages
-        raise UserError(f"{path} is damaged: {error}") from error
+    except (pyarrow.ArrowException, OSError) as error:  # pyarrow raises either for damaged pages
+        raise UserError(f"{path} is damaged: {listed([error])}") from error

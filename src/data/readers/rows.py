@@ -1,13 +1,16 @@
 """What every reader gives: rows, the place each has in its file, and what happens at a malformed one."""
 
+import io
+import math
+from decimal import Decimal
 from typing import NamedTuple, Optional
 
-from src.errors import UserError
+from src.errors import UserError, listed
 
 ROW_NAMES = ("index", "idx", "id")
 """The columns in which test sets have a row's own name, as GLUE and Hugging Face call them."""
 
-NO_LABEL = "the label is empty"
+NO_LABEL = "the label is empty or missing"
 """What is wrong with a row that nobody labelled."""
 
 
@@ -93,24 +96,63 @@ class BadRows:
         self.count += 1
 
 
-def present_columns(columns, found, path, task, test):
+def tidy_label(label):
+    """A raw label as its file means it: a text without the spaces around it, an SQL decimal as a number; None
+    where there is none (empty, null or NaN).
+    """
+    if isinstance(label, str):
+        return label.strip() or None
+    if isinstance(label, Decimal):
+        return None if label.is_nan() else int(label) if label == label.to_integral_value() else float(label)
+    return None if isinstance(label, float) and math.isnan(label) else label
+
+
+def fitting_layout(layouts, found):
+    """The first of some `Columns` that rows with these names have, with the label or else without it; None
+    where no texts fit.
+    """
+    fitting = [
+        columns
+        for columns in layouts
+        if columns.text in found
+        and (not columns.text_pair or columns.pair_is_optional or columns.text_pair in found)
+    ]
+    labelled = (columns for columns in fitting if columns.label in found)
+    return next(labelled, fitting[0] if fitting else None)
+
+
+def wanted_names(layouts):
+    """The names that texts may have, for a message: `text and text_pair, or sentence1 and sentence2`."""
+    texts = dict.fromkeys(
+        columns.text
+        + (f" and {columns.text_pair}" if columns.text_pair and not columns.pair_is_optional else "")
+        for columns in layouts
+        if not columns.text.isdigit()  # a column of a file without a header
+    )
+    return ", or ".join(texts)
+
+
+def present_columns(layouts, found, path, task, test):
     """A file's `Columns` without those that it lacks and may lack: an optional pair, a test set's label.
 
     Args:
-        columns (Columns): what `task` (Task) has. found (list of str): what the file has.
+        layouts (tuple of Columns): what `task` (Task) may have. found (list of str): what the file has.
 
     Raises:
         UserError: a column is missing; the message starts with `path`.
     """
-    pair = None if columns.pair_is_optional and columns.text_pair not in found else columns.text_pair
-    needed = [columns.text, pair, None if test else columns.label]
-    missing = [name for name in needed if name and name not in found]
+    columns = fitting_layout(layouts, found)
+    needed = [layouts[0].text, layouts[0].text_pair if not layouts[0].pair_is_optional else None]
+    missing = [name for name in needed if name and name not in found] if columns is None else []
+    if columns and not test and columns.label not in found:
+        missing.append(columns.label)
     if missing:
-        names = ", ".join(found)
+        others = f" (or {wanted_names(layouts[1:])})" if columns is None and layouts[1:] else ""
         raise UserError(
-            f"{path} has no column {' and '.join(missing)}, which {task.name} needs; its columns are "
-            f"{names if len(names) <= 200 else f'{names[:200]}...'}"
+            f"{path} has no column {' and '.join(missing)}, which {task.name} needs{others}; its columns are "
+            f"{listed(found)}"
         )
+    pair = columns.text_pair if columns.text_pair in found else None
     return columns._replace(text_pair=pair, label=columns.label if columns.label in found else None)
 
 
@@ -118,14 +160,15 @@ def text_lines(path, bad_rows, blanks=False):
     """(`Where`, line) of a UTF-8 text file; a byte order mark, line ends and lines without any character are
     dropped. With `blanks` such lines are given, and None for one that is no UTF-8 text.
 
-    Only a line feed ends a line: `str.splitlines` would also break sentences at characters such as U+2028.
+    Only a line feed ends a line (in a file without any, a carriage return, as old Macs wrote):
+    `str.splitlines` would also break sentences at characters such as U+2028.
     """
     with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(_lines(file), 1):
             where = Where(path, number)
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
-            line = line.removesuffix(b"\n").removesuffix(b"\r")
+            line = line.rstrip(b"\r\n")
             if not line and not blanks:
                 continue
             try:
@@ -136,10 +179,21 @@ def text_lines(path, bad_rows, blanks=False):
                     yield where, None
 
 
+def _lines(file):
+    """The lines of a binary file, with their ends."""
+    head = file.read(1 << 16)
+    file.seek(0)
+    if b"\n" in head or b"\r" not in head:
+        yield from file
+    else:
+        for line in io.TextIOWrapper(file, "latin-1", newline="\r"):
+            yield line.encode("latin-1")
+
+
 def count_lines(path):
-    """How many line feeds a file has."""
+    """How many line feeds a file has, or carriage returns where it has none."""
     lines = 0
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
-            lines += block.count(b"\n")
+            lines += block.count(b"\n") or block.count(b"\r")
     return lines

@@ -1,10 +1,11 @@
 """A split's raw rows with their labels as numbers."""
 
-from src.data.readers.rows import NO_LABEL, Row
+from src.data.readers.rows import NO_LABEL, Row, tidy_label
 from src.errors import UserError
 
-NO_AGREEMENT = "-"
-"""The label of such rows in the corpora of natural language inference."""
+_MINUS_ONE = (-1, "-1", "-1.0")  # of a label that is kept back, as Hugging Face has it
+_UNKNOWN = ("-", *_MINUS_ONE)
+"""Labels of rows whose annotators did not agree, as the corpora of natural language inference have them."""
 
 
 def read_split(task, source, kind, names, bad_rows, test=False):
@@ -15,7 +16,7 @@ def read_split(task, source, kind, names, bad_rows, test=False):
         source (Source): its file(s).
         kind (TaskKind), names (tuple of str): what the labels are, as `discover_labels` gives it.
         bad_rows (BadRows): what happens at a malformed row: too few or too many fields, no UTF-8, no JSON, a
-            text missing.
+            text or a label missing, or a label that says that there is none.
         test (bool): the labels may be missing, in every row alike (absent, empty, or -1 as Hugging Face has
             it).
 
@@ -29,13 +30,17 @@ def read_split(task, source, kind, names, bad_rows, test=False):
     minus_one_is_none = test and not (task.is_own and _is_label(-1, kind, names))
     labelled = None
     for text, pair, label, where, name in source.raw_rows(task, test, bad_rows):
-        if (minus_one_is_none and label == -1) or (test and label == ""):
+        label = tidy_label(label)
+        if minus_one_is_none and label in _MINUS_ONE:
             label = None
-        if label == "":
+        if label is None and not test:
             bad_rows.add(f"{where}: {NO_LABEL}")
             continue
-        if label == NO_AGREEMENT and not task.is_own:
-            bad_rows.add(f"{where}: the label is {label}, which says that the annotators did not agree")
+        if label in _UNKNOWN and not task.is_own:
+            bad_rows.add(
+                f"{where}: the label is {label}, which says that the annotators did not agree or that it is "
+                "kept back"
+            )
             continue
         if labelled is None:
             labelled = not test or label is not None

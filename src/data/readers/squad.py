@@ -48,11 +48,17 @@ def _paragraphs(path):
         try:
             value = json.loads(file.read().decode("utf-8-sig"))
         except (ValueError, RecursionError) as error:  # what is no UTF-8 is a ValueError too
-            raise UserError(f"{path} is not JSON: {error}") from error
+            hint = "; where it has an object a line, call it .jsonl" if _more_follows(error) else ""
+            raise UserError(f"{path} is not JSON: {error}{hint}") from error
     for number, article in enumerate(_list_in(path, "its object", value, "data")):
         place = f"data[{number}]"
         for index, paragraph in enumerate(_list_in(path, place, article, "paragraphs")):
             yield f"{place}.paragraphs[{index}]", paragraph
+
+
+def _more_follows(error):
+    """Whether something follows a first JSON value."""
+    return isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
 
 
 def _list_in(path, place, value, key):
