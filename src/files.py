@@ -116,12 +116,11 @@ def plain_path(path):
 
 
 def is_utf8(path):
-    """Whether all bytes of a path are UTF-8."""
+    """Whether a path's bytes on the disk are the UTF-8 of its text, as libraries in C++ believe."""
     try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:  # Python keeps such bytes as lone surrogates
+        return os.fsencode(path) == path.encode("utf-8")
+    except UnicodeEncodeError:  # other bytes are kept as lone surrogates
         return False
-    return True
 
 
 @functools.cache

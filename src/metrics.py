@@ -171,7 +171,12 @@ _SHORT = {
 _OF_NUMBERS = ("matthews", "pearson", "spearman")
 _OF_ANSWERS = ("span_f1", "exact_match", "best_span_f1", "best_exact_match")
 # assessment_method's own spellings, and what they mean: the first that fits.
-_METHODS = {"f1": ("f1", "entity_f1", "span_f1"), "bf1": ("f1",), "mf1": ("macro_f1", "entity_macro_f1")}
+_METHODS = {
+    "f1": ("f1", "entity_f1", "span_f1"),
+    "bf1": ("f1",),
+    "mf1": ("macro_f1", "entity_macro_f1"),
+    **{_SHORT[name]: (name,) for name in ("accuracy", "pearson", "spearman", "matthews")},
+}
 
 
 def printed_name(metric):
