@@ -186,7 +186,7 @@ def files(tmp_path_factory):
 
 
 def printed(command, cwd=ROOT, **environment):
-    """The command lines that a launcher prints with DRY_RUN=1, started by the shell that the command names."""
+    """The command lines that a launcher prints with DRY_RUN=1, in the shell that the command names."""
     environment = clean_environment(DRY_RUN="1", PYTHON=sys.executable, **environment)
     done = subprocess.run(shlex.split(command), cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
