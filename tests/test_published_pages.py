@@ -145,7 +145,7 @@ TERNARYBERT = [
         "--max_ckpt_num 50 --data_sink_steps 1 "
         "--teacher_model_dir T --student_model_dir S --data_dir D --output_dir ./ --task_name sts-b "
         "--dataset_type tfrecord --seed 1 --train_batch_size 16 --eval_batch_size 32",
-        [("train.py", {"eval_ckpt_step": 50, "train_batch_size": 16, "max_ckpt_num": 50, "seed": 1})],
+        [("train.py", {"eval_ckpt_step": 50, "max_ckpt_num": 50, "seed": 1})],
     ),
     (
         "python train.py --enable_modelarts True --data_dir data "
