@@ -181,9 +181,8 @@ class MindirSession:
                 f"{file} is not the description export.py wrote: batches of {self.batch_size} x {self.length}"
             )
         self.description = _description(values, file, path)
-        if values.get("sha256") != checksum(
-            *files_of(path)
-        ):  # told here, before MindSpore logs its own findings
+        found = checksum(*files_of(path))
+        if values.get("sha256") != found:  # told here, before MindSpore logs its own findings
             raise UserError(
                 f"{path} is damaged, or {file} is of another file: the checksum differs; export it again"
             )
