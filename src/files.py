@@ -34,13 +34,10 @@ def replacing(path):
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     os.close(handle)
     try:
-        yield temporary
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except OSError as error:
-        if error.errno in WRITE_FAULTS and error.filename is None:
-            error.filename = path  # a full disk: the system knows the open file by its number only
-        raise
+        with _naming(path):
+            yield temporary
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
     finally:
         # save_checkpoint has a name of its own for it while it writes.
         for left in (temporary, os.path.splitext(temporary)[0] + ".tmp"):
@@ -58,13 +55,25 @@ def _target(path):
 
 
 @contextlib.contextmanager
+def _naming(path):
+    """Say of which file the disk is full: the system knows an open one by its number only."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in WRITE_FAULTS and error.filename is None:
+            error.filename = path
+        raise
+
+
+@contextlib.contextmanager
 def replacing_together(path):
     """Yield a path with `path`'s name in a new temporary folder beside it; on success all that was written in
     that folder takes its place beside `path`: a file, and what belongs to it and begins with its name.
     """
-    folder, name = os.path.split(_target(path))
+    path, target = os.path.abspath(path), _target(path)
+    folder, name = os.path.split(target)
     make_folder(folder)
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as temporary:
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as temporary, _naming(path):
         yield os.path.join(temporary, name)
         for item in sorted(os.listdir(temporary), reverse=True):  # the file itself comes last
             new, old = os.path.join(temporary, item), os.path.join(folder, item)
