@@ -72,11 +72,8 @@ def main():
         )
     data.check_model(model.description, "model_dir")
     model.description = model.description.at_threshold(settings.null_score_diff_threshold)
-    keep = (
-        prediction_writer(settings.predictions_dir, model.description.kind)
-        if settings.predictions_dir
-        else None
-    )
+    kind, seen = model.description.kind, []
+    write = prediction_writer(settings.predictions_dir, kind) if settings.predictions_dir else None
     names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)
     for note in metrics.notes(names, data.evals):
         print(note)
@@ -86,13 +83,20 @@ def main():
         "model": model.source,
         "device": device,
         "parameters": model.parameters,
-        **evaluate(model, batches, names, keep),
+        **evaluate(model, batches, names, lambda *rows: seen.append(rows)),
     }
+    ((logits, examples),) = seen
+    if write:
+        write(logits, examples)
+    if kind.logits_per == "row":
+        labels = model.description.label_names
+        lines = metrics.running_lines(names[0], kind, logits, examples, labels, settings.batch_size)
+        print(*lines, sep="\n")
     for name, value in results.items():
         print(f"{name}: {value}")
     if settings.output_file:
         write_json(settings.output_file, results)
-    print(f"The best {metrics.printed_name(names[0])}: {100 * results[names[0]]:.2f}", flush=True)
+    print(metrics.best_line(results, names[0]), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from src.checkpoint.folder import with_hash
 from src.checkpoint.huggingface import write
 from src.deploy.check import check_same, tolerance
 from src.deploy.exports import export_mindir, export_onnx
+from src.deploy.sessions import files_of
 from src.deploy.vocab_file import check_beside, write_beside
 from src.description import DataFacts
 from src.errors import UserError, command
@@ -103,12 +104,12 @@ def main(settings):
         export_onnx(path, model, description, settings.onnx_weights, length)
     else:
         shape = settings.batch_size, length
-        export_mindir(path, model, description, shape, file_format, device, settings.device_id)
+        path = export_mindir(path, model, description, shape, file_format, device, settings.device_id)
     if checkpoint.vocabulary is None:
         say(f"{model.source} has no vocab.txt: python predict.py will need --vocab_file")
     else:
         write_beside(path, checkpoint.vocabulary)
-    size = os.path.getsize(path)
+    size = sum(map(os.path.getsize, files_of(path)))
     following = f"; evaluate it with: python run_eval_onnx.py --model_file {path} --task_name {task.name} "
     following = "" if file_format == "AIR" else following + "--data_dir DATA_DIR"
     smaller = 4 * model.parameters / size

@@ -84,7 +84,7 @@ def answer_test_sets(settings):
 def main():
     """Settings, then texts or test sets."""
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(encoding="utf-8")
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     settings = read_settings(PredictConfig)
     required(settings, "model")
     (answer_test_sets if settings.data_dir else label_texts)(settings)

@@ -34,7 +34,7 @@ def main():
     rows = Batches(examples, 1).pad(range(len(examples)), length)
     check_replaceable(output_dir, "output_dir", OWN_INPUTS)
     with replacing_folder(output_dir) as folder:
-        write_inputs(folder, rows, examples, facts, split)
+        write_inputs(folder, rows, examples, facts, split, settings.layout)
     if others:
         print(f"only the {split} rows are written, not those of {', '.join(others)}")
     print(

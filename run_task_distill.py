@@ -74,8 +74,7 @@ def evaluate_only(settings):
     session.start()
     results, metric = session.evaluate(model), session.metric_names[0]
     say(f"============== {metrics.short_name(metric)} is {results[metric]}")
-    line = f"The best {metrics.printed_name(metric)}: {100 * results[metric]:.2f}"
-    session.finish({"student": results}, line)
+    session.finish({"student": results}, metrics.best_line(results, metric))
 
 
 @command

@@ -41,6 +41,7 @@ def main(python, launcher, *arguments):
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # paths may hold what its encoding lacks
     try:
         sys.exit(main(*sys.argv[1:]))
     except LaunchError as error:

@@ -23,6 +23,31 @@ one_config() {
     [[ " ${*:2} " != *" --config_path"[\ =]* ]] || fail "the settings file is given twice, as CONFIG ($1) and with --config_path"
 }
 
+# take_device [ARGUMENT ...]: split what follows TASK_NAME into ${device[@]}, flags for the DEVICE_TARGET [DEVICE_ID] that the
+# published launchers have there, and ${rest[@]}.
+take_device() {
+    device=()
+    case "${1:-}" in
+        Ascend | GPU | CPU | auto)
+            device=(--device_target "$1")
+            shift
+            if [[ "${1:-}" =~ ^[0-9]+$ ]]; then
+                device+=(--device_id "$1")
+                shift
+            fi
+            ;;
+    esac
+    rest=("$@")
+}
+
+# filled NAME ...: fail unless each of these variables, which stand at the launcher's top, has a value.
+filled() {
+    local name
+    for name in "$@"; do
+        [ -n "${!name}" ] || fail "$name is empty: set it at the top of $0, or give arguments (--help)"
+    done
+}
+
 # launch SCRIPT [ARGUMENT ...]: run an entry script of the repository, with its output on the terminal and in ./log.txt.
 launch() {
     local script="$1"
@@ -75,7 +100,8 @@ usage: bash scripts/run_distributed_gd_$target.sh DEVICE_NUM EPOCH_SIZE DATA_DIR
   distillation instead; MASTER_PORT=... is the port at which the processes meet (default: any free one); BACKGROUND=1 returns at
   once, with the output in ./log.txt; DRY_RUN=1 only prints what would run.
 
-  The processes' logs are ./ms_log/worker_N.log; that of rank 0 is shown too. The first process that fails ends the job.
+  The processes' logs are ./ms_log/worker_N.log, also to be found as ./LOGN/log.txt; that of rank 0 is shown too. The first process
+  that fails ends the job.
 USAGE
         [[ "${1:-}" == -h || "${1:-}" == --help ]] && exit 0
         exit 2

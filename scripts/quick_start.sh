@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # From nothing to a distilled network and a table of results; see scripts/quick_start.py for the steps.
+# shellcheck source=scripts/with_bash.sh
+[ -n "${BASH_VERSION:-}" ] || . "$(dirname "$0")/with_bash.sh"
 set -euo pipefail
 # shellcheck source=scripts/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

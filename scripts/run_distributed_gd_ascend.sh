@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # General distillation (GD) on several Ascend devices, by a rank table.
+# shellcheck source=scripts/with_bash.sh
+[ -n "${BASH_VERSION:-}" ] || . "$(dirname "$0")/with_bash.sh"
 set -euo pipefail
 # shellcheck source=scripts/launcher.sh
 source "$(dirname "${BASH_SOURCE[0]}")/launcher.sh"
@@ -18,8 +20,8 @@ usage: bash scripts/run_distributed_gd_ascend.sh DEVICE_NUM EPOCH_SIZE HCCL_JSON
   distillation instead; SERVER_ID=... says which server of the rank table this is, if its addresses do not; BACKGROUND=1 returns at
   once, with the output in ./log.txt; DRY_RUN=1 only prints what would run.
 
-  Each process has its own share of the cores and its log in ./rank_N/log.txt; that of rank 0 is shown too. The first process that
-  fails ends the job.
+  Each process has its own share of the cores and its log in ./rank_N/log.txt, also to be found as ./LOGN/log.txt; that of rank 0
+  is shown too. The first process that fails ends the job.
 USAGE
     [[ "${1:-}" == -h || "${1:-}" == --help ]] && exit 0
     exit 2

@@ -1,16 +1,22 @@
 #!/usr/bin/env bash
 # Inference with a MINDIR, as on Ascend 310: records to .bin files, logits of every row, the task's metric.
+# shellcheck source=scripts/with_bash.sh
+[ -n "${BASH_VERSION:-}" ] || . "$(dirname "$0")/with_bash.sh"
 set -euo pipefail
 # shellcheck source=scripts/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
+# The TernaryBERT page leaves SCHEMA_DIR out.
+if [[ "${3:-}" =~ ^(tfrecord|mindrecord|auto)$ && "${6:-}" =~ ^[yn]$ ]]; then
+    set -- "$1" "$2" "" "${@:3}"
+fi
 if [ $# -lt 7 ] || [[ "$1" == -* ]]; then
     cat <<'USAGE'
 usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET_PATH SCHEMA_DIR DATASET_TYPE TASK_NAME ASSESSMENT_METHOD NEED_PREPROCESS [DEVICE_ID]
 
   MINDIR_PATH         the .mindir file that export.py wrote, with its .mindir.json beside it
   DATASET_PATH        the task's records, or a folder that holds them under the task's lower-case name
-  SCHEMA_DIR          schema JSON of TFRecord files, the file or its folder; "" or none for MindRecord
+  SCHEMA_DIR          schema JSON of TFRecord files, the file or its folder; "" or none for MindRecord; may be left out
   DATASET_TYPE        tfrecord, mindrecord or auto
   TASK_NAME           a task of the table (README), in any case
   ASSESSMENT_METHOD   accuracy, f1, bf1, mf1, matthews, pearson, spearman, entity_f1 or auto

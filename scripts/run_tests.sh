@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # All tests: bash scripts/run_tests.sh [pytest's arguments].
+# shellcheck source=scripts/with_bash.sh
+[ -n "${BASH_VERSION:-}" ] || . "$(dirname "$0")/with_bash.sh"
 set -euo pipefail
 # shellcheck source=scripts/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

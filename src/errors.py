@@ -65,6 +65,20 @@ def stdout_is_gone():
     return False
 
 
+def show_everything():
+    """Let standard output and error show any path and text: what their encoding lacks is escaped.
+
+    A batch system may set ASCII, and file names on old disks are bytes that no encoding has. What goes to a
+    closed stream (`>&-`) is dropped.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def command(main):
     """Decorator of every entry script's `main`: what the user can mend ends the program with one line and
     exit status 2.
@@ -75,6 +89,7 @@ def command(main):
 
     @functools.wraps(main)
     def run(*args, **kwargs):
+        show_everything()
         try:
             result = main(*args, **kwargs)
             sys.stdout.flush()  # a failure here is still told in one line
@@ -90,7 +105,7 @@ def command(main):
             print("stopped by the user", file=sys.stderr, flush=True)
             sys.exit(130)
         # A temporary name is gone, and means the file it would become.
-        message = re.sub(r"\.writing-\w{8}-", "", message)
+        message = re.sub(r"\.writing-\w{8}[-/]", "", message)
         print(f"error: {message}", file=sys.stderr, flush=True)
         sys.exit(2)
 

@@ -1,6 +1,11 @@
-"""Files appear whole or not at all: they are written under a temporary name beside the target and renamed."""
+"""Files appear whole or not at all: they are written under a temporary name beside the target and renamed.
 
+What a link leads to is replaced, the link stays.
+"""
+
+import atexit
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -20,8 +25,8 @@ def replacing(path):
 
     The temporary name keeps `path`'s ending, which some writers (MindSpore's `save_checkpoint`) insist on.
     """
-    path = os.path.abspath(path)
-    folder, name = os.path.split(path)
+    path, target = os.path.abspath(path), _target(path)
+    folder, name = os.path.split(target)
     make_folder(folder)
     try:
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=".writing-", suffix="-" + name)
@@ -29,13 +34,10 @@ def replacing(path):
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     os.close(handle)
     try:
-        yield temporary
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.errno in WRITE_FAULTS and error.filename is None:
-            error.filename = path  # a full disk: the system knows the open file by its number only
-        raise
+        with _naming(path):
+            yield temporary
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
     finally:
         # save_checkpoint has a name of its own for it while it writes.
         for left in (temporary, os.path.splitext(temporary)[0] + ".tmp"):
@@ -44,12 +46,49 @@ def replacing(path):
                 os.remove(left)
 
 
+def _target(path):
+    """The file that is replaced where `path` is written: what a link leads to."""
+    target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise UserError(f"cannot write {path}: it is no ordinary file, which alone can be replaced")
+    return target
+
+
+@contextlib.contextmanager
+def _naming(path):
+    """Say of which file the disk is full: the system knows an open one by its number only."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in WRITE_FAULTS and error.filename is None:
+            error.filename = path
+        raise
+
+
+@contextlib.contextmanager
+def replacing_together(path):
+    """Yield a path with `path`'s name in a new temporary folder beside it; on success all that was written in
+    that folder takes its place beside `path`: a file, and what belongs to it and begins with its name.
+    """
+    path, target = os.path.abspath(path), _target(path)
+    folder, name = os.path.split(target)
+    make_folder(folder)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as temporary, _naming(path):
+        yield os.path.join(temporary, name)
+        for item in sorted(os.listdir(temporary), reverse=True):  # the file itself comes last
+            new, old = os.path.join(temporary, item), os.path.join(folder, item)
+            os.chmod(new, 0o755 if os.path.isdir(new) else 0o644)
+            if os.path.isdir(new) and os.path.isdir(old):
+                os.rename(old, os.path.join(temporary, f".old-{item}"))
+            os.replace(new, old)
+
+
 @contextlib.contextmanager
 def replacing_folder(path):
     """Yield a new temporary folder beside `path`; on success it takes `path`'s place, on failure it is
     removed.
     """
-    path = os.path.abspath(path)
+    path = os.path.realpath(path)
     parent, name = os.path.split(path)
     make_folder(parent)
     temporary = tempfile.mkdtemp(dir=parent, prefix=".writing-", suffix="-" + name)
@@ -65,6 +104,42 @@ def replacing_folder(path):
             os.rename(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def plain_path(path):
+    """A path of the same file for libraries that take UTF-8 only: MindSpore, ONNX Runtime, TensorFlow, Arrow.
+
+    That is `path` itself; where a folder on its way is named by other bytes, a link in a temporary folder
+    leads there, until this process ends.
+
+    Raises:
+        UserError: the file's own name is not UTF-8.
+    """
+    whole = os.path.abspath(path)
+    if is_utf8(whole):
+        return path
+    folder, name = os.path.split(whole)
+    if not is_utf8(name):
+        raise UserError(f"{path}: this file's name is not UTF-8 text, which it must be; rename it")
+    return os.path.join(link_to(folder), name)
+
+
+def is_utf8(path):
+    """Whether a path's bytes on the disk are the UTF-8 of its text, as libraries in C++ believe."""
+    try:
+        return os.fsencode(path) == path.encode("utf-8")
+    except UnicodeEncodeError:  # other bytes are kept as lone surrogates
+        return False
+
+
+@functools.cache
+def link_to(folder):
+    """A path of ASCII letters that leads to `folder` until this process ends."""
+    temporary = tempfile.mkdtemp(prefix="link-")
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+    link = os.path.join(temporary, "folder")
+    os.symlink(os.path.abspath(folder), link)
+    return link
 
 
 def write_safetensors(path, arrays, metadata):
@@ -118,17 +193,18 @@ def check_apart(folder, key, inputs):
 def make_folder(path):
     """Create `path` and its parents; a `UserError` where that is impossible."""
     try:
-        os.makedirs(path, exist_ok=True)
+        os.makedirs(os.path.realpath(path), exist_ok=True)  # also where a link leads to nothing yet
     except OSError as error:
         raise UserError(f"cannot create the folder {path}: {error.strerror}") from error
 
 
-def checksum(path):
-    """SHA-256 of a file's bytes, as hexadecimal digits."""
+def checksum(*paths):
+    """SHA-256 of the bytes of some files one after the other, as hexadecimal digits."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
+    for path in paths:
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):  # noqa: B023 (called at once)
+                digest.update(block)
     return digest.hexdigest()
 
 
@@ -146,17 +222,20 @@ def sample_checksum(path, size=1 << 16):
 
 
 def write_text(path, text):
-    """Write a UTF-8 text file, atomically."""
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    """Write a UTF-8 text file, atomically; bytes of a path that are not UTF-8 are escaped."""
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         file.write(text)
 
 
 def write_json(path, value):
-    """Write `value` as indented UTF-8 JSON, atomically."""
-    with replacing(path) as temporary:
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2, ensure_ascii=False)
-            file.write("\n")
+    """Write `value` as indented UTF-8 JSON, atomically.
+
+    Bytes of a path that are not UTF-8 come back when it is read: Python's escape of them is JSON's too.
+    """
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path, what):

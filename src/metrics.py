@@ -179,7 +179,12 @@ _SHORT = {
 _OF_NUMBERS = ("matthews", "pearson", "spearman")
 _OF_ANSWERS = ("span_f1", "exact_match", "best_span_f1", "best_exact_match")
 # assessment_method's own spellings, and what they mean: the first that fits.
-_METHODS = {"f1": ("f1", "entity_f1", "span_f1"), "bf1": ("f1",), "mf1": ("macro_f1", "entity_macro_f1")}
+_METHODS = {
+    "f1": ("f1", "entity_f1", "span_f1"),
+    "bf1": ("f1",),
+    "mf1": ("macro_f1", "entity_macro_f1"),
+    **{_SHORT[name]: (name,) for name in ("accuracy", "pearson", "spearman", "matthews")},
+}
 
 
 def printed_name(metric):
@@ -249,11 +254,32 @@ def check_finite(logits):
 
 
 def result_block(results, metric_names):
-    """The lines that close an evaluation of an exported model: `acc is 0.899083` between two rules, those of
-    further sets (`accuracy/eval_mm`) after the first one's.
+    """The lines that close an evaluation of an exported model: `============== acc is 0.8990825688073395`
+    between two rules, those of further sets (`accuracy/eval_mm`) after the first one's.
     """
-    rule, names = "=" * 62, [*metric_names, *(name for name in results if "/" in name)]
-    return "\n".join([rule, *(f"{short_name(name)} is {results[name]:.6f}" for name in names), rule])
+    rule, names = "=" * 65, [*metric_names, *(name for name in results if "/" in name)]
+    return "\n".join([rule, *(f"{rule[:14]} {short_name(name)} is {results[name]}" for name in names), rule])
+
+
+def best_line(results, metric):
+    """The last line of an evaluation: `The best Pearsonr: 87.58388835685437`."""
+    return f"The best {printed_name(metric)}: {100 * results[metric]}"
+
+
+def running_lines(metric, kind, logits, examples, labels, batch_size, most=10):
+    """The lines of an evaluation's batches: `eval step: 0, Pearsonr: 96.91109003302263`, the metric over all
+    rows so far, in the rows' own order.
+
+    Args:
+        metric, kind, logits, examples, labels: as for `score`; a row of logits for each of the examples.
+        batch_size (int): rows of a step. most (int): lines; of more steps every second is shown, or third ...
+    """
+    steps = -(-len(examples) // batch_size)
+    shown = {*range(0, steps, -(-steps // most)), steps - 1}
+    for step in sorted(shown):
+        rows = np.arange(min((step + 1) * batch_size, len(examples)))
+        value = score((metric,), kind, logits[rows], examples.take(rows), labels)[metric]
+        yield f"eval step: {step}, {printed_name(metric)}: {100 * value}"
 
 
 def undecided(metric, examples):

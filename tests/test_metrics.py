@@ -1,5 +1,6 @@
 """Metrics by hand-computed numbers and scikit-learn."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -181,13 +182,39 @@ def test_answers_that_are_no_numbers_are_refused(wrong):
 
 def test_a_further_sets_results_stand_below_the_first_ones():
     results = {"accuracy": 0.8, "rows": 5, "accuracy/eval_mm": 0.75}
-    rule = "=" * 62
+    rule = "=" * 65
     assert metrics.result_block(results, ("accuracy",)).splitlines() == [
         rule,
-        "acc is 0.800000",
-        "acc/eval_mm is 0.750000",
+        "============== acc is 0.8",
+        "============== acc/eval_mm is 0.75",
         rule,
     ]
+
+
+def test_the_line_of_the_best_has_all_digits():
+    assert metrics.best_line({"pearson": 2 / 3}, "pearson") == f"The best Pearsonr: {100 * (2 / 3)}"
+
+
+@pytest.mark.parametrize(
+    "batch_size, most, ends", [(2, 10, [2, 4, 6]), (4, 10, [4, 6]), (2, 2, [2, 6]), (50, 10, [6])]
+)
+@pytest.mark.parametrize("metric", ["accuracy", "pearson"])
+def test_an_evaluations_steps_are_told_as_the_published_program_does(batch_size, most, ends, metric):
+    kind = REGRESSION if metric == "pearson" else CLASSIFICATION
+    logits = LOGITS[:, :1] if metric == "pearson" else LOGITS
+    labels = LABELS.astype(np.float32) if metric == "pearson" else LABELS
+    zeros = np.zeros(6, np.int32)
+    rows = Examples(zeros, zeros, offsets_of(zeros + 1), labelled(kind, labels))
+    lines = list(metrics.running_lines(metric, kind, logits, rows, (), batch_size, most))
+    assert len(lines) == len(ends)
+    for line, end in zip(lines, ends):
+        step, value = re.fullmatch(r"eval step: (\d+), (?:Pearsonr|Accuracy): (\S+)", line).groups()
+        assert int(step) == -(-end // batch_size) - 1
+        if metric == "pearson":
+            expected = 100 * stats.pearsonr(logits[:end, 0], labels[:end])[0]
+        else:
+            expected = 100 * np.mean(np.array(PREDICTED[:end]) == labels[:end])
+        assert float(value) == pytest.approx(expected, rel=1e-6)
 
 
 def test_printed_names():

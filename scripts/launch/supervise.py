@@ -21,12 +21,27 @@ SCHEDULER_SECONDS = 5  # the ranks' own failure, which says more, may come after
 
 
 def prepare(commands):
-    """Make the log folders and empty logs."""
+    """Make the log folders and empty logs, where the published launchers have them too."""
     for command in commands:
         os.makedirs(os.path.dirname(command.log), exist_ok=True)
         open(command.log, "wb").close()
+        if command.is_rank:
+            link_log(command)
         if command.environment_log:
             write_environment(command.environment_log, {**os.environ, **command.environment})
+
+
+def link_log(command):
+    """LOGN/log.txt, where the published launchers have the log of rank N, as a link to it."""
+    folder = f"LOG{command.environment['RANK_ID']}"
+    link = os.path.join(folder, "log.txt")
+    os.makedirs(folder, exist_ok=True)
+    if os.path.lexists(link):
+        os.remove(link)
+    try:
+        os.symlink(os.path.relpath(command.log, folder), link)
+    except OSError as error:  # a file system without links
+        print(f"warning: no {link}: {error.strerror}; the log is {command.log}", file=sys.stderr)
 
 
 def write_environment(path, environment):

@@ -9,7 +9,7 @@ from src.checkpoint.base import Format, no_place_for, outgoing
 from src.checkpoint.folder import VOCABULARY_FILE, write_vocabulary
 from src.checkpoint.names import is_dropped
 from src.errors import UserError, one_line
-from src.files import write_json
+from src.files import plain_path, write_json
 
 BERT_CONFIG_FILE = "bert_config.json"
 _FIELDS = (
@@ -62,7 +62,7 @@ def _read(prefix):
     """{name: float32 array, or None for what is dropped anyway: two thirds of a training checkpoint}."""
     tensorflow = _import()
     try:
-        reader = tensorflow.train.load_checkpoint(prefix)
+        reader = tensorflow.train.load_checkpoint(plain_path(prefix))
         return {
             name: None
             if is_dropped(name, "tensorflow", masked_lm=True)
@@ -102,7 +102,7 @@ def write(folder, checkpoint):
     tensorflow, names = _import(), sorted(weights)
     with tensorflow.device("/CPU:0"):
         tensorflow.raw_ops.SaveV2(
-            prefix=os.path.join(os.path.abspath(folder), "bert_model.ckpt"),
+            prefix=plain_path(os.path.join(os.path.abspath(folder), "bert_model.ckpt")),
             tensor_names=names,
             shape_and_slices=[""] * len(names),
             tensors=[tensorflow.constant(weights[name]) for name in names],

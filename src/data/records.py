@@ -8,8 +8,11 @@ are used: the tokenizing processes need neither.
 """
 
 import contextlib
+import glob
 import os
 import re
+import shutil
+import tempfile
 
 import numpy as np
 
@@ -17,7 +20,7 @@ from src.data.info import INFO_FILE
 from src.data.readers.files import check_parts
 from src.errors import UserError, one_line
 from src.examples import Examples, concatenate, offsets_of
-from src.files import read_json, write_json
+from src.files import is_utf8, plain_path, read_json, write_json
 
 TOKENS, MASK, SEGMENTS = TOKEN_COLUMNS = ("input_ids", "input_mask", "segment_ids")
 SCHEMA_FILE = "schema.json"
@@ -157,7 +160,7 @@ def read_records(files, dataset_type, columns, schema=""):
 def _schema_file(schema, first_file):
     if not schema:
         beside = os.path.join(os.path.dirname(first_file), SCHEMA_FILE)
-        return beside if os.path.exists(beside) else None
+        return plain_path(beside) if os.path.exists(beside) else None
     if os.path.isdir(schema):
         names = sorted(name for name in os.listdir(schema) if name.endswith(".json") and name != INFO_FILE)
         if SCHEMA_FILE in names:
@@ -169,7 +172,7 @@ def _schema_file(schema, first_file):
             )
         schema = os.path.join(schema, names[0])
     read_json(schema, "schema_dir: the schema file")
-    return schema
+    return plain_path(schema)
 
 
 def _read_file(path, dataset_type, columns, schema):
@@ -206,7 +209,7 @@ def _telling(path, fault):
 
     try:
         yield
-    except (RuntimeError, MindRecordException) as error:
+    except (RuntimeError, ValueError, MindRecordException) as error:  # a ValueError: of the file's name
         lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         telling = next((line for line in lines if line.startswith("[ERROR]")), lines[0])
         raise UserError(f"{path} {fault}: {one_line(telling.removeprefix('[ERROR]'))[:300]}") from error
@@ -217,9 +220,9 @@ def _open(path, dataset_type, columns, schema, rows):
     import mindspore.dataset as ds
 
     if dataset_type == "mindrecord":
-        data = ds.MindDataset([path], shuffle=False)
+        data = ds.MindDataset([plain_path(path)], shuffle=False)
     else:
-        data = ds.TFRecordDataset([path], schema=schema)
+        data = ds.TFRecordDataset(_pattern(path), schema=schema)
     found = data.get_col_names()
     names = [*TOKEN_COLUMNS, *(column.name for column in columns)]
     missing = [name for name in names if name not in found]
@@ -230,11 +233,16 @@ def _open(path, dataset_type, columns, schema, rows):
     names += [_REAL] if _REAL in found else []
     if dataset_type == "tfrecord":
         # Without num_samples a schema's "numRows" would silently drop the rows beyond it.
-        data = ds.TFRecordDataset([path], schema, names, num_samples=rows, shuffle=False)
+        data = ds.TFRecordDataset(_pattern(path), schema, names, num_samples=rows, shuffle=False)
     padding = {TOKENS: ([None], _ABSENT), MASK: ([None], 0), SEGMENTS: ([None], _ABSENT)}
     padding |= {c.name: ([None], _ABSENT) for c in columns if c.per == "token" and c.name in names}
     data = data.project(names).padded_batch(_READ_BATCH, drop_remainder=False, pad_info=padding)
     return names, data.create_tuple_iterator(num_epochs=1, output_numpy=True)
+
+
+def _pattern(path):
+    """`path` for MindSpore's TFRecord reader, which takes patterns: brackets in a name are none."""
+    return [glob.escape(plain_path(path))]
 
 
 def _unpad(path, batch, columns):
@@ -310,11 +318,11 @@ def _count_mindrecord(path):
     import mindspore.dataset as ds
 
     with _telling(path, "is not a whole MindRecord file"):
-        rows = ds.MindDataset([path], shuffle=False).get_dataset_size()
+        rows = ds.MindDataset([plain_path(path)], shuffle=False).get_dataset_size()
     if rows:
         # The count is the index's own; the last row ends where the file does.
         with _telling(path, "is truncated: its last row cannot be read"):
-            last = ds.MindDataset([path], sampler=ds.SequentialSampler(rows - 1, 1))
+            last = ds.MindDataset([plain_path(path)], sampler=ds.SequentialSampler(rows - 1, 1))
             list(last.create_tuple_iterator(num_epochs=1, output_numpy=True))
     return rows
 
@@ -344,7 +352,7 @@ def _is_tfrecord(path):
     import mindspore.dataset as ds
 
     try:
-        ds.TFRecordDataset([path]).get_col_names()
+        ds.TFRecordDataset(_pattern(path)).get_col_names()
     except RuntimeError:
         return False
     return True
@@ -424,10 +432,13 @@ class _MindRecordFile:
     def __init__(self, path, columns):
         from mindspore.mindrecord import FileWriter
 
+        # Its index needs a whole path in UTF-8, links resolved: where that is not so, the files come later.
+        self._elsewhere = None if is_utf8(os.path.realpath(path)) else tempfile.TemporaryDirectory()
+        self._folder = self._elsewhere.name if self._elsewhere else os.path.dirname(path)
         self._path = path
         types = {name: "int32" for name in TOKEN_COLUMNS} | {c.name: np.dtype(c.dtype).name for c in columns}
         with _telling(path, "cannot be written"):
-            self._writer = FileWriter(path, overwrite=True)
+            self._writer = FileWriter(os.path.join(self._folder, os.path.basename(path)), overwrite=True)
             self._writer.set_header_size(self.HEADER_BYTES)
             self._writer.set_page_size(self.PAGE_BYTES)
             schema = {name: {"type": kind, "shape": [-1]} for name, kind in types.items()}
@@ -445,14 +456,18 @@ class _MindRecordFile:
         with _telling(self._path, "cannot be written"):
             self._writer.commit()
         for path in (self._path, self._path + ".db"):
+            if self._elsewhere:
+                shutil.move(os.path.join(self._folder, os.path.basename(path)), path)
             os.chmod(path, 0o644)  # MindSpore lets nobody else read them
+        if self._elsewhere:
+            self._elsewhere.cleanup()
 
 
 class _TFRecordFile:
     def __init__(self, path, columns):
         self._tf = import_tensorflow()
         self._path = path
-        self._writer = self._tf.io.TFRecordWriter(path)
+        self._writer = self._tf.io.TFRecordWriter(plain_path(path))
         types = {name: "int64" for name in TOKEN_COLUMNS}
         types |= {c.name: "float32" if c.dtype == np.float32 else "int64" for c in columns}
         columns = {name: {"type": kind, "rank": 1} for name, kind in types.items()}

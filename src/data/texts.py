@@ -44,6 +44,8 @@ def _lines(path, where):
             lines = [line.rstrip("\r\n") for line in file]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"file: {where} cannot be read as UTF-8 text: {error}") from error
+    while lines and not lines[-1].strip():  # an editor's blank line at the end is no text
+        lines.pop()
     if not lines and path:
         raise UserError(f"{path} holds no text")
     if not lines:

@@ -29,17 +29,51 @@ _AGAIN = "run preprocess.py again"
 _EXAMPLES = "examples.npz"
 _FLAT = ("input_ids", "segment_ids", "offsets")  # of `Examples`, in that file
 _COLUMN = "column_"  # before a column's name there
-OWN_INPUTS = r"rows\.json|examples\.npz|\w+\.texts\.jsonl|labels\.npy|\d\d_\w+"  # older: labels.npy
+OWN_INPUTS = (
+    r"rows\.json|examples\.npz|\w+\.texts\.jsonl|label_ids\.npy|labels\.npy|\d\d_\w+"  # older: labels.npy
+)
 OWN_RESULTS = r"row_\d+\.bin"
 """What the names of the files and folders written here look like."""
 
 
-def _row(index):
-    return f"row_{index:07d}.bin"
+@dataclass(frozen=True)
+class Layout:
+    """How rows are put into files."""
+
+    folders: tuple
+    """Of the tensors, in the order of INPUTS. A program takes them by their names' numbers."""
+    rows: int
+    """Rows of a file; the last one is filled up with copies of its first row."""
+    name: str
+    """Of the file with a number."""
+    result: str
+    """Of the file with the logits of its rows."""
+
+    def files(self, start, end):
+        """The numbers of the files that hold rows start to end."""
+        return range(start // self.rows, -(-end // self.rows))
+
+    def filled(self, part):
+        """Some rows of an array as a whole file has them."""
+        return np.concatenate([part, np.repeat(part[:1], self.rows - len(part), axis=0)])
 
 
-def _folder(number, name):
-    return f"{number:02d}_{name}"
+LAYOUTS = {
+    "own": Layout(
+        tuple(f"{number:02d}_{name}" for number, name in enumerate(INPUTS)),
+        1,
+        "row_{:07d}.bin",
+        "row_{:07d}.bin",
+    ),
+    "published": Layout(
+        ("00_input_ids", "02_input_mask", "01_token_type_id"),
+        32,
+        "tinybert_bs32_{}.bin",
+        "tinybert_bs32_{}_0.bin",
+    ),
+}
+"""Ours, and that of the published TinyBERT programs, whose MINDIRs take token types before the mask."""
+_LABELS = "label_ids.npy"  # for the published postprocess.py
 
 
 @dataclass(frozen=True)
@@ -53,14 +87,17 @@ class Inputs:
     split: str
     """Which of the task's they are."""
     facts: DataFacts
+    layout: Layout
 
     def read(self, start, end):
         """The three int32 (end - start, S) columns of rows start to end."""
-        columns = []
-        for number, name in enumerate(INPUTS):
-            part = os.path.join(self.folder, _folder(number, name))
-            paths = [os.path.join(part, _row(index)) for index in range(start, end)]
-            columns.append(np.stack([_read(path, self.seq_length, np.int32) for path in paths]))
+        layout, columns = self.layout, []
+        files, count = layout.files(start, end), layout.rows * self.seq_length
+        first = start - files[0] * layout.rows
+        for name in layout.folders:
+            paths = [os.path.join(self.folder, name, layout.name.format(number)) for number in files]
+            rows = np.concatenate([_read(path, count, np.int32) for path in paths])
+            columns.append(rows.reshape(-1, self.seq_length)[first : first + end - start])
         return tuple(columns)
 
     def examples(self):
@@ -79,8 +116,8 @@ class Inputs:
         return examples
 
 
-def write_inputs(folder, columns, examples, facts, split):
-    """Write every row's int32 tensors to `folder`/00_input_ids and so on, the rows as they are, and what they
+def write_inputs(folder, columns, examples, facts, split, layout="own"):
+    """Write the rows' int32 tensors to `folder`/00_input_ids and so on, the rows as they are, and what they
     are.
 
     Args:
@@ -88,13 +125,18 @@ def write_inputs(folder, columns, examples, facts, split):
         columns (tuple of ndarray): int32 (rows, S), in the order of INPUTS.
         examples (Examples): the same rows, with their labels.
         facts (DataFacts): of the rows. split (str): which of the task's they are.
+        layout (str): one of LAYOUTS.
     """
-    rows, length = columns[0].shape
-    for number, (name, column) in enumerate(zip(INPUTS, columns)):
-        part = os.path.join(folder, _folder(number, name))
+    (rows, length), form = columns[0].shape, LAYOUTS[layout]
+    for name, column in zip(form.folders, columns):
+        part = os.path.join(folder, name)
         make_folder(part)
-        for index in range(rows):
-            column[index].astype(np.int32).tofile(os.path.join(part, _row(index)))
+        for number, start in enumerate(range(0, rows, form.rows)):
+            held = form.filled(column[start : start + form.rows])
+            held.astype(np.int32).tofile(os.path.join(part, form.name.format(number)))
+    if form.rows > 1 and facts.kind.logits_per == "row":
+        parts = (examples.labels[start : start + form.rows] for start in range(0, rows, form.rows))
+        np.save(os.path.join(folder, _LABELS), np.stack([form.filled(part) for part in parts]))
     labels = {_COLUMN + column.name: array for column, array in examples.columns.items()}
     flat = {name: getattr(examples, name) for name in _FLAT}
     np.savez(os.path.join(folder, _EXAMPLES), **flat, **labels)
@@ -102,6 +144,7 @@ def write_inputs(folder, columns, examples, facts, split):
         with open(texts_file(folder, split), "w", encoding="utf-8", newline="\n") as file:
             append_texts(file, examples)
     values = {
+        "layout": layout,
         "rows": rows,
         "seq_length": length,
         "task_name": facts.task_name,
@@ -145,13 +188,16 @@ def read_inputs(folder):
         do_lower_case=info.get("do_lower_case"),
         strip_accents=info.get("strip_accents"),
     )
-    return Inputs(folder, info["rows"], info["seq_length"], info["split"], facts)
+    layout = info.get("layout", "own")  # older folders do not say
+    if layout not in LAYOUTS:
+        raise UserError(f"{path}: layout must be one of {', '.join(LAYOUTS)}, not {layout!r}; {_AGAIN}")
+    return Inputs(folder, info["rows"], info["seq_length"], info["split"], facts, LAYOUTS[layout])
 
 
 def write_results(folder, start, logits):
     """Write the float32 logits of rows `start` onwards, (R, C) or (R, S, C)."""
     for offset, row in enumerate(logits):
-        row.astype(np.float32).tofile(os.path.join(folder, _row(start + offset)))
+        row.astype(np.float32).tofile(os.path.join(folder, LAYOUTS["own"].result.format(start + offset)))
 
 
 def read_results(folder, inputs, examples):
@@ -161,19 +207,25 @@ def read_results(folder, inputs, examples):
     Raises:
         UserError: a row is missing or has a wrong number of values.
     """
-    rows, outputs = inputs.rows, inputs.facts.outputs
+    rows, outputs, layout = inputs.rows, inputs.facts.outputs, LAYOUTS["own"]
+    if not os.path.exists(os.path.join(folder, layout.result.format(0))):
+        layout = inputs.layout  # not infer_mindir.py wrote them
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    found = sum(name.endswith(".bin") for name in names)
-    if found != rows:
+    found, files = sum(name.endswith(".bin") for name in names), layout.files(0, rows)
+    if found != len(files):
         raise UserError(
-            f"{folder} holds {found} result files, but the data has {rows} rows; every row counts, run "
-            "the inference again"
+            f"{folder} holds {found} result files, but the data has {rows} rows in {len(files)} files; every "
+            "row counts, run the inference again"
         )
-    paths = [os.path.join(folder, _row(index)) for index in range(rows)]
-    if inputs.facts.kind.logits_per == "row":
-        return np.stack([_read(path, outputs, np.float32) for path in paths])
-    found = (_read(path, inputs.seq_length * outputs, np.float32).reshape((-1, outputs)) for path in paths)
-    return np.concatenate([logits[:length] for logits, length in zip(found, examples.lengths)])
+    by_row = inputs.facts.kind.logits_per == "row"
+    width = outputs if by_row else inputs.seq_length * outputs
+    paths = (os.path.join(folder, layout.result.format(number)) for number in files)
+    logits = np.concatenate([_read(path, layout.rows * width, np.float32) for path in paths])
+    logits = logits.reshape(-1, width)[:rows]
+    if by_row:
+        return logits
+    found = (row.reshape(-1, outputs)[:length] for row, length in zip(logits, examples.lengths))
+    return np.concatenate(list(found))
 
 
 def _read(path, count, dtype):

@@ -1,23 +1,24 @@
 """A MINDIR (or AIR) file, and beside it what it says of itself, as `path`.json."""
 
-import contextlib
 import os
+import re
 
 import mindspore as ms
 import numpy as np
 
 from src.checkpoint.assign import assign
+from src.deploy.sessions import LARGE_GRAPH, files_of
 from src.errors import UserError
-from src.files import checksum, replacing, write_json
+from src.files import checksum, link_to, write_json
 from src.nn.heads import HEADS, Logits
 from src.quant.quantizers import use_rounding_operator
 
 LARGEST = 1 << 30
-"""Bytes of weights beyond which MindSpore makes a folder of several files instead of one."""
+"""Bytes of weights in one file; MindSpore writes those of a larger network into a folder beside it."""
 
 
 def write_mindir(path, weights, description, compute_type, shape, file_format="MINDIR"):
-    """Write the file and its description.
+    """Write the file and its description, into a folder that has no other files yet.
 
     The weights are written as the network computes with them, so that no call quantizes them anew.
 
@@ -28,8 +29,11 @@ def write_mindir(path, weights, description, compute_type, shape, file_format="M
         shape (tuple): rows and tokens of a call.
         file_format (str): "MINDIR" or "AIR".
 
+    Returns:
+        The file's path: `path`, or for a large network NAME_graph.mindir beside the folder NAME_variables.
+
     Raises:
-        UserError: the network is too large for one file.
+        UserError: the network is too large for this format or name.
     """
     activations = description.quantization and description.quantization.activations_only()
     network = HEADS[description.kind.logits_per](
@@ -37,29 +41,41 @@ def write_mindir(path, weights, description, compute_type, shape, file_format="M
     )
     known = dict(network.parameters_and_names())
     size = 4 * sum(item.size for item in known.values())
-    if size > LARGEST:
+    if size > LARGEST and file_format != "MINDIR":
         raise UserError(
             f"file_format: MindSpore cannot keep {size:,} bytes of weights in one {file_format} file (at "
-            f"most {LARGEST:,}); export ONNX"
+            f"most {LARGEST:,}); export MINDIR or ONNX"
         )
     assign(network, {name: value for name, value in weights.items() if name in known}, path)
     use_rounding_operator(network)
     network.set_train(False)
     column = ms.Tensor(np.zeros(shape, np.int32))
-    name = os.path.splitext(path)[0]
-    ms.export(Logits(network), column, column, column, file_name=name, file_format=file_format)
+    path = _export(path, Logits(network), [column] * 3, file_format)
     rows, tokens = shape
-    size = {"batch_size": rows, "seq_length": tokens, "sha256": checksum(path)}
+    size = {"batch_size": rows, "seq_length": tokens, "sha256": checksum(*files_of(path))}
     write_json(path + ".json", {**description.to_json(), **size})
+    return path
 
 
-@contextlib.contextmanager
-def replacing_both(path):
-    """`replacing` of `src/files.py`, for a file and the description beside it."""
-    with replacing(path) as temporary:
-        try:
-            yield temporary
-            os.replace(temporary + ".json", path + ".json")
-        finally:
-            if os.path.exists(temporary + ".json"):
-                os.remove(temporary + ".json")
+def _export(path, network, inputs, file_format):
+    """Write the graph as `path`, or in two parts, as MindSpore does for a large network; returns the path of
+    the graph.
+
+    MindSpore refuses most characters in a path, spaces and letters that are not ASCII among them.
+    """
+    folder, name = os.path.split(path)
+    stem, ending = os.path.splitext(name)
+    plain = stem if re.fullmatch(r"[0-9a-zA-Z@_.-]+", stem) else "model"
+    target = os.path.join(link_to(folder), plain)
+    ms.export(network, *inputs, file_name=target, file_format=file_format)
+    if os.path.exists(target + ending):
+        os.replace(target + ending, path)
+        return path
+    if plain != stem:  # the graph holds the name of the folder with its weights
+        raise UserError(
+            f"file_name: MindSpore writes so large a network in two parts, and their name may have only "
+            f"ASCII letters, digits and @ _ . -, not be {stem}"
+        )
+    for part in files_of(path.removesuffix(ending) + LARGE_GRAPH):
+        os.chmod(part, 0o644)  # MindSpore lets nobody else read them
+    return path.removesuffix(ending) + LARGE_GRAPH

@@ -1,6 +1,7 @@
 """An ONNX file: the graph of a network with its inputs, its output and what it says of itself."""
 
 import json
+import os
 
 import onnx
 from onnx import TensorProto, helper
@@ -8,12 +9,12 @@ from onnx import TensorProto, helper
 from src.deploy.onnx_graph import BertGraph
 from src.deploy.onnx_nodes import MICROSOFT
 from src.deploy.onnx_weights import OLDEST_RUNTIME, obstacle
-from src.deploy.sessions import INPUTS, output_names
+from src.deploy.sessions import INPUTS, LARGE_DATA, output_names
 from src.errors import UserError
 
 OPSET, OLDEST_ONNX = 21, "1.16"
 LARGEST = (1 << 31) - (1 << 20)
-"""Bytes of weights in one file: a protocol buffer holds less than 2 GiB."""
+"""Bytes of weights in one file: a protocol buffer holds less than 2 GiB. More go into a file beside it."""
 
 
 def choose_form(asked, weights, description):
@@ -34,12 +35,24 @@ def choose_form(asked, weights, description):
 
 
 def write_onnx(path, weights, description, form):
-    """Write the ONNX file; arguments and errors as in `build_model`."""
-    onnx.save(build_model(weights, description, form), path)
+    """Write the ONNX file, and beside it one with the weights of a large network; arguments and errors as in
+    `build_model`.
+    """
+    model = build_model(weights, description, form)
+    if _is_large(model.graph.initializer):
+        beside = os.path.basename(path) + LARGE_DATA
+        onnx.save(model, path, save_as_external_data=True, all_tensors_to_one_file=True, location=beside)
+        onnx.checker.check_model(path)
+    else:
+        onnx.save(model, path)
+
+
+def _is_large(constants):
+    return sum(item.ByteSize() for item in constants) > LARGEST
 
 
 def build_model(weights, description, form):
-    """The checked `onnx.ModelProto` of a network for a task.
+    """The `onnx.ModelProto` of a network for a task, checked unless it is too large for that.
 
     Args:
         weights (dict): our parameter names -> float32 arrays as the network computes with them.
@@ -47,7 +60,7 @@ def build_model(weights, description, form):
         form (str): of the weights, as in `BertGraph`.
 
     Raises:
-        UserError: as `BertGraph`, or the weights are too large for one file, or the package onnx is too old.
+        UserError: as `BertGraph`, or the package onnx is too old.
 
     Inputs of the model: input_ids, input_mask, segment_ids, int32 (batch, sequence). Outputs, float32: logits
     (batch, outputs), of a head that answers for tokens (batch, sequence, outputs); of one for questions
@@ -61,11 +74,6 @@ def build_model(weights, description, form):
         )
     by_token, names = description.kind.logits_per == "token", output_names(description.kind)
     graph = BertGraph(weights, description.bert, description.quantization, form, by_token).build(names)
-    size = sum(item.ByteSize() for item in graph.constants)
-    if size > LARGEST:
-        raise UserError(
-            f"file_format: {size:,} bytes of weights are too many for one ONNX file (at most {LARGEST:,})"
-        )
     batch = ["batch", "sequence"]
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT32, batch) for name in INPUTS]
     sizes = [*(batch if by_token else batch[:1]), *([description.outputs] if len(names) == 1 else [])]
@@ -80,5 +88,6 @@ def build_model(weights, description, form):
     metadata = {**description.to_json(), **notes}
     metadata = {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
     helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model)
+    if not _is_large(graph.constants):
+        onnx.checker.check_model(model)
     return model

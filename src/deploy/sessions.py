@@ -8,13 +8,28 @@ import numpy as np
 
 from src.description import Description
 from src.errors import UserError
-from src.files import checksum, read_json
+from src.files import checksum, is_utf8, plain_path, read_json
 
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 """Every exported model's inputs, in order."""
 EXPORTED_ENDINGS = (".onnx", ".mindir")
+LARGE_GRAPH, LARGE_WEIGHTS = "_graph.mindir", "_variables"
+"""What MindSpore puts after the name of a large network: a file and, for its weights, a folder."""
+LARGE_DATA = ".data"
+"""What comes after the name of an ONNX file for the one with its weights."""
 _OUTPUTS = {"BertForQuestionAnswering": ("start_logits", "end_logits")}
 """Hugging Face's class -> the outputs of its ONNX files, each (B, S), where they are not `logits` alone."""
+
+
+def files_of(path):
+    """The files of an exported model: its own and, of a large one, those beside it that hold the weights."""
+    if path.endswith(LARGE_GRAPH):
+        folder = path.removesuffix(LARGE_GRAPH) + LARGE_WEIGHTS
+        if os.path.isdir(folder):
+            return [path, *(os.path.join(folder, name) for name in sorted(os.listdir(folder)))]
+    elif path.endswith(".onnx") and os.path.isfile(path + LARGE_DATA):
+        return [path, path + LARGE_DATA]
+    return [path]
 
 
 def output_names(kind):
@@ -107,7 +122,7 @@ def _onnx_runtime(path, provider, device, threads):
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # a failure to load is reported below
     try:
-        session = ort.InferenceSession(path, options, providers=[provider])
+        session = ort.InferenceSession(plain_path(path), options, providers=[provider])
     except Exception as error:  # ONNX Runtime's own exceptions share no base class
         why = _advice(path, str(error), ort.__version__)
         raise UserError(f"{path}: ONNX Runtime {ort.__version__} cannot load it: {why}") from error
@@ -166,7 +181,8 @@ class MindirSession:
                 f"{file} is not the description export.py wrote: batches of {self.batch_size} x {self.length}"
             )
         self.description = _description(values, file, path)
-        if values.get("sha256") != checksum(path):  # told here, before MindSpore logs its own findings
+        found = checksum(*files_of(path))
+        if values.get("sha256") != found:  # told here, before MindSpore logs its own findings
             raise UserError(
                 f"{path} is damaged, or {file} is of another file: the checksum differs; export it again"
             )
@@ -199,6 +215,8 @@ def _mindspore_runner(path, device, device_id):
 
     from src.runtime import use_device
 
+    if not is_utf8(os.path.realpath(path)):
+        raise UserError(f"{path}: MindSpore loads a MINDIR only where its whole path is UTF-8; move it")
     use_device(device, device_id)
     try:
         network = ms.nn.GraphCell(ms.load(path))
@@ -232,7 +250,7 @@ def _lite_runner(path, device, device_id):
         context.ascend.precision_mode = "enforce_origin"  # float16 would lose the rounding to 8 bits
     model = lite.Model()
     try:
-        model.build_from_file(path, lite.ModelType.MINDIR, context)
+        model.build_from_file(plain_path(path), lite.ModelType.MINDIR, context)
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"{path}: MindSpore Lite cannot load it on {device}: {str(error).strip().splitlines()[0]}"

@@ -104,6 +104,9 @@ class PreprocessConfig(RecordsConfig):
     """Tokens every row is filled up to: the exported model's. 0: the task's longest."""
     output_dir: str = "preprocess_Result"
     """Folder to write; an older one is replaced."""
+    layout: Literal["own", "published"] = "own"
+    """published: for the published TinyBERT programs and their MINDIRs, which take ids, token types and mask
+    in this order and 32 rows a file; the last file is filled up with copies of a row."""
 
     OLD_NAMES = {"result_path": "output_dir", "eval_data_dir": "data_dir"}
 

@@ -38,4 +38,8 @@ AssessmentMethod = Literal[
     "entity_recall",
     "span_f1",
     "exact_match",
+    "acc",
+    "pearsonr",
+    "spearmanr",
+    "mcc",
 ]

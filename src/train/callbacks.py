@@ -1,10 +1,12 @@
 """What happens around the train steps: the progress bar, the log, evaluation, checkpoints, curves."""
 
+import math
 import os
 import signal
 import sys
 import time
 
+import mindspore as ms
 from mindspore import profiler
 from tqdm import tqdm
 
@@ -34,6 +36,23 @@ class Callback:
 def passed(stage, step, every):
     """Whether a multiple of `every` is among the steps that were run since the last look."""
     return step // every > (step - stage.advance) // every
+
+
+def outputs(values, device):
+    """A step's numbers as the published logs have them: the loss, on Ascend in a tuple with whether the
+    gradients overflowed and the loss scale; ours follow.
+
+    Args:
+        values (dict): of `Stage.read_step`. device (str): Ascend, GPU or CPU.
+    """
+    loss = f"{values['loss']:.6g}"
+    if device == "Ascend":
+        overflow = not math.isfinite(values["grad_norm"])
+        loss = (
+            f"(Tensor(shape=[1], dtype=Float32, {loss}), Tensor(shape=[], dtype=Bool, {overflow}), "
+            f"Tensor(shape=[], dtype=Float32, {values['loss_scale']:.6g}))"
+        )
+    return ", ".join([loss, *(f"{name}: {value:.6g}" for name, value in values.items() if name != "loss")])
 
 
 class _Lines:
@@ -76,8 +95,8 @@ class Progress(Callback):
         if passed(stage, step, self.log_step) or step in (stage.advance, stage.total_steps):
             values = stage.read_step()
             self.bar.set_postfix_str(f"loss {values['loss']:.4g}", refresh=False)
-            numbers = ", ".join(f"{name}: {value:.6g}" for name, value in values.items() if name != "loss")
-            say(f"epoch: {stage.epoch}, step: {step}, outputs are {values['loss']:.6g}, {numbers}")
+            given = outputs(values, ms.get_context("device_target"))
+            say(f"epoch: {stage.epoch}, step: {step}, outputs are {given}")
             stage.run.record(stage=stage.name, epoch=stage.epoch, step=step, **values)
 
     def close(self):
@@ -126,13 +145,13 @@ class Evaluation(Callback):
             stage.save(self.folder)
             say(f"The best {short_name(metric)} is {results[metric]}")
         further = "".join(  # of MNLI's mismatched set; it is shown and decides nothing
-            f", {printed_name(name)} {100 * results[name]:.2f}"
+            f", {printed_name(name)} {100 * results[name]}"
             for name in results
             if name.startswith(f"{metric}/")
         )
         say(
-            f"step: {step}, {printed_name(metric)} {100 * results[metric]:.2f}, "
-            f"best_{printed_name(metric)} {100 * self.best[metric]:.2f}{further}"
+            f"step: {step}, {printed_name(metric)} {100 * results[metric]}, "
+            f"best_{printed_name(metric)} {100 * self.best[metric]}{further}"
         )
         stage.run.record(stage=stage.name, epoch=stage.epoch, step=step, **results)
 

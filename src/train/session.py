@@ -195,6 +195,8 @@ class Session(TrainingRun):
             config.label_order,
         )
         session.metric_names = metrics.choose(task.metrics, config.assessment_method, data.kind, data.outputs)
+        for note in metrics.notes(session.metric_names, data.evals):
+            runtime.say(note)
         sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
         runtime.say(f"task {task.name} on {session.device}: {sizes}")
         return session

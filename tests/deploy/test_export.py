@@ -125,18 +125,30 @@ def test_a_file_that_differs_is_removed(task, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "limit, flags, words",
+    "limit, most, flags, files",
     [
-        ("src.deploy.mindir.LARGEST", ("--file_format", "MINDIR"), ("at most 1,000", "ONNX")),
-        ("src.deploy.onnx_model.LARGEST", (), ("too many for one ONNX file", "at most 1,000")),
+        (
+            "mindspore.train.serialization.TOTAL_SAVE",
+            0,
+            ("--file_format", "MINDIR", "--batch_size", "8", "--seq_length", "14"),
+            ["m_graph.mindir", "m_graph.mindir.json", "m_variables", "vocab.txt"],
+        ),
+        ("src.deploy.onnx_model.LARGEST", 1000, (), ["m.onnx", "m.onnx.data", "vocab.txt"]),
     ],
+    ids=("MINDIR", "ONNX"),
 )
-def test_more_bytes_than_one_file_can_have_are_refused(
-    task, tmp_path, capsys, monkeypatch, limit, flags, words
+def test_weights_that_one_file_cannot_hold_lie_beside_it(
+    task, tmp_path, capsys, monkeypatch, limit, most, flags, files
 ):
-    monkeypatch.setattr(limit, 1000)
-    says(refused_by(export, capsys, "--ckpt_file", task.plain, "--file_name", tmp_path / "m", *flags), *words)
-    assert os.listdir(tmp_path) == []
+    monkeypatch.setattr(limit, most)
+    folder = tmp_path / "run #1 (50%25) é?"
+    out = run_script(export, capsys, "--ckpt_file", task.plain, "--file_name", folder / "m", *flags)
+    assert sorted(os.listdir(folder)) == files
+    says(out, "checked:", f"done: {folder / files[0]}")
+    told = int(re.search(r"([\d,]+) bytes", out)[1].replace(",", ""))
+    assert told > 0.9 * os.path.getsize(os.path.join(task.plain, "eval_model.ckpt"))
+    out = run_script(run_eval_onnx, capsys, "--model_file", folder / files[0], *task.flags)
+    assert accuracy(out) == pytest.approx(task.accuracy, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,21 @@ def test_a_job_whose_ranks_succeed_succeeds_and_shows_rank_0(job):
         assert job.log(rank).read_text().startswith(f"hello from {rank} ")
 
 
+def test_the_log_of_every_rank_is_also_where_the_published_launchers_have_it(job):
+    """Where an earlier job's link, or a file of the user's own launcher, is replaced."""
+    folder = job.log(0).parent.parent
+    (folder / "LOG0").mkdir()
+    (folder / "LOG0" / "log.txt").symlink_to("nowhere")
+    (folder / "LOG1").mkdir()
+    (folder / "LOG1" / "log.txt").write_text("an earlier job\n")
+    assert job(scheduler="sleep").end()[0] == 0
+    for rank in range(3):
+        log = folder / f"LOG{rank}" / "log.txt"
+        assert log.is_symlink() and not os.path.isabs(os.readlink(log))
+        assert log.samefile(job.log(rank)) and log.read_text().startswith(f"hello from {rank} ")
+    assert sorted(path.name for path in folder.glob("LOG*")) == ["LOG0", "LOG1", "LOG2"]
+
+
 def test_on_ascend_a_rank_runs_on_its_cores_with_its_environment_in_a_log(folder, python, checkout):
     entry = checkout()
     (entry / "run_general_distill.py").write_text(

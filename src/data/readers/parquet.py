@@ -2,6 +2,7 @@
 
 from src.data.readers.rows import ROW_NAMES, RawRow, Where, present_columns
 from src.errors import UserError, listed
+from src.files import plain_path
 
 _ROWS = 4096  # decoded at a time
 
@@ -48,7 +49,7 @@ def _open(path):
             "requirements-convert.txt"
         ) from error
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        return pyarrow.parquet.ParquetFile(plain_path(path))
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path} is not a parquet file or is damaged: {listed([error])}") from error
 

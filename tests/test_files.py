@@ -1,0 +1,173 @@
+"""Paths that break tools: links, bytes that are no UTF-8, devices; and what is written beside a file."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from src.data.texts import read_texts
+from src.errors import UserError, command
+from src.files import (
+    ROOT,
+    make_folder,
+    plain_path,
+    read_json,
+    replacing,
+    replacing_folder,
+    replacing_together,
+    write_json,
+    write_text,
+)
+from tests.helpers import refuses
+
+LATIN = os.fsdecode("café".encode("latin-1"))
+
+
+@pytest.fixture(params=["there", "not there yet"])
+def linked(request, tmp_path):
+    """(link, what it leads to)."""
+    target, link = tmp_path / "big disk" / "out", tmp_path / "out"
+    if request.param == "there":
+        target.mkdir(parents=True)
+        (target / "old.txt").write_text("old")
+    link.symlink_to(target)
+    return link, target
+
+
+def test_a_linked_folder_is_replaced_where_it_lies_and_the_link_stays(linked):
+    link, target = linked
+    for text in ("one", "two"):
+        with replacing_folder(str(link)) as folder:
+            write_text(os.path.join(folder, "new.txt"), text)
+    assert link.is_symlink() and os.readlink(link) == str(target)
+    assert os.listdir(target) == ["new.txt"] and (target / "new.txt").read_text() == "two"
+    assert os.listdir(target.parent) == ["out"] and sorted(os.listdir(link.parent)) == ["big disk", "out"]
+
+
+def test_a_failure_leaves_the_linked_folder_as_it_was(linked):
+    link, target = linked
+    before = os.listdir(target) if target.exists() else None
+    with pytest.raises(ValueError), replacing_folder(str(link)):
+        raise ValueError
+    assert link.is_symlink() and (os.listdir(target) if target.exists() else None) == before
+
+
+def test_files_are_written_in_a_linked_folder(linked):
+    link, target = linked
+    make_folder(str(link))
+    write_text(str(link / "a" / "b.txt"), "text")
+    assert (target / "a" / "b.txt").read_text() == "text" and link.is_symlink()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_linked_file_is_replaced_where_it_lies_and_the_link_stays(tmp_path, there):
+    target, link = tmp_path / "there" / "results.json", tmp_path / "results.json"
+    target.parent.mkdir()
+    if there:
+        target.write_text("old")
+    link.symlink_to("there/results.json")
+    write_json(str(link), {"a": 1})
+    assert os.readlink(link) == "there/results.json" and json.loads(target.read_text()) == {"a": 1}
+    with replacing_together(str(link)) as path:
+        write_text(path, "new")
+    assert os.readlink(link) == "there/results.json" and target.read_text() == "new"
+    assert os.listdir(target.parent) == ["results.json"]
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
+def test_what_is_no_ordinary_file_is_not_replaced(tmp_path, kind):
+    path = "/dev/null" if kind == "device" else str(tmp_path / kind)
+    {"device": str, "pipe": os.mkfifo, "folder": os.mkdir}[kind](path)
+    for writing in (replacing, replacing_together):
+        with pytest.raises(UserError) as error, writing(path):
+            pass
+        refuses(error, path, "no ordinary file")
+    assert os.path.exists(path) and not os.path.isfile(path)
+
+
+def test_a_file_and_what_belongs_to_it_take_their_places_together(tmp_path):
+    for generation in ("one", "two"):
+        with replacing_together(str(tmp_path / "m_graph.mindir")) as path:
+            write_text(path, generation)
+            write_text(path + ".json", generation)
+            write_text(os.path.join(os.path.dirname(path), "m_variables", f"data_{generation}"), generation)
+    assert sorted(os.listdir(tmp_path)) == ["m_graph.mindir", "m_graph.mindir.json", "m_variables"]
+    assert os.listdir(tmp_path / "m_variables") == ["data_two"]
+    with pytest.raises(ValueError), replacing_together(str(tmp_path / "m_graph.mindir")) as path:
+        write_text(path, "three")
+        raise ValueError
+    assert (tmp_path / "m_graph.mindir").read_text() == "two" and len(os.listdir(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("name", ["run #1 (50%25)", "what?", "a[1]*", "é 电影", "a;b&c", "new\nline"])
+def test_a_utf8_path_stays_as_it_is(tmp_path, name, monkeypatch):
+    assert plain_path(str(tmp_path / name / "x")) == str(tmp_path / name / "x")
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    assert plain_path("x.onnx") == "x.onnx"
+
+
+@pytest.mark.parametrize("below", ["", "deep er/"])
+def test_another_path_is_reached_by_a_link(tmp_path, monkeypatch, below):
+    folder = tmp_path / LATIN / below
+    folder.mkdir(parents=True)
+    for path in (str(folder / "new.bin"), "new.bin"):
+        monkeypatch.chdir(folder)
+        plain = plain_path(path)
+        plain.encode("utf-8")
+        with open(plain, "w") as file:
+            file.write("new")
+        assert (folder / "new.bin").read_text() == "new"
+        assert os.path.samefile(plain, folder / "new.bin")
+    with pytest.raises(UserError) as error:
+        plain_path(str(folder / f"{LATIN}.onnx"))
+    refuses(error, "this file's name is not UTF-8 text", "rename it")
+
+
+def test_json_keeps_a_path_of_any_bytes(tmp_path):
+    path = str(tmp_path / "x.json")
+    write_json(path, {"path": f"/data/{LATIN}", "text": "电影"})
+    assert read_json(path, "it") == {"path": f"/data/{LATIN}", "text": "电影"}
+    assert os.fsencode(read_json(path, "it")["path"]) == b"/data/caf\xe9"
+    with open(path, encoding="utf-8") as file:
+        assert "电影" in file.read()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_every_stream_shows_every_text(encoding):
+    program = (
+        "from src.errors import UserError, command\n@command\ndef main():\n"
+        f"    print('好 é', {LATIN!r})\n    raise UserError('坏 ' + {LATIN!r})\nmain()"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True)
+    assert done.returncode == 2 and done.stdout.count(b"\n") == 1 and done.stderr.count(b"\n") == 1
+    assert rb"caf\udce9" in done.stdout and rb"caf\udce9" in done.stderr and b"Traceback" not in done.stderr
+    assert ("好" if encoding == "utf-8" else r"\u597d").encode() in done.stdout
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_closed_stream_is_no_fault(monkeypatch, closed):
+    monkeypatch.setattr(sys, closed, None)
+    assert command(lambda: print("text", file=getattr(sys, closed)))() is None
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\r\n\r\n", "\n \t\n", "\n\u3000\n\n"])
+def test_blank_lines_at_the_end_of_a_file_of_texts_are_no_texts(tmp_path, end):
+    path = tmp_path / "lines.txt"
+    path.write_bytes(f"a good film\na\tb{end}".encode())
+    rows = read_texts(False, False, str(path))
+    assert [(row.text, row.text_pair) for row in rows] == [("a good film", None), ("a", "b")]
+
+
+@pytest.mark.parametrize(
+    "content, words", [("\n", "holds no text"), ("", "holds no text"), ("a\n\nb\n", "line 2 of")]
+)
+def test_blank_lines_elsewhere_are_told(tmp_path, content, words):
+    path = tmp_path / "lines.txt"
+    path.write_text(content)
+    with pytest.raises(UserError) as error:
+        read_texts(False, False, str(path))
+    refuses(error, words)
