@@ -62,6 +62,8 @@ def read_text_form(folder, tokens, network=None):
         lower_case = is_lower_case(tokens)
         if accents is None and lower_case and keeps_accents(tokens):
             accents = False
+    if tokens is not None:
+        notices += _other_pieces(tokens)
     if accents not in (None, lower_case):
         does, though = ("taken off", "keeps its case") if accents else ("kept", "is lower-cased")
         notices.append(
@@ -113,6 +115,16 @@ def _unlike_vocabulary(lower_case, source, tokens):
             f"{source} says that text keeps its case, but the vocabulary is lower-cased: words with capitals "
             "become [UNK] or other pieces; data must be prepared likewise (prepare_data.py --do_lower_case "
             f"false), or mend do_lower_case in {source}"
+        )
+
+
+def _other_pieces(tokens):
+    """A notice where no token goes on with a word as WordPiece writes it, but many as others do."""
+    others = sum(token.startswith("\u2581") or token.endswith(("</w>", "@@")) for token in tokens)
+    if others >= 0.1 * len(tokens) and not any(token.startswith("##") for token in tokens):
+        yield (
+            f"{others} tokens of the vocabulary are pieces of SentencePiece or BPE and none is of WordPiece "
+            "(##ing): text is cut at other places here than in the model's training"
         )
 
 

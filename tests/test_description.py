@@ -211,6 +211,46 @@ def test_a_model_fits_data_that_contradict_nothing_it_says():
     check(REGRESSION_HEAD, task_name="STS-B", kind=REGRESSION, labels=(), outputs=1)
 
 
+@pytest.mark.parametrize(
+    "own, theirs, words",
+    [
+        (
+            (True, None),
+            (False, None),
+            ("prepared with case kept", "with lower-cased words", "do_lower_case true"),
+        ),
+        (
+            (False, None),
+            (True, None),
+            ("prepared with lower-cased words", "with case kept", "do_lower_case false"),
+        ),
+        ((True, False), (True, None), ("with lower-cased words and accents kept",)),
+        ((False, None), (False, True), ("with case kept and accents taken off",)),
+        ((True, True), (True, None), ()),  # two ways to say the same
+        ((False, None), (False, False), ()),
+        ((None, None), (True, None), ()),
+        ((True, None), (None, None), ()),
+    ],
+)
+def test_model_and_data_must_write_text_alike(own, theirs, words):
+    described = replace(TASK, do_lower_case=own[0], strip_accents=own[1])
+    facts = {"do_lower_case": theirs[0], "strip_accents": theirs[1]}
+    for model in (described, described.without_head()):
+        if not words:
+            check(model, **facts)
+            continue
+        with pytest.raises(UserError) as error:
+            check(model, **facts)
+        refuses(error, "load_teacher_ckpt_path: the train records were prepared", "vocab.txt", *words)
+
+
+def test_what_is_said_of_accents_comes_back():
+    described = replace(TASK, strip_accents=False)
+    values = described.to_json()
+    assert values["strip_accents"] is False and "strip_accents" not in TASK.to_json()
+    assert Description.from_json(values, "config.json", "") == described
+
+
 def test_an_encoder_and_rows_without_a_task_are_compared_in_their_tokens_only():
     check(TASK.without_head(), task_name="MNLI", labels=("a", "b", "c"), outputs=3)
     check(task_name="", kind=None, labels=(), outputs=0)

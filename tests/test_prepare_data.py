@@ -11,6 +11,7 @@ import prepare_data
 from src.data import prepare_task
 from src.data.info import DatasetInfo
 from src.data.records import find_split, read_records
+from src.files import write_json
 from src.kinds import CLASSIFICATION, REGRESSION, TAGGING
 from src.vocabulary import vocabulary_hash
 
@@ -185,6 +186,14 @@ def test_case_follows_the_vocabulary(raw):
     assert DatasetInfo.load(folder).do_lower_case and rows_of(folder, "train")[0][0][1] == THE
 
 
+def test_case_and_accents_are_as_the_tokenizers_files_beside_the_vocabulary_say(raw, capsys):
+    write_json(raw.parent / "tokenizer_config.json", {"do_lower_case": False, "strip_accents": True})
+    info = DatasetInfo.load(prepare(raw))
+    assert (info.do_lower_case, info.strip_accents) == (False, True)
+    out = capsys.readouterr().out
+    assert "note: tokenizer_config.json says that text keeps its case" in out and "strip_accents true" in out
+
+
 def test_malformed_rows_are_skipped_only_on_request(raw, capsys):
     with open(raw / "train.tsv", "a") as file:
         file.write("torn row\n")
@@ -208,7 +217,7 @@ def test_malformed_rows_are_skipped_only_on_request(raw, capsys):
             "sentence\tlabel\nfox\t7\n",
             "dev.tsv, line 2: the label '7' is none of negative, positive",
         ),
-        ("test.tsv", "index\ttext\n0\tfox\n", "test.tsv has no column sentence"),
+        ("test.tsv", "index\tline\n0\tfox\n", "test.tsv has no column sentence"),
         ("../vocab.txt", None, "vocab_file: cannot read"),
         ("../vocab.txt", "fox\n", "vocab_file"),
     ],

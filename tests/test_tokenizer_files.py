@@ -71,6 +71,8 @@ def test_how_text_is_written(tmp_path, files, tokens, expected):
         ),
         ({"tokenizer.json": {"model": {"type": "Unigram"}}}, LOWER, ("the model Unigram (tokenizer.json)",)),
         ({"tokenizer.json": {"pre_tokenizer": {"type": "Metaspace"}}}, LOWER, ("pre_tokenizer Metaspace",)),
+        ({}, ("[PAD]", "\u2581fox", "\u2581run"), ("2 tokens", "SentencePiece")),
+        ({}, ("[PAD]", "fox</w>", "run@@"), ("2 tokens", "BPE")),
         ({"added_tokens.json": {"[E1]": 7, "[E2]": 8}}, LOWER, ("added_tokens.json", "[E1], [E2]")),
         (
             {

@@ -113,6 +113,8 @@ def write_inputs(folder, columns, examples, facts, split):
         "longest": facts.longest,
         "largest_token_id": facts.largest_token_id,
         "largest_segment_id": facts.largest_segment_id,
+        "do_lower_case": facts.do_lower_case,
+        "strip_accents": facts.strip_accents,
     }
     write_json(os.path.join(folder, _INFO), values)
 
@@ -140,6 +142,8 @@ def read_inputs(folder):
         kind=kind_named(info["kind"], path),
         labels=tuple(info["labels"]),
         outputs=info["num_labels"],
+        do_lower_case=info.get("do_lower_case"),
+        strip_accents=info.get("strip_accents"),
     )
     return Inputs(folder, info["rows"], info["seq_length"], info["split"], facts)
 

@@ -25,6 +25,13 @@ def test_info_comes_back(tmp_path):
     assert values["head"] == "classification" and values["labels"] == ["negative", "positive"]
 
 
+@pytest.mark.parametrize("strip_accents", [True, False])
+def test_accents_are_told_where_case_does_not_tell_them(tmp_path, strip_accents):
+    info = DatasetInfo("SST-2", CLASSIFICATION, ("a", "b"), "ab12", 40, True, 64, SPLITS, strip_accents)
+    info.save(str(tmp_path))
+    assert DatasetInfo.load(str(tmp_path)) == info
+
+
 @pytest.mark.parametrize("text", ['{"task_name": "SST-2"}', "{"])
 def test_a_description_that_is_damaged(tmp_path, text):
     (tmp_path / "dataset.json").write_text(text)

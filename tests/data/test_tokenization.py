@@ -112,6 +112,23 @@ def test_text_made_of_random_characters():
         ]
 
 
+@pytest.mark.parametrize(
+    "lower_case, strip_accents, expected",
+    [
+        (True, None, "cafe"),
+        (True, True, "cafe"),
+        (True, False, "caf\u00e9"),
+        (False, None, "Caf\u00e9"),
+        (False, False, "Caf\u00e9"),
+        (False, True, "Cafe"),
+    ],
+)
+def test_accents_are_taken_off_with_capitals_unless_told_otherwise(lower_case, strip_accents, expected):
+    tokens = ["[UNK]", "[PAD]", "[CLS]", "[SEP]", "cafe", "Cafe", "caf\u00e9", "Caf\u00e9"]
+    tokenizer = Tokenizer(tokens, lower_case, strip_accents)
+    assert tokenizer.encode_batch(["Caf\u00e9"]) == [([2, tokens.index(expected), 3], [0, 0, 0])]
+
+
 def test_special_tokens_in_a_text_are_ordinary_words():
     ids = Tokenizer(VOCABULARY, True).token_ids(["[SEP]"])[0]
     assert [VOCABULARY[index] for index in ids] == ["[", "sep", "]"]

@@ -54,7 +54,9 @@ def _open(path):
 
 
 def _batches(path, file, columns):
+    import pyarrow
+
     try:
         yield from file.iter_batches(batch_size=_ROWS, columns=columns)
-    except OSError as error:  # what pyarrow raises for damaged pages
+    except (pyarrow.ArrowException, OSError) as error:  # pyarrow raises either for damaged pages
         raise UserError(f"{path} is damaged: {listed([error])}") from error

@@ -13,7 +13,7 @@ def read_rows(path, task, test, bad_rows):
         header = next((line for _, line in lines if line), None)
         if header is None:
             return
-        names = header.split("\t")
+        names = [name.strip() for name in header.split("\t")]
     columns = present_columns(task.source.layouts("tsv", test), names, path, task, test)
     own_name = next((names.index(name) for name in ROW_NAMES if test and name in names), None)
     text_at, pair_at, label_at = (
