@@ -5,6 +5,7 @@ dots (`--phase1_cfg.batch_size 16`). Precedence: command line, then the YAML of 
 defaults. Keys of other commands in a YAML file are left aside, which is said; unknown keys raise.
 """
 
+import functools
 import os
 import re
 import sys
@@ -21,6 +22,7 @@ from src.settings.yaml_file import found_config, read_yaml
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
+@functools.cache  # it takes long to make, and is not changed by what it reads
 def _parser(config_class, script):
     parser = ArgumentParser(
         prog=script, exit_on_error=False, allow_abbrev=False, description=config_class.__doc__.strip()
