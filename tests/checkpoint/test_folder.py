@@ -76,6 +76,7 @@ def test_config_json_has_hugging_faces_names_and_ours(folder):
             "use_relative_positions": False,
             "max_relative_position": 16,
             "classifier_relu": False,
+            "classifier_dropout": None,
             "num_labels": 3,
             "problem_type": "single_label_classification",
             "id2label": {"0": "no", "1": "maybe", "2": "yes"},

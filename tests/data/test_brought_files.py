@@ -89,6 +89,25 @@ def test_marks_of_no_agreement_are_left_out(tmp_path, task_name, pair, label):
     assert [row[2] for row in rows] == [1] and skipped == 1
 
 
+@pytest.mark.parametrize(
+    "labels, found",
+    [(("yes", "-", "no"), ("no", "yes")), (("1", "-", "0"), ("0", "1")), ((1, "-", 0), ("0", "1"))]
+    + [(("0.5", "-", "2"), ())],
+)
+def test_a_dash_among_own_labels_is_none_unless_it_is_named(tmp_path, labels, found):
+    json_lines(tmp_path, "train.jsonl", *[{"text": "a", "label": label} for label in labels])
+    assert "line 2: the label is -, which" in fault("custom", tmp_path)
+    assert kind_of(tmp_path, BadRows(True))[1] == found
+    assert read("custom", tmp_path, skip=True)[1] == 1
+    assert read("custom", tmp_path, names=(*map(str, labels),)) == ([("a", None, n) for n in range(3)], 0)
+
+
+def test_signs_may_be_classes(tmp_path):
+    json_lines(tmp_path, "train.jsonl", *[{"text": "a", "label": label} for label in "+-"])
+    assert kind_of(tmp_path) == (CLASSIFICATION, ("+", "-"))
+    assert [row[2] for row in read("custom", tmp_path)[0]] == [0, 1]
+
+
 @pytest.mark.parametrize("label", [-1, "-1", -1.0, "", None])
 def test_a_test_set_may_keep_its_labels_back_in_any_of_these_ways(tmp_path, label):
     json_lines(tmp_path, "test.jsonl", {"sentence": "a", "label": label}, {"sentence": "b", "label": label})

@@ -141,7 +141,12 @@ def test_random_weights_need_a_vocabulary_and_take_their_sizes_from_the_settings
     assert model.description.outputs == 2 and model.description.do_lower_case is True
     assert from_scratch(vocab_file, NetConfig(vocab_size=64, **TINY), data)[0].bert.vocab_size == 64
     cased = replace(
-        data, info=type("Info", (), {"vocab_sha256": model.description.vocab_sha256, "do_lower_case": False})
+        data,
+        info=type(
+            "Info",
+            (),
+            {"vocab_sha256": model.description.vocab_sha256, "do_lower_case": False, "strip_accents": None},
+        ),
     )
     assert from_scratch(vocab_file, NetConfig(**TINY), cased)[0].do_lower_case is False
 
@@ -150,7 +155,10 @@ def test_a_vocabulary_that_does_not_fit_is_refused(vocab_file):
     with pytest.raises(UserError) as error:
         from_scratch(vocab_file, NetConfig(vocab_size=20, **TINY), task_data())
     refuses(error, "net_cfg.vocab_size: 20 is less than the 40 tokens", vocab_file)
-    data = replace(task_data(), info=type("Info", (), {"vocab_sha256": "another", "do_lower_case": True}))
+    data = replace(
+        task_data(),
+        info=type("Info", (), {"vocab_sha256": "another", "do_lower_case": True, "strip_accents": None}),
+    )
     with pytest.raises(UserError) as error:
         from_scratch(vocab_file, NetConfig(**TINY), data)
     refuses(error, "vocab_file: the data was prepared with another vocabulary", vocab_file)

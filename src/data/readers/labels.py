@@ -4,7 +4,7 @@ import re
 from itertools import chain
 
 from src.data.readers.entities import Entities
-from src.data.readers.rows import NO_LABEL, BadRows, tidy_label
+from src.data.readers.rows import NO_AGREEMENT, NO_LABEL, BadRows, tidy_label
 from src.errors import UserError, listed, shown
 from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE, TAGGING
 from src.kinds.classification import whole
@@ -72,13 +72,16 @@ def _types_in(rows, source):
 
 def _labels_in(rows, source, bad_rows):
     """(TaskKind, class names) that the labels of untagged rows tell."""
-    seen, types = set(), set()
+    seen, types, dash = set(), set(), None
     for _, _, label, where, _ in rows:
         if isinstance(label, Entities):
             raise UserError(f"{where}: entities are given, where the rows above have a label")
         label = tidy_label(label)
         if label is None:
             bad_rows.add(f"{where}: {NO_LABEL}")
+            continue
+        if label == NO_AGREEMENT:
+            dash = dash or where
             continue
         types.add(_type_of(label, where))
         if any(pair <= types for pair in _UNLIKE):
@@ -88,6 +91,13 @@ def _labels_in(rows, source, bad_rows):
             )
         if not types & _FRACTIONS:  # a regression's many values need not be kept
             seen.add(whole(str(label)))
+    if dash and types == {"word"} and not all(any(map(str.isalnum, name)) for name in seen):
+        seen.add(NO_AGREEMENT)  # one sign of several, as + and -
+    elif dash:
+        bad_rows.add(
+            f"{dash}: the label is {NO_AGREEMENT}, which usually says that there is none; where it is a "
+            f"class, give all of them as --labels NAME,{NO_AGREEMENT}"
+        )
     if types & _FRACTIONS:
         return REGRESSION, ()
     if len(seen) < 2:

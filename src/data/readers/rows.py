@@ -14,6 +14,10 @@ NO_LABEL = "the label is empty or missing"
 """What is wrong with a row that nobody labelled."""
 
 
+NO_AGREEMENT = "-"
+"""The label of a row whose annotators did not agree, in the corpora of natural language inference."""
+
+
 class Row(NamedTuple):
     """One example."""
 

@@ -1,11 +1,9 @@
 """A split's raw rows with their labels as numbers."""
 
-from src.data.readers.rows import NO_LABEL, Row, tidy_label
+from src.data.readers.rows import NO_AGREEMENT, NO_LABEL, Row, tidy_label
 from src.errors import UserError
 
-_MINUS_ONE = (-1, "-1", "-1.0")  # of a label that is kept back, as Hugging Face has it
-_UNKNOWN = ("-", *_MINUS_ONE)
-"""Labels of rows whose annotators did not agree, as the corpora of natural language inference have them."""
+_MINUS_ONE = (-1, "-1", "-1.0")  # Hugging Face's label of what is kept back or nobody agreed on
 
 
 def read_split(task, source, kind, names, bad_rows, test=False):
@@ -36,7 +34,7 @@ def read_split(task, source, kind, names, bad_rows, test=False):
         if label is None and not test:
             bad_rows.add(f"{where}: {NO_LABEL}")
             continue
-        if label in _UNKNOWN and not task.is_own:
+        if (label == NO_AGREEMENT and label not in names) or (label in _MINUS_ONE and not task.is_own):
             bad_rows.add(
                 f"{where}: the label is {label}, which says that the annotators did not agree or that it is "
                 "kept back"
