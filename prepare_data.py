@@ -10,7 +10,7 @@ from src.data.pool import available_cores
 from src.data.prepare import Options
 from src.data.prepare_corpus import is_corpus_task, prepare_corpus
 from src.data.prepare_task import output_folder, prepare_task
-from src.data.records import import_tensorflow
+from src.data.record_writer import import_tensorflow
 from src.errors import UserError, command
 from src.kinds.base import Windows
 from src.settings.parsing import parse, part, required

@@ -17,7 +17,7 @@ from src.checkpoint.formats import read_any
 from src.checkpoint.names import translate
 from src.data.info import DatasetInfo
 from src.data.micro_batches import totals_of
-from src.data.records import RecordWriter
+from src.data.record_writer import RecordWriter
 from src.data.task_data import TaskData
 from src.description import Description
 from src.distill.distiller import Distiller

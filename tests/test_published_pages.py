@@ -114,7 +114,8 @@ TINYBERT = [
         [INFER[0], INFER[1], ("postprocess.py", {"assessment_method": "accuracy"})],
     ),
     (
-        "python export.py --ckpt_file a.ckpt --task_name SST-2 --file_name 'sst2_tinybert' --file_format \"ONNX\" "
+        "python export.py --ckpt_file a.ckpt --task_name SST-2 --file_name 'sst2_tinybert' "
+        '--file_format "ONNX" '
         "--config_path td_config/td_config_sst2.yaml",
         [("export.py", {"task_name": "SST-2", "file_format": "ONNX"})],
     ),
@@ -151,9 +152,9 @@ TINYBERT = [
         [("train.py", {"task_name": "mnli", "epoch_size": 3, "teacher_model_dir": "models"})],
     ),
     (
-        "python train.py --task_name mrpc --model_type quant_bert --model_name_or_path ENCODER "
+        "python train.py --task_name mrpc --model_type quant_bert --model_name_or_path td_config "
         "--output_dir OUT --evaluate_during_training --data_dir MRPC --do_lower_case",
-        [("train.py", {"quantization": "q8bert", "student_model_dir": "ENCODER"})],
+        [("train.py", {"quantization": "q8bert", "student_model_dir": "td_config"})],
     ),
     (
         "python train.py --model_path OUT --task_name mrpc --model_type quant_bert --output_dir OUT "

@@ -13,7 +13,7 @@ from src.data.prepare import Progress, describe_lengths, split_info
 from src.data.readers.files import count_rows, find_source, require_source
 from src.data.readers.labels import discover_labels
 from src.data.readers.split import read_split
-from src.data.records import RecordWriter
+from src.data.record_writer import RecordWriter
 from src.data.tokenization import TokenizerPool
 from src.errors import UserError, listed
 from src.files import replacing_folder

@@ -11,8 +11,6 @@ import contextlib
 import glob
 import os
 import re
-import shutil
-import tempfile
 
 import numpy as np
 
@@ -20,7 +18,7 @@ from src.data.info import INFO_FILE
 from src.data.readers.files import check_parts
 from src.errors import UserError, one_line
 from src.examples import Examples, concatenate, offsets_of
-from src.files import is_utf8, plain_path, read_json, write_json
+from src.files import plain_path, read_json
 
 TOKENS, MASK, SEGMENTS = TOKEN_COLUMNS = ("input_ids", "input_mask", "segment_ids")
 SCHEMA_FILE = "schema.json"
@@ -181,7 +179,7 @@ def _read_file(path, dataset_type, columns, schema):
     # iterators other threads create meanwhile.
     rows = _count_tfrecord(path) if dataset_type == "tfrecord" else None
     parts, read = [], 0
-    with _telling(path, f"cannot be read as {dataset_type}, it may be truncated or damaged"):
+    with telling(path, f"cannot be read as {dataset_type}, it may be truncated or damaged"):
         names, batches = _open(path, dataset_type, columns, schema, rows)
         for batch in batches:
             read += len(batch[0])
@@ -203,7 +201,7 @@ def _without_fillers(batch):
 
 
 @contextlib.contextmanager
-def _telling(path, fault):
+def telling(path, fault):
     """MindSpore's many-line errors as a `UserError`: the file, the fault and the line that tells most."""
     from mindspore.mindrecord.common.exceptions import MindRecordException
 
@@ -317,11 +315,11 @@ def _check_there(path, dataset_type):
 def _count_mindrecord(path):
     import mindspore.dataset as ds
 
-    with _telling(path, "is not a whole MindRecord file"):
+    with telling(path, "is not a whole MindRecord file"):
         rows = ds.MindDataset([plain_path(path)], shuffle=False).get_dataset_size()
     if rows:
         # The count is the index's own; the last row ends where the file does.
-        with _telling(path, "is truncated: its last row cannot be read"):
+        with telling(path, "is truncated: its last row cannot be read"):
             last = ds.MindDataset([plain_path(path)], sampler=ds.SequentialSampler(rows - 1, 1))
             list(last.create_tuple_iterator(num_epochs=1, output_numpy=True))
     return rows
@@ -356,157 +354,3 @@ def _is_tfrecord(path):
     except RuntimeError:
         return False
     return True
-
-
-# --- writing ------------------------------------------------------------------------------------------------
-
-
-class RecordWriter:
-    """Write one split's rows, chunk by chunk, as `<folder>/<stem>.mindrecord` (+ .db) or `.tf_record` (+
-    schema.json). The same chunks give the same bytes.
-
-    MindRecord files carry their own names inside, so write into a temporary folder under the final file names
-    and rename the folder (`files.replacing_folder`).
-
-    Args:
-        folder (str): an existing folder.
-        stem (str): the file's name without its ending.
-        dataset_type (str): `mindrecord` or `tfrecord`.
-        columns (tuple of Column): what to write besides the tokens.
-
-    Raises:
-        UserError: the disk does not take it, or TFRecord is asked for and TensorFlow is not installed.
-    """
-
-    def __init__(self, folder, stem, dataset_type, columns):
-        self.name = stem + (".mindrecord" if dataset_type == "mindrecord" else ".tf_record")
-        self._columns = columns
-        make = _MindRecordFile if dataset_type == "mindrecord" else _TFRecordFile
-        self._file = make(os.path.join(folder, self.name), columns)
-
-    def write(self, examples):
-        """Append `Examples`; a column that they lack is written as its `fill`."""
-        if len(examples):  # MindSpore refuses to write nothing
-            self._file.write(self._rows(examples))
-
-    def _rows(self, examples):
-        """[{name: array}] of the rows."""
-        ones = np.ones(examples.lengths.max(), np.int32)
-        count = {"row": len(examples), "token": len(examples.input_ids)}
-        columns = {}
-        for column in self._columns:
-            none = np.full(count[column.per] * column.width, column.fill)
-            values = examples.columns.get(column, none).reshape(-1, column.width).astype(column.dtype)
-            columns[column] = values
-        offsets, rows = examples.offsets.tolist(), []
-        for row, (start, end) in enumerate(zip(offsets, offsets[1:])):
-            values = {
-                TOKENS: examples.input_ids[start:end],
-                MASK: ones[: end - start],
-                SEGMENTS: examples.segment_ids[start:end],
-            }
-            for column, flat in columns.items():
-                values[column.name] = flat[start:end, 0] if column.per == "token" else flat[row]
-            rows.append(values)
-        return rows
-
-    def close(self):
-        """Finish the file; it is not readable before."""
-        self._file.close()
-
-
-class _KnownHeader:
-    """What a `FileWriter` asks its header for, as plain values: MindSpore's own parses its schema seven times
-    a row, which is more than half of the time of writing.
-    """
-
-    def __init__(self, header):
-        self.header, self.schema, self.blob_fields = header.header, header.schema, header.blob_fields
-
-
-class _MindRecordFile:
-    # MindSpore's own sizes take 48 MB for a single row; the header has room for the list of some 12,000
-    # pages. It also indexes page by page, at 1 kB of memory a row.
-    HEADER_BYTES, PAGE_BYTES = 1 << 21, 1 << 20
-
-    def __init__(self, path, columns):
-        from mindspore.mindrecord import FileWriter
-
-        # Its index needs a whole path in UTF-8, links resolved: where that is not so, the files come later.
-        self._elsewhere = None if is_utf8(os.path.realpath(path)) else tempfile.TemporaryDirectory()
-        self._folder = self._elsewhere.name if self._elsewhere else os.path.dirname(path)
-        self._path = path
-        types = {name: "int32" for name in TOKEN_COLUMNS} | {c.name: np.dtype(c.dtype).name for c in columns}
-        with _telling(path, "cannot be written"):
-            self._writer = FileWriter(os.path.join(self._folder, os.path.basename(path)), overwrite=True)
-            self._writer.set_header_size(self.HEADER_BYTES)
-            self._writer.set_page_size(self.PAGE_BYTES)
-            schema = {name: {"type": kind, "shape": [-1]} for name, kind in types.items()}
-            self._writer.add_schema(schema, "BERT rows without padding")
-            self._writer._header = _KnownHeader(self._writer._header)
-            # It would compare every value's type with the schema, which takes as long again as writing, and
-            # leave out rows that differ without a word; ours are made to fit.
-            self._writer._verify_based_on_schema = lambda rows: None
-
-    def write(self, rows):
-        with _telling(self._path, "cannot be written"):
-            self._writer.write_raw_data(rows)
-
-    def close(self):
-        with _telling(self._path, "cannot be written"):
-            self._writer.commit()
-        for path in (self._path, self._path + ".db"):
-            if self._elsewhere:
-                shutil.move(os.path.join(self._folder, os.path.basename(path)), path)
-            os.chmod(path, 0o644)  # MindSpore lets nobody else read them
-        if self._elsewhere:
-            self._elsewhere.cleanup()
-
-
-class _TFRecordFile:
-    def __init__(self, path, columns):
-        self._tf = import_tensorflow()
-        self._path = path
-        self._writer = self._tf.io.TFRecordWriter(plain_path(path))
-        types = {name: "int64" for name in TOKEN_COLUMNS}
-        types |= {c.name: "float32" if c.dtype == np.float32 else "int64" for c in columns}
-        columns = {name: {"type": kind, "rank": 1} for name, kind in types.items()}
-        schema = {"datasetType": "TF", "columns": columns}
-        write_json(os.path.join(os.path.dirname(path), SCHEMA_FILE), schema)
-
-    def write(self, rows):
-        train = self._tf.train
-        for row in rows:
-            feature = {}
-            for name, values in row.items():
-                if values.dtype == np.float32:
-                    feature[name] = train.Feature(float_list=train.FloatList(value=values.tolist()))
-                else:
-                    feature[name] = train.Feature(int64_list=train.Int64List(value=values.tolist()))
-            example = train.Example(features=train.Features(feature=feature))
-            # Maps have no order of their own: without this flag equal rows may give different bytes.
-            self._checked(self._writer.write, example.SerializeToString(deterministic=True))
-
-    def close(self):
-        self._checked(self._writer.close)
-
-    def _checked(self, function, *arguments):
-        try:
-            function(*arguments)
-        except self._tf.errors.OpError as error:
-            raise UserError(f"{self._path} cannot be written: {error.message}") from error
-
-
-def import_tensorflow():
-    """The tensorflow module; a `UserError` that says how to install it where it is missing."""
-    # Otherwise its import prints a page about the processor.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # we compute nothing with it
-    try:
-        import tensorflow
-    except ImportError as error:
-        raise UserError(
-            f"writing TFRecord files needs TensorFlow, which cannot be imported ({error}): pip install -r "
-            f"requirements-convert.txt, or use --dataset_type mindrecord"
-        ) from error
-    return tensorflow

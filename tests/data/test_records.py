@@ -9,8 +9,8 @@ import shutil
 import numpy as np
 import pytest
 
-from src.data import records
-from src.data.records import RecordWriter, count_rows, find_split, read_records
+from src.data.record_writer import RecordWriter, import_tensorflow
+from src.data.records import count_rows, find_split, read_records
 from src.errors import UserError
 from src.examples import Column, Examples, offsets_of
 from src.kinds import CLASSIFICATION, REGRESSION, SPAN
@@ -63,7 +63,7 @@ def refused(folder, message, **options):
 def tf_record(path, *rows):
     """A TFRecord file of rows {name: list of int or of float}, by TensorFlow."""
     pytest.importorskip("tensorflow")
-    tensorflow = records.import_tensorflow()
+    tensorflow = import_tensorflow()
     train = tensorflow.train
     with tensorflow.io.TFRecordWriter(str(path)) as writer:
         for row in rows:
@@ -164,7 +164,7 @@ def test_a_disk_that_fills_up_is_one_line(tmp_path, dataset_type):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     if dataset_type == "tfrecord":
         pytest.importorskip("tensorflow")
-        records.import_tensorflow()
+        import_tensorflow()
     data = make_examples(3000, 100, shortest=100)
     with pytest.raises(UserError, match="cannot be written") as caught:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
@@ -433,7 +433,7 @@ def test_damaged_tfrecord(tmp_path, change, message):
 
 def test_a_record_that_is_no_example(tmp_path):
     pytest.importorskip("tensorflow")
-    with records.import_tensorflow().io.TFRecordWriter(str(tmp_path / "train.tf_record")) as writer:
+    with import_tensorflow().io.TFRecordWriter(str(tmp_path / "train.tf_record")) as writer:
         writer.write(b"\xff\xff\xff")
     refused(tmp_path, "train.tf_record")
 

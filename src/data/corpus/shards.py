@@ -13,7 +13,8 @@ import numpy as np
 
 from src.data.info import INFO_FILE, DatasetInfo
 from src.data.plan import check_same, names_in
-from src.data.records import SCHEMA_FILE, RecordWriter, count_rows
+from src.data.record_writer import RecordWriter
+from src.data.records import SCHEMA_FILE, count_rows
 from src.errors import UserError
 from src.files import make_folder, read_json, replacing, sample_checksum, write_json
 from src.kinds import CLASSIFICATION
