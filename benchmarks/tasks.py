@@ -172,7 +172,8 @@ class Run:
             "--student_init", "teacher_layers", "--td_student_net_cfg.num_hidden_layers", self.plan.depth,
             *self.plan.distil,
         )  # fmt: skip
-        return self.path("student", self.plan.task.lower()), done
+        folder = self.path("student", self.plan.task.lower())
+        return folder if os.path.isdir(folder) else self.path("student", "phase1"), done
 
     def ternary(self, name, teacher, student, options):
         """The same of a W2A8 student that starts as `student`."""
