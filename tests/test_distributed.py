@@ -129,6 +129,8 @@ def launch(folder, *arguments):
         "10",
         "--bucket_boundaries",
         "[16]",
+        "--enable_graph_kernel",
+        "false",  # building kernels takes most of the time; the workers of `results` have fused graphs
     ]
     for name, value in {
         "cfg.batch_size": 2,

@@ -90,6 +90,17 @@ def test_without_evaluation_rows_training_rows_drawn_at_random_judge_a_teacher(t
     refuses(error, "load_teacher_ckpt_path: the teacher reaches Accuracy", "teacher/", "--min_teacher_gain 0")
 
 
+def test_a_teachers_scores_depend_on_how_rows_are_put_together_and_on_no_folder(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("src.train.session.known_scores", lambda *given: asked.append(given[3]) or given[4]())
+    for name, changes in (("a", {}), ("b", {"output_dir": "b", "log_step": 7}), ("c", {"max_tokens": 64})):
+        session = session_with(task_data(eval=sorted_rows(20, 15)), tmp_path / name)
+        config = replace(session.config, **changes)
+        session = replace(session, config=config, rows=config)
+        session.check_teacher(model(Oracle()), "teacher_model_dir", "teacher/", 0.0)
+    assert repr(asked[0]) == repr(asked[1]) != repr(asked[2])
+
+
 def test_few_training_rows_are_all_taken(tmp_path):
     session = session_with(task_data(train=sorted_rows(30, 10)), tmp_path)
     assert session.check_teacher(model(Oracle()), "teacher_model_dir", "teacher/", 2.0)["rows"] == 30
