@@ -201,7 +201,6 @@ def without_vocabulary(folder):
     """Save a checkpoint folder anew, as a program that knows of no vocabulary left it."""
     checkpoint = checkpoints.load(folder)
     silent = replace(checkpoint.description, vocab_sha256="", do_lower_case=None)
-    os.remove(os.path.join(folder, "vocab.txt"))
     checkpoints.save(folder, checkpoint.weights, silent)
     assert checkpoints.load(folder).vocabulary is None
 
