@@ -3,7 +3,8 @@
 `f1` is the F1 of class 1 (MRPC, QQP), `macro_f1` the unweighted mean over classes. The metrics of entities
 are those of seqeval in strict mode: an entity is right where its beginning, end and type are; `entity_f1` is
 over all of them (micro), `entity_macro_f1` the unweighted mean over types. `span_f1` and `exact_match` are
-SQuAD's: answers are texts, compared as words.
+SQuAD's: answers are texts, compared as words. Both libraries are imported where they are used: that takes
+most of a second, and accuracy needs neither.
 """
 
 import re
@@ -12,15 +13,14 @@ import warnings
 from collections import Counter
 
 import numpy as np
-from scipy import stats
-from sklearn import metrics as sk
 
 from src.errors import UserError
 
 
 def _quiet(function):
     """`function` without the warnings of SciPy and scikit-learn about one class or constant numbers, for
-    which the value is 0: SciPy's correlation is nan then.
+    which the value is 0: SciPy's correlation is nan then. They are imported where they are used, which makes
+    every command start a second sooner.
     """
 
     def compute(predictions, labels):
@@ -32,9 +32,31 @@ def _quiet(function):
     return compute
 
 
-def _correlation(function):
+def _correlation(name):
     """A correlation, which needs two rows."""
-    return _quiet(lambda predictions, labels: function(predictions, labels)[0] if len(labels) > 1 else 0.0)
+
+    def compute(predictions, labels):
+        from scipy import stats
+
+        return getattr(stats, name)(predictions, labels)[0] if len(labels) > 1 else 0.0
+
+    return _quiet(compute)
+
+
+def _f1(average):
+    def compute(predictions, labels):
+        from sklearn.metrics import f1_score
+
+        return f1_score(labels, predictions, average=average, zero_division=0.0)
+
+    return _quiet(compute)
+
+
+@_quiet
+def _matthews(predictions, labels):
+    from sklearn.metrics import matthews_corrcoef
+
+    return matthews_corrcoef(labels, predictions)
 
 
 def _words(answer):
@@ -125,15 +147,11 @@ def _share(part, whole):
 
 _METRICS = {
     "accuracy": lambda predictions, labels: _share(np.count_nonzero(labels == predictions), len(labels)),
-    "f1": lambda predictions, labels: float(
-        sk.f1_score(labels, predictions, average="binary", pos_label=1, zero_division=0.0)
-    ),
-    "macro_f1": lambda predictions, labels: float(
-        sk.f1_score(labels, predictions, average="macro", zero_division=0.0)
-    ),
-    "matthews": _quiet(lambda predictions, labels: sk.matthews_corrcoef(labels, predictions)),
-    "pearson": _correlation(stats.pearsonr),
-    "spearman": _correlation(stats.spearmanr),
+    "f1": _f1("binary"),
+    "macro_f1": _f1("macro"),
+    "matthews": _matthews,
+    "pearson": _correlation("pearsonr"),
+    "spearman": _correlation("spearmanr"),
     "span_f1": _of_questions(_overlap),
     "exact_match": _of_questions(_same),
     "best_span_f1": lambda predictions, references: best_threshold(_overlap, predictions, references)[0],

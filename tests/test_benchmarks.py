@@ -69,11 +69,11 @@ def test_the_quantizers_in_pytorch_are_ours(kind):
     np.testing.assert_allclose(x.grad, gradient.asnumpy(), rtol=1e-5, atol=1e-6)
 
 
-def tiny(folder, seed):
+def tiny(folder, seed, layers=2):
     """A network of random weights, written as a Hugging Face folder."""
     from benchmarks.torch_side import make
 
-    make("2x24", str(folder), seed)
+    make(f"{layers}x24", str(folder), seed)
     return str(folder)
 
 
@@ -81,7 +81,7 @@ def tiny(folder, seed):
 def test_one_step_is_the_same_on_both_sides(tmp_path, quantized):
     from benchmarks.torch_steps import Side
 
-    work = {"teacher": tiny(tmp_path / "a", 0), "student": tiny(tmp_path / "b", 1), "layers": []}
+    work = {"teacher": tiny(tmp_path / "a", 0), "student": tiny(tmp_path / "b", 1, layers=1), "layers": []}
     work |= {"terms": ["layers", "logits"], "projection": True, "quantized": quantized}
     work |= {
         "learning_rate": 1e-3,

@@ -117,7 +117,7 @@ def launch(folder, *arguments):
         "bash",
         os.path.join(ROOT, "scripts", "run_distributed_gd_cpu.sh"),
         "2",
-        "20",
+        "10",
         "gd",
         "none",
         "teacher",
@@ -129,6 +129,8 @@ def launch(folder, *arguments):
         "10",
         "--bucket_boundaries",
         "[16]",
+        "--enable_graph_kernel",
+        "false",  # building kernels takes most of the time; the workers of `results` have fused graphs
     ]
     for name, value in {
         "cfg.batch_size": 2,
@@ -179,14 +181,14 @@ def test_a_killed_worker_ends_the_job_which_then_resumes(tmp_path):
     job = launch(tmp_path, "--resume", "true")
     out, err = job.communicate(timeout=200)
     assert job.returncode == 0, out + err
-    assert "resumed after step" in out and "of 200" in out and "step: 200, outputs are" in out
+    assert "resumed after step" in out and "of 100" in out and "step: 100, outputs are" in out
     assert "eval_model.ckpt" in os.listdir(tmp_path / "out" / "gd") and "state.safetensors" not in os.listdir(
         tmp_path / "out"
     )
     steps = [
         json.loads(line)["step"] for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
     ]
-    assert steps == sorted(set(steps)) and steps[0] == 1 and steps[-1] == 200
+    assert steps == sorted(set(steps)) and steps[0] == 1 and steps[-1] == 100
 
 
 def test_a_process_that_no_launcher_started_is_refused(monkeypatch):

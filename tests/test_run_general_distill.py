@@ -45,6 +45,8 @@ STUDENT = [
     "1e-3",
 ]
 
+TWO_EPOCHS = ["--epoch_size", "2", "--save_ckpt_step", "4", *STUDENT]  # of five steps each
+
 
 def run(capsys, *arguments):
     return run_script(run_general_distill, capsys, *arguments)
@@ -62,28 +64,35 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def distilled(corpus, tmp_path_factory):
-    """The run folder of two epochs, five steps each."""
+    """The run folder of two epochs."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            sys,
-            "argv",
-            [
-                "run_general_distill.py",
-                "--data_dir",
-                corpus[0],
-                "--load_teacher_ckpt_path",
-                corpus[1],
-                "--epoch_size",
-                "2",
-                "--save_ckpt_step",
-                "4",
-                "--output_dir",
-                str(folder),
-                *STUDENT,
-            ],
-        )
+        patch.setattr(sys, "argv", arguments_for(corpus, folder))
         run_general_distill.main()
+    return folder
+
+
+def arguments_for(corpus, folder):
+    given = ["--data_dir", corpus[0], "--load_teacher_ckpt_path", corpus[1], "--output_dir", str(folder)]
+    return ["run_general_distill.py", *given, *TWO_EPOCHS]
+
+
+@pytest.fixture(scope="module")
+def stopped(corpus, tmp_path_factory):
+    """The run folder of the same, stopped right after its first saved state, as Ctrl-C would."""
+
+    class Stopping(TrainingState):
+        def on_step(self, stage, step):
+            super().on_step(stage, step)
+            if step == self.every + 2:
+                raise KeyboardInterrupt
+
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
+        patch.setattr(run_general_distill, "TrainingState", Stopping)
+        patch.setattr(sys, "argv", arguments_for(corpus, folder))
+        run_general_distill.main()
+    assert caught.value.code == 130
     return folder
 
 
@@ -169,38 +178,8 @@ def test_the_losses_are_those_of_the_student_and_the_teacher(corpus, tmp_path, c
     assert logged["loss"] == pytest.approx(attention + hidden, rel=1e-4)
 
 
-def interrupted(corpus, folder, *arguments):
-    """Stop a run right after its first saved state, as Ctrl-C would."""
-
-    class Stopping(TrainingState):
-        def on_step(self, stage, step):
-            super().on_step(stage, step)
-            if step == self.every + 2:
-                raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
-        patch.setattr(run_general_distill, "TrainingState", Stopping)
-        patch.setattr(
-            sys,
-            "argv",
-            [
-                "run_general_distill.py",
-                "--data_dir",
-                corpus[0],
-                "--load_teacher_ckpt_path",
-                corpus[1],
-                "--output_dir",
-                str(folder),
-                *arguments,
-            ],
-        )
-        run_general_distill.main()
-    assert caught.value.code == 130
-
-
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(corpus, distilled, tmp_path, capsys):
-    settings = ["--epoch_size", "2", "--save_ckpt_step", "4", *STUDENT]
-    interrupted(corpus, tmp_path, *settings)
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(corpus, distilled, stopped, tmp_path, capsys):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     assert "gd" in os.listdir(tmp_path) and "eval_model.ckpt" not in os.listdir(tmp_path / "gd")
     out = run(
         capsys,
@@ -211,7 +190,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(corpus, distilled, t
         "--output_dir",
         tmp_path,
         "--resume",
-        *settings,
+        *TWO_EPOCHS,
     )
     says(out, "resumed after step 4 of 10", "epoch: 1, step: 5, outputs")
     ours, theirs = (checkpoints.load(str(folder / "gd")).weights for folder in (tmp_path, distilled))
@@ -228,57 +207,33 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(corpus, distilled, t
 
 
 def test_a_finished_run_is_left_alone_and_a_fresh_one_forgets_an_older_state(
-    corpus, distilled, tmp_path, capsys
+    corpus, distilled, stopped, tmp_path, capsys
 ):
     given = ["--data_dir", corpus[0], "--load_teacher_ckpt_path", corpus[1]]
     before = {path: path.read_bytes() for path in distilled.rglob("*") if path.is_file()}
-    out = run(
-        capsys,
-        *given,
-        "--epoch_size",
-        "2",
-        "--save_ckpt_step",
-        "4",
-        "--output_dir",
-        distilled,
-        "--resume",
-        "true",
-        *STUDENT,
-    )
+    out = run(capsys, *given, "--output_dir", distilled, "--resume", "true", *TWO_EPOCHS)
     says(out, "this run is finished")
     assert before == {path: path.read_bytes() for path in distilled.rglob("*") if path.is_file()}
-    interrupted(corpus, tmp_path, "--save_ckpt_step", "4", *STUDENT)
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     assert (tmp_path / "state.safetensors").exists()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        run(capsys, *given, "--save_ckpt_step", "4", "--output_dir", tmp_path, *STUDENT)
+        run(capsys, *given, "--output_dir", tmp_path, *TWO_EPOCHS)
     assert not (tmp_path / "state.safetensors").exists()
 
 
-def test_another_teacher_or_corpus_is_another_run(corpus, distilled, tmp_path, capsys):
+def test_another_teacher_or_corpus_is_another_run(corpus, distilled, stopped, tmp_path, capsys):
     other = save_network(tmp_path / "teacher", tiny_network(4, labels=2))
     for index in range(2):
         write_split(tmp_path / "data", f"train-{index:05d}", make_examples(20, 12, seed=index + 7))
     write_info(tmp_path / "data", task="gd", labels=())
     shutil.copytree(distilled, tmp_path / "finished")
-    interrupted(corpus, tmp_path / "stopped", "--epoch_size", "2", "--save_ckpt_step", "4", *STUDENT)
+    shutil.copytree(stopped, tmp_path / "stopped")
     for data, teacher, words in (
         (corpus[0], other, "the teacher's weights"),
         (tmp_path / "data", corpus[1], "the corpus"),
     ):
-        given = [
-            "--data_dir",
-            data,
-            "--load_teacher_ckpt_path",
-            teacher,
-            "--epoch_size",
-            "2",
-            "--save_ckpt_step",
-            "4",
-            "--resume",
-            "true",
-            *STUDENT,
-        ]
+        given = ["--data_dir", data, "--load_teacher_ckpt_path", teacher, "--resume", "true", *TWO_EPOCHS]
         says(
             refused_by(run_general_distill, capsys, *given, "--output_dir", tmp_path / "stopped"),
             "was written with " + words,
@@ -315,22 +270,13 @@ def test_a_run_can_be_resumed_until_its_results_are_written(corpus, tmp_path, ca
 
 
 def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to_begin(
-    corpus, tmp_path, capsys
+    corpus, stopped, tmp_path, capsys
 ):
-    settings = [
-        "--data_dir",
-        corpus[0],
-        "--load_teacher_ckpt_path",
-        corpus[1],
-        "--output_dir",
-        tmp_path,
-        "--save_ckpt_step",
-        "2",
-    ]
-    interrupted(corpus, tmp_path, "--save_ckpt_step", "2", *STUDENT)
+    settings = [*arguments_for(corpus, tmp_path)[1:], "--resume", "true"]
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     before = (tmp_path / "metrics.jsonl").read_bytes()
     for changes, words in (
-        (["--epoch_size", "5"], ("total_steps 15, now it is 25",)),
+        (["--epoch_size", "5"], ("total_steps 10, now it is 25",)),
         (["--seed", "1"], ("seed 42, now it is 1",)),
         (["--gd_student_net_cfg.intermediate_size", "20"], ("intermediate_size 24, now it is 20",)),
         (
@@ -338,25 +284,13 @@ def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to
             ("learning_rate 0.001, now it is 0.5",),
         ),
     ):
-        says(
-            refused_by(run_general_distill, capsys, *settings, *STUDENT, *changes, "--resume", "true"),
-            "resume:",
-            *words,
-        )
+        says(refused_by(run_general_distill, capsys, *settings, *changes), "resume:", *words)
     state = tmp_path / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-100])
-    says(
-        refused_by(run_general_distill, capsys, *settings, *STUDENT, "--resume", "true"),
-        "state.safetensors is damaged",
-    )
+    says(refused_by(run_general_distill, capsys, *settings), "state.safetensors is damaged")
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
     state.unlink()
-    says(
-        run(capsys, *settings, *STUDENT, "--resume", "true", "--train_steps", "1"),
-        "there is no",
-        "training begins anew",
-        "step: 1,",
-    )
+    says(run(capsys, *settings, "--train_steps", "1"), "there is no", "training begins anew", "step: 1,")
 
 
 def test_task_distillation_starts_from_the_student_and_its_projection(corpus, distilled, tmp_path, capsys):

@@ -177,24 +177,16 @@ def test_familiar_lines_are_printed(finished):
     )
 
 
-def test_evaluating_the_saved_student_gives_the_same_metric(finished, task, tmp_path, capsys):
+def test_evaluating_the_saved_student_gives_the_same_metric_in_a_folder_of_its_own(
+    finished, task, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     student = os.path.join(finished[0], "sst-2")
-    out = run(
-        capsys,
-        "--task_name",
-        "sst2",
-        "--do_train",
-        "False",
-        "--eval_data_dir",
-        task[0],
-        "--load_td1_ckpt_path",
-        student,
-        "--output_dir",
-        tmp_path,
-        *SMALL,
-    )
+    given = ("--task_name", "sst2", "--do_train", "False", "--eval_data_dir", task[0])
+    out = run(capsys, *given, "--load_td1_ckpt_path", student, *SMALL)
     expected = results_of(finished[0])["models"]["distilled student"]["accuracy"]
-    assert results_of(tmp_path)["models"]["student"]["accuracy"] == pytest.approx(expected)
+    assert os.listdir("output") == ["td-eval-sst-2"]
+    assert results_of("output/td-eval-sst-2")["models"]["student"]["accuracy"] == pytest.approx(expected)
     assert f"============== acc is {expected}" in out and out.strip().endswith(
         f"The best Accuracy: {100 * expected}"
     )
@@ -227,13 +219,22 @@ def test_phase_2_continues_from_a_phase_1_checkpoint_without_running_phase_1(
     assert "eval_model.ckpt" in os.listdir(tmp_path / "sst-2")
 
 
-def test_regression_task_works(tmp_path, capsys):
+def without_vocabulary(folder):
+    """Save a checkpoint folder anew, as a program that knows of no vocabulary left it."""
+    checkpoint = checkpoints.load(folder)
+    silent = replace(checkpoint.description, vocab_sha256="", do_lower_case=None)
+    checkpoints.save(folder, checkpoint.weights, silent)
+    assert checkpoints.load(folder).vocabulary is None
+
+
+def test_regression_works_with_a_teacher_saved_without_a_vocabulary(tmp_path, capsys):
     data = tmp_path / "data"
     train, dev = teachable(24, 5, kind=REGRESSION), teachable(15, 6, kind=REGRESSION)
     write_split(data, "train", train, kind=REGRESSION)
     write_split(data, "eval", dev, kind=REGRESSION)
     write_info(data, "STS-B", REGRESSION, ())
     teacher = good_teacher(tmp_path / "teacher", dev, outputs=1, task="STS-B", labels=(), kind=REGRESSION)
+    without_vocabulary(teacher)
     out = run(
         capsys,
         "--task_name",
@@ -293,23 +294,6 @@ def test_the_checkpoint_a_run_reads_is_never_replaced(task, tmp_path, capsys, sc
     )
     says(line, f"output_dir: {teacher} is where {name} lies")
     assert os.listdir(tmp_path) == ["sst-2"]
-
-
-def test_evaluating_alone_has_a_run_folder_of_its_own(finished, task, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run(
-        capsys,
-        "--task_name",
-        "sst2",
-        "--do_train",
-        "False",
-        "--eval_data_dir",
-        task[0],
-        "--load_td1_ckpt_path",
-        os.path.join(finished[0], "sst-2"),
-        *SMALL,
-    )
-    assert os.listdir("output") == ["td-eval-sst-2"]
 
 
 def arguments_for(task, output, **changes):
@@ -396,23 +380,6 @@ def test_student_checkpoint_of_another_vocabulary_is_refused(task, tmp_path, cap
         "load_gd_ckpt_path",
         "different vocabularies",
     )
-
-
-def test_teacher_saved_without_a_vocabulary_can_be_distilled(task, tmp_path, capsys):
-    checkpoint = checkpoints.load(task[1])
-    silent = replace(checkpoint.description, vocab_sha256="", do_lower_case=None)
-    checkpoints.save(tmp_path / "teacher", checkpoint.weights, silent)
-    run(
-        capsys,
-        *arguments_for(task, tmp_path / "out", load_teacher_ckpt_path=tmp_path / "teacher"),
-        "--td_phase1_epoch_size",
-        "0",
-        "--td_phase2_epoch_size",
-        "1",
-        "--do_eval",
-        "false",
-    )
-    assert "eval_model.ckpt" in os.listdir(tmp_path / "out" / "sst-2")
 
 
 def test_student_after_phase_1_with_nothing_left_to_train_is_refused(finished, task, tmp_path, capsys):

@@ -34,6 +34,7 @@ SMALL = [
     "--train_cfg.optimizer_cfg.AdamWeightDecay.learning_rate",
     "1e-3",
 ]
+LABELS_ALONE = {"pred_distill": "false", "intermediate_distill": "false", "is_lgt_fit": "true"}
 
 
 @pytest.fixture(scope="module")
@@ -115,17 +116,12 @@ def test_loss_aware_ternary_training_on_labels_alone_saves_the_second_moments_it
         capsys,
         task,
         tmp_path,
-        "--pred_distill",
-        "false",
-        "--intermediate_distill",
-        "false",
-        "--is_lgt_fit",
-        "true",
         "--quant_cfg.weight_quantizer",
         "lat",
         "--quant_cfg.embedding_quantizer",
         "lat",
         teacher_model_dir=None,
+        **LABELS_ALONE,
     )
     latent = checkpoints.load(str(tmp_path / "latent" / "sst-2"))
     moments = [value for key, value in latent.weights.items() if key.endswith("second_moment")]
@@ -134,15 +130,23 @@ def test_loss_aware_ternary_training_on_labels_alone_saves_the_second_moments_it
     assert sum(value.max() > 0 for value in moments) == matrices
 
 
-def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits(task, tmp_path, capsys):
+def without_evaluation(task, folder):
+    """What a run takes that evaluates nothing: a folder without rows for it."""
+    shutil.copytree(os.path.join(task[0], "sst-2"), folder, ignore=shutil.ignore_patterns("eval*"))
+    return {"data_dir": folder, "do_eval": "false"}
+
+
+def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits_on_labels_alone(
+    task, tmp_path, capsys
+):
     trained(capsys, task, tmp_path / "eight", "--quantization", "q8bert", "--quant_cfg.ema_decay", "0.9")
     latent = checkpoints.load(str(tmp_path / "eight" / "latent" / "sst-2"))
     ranges = [value for key, value in latent.weights.items() if key.endswith("threshold")]
     assert len(ranges) == LAYERS * 8 + 1 and all(value > 0 for value in ranges)
     (tmp_path / "two" / "unpacked" / "mnli").mkdir(parents=True)  # of another task that is being trained
-    run_script(
-        train, capsys, *arguments_for(task, tmp_path / "two", student_model_dir=tmp_path / "eight" / "latent")
-    )
+    changes = {"teacher_model_dir": None, "student_model_dir": tmp_path / "eight" / "latent", **LABELS_ALONE}
+    changes |= without_evaluation(task, tmp_path / "data")
+    run_script(train, capsys, *arguments_for(task, tmp_path / "two", **changes))
     assert os.listdir(tmp_path / "two" / "unpacked") == ["mnli"]
     assert (tmp_path / "two" / "sst-2" / PACKED_FILE).exists() and sorted(os.listdir(tmp_path / "two")) == [
         "config.yaml",
@@ -171,24 +175,9 @@ def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits(task,
     assert all(np.array_equal(before[name], value) for name, value in after.items())
 
 
-@pytest.mark.parametrize("do_train", ["true", "false"])
-def test_without_evaluation_no_rows_for_it_are_needed(task, tmp_path, capsys, do_train):
-    shutil.copytree(os.path.join(task[0], "sst-2"), tmp_path / "data", ignore=shutil.ignore_patterns("eval*"))
-    run_script(
-        train,
-        capsys,
-        *arguments_for(
-            task,
-            tmp_path / "out",
-            data_dir=tmp_path / "data",
-            do_train=do_train,
-            do_eval="false",
-            pred_distill="false",
-            intermediate_distill="false",
-            is_lgt_fit="true",
-            teacher_model_dir=None if do_train == "true" else task[1],
-        ),
-    )
+def test_without_training_and_evaluation_no_rows_for_it_are_needed(task, tmp_path, capsys):
+    changes = {"do_train": "false", **LABELS_ALONE, **without_evaluation(task, tmp_path / "data")}
+    run_script(train, capsys, *arguments_for(task, tmp_path / "out", **changes))
     assert (tmp_path / "out" / "sst-2" / PACKED_FILE).exists()
 
 

@@ -2,12 +2,7 @@
 
 import json
 
-import matplotlib
-
-matplotlib.use("Agg")  # no screen needed
-import matplotlib.pyplot as plt  # noqa: E402
-
-from src.files import replacing  # noqa: E402
+from src.files import replacing
 
 _NOT_DRAWN = {
     "time",
@@ -36,6 +31,8 @@ def draw(metrics_path, picture_path):
     Returns:
         Whether there was anything to draw.
     """
+    from matplotlib.figure import Figure  # a third of a second, which only a run that has ended need take
+
     panels = {}
     with open(metrics_path, encoding="utf-8") as file:
         for row in map(json.loads, file):
@@ -45,9 +42,8 @@ def draw(metrics_path, picture_path):
                 curves.setdefault(name, []).append((row["step"], row[name]))
     if not panels:
         return False
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(5 * len(panels), 4), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, ((stage, kind), curves) in zip(axes[0], panels.items()):
         for name, points in sorted(curves.items()):
             axis.plot(*zip(*points), label=name, marker="o" if len(points) < 10 else None)
@@ -58,5 +54,4 @@ def draw(metrics_path, picture_path):
         axis.grid(alpha=0.3)
     with replacing(picture_path) as temporary:
         figure.savefig(temporary, format="png")
-    plt.close(figure)
     return True

@@ -20,8 +20,8 @@ from src.distill.teacher_cache import cached_teacher, with_logits
 from src.errors import UserError
 from src.evaluate import evaluate
 from src.files import read_json, write_json
-from src.settings.parsing import required
-from src.settings.shared import BatchesConfig
+from src.settings.parsing import part, required
+from src.settings.shared import BatchesConfig, PackingConfig
 from src.settings.stage import EvalConfig
 from src.settings.training import TrainingConfig
 from src.tasks import get_task
@@ -311,7 +311,7 @@ class Session(TrainingRun):
             rows = np.random.default_rng(self.rows.seed).permutation(len(data.train))[:SAMPLE_ROWS]
             data = replace(data, evals={"train sample": data.train.take(np.sort(rows))})
         kept = folder_of(self.config.compile_cache) if self.device == "CPU" else ""
-        how = self.metric_names, self.evaluation.batch_size, self.rows
+        how = self.metric_names, self.evaluation.batch_size, part(self.rows, PackingConfig)
         results = known_scores(kept, teacher, data.evals, how, lambda: self._scores(teacher, data))
         self.teacher_digest = {"the teacher's weights": digest(teacher.weights())[:16]}
         examples = next(iter(data.evals.values()))

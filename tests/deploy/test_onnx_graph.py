@@ -288,9 +288,9 @@ def test_last_layer_computes_only_the_row_that_is_read_unless_a_range_depends_on
 def test_float_weights_keep_the_activation_quantization(tmp_path):
     network, batch = make_network(ACTIVATIONS["4 bits"]), random_batch(3, 16, 12)
     expected = expected_logits(network, batch)
-    plain = make_network()
+    plain, computed = make_network(), computed_weights(network)
     for name, parameter in plain.parameters_and_names():
-        parameter.set_data(ms.Tensor(computed_weights(network)[name]))
+        parameter.set_data(ms.Tensor(computed[name]))
     with_it = np.abs(session(tmp_path, network, "float")(*batch[:3]) - expected).mean()
     without = np.abs(expected_logits(plain, batch) - expected).mean()
     assert with_it < 0.3 * without

@@ -33,7 +33,7 @@ class Oracle:
         return np.eye(2, dtype=np.float32)[ids[:, 1] % 2]
 
     def parameters_and_names(self):
-        return [("weight", np.zeros(7))]
+        return [("weight", ms.Parameter(np.zeros(7, np.float32)))]
 
 
 class Constant(Oracle):
@@ -60,7 +60,7 @@ def session_with(data, tmp_path, metric_names=("accuracy",)):
     return Session(
         config,
         config,
-        "",
+        "seed: 1\n",
         "CPU",
         runtime.ALONE,
         RunFolder(str(tmp_path / "run")),
@@ -88,6 +88,17 @@ def test_without_evaluation_rows_training_rows_drawn_at_random_judge_a_teacher(t
     with pytest.raises(UserError) as error:
         session.check_teacher(model(Constant()), "load_teacher_ckpt_path", "teacher/", 2.0)
     refuses(error, "load_teacher_ckpt_path: the teacher reaches Accuracy", "teacher/", "--min_teacher_gain 0")
+
+
+def test_a_teachers_scores_depend_on_how_rows_are_put_together_and_on_no_folder(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("src.train.session.known_scores", lambda *given: asked.append(given[3]) or given[4]())
+    for name, changes in (("a", {}), ("b", {"output_dir": "b", "log_step": 7}), ("c", {"max_tokens": 64})):
+        session = session_with(task_data(eval=sorted_rows(20, 15)), tmp_path / name)
+        config = replace(session.config, **changes)
+        session = replace(session, config=config, rows=config)
+        session.check_teacher(model(Oracle()), "teacher_model_dir", "teacher/", 0.0)
+    assert repr(asked[0]) == repr(asked[1]) != repr(asked[2])
 
 
 def test_few_training_rows_are_all_taken(tmp_path):
