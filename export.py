@@ -110,8 +110,9 @@ def main(settings):
     size = os.path.getsize(path)
     following = f"; evaluate it with: python run_eval_onnx.py --model_file {path} --task_name {task.name} "
     following = "" if file_format == "AIR" else following + "--data_dir DATA_DIR"
-    smaller = 4 * model.parameters / size
-    print(f"done: {path}, {size:,} bytes ({smaller:.1f} times smaller than float32 weights){following}")
+    bits = 8 * size / model.parameters
+    smaller = f"{bits:.2f} bits a weight, {32 / bits:.1f} times smaller than float32 weights"
+    print(f"done: {path}, {size:,} bytes ({smaller}){following}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """A model into an exported file that is loaded again at once; where it answers otherwise, no file is left."""
 
-from src.deploy.check import check_same, tolerance
+import os
+import tempfile
+
+from src.deploy.check import check_equal, check_same, tolerance
 from src.deploy.sessions import open_exported
 from src.files import replacing
 from src.nn.layers import computed_weights
@@ -16,14 +19,23 @@ def export_onnx(path, model, description, asked, length):
         asked (str): the form of weights, or "auto". length (int): tokens of the longest row to compare.
     """
     from src.deploy.onnx_model import choose_form, write_onnx
+    from src.deploy.onnx_weights import unpacked
 
     weights = computed_weights(model.network)
     form, notice = choose_form(asked, weights, description)
     if notice:
         say(notice)
+    plain = unpacked(form, description.bert, description.quantization)
     with replacing(path) as temporary:
         write_onnx(temporary, weights, description, form)
-        _compare(open_exported(temporary), model, tolerance("ONNX", description, form), length)
+        exported = open_exported(temporary)
+        if form != plain:
+            with tempfile.TemporaryDirectory() as folder:
+                reference = os.path.join(folder, "unpacked.onnx")
+                write_onnx(reference, weights, description, plain)
+                check_equal(exported, open_exported(reference), description.bert, length)
+            say(f"checked: the file's logits are those of its {plain} graph, bit for bit")
+        _compare(exported, model, tolerance("ONNX", description), length)
 
 
 def export_mindir(path, model, description, shape, file_format, device, device_id):

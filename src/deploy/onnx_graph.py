@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from src.deploy.onnx_activations import Activation, Rounding
 from src.deploy.onnx_nodes import MICROSOFT, Graph, scalar, shape
-from src.deploy.onnx_weights import Weights, obstacle
+from src.deploy.onnx_weights import Weights, obstacle, unpacked
 from src.errors import UserError
 
 _MASKED = -10000.0
@@ -25,7 +25,7 @@ class BertGraph:
             them, moving-average ranges included.
         config (BertConfig): the architecture.
         quantization (QuantConfig): of the activations, or None.
-        form (str): of the weights: "float", "int8" or "2bit".
+        form (str): of the weights: "float", "int8" or "ternary".
         by_token (bool): the head answers for every token, without a pooler.
 
     Raises:
@@ -36,15 +36,15 @@ class BertGraph:
         why = obstacle(weights, config, quantization, form)
         if why:
             raise UserError(why)
-        self.config, self.form, self.graph = config, form, Graph()
+        self.config, self.graph = config, Graph()
+        self.integer = unpacked(form, config, quantization) == "int8"  # its products are of integers
         self.rounding = Rounding(self.graph, weights, quantization)
-        self.layers = Weights(self.graph, weights, self.rounding, form)
+        self.layers = Weights(self.graph, weights, self.rounding, form, self.integer)
         self.width = config.hidden_size // config.num_attention_heads  # D, of a head
         self.by_token = by_token
         # A range taken from a whole tensor needs all of its rows, as does a head that answers for tokens;
         # else the last layer computes only what the pooler reads.
-        fine = form == "2bit" and self.rounding.active and quantization.activation_bits == 8
-        rows_stand_alone = not self.rounding.active or self.rounding.fixed or fine
+        rows_stand_alone = not self.rounding.active or self.rounding.fixed
         self.first_of_last = rows_stand_alone and not by_token
 
     def build(self, outputs=("logits",)):
@@ -87,7 +87,7 @@ class BertGraph:
         context = dense(context, attention + ".quantize_context", attention + ".output")
         x = self.norm(attention + ".layer_norm", context, self._rows(x, first_only))
         inner = self.activation(dense(x, forward + ".quantize_input", forward + ".intermediate"))
-        if self.form == "int8":
+        if self.integer:
             inner = self.rounding.quantize(inner, forward + ".quantize_inner", bounds=_ACTIVATION_BOUNDS)
         return self.norm(
             forward + ".layer_norm", dense(inner, forward + ".quantize_inner", forward + ".output"), x
@@ -142,9 +142,9 @@ class BertGraph:
         It is float, or with fixed ranges and int8 weights an `Activation`.
         """
         relative = self._relative_rows(name) if self.config.use_relative_positions else None
-        if not self.rounding.active and self.form == "float" and relative is None:
+        if not self.rounding.active and relative is None:
             return self._rows(self._fused_attention(x, name), first_only)
-        in_codes = self.rounding.fixed and self.form != "float"
+        in_codes = self.integer and self.rounding.fixed
         if in_codes:
             query, key, value = self._fixed_operands(x, name, first_only)
         else:
@@ -154,10 +154,10 @@ class BertGraph:
         if relative is not None:
             by_distance = self.graph.node("Einsum", probs, relative, equation="bhqk,qkd->bhqd")
             context = self.graph.node("Add", context, by_distance)
-        if in_codes and self.form == "int8":
+        if in_codes:
             context = self.rounding.quantize(context, name + ".quantize_context")
             return context._replace(codes=self._joined_heads(context.codes))
-        return self._rows(self._joined_heads(context), first_only and not in_codes)
+        return self._rows(self._joined_heads(context), first_only)
 
     def _probabilities(self, query, key, relative, name, added_mask):
         """Attention's probabilities (B, heads, S, S), rounded where activations are."""
@@ -172,20 +172,16 @@ class BertGraph:
         if not self.rounding.active:
             return probs
         rounded = self.rounding.quantize(probs, name + ".quantize_probs", bounds=(0.0, 1.0))
-        return self.rounding.dequantized(rounded) if self.form == "float" else rounded
+        return rounded if self.integer else self.rounding.dequantized(rounded)
 
     def _fused_attention(self, x, name):
         """ONNX Runtime's one operator for all of float attention but its output layer."""
         graph, parts = self.graph, [f"{name}.{part}" for part in ("query", "key", "value")]
-        weight, bias = (
-            np.concatenate([self.layers.weights[f"{part}.{leaf}"] for part in parts])
-            for leaf in ("weight", "bias")
-        )
         return graph.node(
             "Attention",
             x,
-            graph.constant(weight.T, name + ".weight"),
-            graph.constant(bias, name + ".bias"),
+            self.layers.matrix(*parts),
+            self.layers.bias(*parts),
             "input_mask",
             name=name,
             domain=MICROSOFT,
@@ -210,8 +206,8 @@ class BertGraph:
         if not self.rounding.active:
             return self._heads(x, order)
         # ONNX Runtime rearranges float graphs around the rounding and expects one type of codes there.
-        value = self.rounding.quantize(x, place, signed=signed and self.form != "float")
-        if self.form == "float":
+        value = self.rounding.quantize(x, place, signed=signed and self.integer)
+        if not self.integer:
             return self._heads(self.rounding.dequantized(value), order)
         return value._replace(codes=self._heads(value.codes, order))
 
@@ -224,7 +220,7 @@ class BertGraph:
         graph, dense, rounding = self.graph, self.layers.dense, self.rounding
         steps = [rounding.fixed_step(f"{name}.quantize_{part}") for part in ("key", "value")]
         place = name + ".quantize_input"
-        x = rounding.quantize(x, place) if self.form == "int8" else x
+        x = rounding.quantize(x, place)
         query = dense(self._rows(x, first_only), place, name + ".query")
         query = rounding.quantize(query, name + ".quantize_query")
         both = dense(x, place, name + ".key", name + ".value", units=steps)

@@ -11,14 +11,14 @@ from src.deploy.onnx_weights import OLDEST_RUNTIME, obstacle
 from src.deploy.sessions import INPUTS, output_names
 from src.errors import UserError
 
-OPSET, OLDEST_ONNX = 21, "1.16"
+OPSET, IR_VERSION, OLDEST_ONNX = 20, 9, "1.15"
 LARGEST = (1 << 31) - (1 << 20)
 """Bytes of weights in one file: a protocol buffer holds less than 2 GiB."""
 
 
 def choose_form(asked, weights, description):
-    """The form of weights to write and a notice, or "": "auto" is int8 where the network can have it, else
-    float.
+    """The form of weights to write and a notice, or "": "auto" is ternary, or else int8, where the network
+    can have it, else float.
 
     Args:
         asked (str): the setting `onnx_weights`.
@@ -26,9 +26,10 @@ def choose_form(asked, weights, description):
     """
     if asked != "auto":
         return asked, ""
-    reason = obstacle(weights, description.bert, description.quantization, "int8")
-    if not reason:
-        return "int8", ""
+    for form in ("ternary", "int8"):
+        reason = obstacle(weights, description.bert, description.quantization, form)
+        if not reason:
+            return form, ""
     told = f"onnx_weights: auto is float here, weights of 32 bits. {reason.removeprefix('onnx_weights: ')}"
     return "float", told if description.is_quantized else ""
 
@@ -74,9 +75,9 @@ def build_model(weights, description, form):
         helper.make_graph(graph.nodes, "bert", inputs, outputs, graph.constants),
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)],
         producer_name="bert-distillation",
-        ir_version=10,
+        ir_version=IR_VERSION,
     )
-    notes = {"onnx_weights": form, "oldest_onnxruntime": OLDEST_RUNTIME[form]}
+    notes = {"onnx_weights": form, "oldest_onnxruntime": OLDEST_RUNTIME}
     metadata = {**description.to_json(), **notes}
     metadata = {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
     helper.set_model_props(model, metadata)
