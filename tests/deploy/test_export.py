@@ -40,17 +40,21 @@ def test_onnx_of_a_float_model_scores_what_numpy_does(task, onnx_file, tmp_path,
     assert json.loads((tmp_path / "results.json").read_text())["accuracy"] == task.accuracy
 
 
-def test_onnx_of_a_ternary_model_is_int8_unless_asked_otherwise(task, tmp_path, capsys):
-    out = run_script(export, capsys, "--ckpt_file", task.ternary, "--file_name", tmp_path / "int8")
-    says(out, "checked:", "done:", "int8.onnx", "run_eval_onnx.py")
-    assert b"MatMulIntegerToFloat" in (tmp_path / "int8.onnx").read_bytes()
+def test_onnx_of_a_ternary_model_is_ternary_unless_asked_otherwise(task, tmp_path, capsys):
+    out = run_script(export, capsys, "--ckpt_file", task.ternary, "--file_name", tmp_path / "ternary")
+    says(out, "those of its int8 graph, bit for bit", "done:", "ternary.onnx", "run_eval_onnx.py")
+    content = (tmp_path / "ternary.onnx").read_bytes()
+    assert b"MatMulIntegerToFloat" in content and b"query.codes.packed" in content
     model = Model.load(task.ternary)
-    for form in ("2bit", "float"):
+    bits = re.search(r"([\d,]+) bytes \(([\d.]+) bits a weight", out)
+    assert int(bits.group(1).replace(",", "")) == len(content)
+    assert float(bits.group(2)) == pytest.approx(8 * len(content) / model.parameters, abs=0.01)
+    for form in ("int8", "float"):
         export_onnx(str(tmp_path / f"{form}.onnx"), model, model.description, form, 14)
     with eager():
         logits = run_model(model, Batches(task.rows, 8)).logits
     expected = (logits.argmax(axis=1) == task.rows.labels).mean()
-    for form in ("int8", "2bit", "float"):
+    for form in ("ternary", "int8", "float"):
         found = accuracy(evaluated(capsys, task, tmp_path / f"{form}.onnx", "--threads", 1))
         assert abs(found - expected) <= 1 / 21 + 1e-6
 
@@ -166,7 +170,7 @@ def test_a_model_of_other_outputs_than_the_tasks_is_refused(task, tmp_path, caps
 
 
 def test_a_network_that_only_float_graphs_can_hold_is_told(tmp_path, capsys):
-    quantization = QuantConfig(embedding_bits=2, weight_bits=2)
+    quantization = QuantConfig(weight_bits=8, weight_quantizer="symmetric")
     network = fill(BertForSequence(tiny_config(num_hidden_layers=1), 2, quantization=quantization), 6)
     folder = save_network(tmp_path / "model", network)
     says(
