@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 from src.deploy.onnx_activations import Activation, Rounding
 from src.deploy.onnx_nodes import MICROSOFT, Graph, scalar, shape
 from src.deploy.onnx_weights import Weights, obstacle, unpacked
+from src.deploy.sessions import INPUTS
 from src.errors import UserError
 
 _MASKED = -10000.0
@@ -27,12 +28,13 @@ class BertGraph:
         quantization (QuantConfig): of the activations, or None.
         form (str): of the weights: "float", "int8" or "ternary".
         by_token (bool): the head answers for every token, without a pooler.
+        inputs (tuple of str): names of the token ids, the mask and the segments.
 
     Raises:
         UserError: the network can have no graph of this form (`obstacle`).
     """
 
-    def __init__(self, weights, config, quantization, form, by_token=False):
+    def __init__(self, weights, config, quantization, form, by_token=False, inputs=INPUTS):
         why = obstacle(weights, config, quantization, form)
         if why:
             raise UserError(why)
@@ -42,6 +44,7 @@ class BertGraph:
         self.layers = Weights(self.graph, weights, self.rounding, form, self.integer)
         self.width = config.hidden_size // config.num_attention_heads  # D, of a head
         self.by_token = by_token
+        self.ids, self.mask, self.segments = inputs
         # A range taken from a whole tensor needs all of its rows, as does a head that answers for tokens;
         # else the last layer computes only what the pooler reads.
         rows_stand_alone = not self.rounding.active or self.rounding.fixed
@@ -55,7 +58,7 @@ class BertGraph:
                 each of its outputs.
         """
         graph, config = self.graph, self.config
-        mask = graph.node("Cast", "input_mask", to=TensorProto.FLOAT)
+        mask = graph.node("Cast", self.mask, to=TensorProto.FLOAT)
         added = graph.node("Mul", graph.node("Sub", scalar(1.0), mask), scalar(_MASKED))
         added = graph.node("Unsqueeze", added, shape(1, 2), name="added_mask")  # (B, 1, 1, S)
         x = self.embeddings()
@@ -71,8 +74,8 @@ class BertGraph:
     def embeddings(self):
         """The embedding output (B, S, H)."""
         graph, table, name = self.graph, self.layers.table, "bert.embeddings."
-        words = table(name + "word_embeddings", "input_ids")
-        total = graph.node("Add", words, table(name + "token_type_embeddings", "segment_ids", rest=True))
+        words = table(name + "word_embeddings", self.ids)
+        total = graph.node("Add", words, table(name + "token_type_embeddings", self.segments, rest=True))
         if not self.config.use_relative_positions:
             positions = table(name + "position_embeddings", self._positions(), rest=True)
             total = graph.node("Add", total, positions)
@@ -182,7 +185,7 @@ class BertGraph:
             x,
             self.layers.matrix(*parts),
             self.layers.bias(*parts),
-            "input_mask",
+            graph.node("Cast", self.mask, to=TensorProto.INT32),
             name=name,
             domain=MICROSOFT,
             num_heads=self.config.num_attention_heads,
@@ -272,7 +275,7 @@ class BertGraph:
     def _positions(self):
         """0, 1, ... S - 1."""
         graph = self.graph
-        length = graph.node("Gather", graph.node("Shape", "input_ids"), np.array(1, np.int64))
+        length = graph.node("Gather", graph.node("Shape", self.ids), np.array(1, np.int64))
         return graph.node("Range", np.array(0, np.int64), length, np.array(1, np.int64))
 
     def _relative_rows(self, name):

@@ -59,6 +59,23 @@ def test_onnx_of_a_ternary_model_is_ternary_unless_asked_otherwise(task, tmp_pat
         assert abs(found - expected) <= 1 / 21 + 1e-6
 
 
+def test_hugging_face_layout_is_a_folder_that_answers_as_the_file_does(task, tmp_path, capsys, monkeypatch):
+    # The comparison with the network, which would compile it each time, is of the test above.
+    monkeypatch.setattr("src.deploy.exports._compare", lambda *_: None)
+    given = ("--ckpt_file", task.ternary, "--onnx_layout", "huggingface", "--file_name", tmp_path / "hf")
+    for _ in range(2):  # a folder of ours is replaced
+        says(run_script(export, capsys, *given), "bit for bit", f"done: {tmp_path / 'hf' / 'model.onnx'}")
+    names = ["config.json", "model.onnx", "tokenizer.json", "tokenizer_config.json", "vocab.txt"]
+    assert sorted(os.listdir(tmp_path / "hf")) == names and os.listdir(tmp_path) == ["hf"]
+    run_script(export, capsys, "--ckpt_file", task.ternary, "--file_name", tmp_path / "own" / "m")
+    for flags in (("--text", "word3 word4"), ("--text", "word3", "--text_pair", "word9")):
+        theirs, ours = (
+            run_script(predict, capsys, "--model", tmp_path / path, *flags)
+            for path in ("hf/model.onnx", "own/m.onnx")
+        )
+        assert theirs == ours != ""
+
+
 def test_mindir_of_a_ternary_model_holds_its_weights_as_computed(task, tmp_path, capsys):
     shape = ("--batch_size", 4, "--seq_length", 14)
     given = ("--ckpt_file", task.ternary, "--file_name", tmp_path / "q", "--file_format", "MINDIR")
