@@ -13,7 +13,7 @@ from src.checkpoint.formats import FORMATS, read_any
 from src.checkpoint.labels import with_labels
 from src.checkpoint.names import QUESTIONS
 from src.errors import UserError, command
-from src.files import check_replaceable, replacing_folder
+from src.files import replacing_folder
 from src.settings.parsing import parse, required
 from src.settings.tools import ConvertConfig
 from src.tasks import get_task
@@ -23,6 +23,7 @@ _OUR_FILES = (
     "config.json",
     "vocab.txt",
     "model.safetensors",
+    "tokenizer.json",
     "tokenizer_config.json",
     "bert_config.json",
     "bert_model.ckpt.index",
@@ -67,7 +68,7 @@ def _check_output(source, output):
     inside, outside = (os.path.realpath(path) for path in (source, output))
     if os.path.isdir(output) and (inside == outside or inside.startswith(outside + os.sep)):
         raise UserError(f"output: {output} is where the input lies; name another folder")
-    check_replaceable(output, "output", "|".join(map(re.escape, _OUR_FILES)))
+    huggingface.check_replaceable(output, "output", "|".join(map(re.escape, _OUR_FILES)))
 
 
 def _report(read, checkpoint, notices):

@@ -7,16 +7,17 @@ it is removed.
 """
 
 import os
+import re
 from dataclasses import replace
 
 from src.checkpoint.folder import with_hash
-from src.checkpoint.huggingface import write
+from src.checkpoint.huggingface import FILES, FOLDER_FILES, check_replaceable, write
 from src.deploy.check import check_same, tolerance
-from src.deploy.exports import export_mindir, export_onnx
+from src.deploy.exports import export_mindir, export_onnx, export_onnx_folder, target_path
 from src.deploy.vocab_file import check_beside, write_beside
 from src.description import DataFacts
 from src.errors import UserError, command
-from src.files import check_replaceable, make_folder, replacing_folder
+from src.files import make_folder, replacing_folder
 from src.model import Model, read
 from src.modelarts import with_settings
 from src.runtime import compute_type, say, set_up
@@ -24,19 +25,6 @@ from src.settings.parsing import part, required
 from src.settings.shared import DeviceConfig
 from src.settings.tools import ExportConfig
 from src.tasks import get_task
-
-ENDINGS = {"ONNX": ".onnx", "MINDIR": ".mindir", "AIR": ".air", "SAFETENSORS": ""}
-HUGGING_FACE_FILES = r"model\.safetensors|config\.json|vocab\.txt|tokenizer_config\.json"
-
-
-def target_path(file_name, file_format, task):
-    """The file to write."""
-    ending = ENDINGS[file_format]
-    path = file_name or os.path.join("output", "export", task.folder, "model")
-    whole = path if path.endswith(ending) else path + ending
-    if ending and (path.endswith(os.sep) or os.path.isdir(whole)):
-        raise UserError(f"file_name: {path} is a folder; name a file in it, as {os.path.join(path, 'model')}")
-    return whole
 
 
 def row_length(wanted, task, model):
@@ -58,12 +46,31 @@ def export_folder(path, model, checkpoint, length):
             f"file_format: {model.source} is quantized, and Hugging Face's BERT cannot quantize its "
             "activations; export ONNX or MINDIR"
         )
-    check_replaceable(path, "file_name", HUGGING_FACE_FILES)
+    check_replaceable(path, "file_name", f"{re.escape(FILES[0])}|{FOLDER_FILES}")
     with replacing_folder(path) as folder:
         for notice in write(folder, checkpoint):
             say(notice)
         again = Model.load(folder, model.network.compute_type)
         check_same(again, model, tolerance("SAFETENSORS", model.description), length)
+
+
+def export_file(path, model, description, settings, device, length):
+    """Write an ONNX, MINDIR or AIR file with its vocabulary beside it; returns its path."""
+    vocabulary, form = model.vocabulary, settings.onnx_weights
+    if vocabulary is None:
+        say(f"{model.source} has no vocab.txt: python predict.py will need --vocab_file")
+    if settings.onnx_layout == "huggingface":
+        return export_onnx_folder(path, model, description, vocabulary, form, length)
+    check_beside(path, description)
+    make_folder(os.path.dirname(os.path.abspath(path)))
+    if settings.file_format == "ONNX":
+        export_onnx(path, model, description, form, length)
+    else:
+        shape = settings.batch_size, length
+        export_mindir(path, model, description, shape, settings.file_format, device, settings.device_id)
+    if vocabulary is not None:
+        write_beside(path, vocabulary)
+    return path
 
 
 @command
@@ -89,29 +96,20 @@ def main(settings):
         facts = DataFacts(task_name=task.name, kind=task.kind, labels=task.labels, outputs=outputs)
         model.description.check_fits(facts, "task_name")
     length = row_length(settings.seq_length, task, model)
-    path = target_path(settings.file_name, file_format, task)
+    path = target_path(settings.file_name, file_format, settings.onnx_layout, task.folder)
     if file_format == "SAFETENSORS":
         export_folder(path, model, checkpoint, length)
         done = f"done: {path} is a Hugging Face folder of a {task.name} model; load it with transformers'"
         print(done, "from_pretrained")
         return
     description = with_hash(replace(checkpoint.description, task_name=task.name), checkpoint.vocabulary)
-    check_beside(path, description)
-    make_folder(os.path.dirname(os.path.abspath(path)))
-    if file_format == "ONNX":
-        export_onnx(path, model, description, settings.onnx_weights, length)
-    else:
-        shape = settings.batch_size, length
-        export_mindir(path, model, description, shape, file_format, device, settings.device_id)
-    if checkpoint.vocabulary is None:
-        say(f"{model.source} has no vocab.txt: python predict.py will need --vocab_file")
-    else:
-        write_beside(path, checkpoint.vocabulary)
-    size = os.path.getsize(path)
-    following = f"; evaluate it with: python run_eval_onnx.py --model_file {path} --task_name {task.name} "
+    file = export_file(path, model, description, settings, device, length)
+    size = os.path.getsize(file)
+    following = f"; evaluate it with: python run_eval_onnx.py --model_file {file} --task_name {task.name} "
     following = "" if file_format == "AIR" else following + "--data_dir DATA_DIR"
-    smaller = 4 * model.parameters / size
-    print(f"done: {path}, {size:,} bytes ({smaller:.1f} times smaller than float32 weights){following}")
+    bits = 8 * size / model.parameters
+    smaller = f"{bits:.2f} bits a weight, {32 / bits:.1f} times smaller than float32 weights"
+    print(f"done: {file}, {size:,} bytes ({smaller}){following}")
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def main():
     )
     print("network: " + ", ".join(f"{name} {100 * scores[name]:.2f}" for name in names), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        for form in ("int8", "2bit", "float"):
+        for form in ("ternary", "int8", "float"):
             path = os.path.join(folder, f"{form}.onnx")
             try:
                 write_onnx(path, computed_weights(model.network), model.description, form)

@@ -7,7 +7,7 @@ BERT-base in PyTorch (random weights); the teacher in our float32 ONNX and as
 onnxruntime.transformers.optimizer makes it from PyTorch's export; a quantized student (a folder of train.py,
 latent or packed; without one a 4-layer, 384-wide W2A8 network of random weights) in float32 ONNX, in int8
 ONNX by export.py and by onnxruntime's quantize_dynamic (of that optimizer's file, and of our float32 file),
-in 2-bit ONNX, and in MINDIR, a file of each measured shape, which are fixed there. All of them run in this
+in ternary ONNX, and in MINDIR, a file of each measured shape, which are fixed there. All of them run in this
 process, in turns, with the same number of threads.
 """
 
@@ -153,7 +153,7 @@ class Deployments:
         self.add_quantize_dynamic(THEIRS, optimized, trained)
         self.add_quantize_dynamic(THEIRS_OF_OURS, plain, trained)
         self.add_onnx(INT8, student, "int8", trained)
-        self.add_onnx("student, ONNX 2bit", student, "2bit", trained)
+        self.add_onnx("student, ONNX ternary", student, "ternary", trained)
         self.add_mindir("student, MINDIR", student_dir, trained)
 
     def open_onnx(self, title, path, trained):

@@ -4,9 +4,11 @@ import os
 
 import numpy as np
 
+from src import files
 from src.checkpoint.base import Format, no_place_for, outgoing
-from src.checkpoint.folder import CONFIG_FILE, VOCABULARY_FILE, with_hash, write_vocabulary
+from src.checkpoint.folder import CONFIG_FILE, with_hash
 from src.checkpoint.mismatch import refuse
+from src.checkpoint.tokenizer import TOKENIZER_FILE, write_tokenizer
 from src.errors import UserError, one_line
 from src.files import read_json, write_json, write_safetensors
 from src.vocabulary import is_lower_case
@@ -18,6 +20,8 @@ FILES = (
     "pytorch_model.bin.index.json",
 )
 """The weights, or their index; the first one that a folder has counts."""
+FOLDER_FILES = r"config\.json|vocab\.txt|tokenizer\.json|tokenizer_config\.json"
+"""What `write_description` writes, as a pattern of names."""
 _DTYPES = {
     "F64": np.float64,
     "F32": np.float32,
@@ -120,7 +124,7 @@ def _read_torch(path):
 
 
 def write(folder, checkpoint):
-    """Write model.safetensors, config.json, vocab.txt and tokenizer_config.json into an existing folder.
+    """Write model.safetensors and what `write_description` writes into an existing folder.
 
     Returns:
         Notices: what the format has no place for.
@@ -129,31 +133,48 @@ def write(folder, checkpoint):
         UserError: the format has no such network.
     """
     weights, notices = outgoing(checkpoint, "huggingface")
-    description, tokens = with_hash(checkpoint.description, checkpoint.vocabulary), checkpoint.vocabulary
+    description = checkpoint.description
+    notices += no_place_for(["quantization"] if description.quantization is not None else [])
+    if description.kind is None:  # BertModel's own files have no prefix
+        weights = {name.removeprefix("bert."): value for name, value in weights.items()}
+    write_safetensors(os.path.join(folder, FILES[0]), weights, {"format": "pt"})
+    write_description(folder, description, checkpoint.vocabulary)
+    return notices
+
+
+def write_description(folder, description, tokens):
+    """Write config.json and, where the `tokens` of the vocabulary are known, the tokenizer's files into an
+    existing folder.
+    """
+    description = with_hash(description, tokens)
     values = description.to_json()
-    notices += no_place_for([name for name in ("quantization",) if name in values])
     config = {name: value for name, value in values.items() if name not in _ONLY_OURS}
     kind = description.kind
     config["architectures"] = [kind.architecture if kind else "BertModel"]
     if kind and kind.problem_type not in _PROBLEM_TYPES:
         del config["problem_type"]
         config["task_type"] = kind.name
-    if kind is None:  # BertModel's own files have no prefix
-        weights = {name.removeprefix("bert."): value for name, value in weights.items()}
-    write_safetensors(os.path.join(folder, FILES[0]), weights, {"format": "pt"})
     write_json(os.path.join(folder, CONFIG_FILE), config)
     if tokens is not None:
-        write_vocabulary(os.path.join(folder, VOCABULARY_FILE), tokens)
         lower_case = description.do_lower_case
-        write_json(
-            os.path.join(folder, "tokenizer_config.json"),
-            {
-                "tokenizer_class": "BertTokenizer",
-                "do_lower_case": is_lower_case(tokens) if lower_case is None else lower_case,
-                "model_max_length": description.bert.max_position_embeddings,
-            },
-        )
-    return notices
+        lower_case = is_lower_case(tokens) if lower_case is None else lower_case
+        write_tokenizer(folder, tokens, lower_case, description.bert.max_position_embeddings)
+
+
+def check_replaceable(path, key, own):
+    """Raise a `UserError` where the folder `path` holds anything but files of ours, by their names `own`.
+
+    Args: as of `src.files.check_replaceable`, which knows names only: a folder that transformers saved has
+    the same ones, but no vocab_sha256 in its config.json.
+    """
+    files.check_replaceable(path, key, own)
+    config = os.path.join(path, CONFIG_FILE)
+    if os.path.isfile(os.path.join(path, TOKENIZER_FILE)) and os.path.isfile(config):
+        if "vocab_sha256" not in read_json(config, "configuration"):
+            raise UserError(
+                f"{key}: {path} holds a model that this program did not write, and would be replaced; name "
+                "another folder"
+            )
 
 
 FORMAT = Format("huggingface", _find, _read)

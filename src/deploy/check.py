@@ -7,15 +7,14 @@ from src.errors import UserError
 SAMPLE_ROWS = 64
 
 
-def tolerance(file_format, description, form=""):
-    """The largest difference that `check_same` allows a file of a format and, in ONNX, a form of weights.
+def tolerance(file_format, description):
+    """The largest difference that `check_same` allows a file of a format.
 
-    Rounding to 8 bits carries the last float bit of one layer through all later ones, and the 2-bit kernel
-    rounds its input by blocks.
+    Rounding to 8 bits carries the last float bit of one layer through all later ones.
     """
-    if file_format != "ONNX":
-        return 1e-2 if description.is_quantized else 1e-3
-    return 0.2 if form == "2bit" else 0.1 if description.is_quantized else 1e-3
+    if not description.is_quantized:
+        return 1e-3
+    return 0.1 if file_format == "ONNX" else 1e-2
 
 
 def check_same(exported, model, allowed, length):
@@ -51,6 +50,27 @@ def check_same(exported, model, allowed, length):
             f"{rows} sample rows, where {allowed} is the most; it was removed"
         )
     return difference
+
+
+def check_equal(exported, reference, config, length):
+    """Compare the logits of two exported files that take any rows, bit for bit, on sample rows.
+
+    Args:
+        exported, reference (callable): int32 columns -> logits.
+        config (BertConfig): of the network.
+        length (int): tokens of the longest sample row.
+
+    Raises:
+        UserError: they differ.
+    """
+    for rows in (1, SAMPLE_ROWS // 4):
+        columns = sample_rows(config, rows, min(length, 64))
+        found, expected = exported(*columns), reference(*columns)
+        if not np.array_equal(found, expected, equal_nan=True):
+            raise UserError(
+                "the exported file's ternary weights do not unpack to the network's: its logits differ by up "
+                f"to {np.abs(found - expected).max():.3g} from those of unpacked weights; it was removed"
+            )
 
 
 def sample_rows(config, rows, length):

@@ -1,29 +1,87 @@
 """A model into an exported file that is loaded again at once; where it answers otherwise, no file is left."""
 
-from src.deploy.check import check_same, tolerance
+import os
+import tempfile
+
+from src.checkpoint.huggingface import FOLDER_FILES, check_replaceable, write_description
+from src.deploy.check import check_equal, check_same, tolerance
 from src.deploy.sessions import open_exported
-from src.files import replacing
+from src.errors import UserError
+from src.files import replacing, replacing_folder
 from src.nn.layers import computed_weights
 from src.runtime import say
 
+ONNX_FILE = "model.onnx"
+"""What Hugging Face's programs look for in a folder."""
+_ENDINGS = {"ONNX": ".onnx", "MINDIR": ".mindir", "AIR": ".air", "SAFETENSORS": ""}
 
-def export_onnx(path, model, description, asked, length):
+
+def target_path(file_name, file_format, layout, task_folder):
+    """The file or folder to write; arguments are settings' values and the task's folder name.
+
+    Raises:
+        UserError: file_name is a folder where a file is asked for, or the other way round.
+    """
+    folder = layout == "huggingface"
+    if folder and file_format != "ONNX":
+        raise UserError(f"onnx_layout: {file_format} files have none; use it with file_format ONNX")
+    path, ending = file_name or os.path.join("output", "export", task_folder, "model"), _ENDINGS[file_format]
+    if folder and path.endswith(ending):
+        raise UserError(
+            f"file_name: {path} is a file; onnx_layout huggingface writes a folder with {ONNX_FILE} in it"
+        )
+    if folder or not ending:
+        return path
+    whole = path if path.endswith(ending) else path + ending
+    if path.endswith(os.sep) or os.path.isdir(whole):
+        raise UserError(f"file_name: {path} is a folder; name a file in it, as {os.path.join(path, 'model')}")
+    return whole
+
+
+def export_onnx(path, model, description, asked, length, layout="mindspore"):
     """Write an ONNX file.
 
     Args:
         model (Model): computes in float32, as an ONNX graph does.
         description (Description): what the file says of itself.
         asked (str): the form of weights, or "auto". length (int): tokens of the longest row to compare.
+        layout (str): of its inputs, as in `build_model`.
     """
     from src.deploy.onnx_model import choose_form, write_onnx
+    from src.deploy.onnx_weights import unpacked
 
     weights = computed_weights(model.network)
     form, notice = choose_form(asked, weights, description)
     if notice:
         say(notice)
+    plain = unpacked(form, description.bert, description.quantization)
     with replacing(path) as temporary:
-        write_onnx(temporary, weights, description, form)
-        _compare(open_exported(temporary), model, tolerance("ONNX", description, form), length)
+        write_onnx(temporary, weights, description, form, layout)
+        exported = open_exported(temporary)
+        if form != plain:
+            with tempfile.TemporaryDirectory() as folder:
+                reference = os.path.join(folder, "unpacked.onnx")
+                write_onnx(reference, weights, description, plain)
+                check_equal(exported, open_exported(reference), description.bert, length)
+            say(f"checked: the file's logits are those of its {plain} graph, bit for bit")
+        _compare(exported, model, tolerance("ONNX", description), length)
+
+
+def export_onnx_folder(path, model, description, vocabulary, asked, length):
+    """Write a folder as Hugging Face's programs read it: model.onnx, config.json and the tokenizer's files.
+
+    Args:
+        vocabulary (sequence of str): or None, for a folder without a tokenizer.
+        model, description, asked, length: as in `export_onnx`.
+
+    Returns:
+        The path of the ONNX file.
+    """
+    check_replaceable(path, "file_name", rf"{ONNX_FILE}|{FOLDER_FILES}")
+    with replacing_folder(path) as folder:
+        write_description(folder, description, vocabulary)
+        export_onnx(os.path.join(folder, ONNX_FILE), model, description, asked, length, "huggingface")
+    return os.path.join(path, ONNX_FILE)
 
 
 def export_mindir(path, model, description, shape, file_format, device, device_id):

@@ -70,18 +70,6 @@ class Rounding:
         """x as the network computes with it, in float32."""
         return self.dequantized(self.quantize(x, place)) if self.active else x
 
-    def within_range(self, x, place):
-        """x as a kernel that rounds to 8 bits itself needs it: clipped as in training, or rounded to fewer
-        bits.
-        """
-        if not self.active:
-            return x
-        if self.settings.activation_bits < 8:
-            return self.rounded(x, place)
-        if self.fixed:
-            return self._clipped(x, float(self.ranges[f"{place}.quantizer.threshold"].reshape(())))
-        return self._clipped(x, self._clip_value(None))
-
     def fixed_step(self, place):
         """The step of a fixed range, float32."""
         return self._threshold(place) / np.float32(self.levels)

@@ -9,7 +9,8 @@ from onnx import TensorProto, helper
 
 from src.deploy.onnx_activations import Activation, Rounding
 from src.deploy.onnx_nodes import MICROSOFT, Graph, scalar, shape
-from src.deploy.onnx_weights import Weights, obstacle
+from src.deploy.onnx_weights import Weights, obstacle, unpacked
+from src.deploy.sessions import INPUTS
 from src.errors import UserError
 
 _MASKED = -10000.0
@@ -25,26 +26,28 @@ class BertGraph:
             them, moving-average ranges included.
         config (BertConfig): the architecture.
         quantization (QuantConfig): of the activations, or None.
-        form (str): of the weights: "float", "int8" or "2bit".
+        form (str): of the weights: "float", "int8" or "ternary".
         by_token (bool): the head answers for every token, without a pooler.
+        inputs (tuple of str): names of the token ids, the mask and the segments.
 
     Raises:
         UserError: the network can have no graph of this form (`obstacle`).
     """
 
-    def __init__(self, weights, config, quantization, form, by_token=False):
+    def __init__(self, weights, config, quantization, form, by_token=False, inputs=INPUTS):
         why = obstacle(weights, config, quantization, form)
         if why:
             raise UserError(why)
-        self.config, self.form, self.graph = config, form, Graph()
+        self.config, self.graph = config, Graph()
+        self.integer = unpacked(form, config, quantization) == "int8"  # its products are of integers
         self.rounding = Rounding(self.graph, weights, quantization)
-        self.layers = Weights(self.graph, weights, self.rounding, form)
+        self.layers = Weights(self.graph, weights, self.rounding, form, self.integer)
         self.width = config.hidden_size // config.num_attention_heads  # D, of a head
         self.by_token = by_token
+        self.ids, self.mask, self.segments = inputs
         # A range taken from a whole tensor needs all of its rows, as does a head that answers for tokens;
         # else the last layer computes only what the pooler reads.
-        fine = form == "2bit" and self.rounding.active and quantization.activation_bits == 8
-        rows_stand_alone = not self.rounding.active or self.rounding.fixed or fine
+        rows_stand_alone = not self.rounding.active or self.rounding.fixed
         self.first_of_last = rows_stand_alone and not by_token
 
     def build(self, outputs=("logits",)):
@@ -55,7 +58,7 @@ class BertGraph:
                 each of its outputs.
         """
         graph, config = self.graph, self.config
-        mask = graph.node("Cast", "input_mask", to=TensorProto.FLOAT)
+        mask = graph.node("Cast", self.mask, to=TensorProto.FLOAT)
         added = graph.node("Mul", graph.node("Sub", scalar(1.0), mask), scalar(_MASKED))
         added = graph.node("Unsqueeze", added, shape(1, 2), name="added_mask")  # (B, 1, 1, S)
         x = self.embeddings()
@@ -71,8 +74,8 @@ class BertGraph:
     def embeddings(self):
         """The embedding output (B, S, H)."""
         graph, table, name = self.graph, self.layers.table, "bert.embeddings."
-        words = table(name + "word_embeddings", "input_ids")
-        total = graph.node("Add", words, table(name + "token_type_embeddings", "segment_ids", rest=True))
+        words = table(name + "word_embeddings", self.ids)
+        total = graph.node("Add", words, table(name + "token_type_embeddings", self.segments, rest=True))
         if not self.config.use_relative_positions:
             positions = table(name + "position_embeddings", self._positions(), rest=True)
             total = graph.node("Add", total, positions)
@@ -87,7 +90,7 @@ class BertGraph:
         context = dense(context, attention + ".quantize_context", attention + ".output")
         x = self.norm(attention + ".layer_norm", context, self._rows(x, first_only))
         inner = self.activation(dense(x, forward + ".quantize_input", forward + ".intermediate"))
-        if self.form == "int8":
+        if self.integer:
             inner = self.rounding.quantize(inner, forward + ".quantize_inner", bounds=_ACTIVATION_BOUNDS)
         return self.norm(
             forward + ".layer_norm", dense(inner, forward + ".quantize_inner", forward + ".output"), x
@@ -142,9 +145,9 @@ class BertGraph:
         It is float, or with fixed ranges and int8 weights an `Activation`.
         """
         relative = self._relative_rows(name) if self.config.use_relative_positions else None
-        if not self.rounding.active and self.form == "float" and relative is None:
+        if not self.rounding.active and relative is None:
             return self._rows(self._fused_attention(x, name), first_only)
-        in_codes = self.rounding.fixed and self.form != "float"
+        in_codes = self.integer and self.rounding.fixed
         if in_codes:
             query, key, value = self._fixed_operands(x, name, first_only)
         else:
@@ -154,10 +157,10 @@ class BertGraph:
         if relative is not None:
             by_distance = self.graph.node("Einsum", probs, relative, equation="bhqk,qkd->bhqd")
             context = self.graph.node("Add", context, by_distance)
-        if in_codes and self.form == "int8":
+        if in_codes:
             context = self.rounding.quantize(context, name + ".quantize_context")
             return context._replace(codes=self._joined_heads(context.codes))
-        return self._rows(self._joined_heads(context), first_only and not in_codes)
+        return self._rows(self._joined_heads(context), first_only)
 
     def _probabilities(self, query, key, relative, name, added_mask):
         """Attention's probabilities (B, heads, S, S), rounded where activations are."""
@@ -172,21 +175,17 @@ class BertGraph:
         if not self.rounding.active:
             return probs
         rounded = self.rounding.quantize(probs, name + ".quantize_probs", bounds=(0.0, 1.0))
-        return self.rounding.dequantized(rounded) if self.form == "float" else rounded
+        return rounded if self.integer else self.rounding.dequantized(rounded)
 
     def _fused_attention(self, x, name):
         """ONNX Runtime's one operator for all of float attention but its output layer."""
         graph, parts = self.graph, [f"{name}.{part}" for part in ("query", "key", "value")]
-        weight, bias = (
-            np.concatenate([self.layers.weights[f"{part}.{leaf}"] for part in parts])
-            for leaf in ("weight", "bias")
-        )
         return graph.node(
             "Attention",
             x,
-            graph.constant(weight.T, name + ".weight"),
-            graph.constant(bias, name + ".bias"),
-            "input_mask",
+            self.layers.matrix(*parts),
+            self.layers.bias(*parts),
+            graph.node("Cast", self.mask, to=TensorProto.INT32),
             name=name,
             domain=MICROSOFT,
             num_heads=self.config.num_attention_heads,
@@ -210,8 +209,8 @@ class BertGraph:
         if not self.rounding.active:
             return self._heads(x, order)
         # ONNX Runtime rearranges float graphs around the rounding and expects one type of codes there.
-        value = self.rounding.quantize(x, place, signed=signed and self.form != "float")
-        if self.form == "float":
+        value = self.rounding.quantize(x, place, signed=signed and self.integer)
+        if not self.integer:
             return self._heads(self.rounding.dequantized(value), order)
         return value._replace(codes=self._heads(value.codes, order))
 
@@ -224,7 +223,7 @@ class BertGraph:
         graph, dense, rounding = self.graph, self.layers.dense, self.rounding
         steps = [rounding.fixed_step(f"{name}.quantize_{part}") for part in ("key", "value")]
         place = name + ".quantize_input"
-        x = rounding.quantize(x, place) if self.form == "int8" else x
+        x = rounding.quantize(x, place)
         query = dense(self._rows(x, first_only), place, name + ".query")
         query = rounding.quantize(query, name + ".quantize_query")
         both = dense(x, place, name + ".key", name + ".value", units=steps)
@@ -276,7 +275,7 @@ class BertGraph:
     def _positions(self):
         """0, 1, ... S - 1."""
         graph = self.graph
-        length = graph.node("Gather", graph.node("Shape", "input_ids"), np.array(1, np.int64))
+        length = graph.node("Gather", graph.node("Shape", self.ids), np.array(1, np.int64))
         return graph.node("Range", np.array(0, np.int64), length, np.array(1, np.int64))
 
     def _relative_rows(self, name):

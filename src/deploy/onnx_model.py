@@ -2,23 +2,24 @@
 
 import json
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from src.deploy.onnx_graph import BertGraph
 from src.deploy.onnx_nodes import MICROSOFT
 from src.deploy.onnx_weights import OLDEST_RUNTIME, obstacle
-from src.deploy.sessions import INPUTS, output_names
+from src.deploy.sessions import LAYOUTS, output_names
 from src.errors import UserError
 
-OPSET, OLDEST_ONNX = 21, "1.16"
+OPSET, IR_VERSION, OLDEST_ONNX = 20, 9, "1.15"
 LARGEST = (1 << 31) - (1 << 20)
 """Bytes of weights in one file: a protocol buffer holds less than 2 GiB."""
 
 
 def choose_form(asked, weights, description):
-    """The form of weights to write and a notice, or "": "auto" is int8 where the network can have it, else
-    float.
+    """The form of weights to write and a notice, or "": "auto" is ternary, or else int8, where the network
+    can have it, else float.
 
     Args:
         asked (str): the setting `onnx_weights`.
@@ -26,32 +27,33 @@ def choose_form(asked, weights, description):
     """
     if asked != "auto":
         return asked, ""
-    reason = obstacle(weights, description.bert, description.quantization, "int8")
-    if not reason:
-        return "int8", ""
+    for form in ("ternary", "int8"):
+        reason = obstacle(weights, description.bert, description.quantization, form)
+        if not reason:
+            return form, ""
     told = f"onnx_weights: auto is float here, weights of 32 bits. {reason.removeprefix('onnx_weights: ')}"
     return "float", told if description.is_quantized else ""
 
 
-def write_onnx(path, weights, description, form):
+def write_onnx(path, weights, description, form, layout="mindspore"):
     """Write the ONNX file; arguments and errors as in `build_model`."""
-    onnx.save(build_model(weights, description, form), path)
+    onnx.save(build_model(weights, description, form, layout), path)
 
 
-def build_model(weights, description, form):
+def build_model(weights, description, form, layout="mindspore"):
     """The checked `onnx.ModelProto` of a network for a task.
 
     Args:
         weights (dict): our parameter names -> float32 arrays as the network computes with them.
         description (Description): of the network; it travels with the file.
         form (str): of the weights, as in `BertGraph`.
+        layout (str): one of the `LAYOUTS`, whose inputs it takes, all of (batch, sequence).
 
     Raises:
         UserError: as `BertGraph`, or the weights are too large for one file, or the package onnx is too old.
 
-    Inputs of the model: input_ids, input_mask, segment_ids, int32 (batch, sequence). Outputs, float32: logits
-    (batch, outputs), of a head that answers for tokens (batch, sequence, outputs); of one for questions
-    start_logits and end_logits (batch, sequence).
+    Outputs of the model, float32: logits (batch, outputs), of a head that answers for tokens (batch,
+    sequence, outputs); of one for questions start_logits and end_logits (batch, sequence).
     """
     if onnx.defs.onnx_opset_version() < OPSET:
         raise UserError(
@@ -59,24 +61,26 @@ def build_model(weights, description, form):
             f"{onnx.defs.onnx_opset_version()}, and these graphs are of opset {OPSET}; pip install "
             f"'onnx>={OLDEST_ONNX}'"
         )
+    taken, dtype = LAYOUTS[layout]
+    number_type = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     by_token, names = description.kind.logits_per == "token", output_names(description.kind)
-    graph = BertGraph(weights, description.bert, description.quantization, form, by_token).build(names)
+    graph = BertGraph(weights, description.bert, description.quantization, form, by_token, taken).build(names)
     size = sum(item.ByteSize() for item in graph.constants)
     if size > LARGEST:
         raise UserError(
             f"file_format: {size:,} bytes of weights are too many for one ONNX file (at most {LARGEST:,})"
         )
     batch = ["batch", "sequence"]
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT32, batch) for name in INPUTS]
+    inputs = [helper.make_tensor_value_info(name, number_type, batch) for name in taken]
     sizes = [*(batch if by_token else batch[:1]), *([description.outputs] if len(names) == 1 else [])]
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes) for name in names]
     model = helper.make_model(
         helper.make_graph(graph.nodes, "bert", inputs, outputs, graph.constants),
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)],
         producer_name="bert-distillation",
-        ir_version=10,
+        ir_version=IR_VERSION,
     )
-    notes = {"onnx_weights": form, "oldest_onnxruntime": OLDEST_RUNTIME[form]}
+    notes = {"onnx_weights": form, "oldest_onnxruntime": OLDEST_RUNTIME}
     metadata = {**description.to_json(), **notes}
     metadata = {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
     helper.set_model_props(model, metadata)

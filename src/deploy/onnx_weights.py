@@ -1,7 +1,9 @@
 """How an ONNX graph holds weights: dense layers and embedding tables, in one of three forms.
 
-"float"; "int8", where quantized weights are int8 codes in integer matrix products; "2bit", where ternary
-weights lie packed, 4 to a byte, and ONNX Runtime's low-bit kernel multiplies by them.
+"float"; "int8", where quantized weights are int8 codes in integer matrix products; "ternary", where ternary
+codes lie 5 to a byte and the graph itself unpacks them, by operators on constants that ONNX Runtime computes
+once, as the session opens. From there on it is the graph of int8 weights or, of a network without an
+integer graph, of float ones.
 """
 
 from dataclasses import dataclass
@@ -10,12 +12,28 @@ import numpy as np
 from onnx import TensorProto
 
 from src.deploy.onnx_activations import Activation
-from src.deploy.onnx_nodes import MICROSOFT
+from src.deploy.onnx_nodes import MICROSOFT, shape
 from src.errors import UserError
-from src.quant.packing import integer_codes, pack_2_bits, pack_symmetric
+from src.quant.packing import digit_table, integer_codes, is_ternary, pack_digits, unpack_symmetric
 
-OLDEST_RUNTIME = {"float": "1.20", "int8": "1.20", "2bit": "1.31"}
-"""The forms, each with the oldest ONNX Runtime that its graphs were run with."""
+OLDEST_RUNTIME = "1.17"
+"""The oldest ONNX Runtime that the graphs were run with."""
+_SAMPLE = "bert.encoder.layers.0.attention.query.weight"
+"""The weight that stands for all of a network's, which are quantized alike."""
+
+
+def unpacked(form, config, quantization):
+    """The form whose graph a graph of `form` computes: of "ternary" it is "int8" or "float".
+
+    Arguments as in `BertGraph`.
+    """
+    if form != "ternary":
+        return form
+    return "int8" if _rounds(quantization) and not config.use_relative_positions else "float"
+
+
+def _rounds(quantization):
+    return quantization is not None and quantization.activation_bits < 32
 
 
 def obstacle(weights, config, quantization, form):
@@ -23,12 +41,12 @@ def obstacle(weights, config, quantization, form):
 
     Arguments as in `BertGraph`.
     """
-    rounds = quantization is not None and quantization.activation_bits < 32
+    rounds = _rounds(quantization)
     if form == "int8" and not rounds:
         return (
             "onnx_weights: an ONNX graph of int8 weights needs quantized activations, and this network's "
             "are not quantized: train it with python train.py and activation_bits 8, or export with "
-            "--onnx_weights 2bit or float"
+            "--onnx_weights float, or ternary where its weights are"
         )
     if rounds and (
         quantization.activation_quantizer == "minmax" or quantization.activation_granularity != "tensor"
@@ -40,10 +58,19 @@ def obstacle(weights, config, quantization, form):
         )
     if form == "float":
         return ""
-    if config.use_relative_positions:
+    if form == "int8" and config.use_relative_positions:
         return f"use_relative_positions has no ONNX graph of {form} weights; export with --onnx_weights float"
-    name = "bert.encoder.layers.0.attention.query.weight"
-    return "" if name not in weights or integer_codes(weights[name]) is not None else _needs_codes(form, name)
+    if _SAMPLE not in weights:
+        return ""
+    found = integer_codes(weights[_SAMPLE])
+    if found is None:
+        return _needs_codes(form, _SAMPLE)
+    if form == "ternary" and not is_ternary(found[0]):
+        return (
+            f"onnx_weights: {_SAMPLE} is not ternary: it has codes beyond -1, 0 and 1; export with "
+            f"--onnx_weights {'int8' if rounds else 'float'}"
+        )
+    return ""
 
 
 def _needs_codes(form, name):
@@ -70,11 +97,14 @@ class Weights:
         graph (Graph): takes the nodes.
         weights (dict): our parameter names -> float32 arrays as the network computes with them.
         rounding (Rounding): of the layers' inputs.
-        form (str): "float", "int8" or "2bit".
+        form (str): "float", "int8" or "ternary".
+        integer (bool): the products are of integers.
     """
 
-    def __init__(self, graph, weights, rounding, form):
+    def __init__(self, graph, weights, rounding, form, integer):
         self.graph, self.weights, self.rounding, self.form = graph, weights, rounding, form
+        self.integer = integer
+        self._digits = None
 
     def constant(self, name):
         """A weight as it is."""
@@ -88,29 +118,18 @@ class Weights:
 
         Args:
             x (str or Activation): float, or quantized at `place` already.
-            units (list of float): what each layer's output is divided by, not in "float" graphs; default 1.
+            units (list of float): what each layer's output is divided by, in integer graphs; default 1.
         """
-        if self.form == "float":
-            return self._float_product(x, place, names)
-        layer = self._layer(names, units or [np.float32(1)] * len(names))
-        if self.form == "2bit":
-            return self._low_bit_product(x, place, layer, names[0])
-        return self._integer_product(x, place, layer, names[0])
-
-    def _float_product(self, x, place, names):
-        weight = np.concatenate([self.weights[name + ".weight"] for name in names]).T
-        bias = np.concatenate([self.weights[name + ".bias"] for name in names])
-        x = self.rounding.rounded(x, place)
-        product = self.graph.node("MatMul", x, self.graph.constant(weight, names[0] + ".weight"))
-        return self.graph.node("Add", product, self.graph.constant(bias, names[0] + ".bias"))
-
-    def _integer_product(self, x, place, layer, label):
-        graph = self.graph
+        if not self.integer:
+            x = self.rounding.rounded(x, place)
+            product = self.graph.node("MatMul", x, self.matrix(*names))
+            return self.graph.node("Add", product, self.bias(*names))
         value = x if isinstance(x, Activation) else self.rounding.quantize(x, place)
+        graph, layer, label = self.graph, self._layer(names, units), names[0]
         return graph.node(
             "MatMulIntegerToFloat",
             value.codes,
-            graph.constant(layer.codes, label + ".codes"),
+            self._stored(layer.codes, label + ".codes"),
             value.step,
             graph.constant(layer.steps, label + ".steps"),
             value.zero_point,
@@ -120,41 +139,24 @@ class Weights:
             domain=MICROSOFT,
         )
 
-    def _low_bit_product(self, x, place, layer, label):
-        if np.abs(layer.codes).max() > 1:
-            raise UserError(
-                f"{label} is not ternary: 2-bit ONNX graphs hold ternary weights; export with "
-                "--onnx_weights int8"
-            )
-        graph, (inner, outer) = self.graph, layer.codes.shape
-        block = min((16, 32, 64, 128, 256), key=lambda size: (-(-inner // size)) * (size // 4 + 4))
-        blocks = -(-inner // block)
-        packed = pack_2_bits(layer.codes.T, blocks * block).reshape(outer, blocks, block // 4)
-        steps = np.repeat(layer.steps.astype(np.float32), blocks)
-        # The kernel rounds its input to 8 bits by blocks itself, where training rounds activations at all
-        # (accuracy_level 4).
-        level = {"accuracy_level": 4} if self.rounding.active else {}
-        return graph.node(
-            "MatMulNBits",
-            self.rounding.within_range(x, place),
-            graph.constant(packed, label + ".codes"),
-            graph.constant(steps, label + ".steps"),
-            "",
-            "",
-            graph.constant(layer.bias, label + ".bias"),
-            name=label,
-            domain=MICROSOFT,
-            K=inner,
-            N=outer,
-            bits=2,
-            block_size=block,
-            **level,
-        )
+    def matrix(self, *names):
+        """The float weights (in, out) of dense layers side by side."""
+        if self.form == "ternary":
+            layer = self._layer(names)
+            return self._dequantized(layer.codes, layer.steps, names[0])
+        weight = np.concatenate([self.weights[name + ".weight"] for name in names]).T
+        return self.graph.constant(weight, names[0] + ".weight")
 
-    def _layer(self, names, units):
+    def bias(self, *names):
+        """Their biases (out,)."""
+        bias = np.concatenate([self.weights[name + ".bias"] for name in names])
+        return self.graph.constant(bias, names[0] + ".bias")
+
+    def _layer(self, names, units=None):
         """The `Layer` that computes the outputs of all these dense layers side by side, each divided by its
         unit.
         """
+        units = units or [np.float32(1)] * len(names)
         parts = [self._codes(name + ".weight") for name in names]
         steps = [np.broadcast_to(steps, len(codes)) / unit for (codes, steps), unit in zip(parts, units)]
         biases = [self.weights[name + ".bias"] / unit for name, unit in zip(names, units)]
@@ -173,17 +175,16 @@ class Weights:
     def table(self, name, ids, rest=False):
         """Rows of an embedding table (..., H).
 
-        `rest`: a table that training leaves in float; 2-bit graphs store it as 8-bit codes.
+        `rest`: a small table, whose codes become floats as the session opens.
         """
         graph, values = self.graph, self.weights[name + ".weight"]
         found = self._table_codes(values, rest)
         if found is None:
             return graph.node("Gather", graph.constant(values, name), ids, name=name)
         codes, steps = found
-        whole_bytes = codes.shape[1] % 4 == 0  # the operator knows no partly filled one
-        if self.form == "2bit" and np.abs(codes).max() <= 1 and whole_bytes:
-            return self._low_bit_rows(codes, steps, ids, name)
-        rows = graph.node("Gather", graph.constant(codes, name + ".codes"), ids, name=name)
+        if rest:
+            return graph.node("Gather", self._dequantized(codes, steps[:, None], name), ids, name=name)
+        rows = graph.node("Gather", self._stored(codes, name + ".codes"), ids, name=name)
         rows = graph.node("Cast", rows, to=TensorProto.FLOAT)
         if len(steps) > 1:
             steps = graph.node("Gather", graph.constant(steps[:, None], name + ".steps"), ids)
@@ -191,25 +192,30 @@ class Weights:
 
     def _table_codes(self, values, rest):
         """int8 codes and steps of a table, or None where it stays in float."""
-        if self.form == "float":
+        found = None if self.form == "float" else integer_codes(values)
+        exactly = rest or not self.integer  # only integer graphs take other floats than the network's
+        if found is None or (exactly and not np.array_equal(unpack_symmetric(*found), values)):
             return None
-        if not rest:
-            return integer_codes(values)
-        return pack_symmetric(values, 8, "row") if self.form == "2bit" else None
+        return found
 
-    def _low_bit_rows(self, codes, steps, ids, name):
-        rows, width = codes.shape
-        block = min(16 << power for power in range(8) if 16 << power >= width)
-        scales = np.broadcast_to(steps, rows).astype(np.float32)[:, None]
-        return self.graph.node(
-            "GatherBlockQuantized",
-            self.graph.constant(pack_2_bits(codes, width), name + ".codes"),
-            ids,
-            self.graph.constant(scales, name + ".steps"),
-            name=name,
-            domain=MICROSOFT,
-            bits=2,
-            block_size=block,
-            gather_axis=0,
-            quantize_axis=1,
-        )
+    # --- codes ----------------------------------------------------------------------------------------------
+
+    def _stored(self, codes, name):
+        """The name of int8 codes (rows, columns); in "ternary" graphs ternary ones are unpacked from bytes of
+        five.
+        """
+        graph = self.graph
+        if self.form != "ternary" or not is_ternary(codes):
+            return graph.constant(codes, name)
+        self._digits = self._digits or graph.constant(digit_table(), "digits")
+        packed = graph.constant(pack_digits(codes.ravel()), name + ".packed")
+        found = graph.node("Gather", self._digits, graph.node("Cast", packed, to=TensorProto.INT32))
+        if codes.size % 5:  # the last byte is filled up
+            found = graph.node("Reshape", found, shape(-1))
+            found = graph.node("Slice", found, shape(0), shape(codes.size))
+        return graph.node("Reshape", found, shape(*codes.shape), name=name)
+
+    def _dequantized(self, codes, steps, name):
+        """The name of the floats codes * steps, which are a constant once the session is open."""
+        floats = self.graph.node("Cast", self._stored(codes, name + ".codes"), to=TensorProto.FLOAT)
+        return self.graph.node("Mul", floats, self.graph.constant(steps, name + ".steps"), name=name)

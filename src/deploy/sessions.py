@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from typing import NamedTuple, Tuple
 
 import numpy as np
 
@@ -12,6 +13,20 @@ from src.files import checksum, read_json
 
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 """Every exported model's inputs, in order."""
+
+
+class Layout(NamedTuple):
+    """How an ONNX file names its inputs, and their type."""
+
+    inputs: Tuple[str, ...]
+    dtype: type
+
+
+LAYOUTS = {
+    "mindspore": Layout(INPUTS, np.int32),
+    "huggingface": Layout(("input_ids", "attention_mask", "token_type_ids"), np.int64),
+}
+"""Of ONNX files: the setting `onnx_layout`."""
 EXPORTED_ENDINGS = (".onnx", ".mindir")
 _OUTPUTS = {"BertForQuestionAnswering": ("start_logits", "end_logits")}
 """Hugging Face's class -> the outputs of its ONNX files, each (B, S), where they are not `logits` alone."""
@@ -66,19 +81,22 @@ class OnnxSession:
                 metadata[key] = json.loads(value)
         self.description = _description(metadata, path, path)
         self._outputs = output_names(self.description.kind)
-        inputs = [item.name for item in self._session.get_inputs()]
-        outputs = [item.name for item in self._session.get_outputs()]
-        if (inputs, outputs) != (list(INPUTS), list(self._outputs)):
+        inputs = tuple(item.name for item in self._session.get_inputs())
+        outputs = tuple(item.name for item in self._session.get_outputs())
+        known = {layout.inputs: layout for layout in LAYOUTS.values()}
+        if inputs not in known or outputs != self._outputs:
             raise UserError(
-                f"{path} does not take {', '.join(INPUTS)} and give {', '.join(self._outputs)}: export.py "
-                "did not write it"
+                f"{path} does not take {', '.join(INPUTS)} (or {', '.join(LAYOUTS['huggingface'].inputs)}) "
+                f"and give {', '.join(self._outputs)}: export.py did not write it"
             )
+        self._layout = known[inputs]
 
     def __call__(self, *columns):
         """float32 (B, C) logits, or (B, S, C) of a head that answers for tokens, of int32 (B, S) input_ids,
         input_mask, segment_ids.
         """
-        found = self._session.run(self._outputs, dict(zip(INPUTS, columns)))
+        columns = [np.asarray(column, self._layout.dtype) for column in columns]
+        found = self._session.run(self._outputs, dict(zip(self._layout.inputs, columns)))
         return found[0] if len(found) == 1 else np.stack(found, axis=-1)
 
 

@@ -7,7 +7,8 @@ ternary ones bit for bit, uniform ones to float32's rounding.
 
 import numpy as np
 
-TERNARY_DENSITIES = (5, 4)
+_BASES = {5: 3, 4: 4}
+"""Ternary codes a byte -> the base whose digits they are."""
 
 
 def pack_ternary(values, density=5):
@@ -33,7 +34,7 @@ def pack_ternary(values, density=5):
     used = scales[scales > 0]
     if len(used) and (used == used[0]).all():  # a row without any alpha fits a common one too
         scales = used[:1]
-    return _pack_digits(codes.ravel(), density), scales.astype(np.float32)
+    return pack_digits(codes.ravel(), density), scales.astype(np.float32)
 
 
 def unpack_ternary(packed, scales, shape, density=5):
@@ -54,45 +55,31 @@ def unpack_ternary(packed, scales, shape, density=5):
 
 
 def _check_density(density):
-    if density not in TERNARY_DENSITIES:
+    if density not in _BASES:
         raise ValueError(f"ternary codes go 5 or 4 to a byte, not {density}")
 
 
-def _pack_digits(codes, density):
-    """-1, 0, 1 as digits of base 3 (5 a byte) or base 4 (4 a byte), the first one lowest."""
+def pack_digits(codes, density=5):
+    """A vector of -1, 0 and 1 as digits of base 3 (5 a byte) or base 4 (4 a byte), the first one lowest."""
     digits = np.full(-(-codes.size // density) * density, 1, np.uint8)  # the filling is a 0
     digits[: codes.size] = codes + 1
-    return _join_digits(digits, 3 if density == 5 else 4, density)
+    weights = (_BASES[density] ** np.arange(density)).astype(np.uint8)
+    return (digits.reshape(-1, density) * weights).sum(axis=-1, dtype=np.uint8)
 
 
-def _join_digits(digits, base, density):
-    """Every `density` digits of the last axis as one byte, the first one lowest."""
-    weights = (base ** np.arange(density)).astype(np.uint8)
-    return (digits.reshape(*digits.shape[:-1], -1, density) * weights).sum(axis=-1, dtype=np.uint8)
-
-
-def pack_2_bits(codes, columns):
-    """Ternary codes as ONNX Runtime's 2-bit kernels read them: code + 2, 4 to a byte, the first one lowest.
-
-    Args:
-        codes (ndarray): -1, 0 and 1, (rows, n). columns (int): n or more, a multiple of 4; the rest is filled
-            with zeros.
-
-    Returns:
-        uint8 (rows, columns / 4).
+def digit_table(density=5):
+    """The codes that a byte of `pack_digits` stands for, as its row: int8 (243, 5) or (256, 4), where a 2 is
+    no code.
     """
-    return _join_digits(
-        np.pad(codes, ((0, 0), (0, columns - codes.shape[1]))).astype(np.uint8) + np.uint8(2) & 3, 4, 4
-    )
+    base = _BASES[density]
+    return (np.arange(base**density)[:, None] // base ** np.arange(density) % base - 1).astype(np.int8)
 
 
 def _unpack_digits(packed, density):
-    base = 3 if density == 5 else 4
-    table = np.arange(256)[:, None] // base ** np.arange(density) % base  # every byte's digits
-    valid = (table < 3).all(axis=1) & (np.arange(256) < base**density)
-    if not valid[packed].all():
+    table = digit_table(density)
+    if packed.max(initial=0) >= len(table) or (table[packed] > 1).any():
         raise ValueError("a byte stands for no ternary codes")
-    return (table - 1).astype(np.int8)[packed].ravel()
+    return table[packed].ravel()
 
 
 def pack_symmetric(values, bits, granularity):
@@ -144,15 +131,29 @@ def integer_codes(values):
 
     Returns:
         (codes, steps): int8 of values' shape and float32 (rows,) or (1,), with codes * steps equal to the
-        values but for float32's rounding; None where no common step of at most 8 bits, a tensor or a row,
-        does that.
+        values but for float32's rounding, and bit for bit where any steps do that; None where no common step
+        of at most 8 bits, a tensor or a row, gives them.
     """
-    for granularity in ("tensor", "row"):
-        for bits in (2, 3, 4, 5, 6, 7, 8):
+    size = np.abs(values)
+    for bits in (2, 3, 4, 5, 6, 7, 8):  # ternary ones first, by row too: they may fit wider codes of a tensor
+        for granularity in ("tensor", "row"):
             codes, steps = pack_symmetric(values, bits, granularity)
-            largest = (
-                np.abs(values).max(axis=1, keepdims=True) if granularity == "row" else np.abs(values).max()
-            )
+            largest = size.max(axis=1, keepdims=True) if granularity == "row" else size.max()
             if np.all(np.abs(unpack_symmetric(codes, steps) - values) <= 1e-6 * largest):
-                return codes, steps
+                return codes, _exact_steps(values, codes, steps)
     return None
+
+
+def _exact_steps(values, codes, steps):
+    """`steps`, of which each one that does not give its values back exactly is its neighbour that does."""
+    exact = steps.copy()
+    for nearby in (np.nextafter(steps, np.float32(0)), np.nextafter(steps, np.float32(np.inf)), steps):
+        right = unpack_symmetric(codes, nearby) == values
+        right = right.all(axis=1) if len(steps) > 1 else right.all()
+        exact = np.where(right, nearby, exact)
+    return exact
+
+
+def is_ternary(codes):
+    """Whether codes are -1, 0 and 1."""
+    return np.abs(codes).max(initial=0) <= 1

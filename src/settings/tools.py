@@ -54,9 +54,14 @@ class ExportConfig(DeviceConfig, ModelArtsConfig):
     """Format: MINDIR for Ascend 310 and MindSpore Lite, AIR on Ascend only, SAFETENSORS a Hugging Face folder
     (float models).
     """
-    onnx_weights: Literal["auto", "float", "int8", "2bit"] = "auto"
-    """How an ONNX file holds the weights of a quantized model: int8 with integer matrix products, 2bit
-    packed; auto is int8 where weights and activations are quantized, and float for any other model."""
+    onnx_weights: Literal["auto", "float", "int8", "ternary"] = "auto"
+    """How an ONNX file holds the weights of a quantized model: int8 with integer matrix products, ternary the
+    same in 1.6 bits a weight, unpacked as a session opens; auto is ternary where the weights are, int8 where
+    weights and activations are quantized otherwise, and float for any other model."""
+    onnx_layout: Literal["mindspore", "huggingface"] = "mindspore"
+    """Inputs of an ONNX file: mindspore is input_ids, input_mask, segment_ids (int32); huggingface is
+    input_ids, attention_mask, token_type_ids (int64) in a folder with its configuration and tokenizer, for
+    Optimum and the like."""
     batch_size: PositiveInt = 1
     """Rows a call takes; ONNX files take any number."""
     seq_length: NonNegativeInt = 0

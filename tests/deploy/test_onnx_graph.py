@@ -1,7 +1,5 @@
 """ONNX graphs in ONNX Runtime against the networks they come from, layer by layer and whole."""
 
-import json
-
 import mindspore as ms
 import numpy as np
 import onnx
@@ -9,13 +7,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from src.deploy.onnx_graph import BertGraph
-from src.deploy.onnx_model import OPSET, build_model
+from src.deploy.onnx_model import IR_VERSION, OPSET, build_model
 from src.deploy.sessions import OnnxSession
 from src.errors import UserError
 from src.kinds import SPAN, TAGGING
 from src.nn.heads import BertForSequence, BertForTokens, Logits
 from src.nn.layers import ActivationQuantizer, Dense, computed_weights, eager
-from src.quant.packing import integer_codes
 from src.settings.network import QuantConfig
 from tests.helpers import describe, fill, random_batch, refuses, tensors, tiny_config
 
@@ -85,7 +82,7 @@ def run_part(graph, output, x):
     )
     model = helper.make_model(
         proto,
-        ir_version=10,
+        ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)],
     )
     options = ort.SessionOptions()
@@ -118,15 +115,14 @@ def test_float_graph_is_the_network(tmp_path, changes):
         (None, "float", 1e-4),
         (ACTIVATIONS["ema"], "int8", 0.05),
         (ACTIVATIONS["symmetric"], "int8", 0.05),
-        (ACTIVATIONS["symmetric"], "2bit", 0.2),
+        (ACTIVATIONS["symmetric"], "ternary", 0.05),
     ],
 )
 @pytest.mark.parametrize("kind", [TAGGING, SPAN], ids=["tags", "questions"])
 def test_graphs_of_heads_for_tokens_answer_for_each_as_the_network(
     tmp_path, kind, quantization, form, allowed
 ):
-    sizes = {"hidden_size": 32, "intermediate_size": 64} if form == "2bit" else {}
-    network = calibrated(fill(BertForTokens(tiny_config(**sizes), 2, quantization=quantization), 0))
+    network = calibrated(fill(BertForTokens(tiny_config(), 2, quantization=quantization), 0))
     network.set_train(False)
     model = build_model(computed_weights(network), describe(network, "custom", (), kind), form)
     onnx.save(model, tmp_path / "model.onnx")
@@ -203,32 +199,7 @@ def test_each_int8_layer_alone_is_the_networks(name, weights):
     )
 
 
-@pytest.mark.parametrize("inner", [64, 96, 312])
-def test_2_bit_layer_multiplies_by_the_ternary_weights(inner):
-    random = np.random.default_rng(0)
-    weight = (random.integers(-1, 2, (48, inner)) * random.uniform(0.5, 2, (48, 1))).astype(np.float32)
-    bias, x = random.normal(size=48).astype(np.float32), random.normal(size=(5, inner)).astype(np.float32)
-    graph = BertGraph({"layer.weight": weight, "layer.bias": bias}, tiny_config(), None, "2bit")
-    found, exact = run_part(graph, graph.layers.dense("x", "place", "layer"), x), x @ weight.T + bias
-    assert np.abs(found - exact).max() < 0.02 * np.abs(exact).max()  # the kernel rounds its input to 8 bits
-    assert (
-        sum(len(item.raw_data) for item in graph.graph.constants if item.name.endswith("codes"))
-        <= 48 * (inner + 16) / 4
-    )
-
-
-def test_2_bit_layer_clips_its_input_as_training_did():
-    weight, x = np.eye(32, dtype=np.float32), np.full((2, 32), 7.0, np.float32)
-    graph = BertGraph(
-        {"layer.weight": weight, "layer.bias": np.zeros(32, np.float32)},
-        tiny_config(),
-        ACTIVATIONS["symmetric"],
-        "2bit",
-    )
-    np.testing.assert_allclose(run_part(graph, graph.layers.dense("x", "place", "layer"), x), 1.0, atol=0.01)
-
-
-@pytest.mark.parametrize("form, per_row", [("2bit", True), ("2bit", False), ("int8", True)])
+@pytest.mark.parametrize("form, per_row", [("ternary", True), ("ternary", False), ("int8", True)])
 def test_ternary_tables_are_exact(form, per_row):
     random = np.random.default_rng(0)
     scale = random.uniform(0.5, 2, (50, 1)) if per_row else 0.3
@@ -263,11 +234,9 @@ def test_float_graph_of_a_quantized_network_loads_and_follows_it(tmp_path, name)
     [
         (None, "float", 1),
         (ACTIVATIONS["ema"], "int8", 1),
-        (ACTIVATIONS["ema"], "2bit", 1),
-        (ACTIVATIONS["symmetric"], "2bit", 1),
+        (ACTIVATIONS["ema"], "ternary", 1),
         (ACTIVATIONS["symmetric"], "int8", 12),
         (ACTIVATIONS["dynamic"], "float", 12),
-        (ACTIVATIONS["4 bits"], "2bit", 12),
     ],
 )
 def test_last_layer_computes_only_the_row_that_is_read_unless_a_range_depends_on_the_others(
@@ -296,42 +265,12 @@ def test_float_weights_keep_the_activation_quantization(tmp_path):
     assert with_it < 0.3 * without
 
 
-def test_2_bit_graph_follows_the_network_in_a_small_file(tmp_path):
-    network, batch = (
-        make_network(ACTIVATIONS["symmetric"], hidden_size=32, intermediate_size=64),
-        random_batch(3, 16, 12),
-    )
-    expected, found = (expected_logits(network, batch), session(tmp_path, network, "2bit")(*batch[:3]))
-    assert np.sqrt(np.mean((found - expected) ** 2)) < 0.2 * expected.std()
-    model = onnx.load(tmp_path / "model.onnx")
-    floats = {
-        item.name
-        for item in model.graph.initializer
-        if item.data_type == TensorProto.FLOAT and len(item.dims) == 2
-    }
-    assert {name for name in floats if not name.endswith(".steps")} == {"classifier.weight"}
-    metadata = {item.key: json.loads(item.value) for item in model.metadata_props}
-    assert (
-        metadata.items()
-        >= {"task_name": "SST-2", "onnx_weights": "2bit", "oldest_onnxruntime": "1.31"}.items()
-    )
-
-
-def test_2_bit_graph_of_a_width_that_fills_no_whole_bytes_loads_and_follows_it(tmp_path):
-    network = make_network(
-        ACTIVATIONS["symmetric"], hidden_size=30, intermediate_size=60, num_attention_heads=2
-    )
-    batch = random_batch(3, 16, 12)
-    expected, found = expected_logits(network, batch), session(tmp_path, network, "2bit")(*batch[:3])
-    assert np.sqrt(np.mean((found - expected) ** 2)) < 0.2 * expected.std()
-
-
 @pytest.mark.parametrize(
     "quantization, form, changes, words",
     [
-        (None, "int8", {}, ("quantized activations", "--onnx_weights 2bit or float")),
-        (None, "2bit", {}, ("needs quantized", "train.py")),
-        (EIGHT_BIT, "2bit", {}, ("not ternary", "int8")),
+        (None, "int8", {}, ("quantized activations", "--onnx_weights float, or ternary")),
+        (None, "ternary", {}, ("needs quantized", "train.py")),
+        (EIGHT_BIT, "ternary", {}, ("not ternary", "--onnx_weights int8")),
         (ACTIVATIONS["symmetric"], "int8", {"use_relative_positions": True}, ("use_relative_positions",)),
         (
             QuantConfig(weight_bits=2, activation_bits=8, activation_quantizer="minmax"),
@@ -346,15 +285,3 @@ def test_what_a_graph_cannot_hold_is_refused(quantization, form, changes, words)
     with pytest.raises(UserError) as error:
         model_of(network, form)
     refuses(error, *words)
-
-
-def test_integer_codes_find_every_quantizers_step():
-    random = np.random.default_rng(0)
-    x = random.normal(size=(20, 30)).astype(np.float32)
-    for codes, steps in (
-        (random.integers(-1, 2, (20, 30)), np.float32(0.3)),
-        (random.integers(-1, 2, (20, 30)), np.abs(x[:, :1])),
-    ):
-        found = integer_codes((codes * steps).astype(np.float32))
-        np.testing.assert_array_equal(found[0], codes)
-    assert integer_codes(x) is None
