@@ -55,6 +55,7 @@ ALLOWED = {
         "nn",
         "quant",
         "runtime",
+        "tasks",
         "vocabulary",
     },
     "submission": {"errors", "files", "metrics"},

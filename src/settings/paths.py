@@ -23,6 +23,7 @@ CHECKPOINTS = (
     "student_model_dir",
     "ckpt_file",
     "vocab_file",
+    "web_runtime",
 )
 OUTPUTS = ("output_dir", "save_ckpt_path", "file_name")
 # Unset, they mean something while these hold.
