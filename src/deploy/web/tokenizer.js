@@ -3,7 +3,6 @@
 // Places are offsets into the text as it was given, in JavaScript's units (UTF-16).
 
 const MARK = /^\p{M}$/u;
-const NONSPACING = /^\p{Mn}$/u;
 
 /** Whether `code` is in one of the ranges [first, last, first, last, ...], which are in order. */
 function inside(ranges, code) {
@@ -58,9 +57,9 @@ export class Tokenizer {
     for (let index = found.length - 1, following = text.length; index >= 0; index -= 1) {
       let { end } = found[index];
       while (end < following) {
-        const next = String.fromCodePoint(text.codePointAt(end));
-        if (!NONSPACING.test(next)) break;
-        end += next.length;
+        const code = text.codePointAt(end);
+        if (!inside(this.characters.accents, code)) break;
+        end += String.fromCodePoint(code).length;
       }
       found[index].end = end;
       following = found[index].start;
