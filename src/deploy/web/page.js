@@ -3,6 +3,7 @@
 import { Model } from "./model.js";
 
 const part = (id) => document.getElementById(id);
+const SHOWN_LABELS = 6;
 const SHOWN_ANSWERS = 3;
 
 /** An element with a class and children, which may be texts. */
@@ -13,9 +14,9 @@ function made(tag, className, ...children) {
   return element;
 }
 
-const percent = (share) => `${(100 * share).toFixed(share < 0.9995 && share >= 0.0005 ? 1 : 2)} %`;
-const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 2 : 1)} MB`;
-const duration = (time) => `${time.toFixed(time < 10 ? 1 : 0)} ms`;
+const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
+const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 2 : 1)}\u00a0MB`;
+const duration = (time) => `${time.toFixed(time < 10 ? 1 : 0)}\u00a0ms`;
 
 function say(text, isError = false) {
   part("state").textContent = text;
@@ -49,8 +50,18 @@ function marked(text, places) {
 const headline = (text) => made("p", "headline", text);
 const bars = (items) => made("ul", "bars", ...items.map(([name, share]) => bar(name, share)));
 
+/** The first bars, and the others on demand. */
+function foldedBars(items) {
+  if (items.length <= SHOWN_LABELS + 1) return [bars(items)];
+  const others = items.slice(SHOWN_LABELS);
+  return [bars(items.slice(0, SHOWN_LABELS)), made("details", "", made("summary", "", `${others.length} more`), bars(others))];
+}
+
 const SHOW = {
-  classification: (answer) => [headline(answer[0].label), bars(answer.map(({ label, share }) => [label, share]))],
+  classification: (answer) => {
+    const named = answer.map(({ label, share }) => [label, share]);
+    return [headline(answer[0].label), ...foldedBars(named)];
+  },
   regression: (answer) => [headline(answer.toFixed(4))],
   ner: (answer, text) => {
     const types = [...new Set(answer.map(({ type }) => type))];
