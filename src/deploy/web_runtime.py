@@ -23,6 +23,7 @@ _FILES = {
 FILES = tuple(_FILES.values())
 _MOST_BYTES = 64 << 20  # of one of them
 _SECONDS = 300
+_IMPATIENT = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000")  # npm's own take minutes where offline
 _ADVICE = (
     f"give the folder or .tgz of the npm package {PACKAGE} (npm pack {PACKAGE}@{VERSION}): --web_runtime PATH"
 )
@@ -97,7 +98,7 @@ def _from_npm():
     if npm is None:
         raise UserError(f"web_runtime: npm is not installed, which would fetch {PACKAGE}; {_ADVICE}")
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--prefer-offline", "--loglevel=error"]
+        command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--prefer-offline", "--loglevel=error", *_IMPATIENT]
         try:
             run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_SECONDS)
         except subprocess.TimeoutExpired as error:
