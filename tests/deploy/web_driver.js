@@ -13,7 +13,9 @@ const placed = (text, { start, end }) => [characters(text, start), characters(te
 /** A model whose session gives the outputs listed, one after another. */
 function modelWith(settings, outputs) {
   const queue = outputs.map((named) =>
-    Object.fromEntries(Object.entries(named).map(([name, [data, dims]]) => [name, { data: Float32Array.from(data), dims }])),
+    Object.fromEntries(
+      Object.entries(named).map(([name, [data, dims]]) => [name, { data: Float32Array.from(data), dims }]),
+    ),
   );
   const fed = [];
   const run = (feed) => {

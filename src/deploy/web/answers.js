@@ -17,7 +17,9 @@ const PREFIXES = { B: "B", I: "I", M: "I", E: "E", L: "E", S: "S", U: "S" };
 
 function readTag(name) {
   const dash = name.indexOf("-");
-  return name === "O" ? { prefix: "O", type: "" } : { prefix: PREFIXES[name.slice(0, dash)], type: name.slice(dash + 1) };
+  return name === "O"
+    ? { prefix: "O", type: "" }
+    : { prefix: PREFIXES[name.slice(0, dash)], type: name.slice(dash + 1) };
 }
 
 /**
@@ -36,7 +38,8 @@ export function entitiesOf(logits, pieces, labels) {
     const tag = tags[shares.indexOf(share)];
     const run = runs.at(-1);
     const before = run?.tags.at(-1);
-    const goesOn = before && "BI".includes(before.prefix) && "IE".includes(tag.prefix) && before.type === tag.type;
+    const goesOn =
+      before && "BI".includes(before.prefix) && "IE".includes(tag.prefix) && before.type === tag.type;
     if (goesOn) {
       run.tags.push(tag);
       run.shares.push(share);
@@ -88,10 +91,17 @@ function candidates({ starts, ends, pieces, head }, text, { longest_answer: long
 export function answersOf(windows, text, settings) {
   const order = (a, b) => b.score - a.score || a.start - b.start || a.end - b.end;
   const best = new Map();
-  const kept = windows.flatMap((window) => candidates(window, text, settings).sort(order).slice(0, settings.best_answers));
+  const kept = windows.flatMap((window) =>
+    candidates(window, text, settings).sort(order).slice(0, settings.best_answers),
+  );
   for (const answer of kept.sort(order)) if (!best.has(answer.text)) best.set(answer.text, answer);
   const listed = [...best.values()].slice(0, settings.best_answers);
-  const none = { start: null, end: null, text: "", score: Math.min(...windows.map(({ starts, ends }) => starts[0] + ends[0])) };
+  const none = {
+    start: null,
+    end: null,
+    text: "",
+    score: Math.min(...windows.map(({ starts, ends }) => starts[0] + ends[0])),
+  };
   const mayBeNone = settings.kind === "span_or_none";
   const chosen = listed.length && !(mayBeNone && none.score > listed[0].score) ? listed[0] : null;
   if (mayBeNone || !listed.length) listed.push(none);

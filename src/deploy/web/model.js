@@ -35,7 +35,9 @@ export class Model {
     ort.env.wasm.wasmBinary = wasm;
     ort.env.wasm.numThreads = 1; // more need headers that a plain web server does not send
     ort.env.logLevel = "error";
-    const session = await ort.InferenceSession.create(new Uint8Array(model), { executionProviders: ["wasm"] });
+    const session = await ort.InferenceSession.create(new Uint8Array(model), {
+      executionProviders: ["wasm"],
+    });
     return new Model(ort, session, new Tokenizer(vocabulary, settings), settings);
   }
 
@@ -75,7 +77,13 @@ export class Model {
       const inside = pieces.slice(start, end);
       const tail = [...inside.map((piece) => piece.id), sep];
       const segments = [...head.map(() => 0), ...tail.map(() => 1)];
-      return { ids: [...head, ...tail], segments, pieces: inside, head: head.length, cut: asked.length > most };
+      return {
+        ids: [...head, ...tail],
+        segments,
+        pieces: inside,
+        head: head.length,
+        cut: asked.length > most,
+      };
     });
   }
 
@@ -102,7 +110,9 @@ export class Model {
     if (kind === "regression") return data[0];
     if (kind === "classification") return rankedLabels(data, labels);
     const width = dims[2];
-    const logits = rows[0].pieces.map((_, index) => [...data.slice((index + 1) * width, (index + 2) * width)]);
+    const logits = rows[0].pieces.map((_, index) => [
+      ...data.slice((index + 1) * width, (index + 2) * width),
+    ]);
     return entitiesOf(logits, rows[0].pieces, labels);
   }
 }

@@ -54,7 +54,10 @@ const bars = (items) => made("ul", "bars", ...items.map(([name, share]) => bar(n
 function foldedBars(items) {
   if (items.length <= SHOWN_LABELS + 1) return [bars(items)];
   const others = items.slice(SHOWN_LABELS);
-  return [bars(items.slice(0, SHOWN_LABELS)), made("details", "", made("summary", "", `${others.length} more`), bars(others))];
+  return [
+    bars(items.slice(0, SHOWN_LABELS)),
+    made("details", "", made("summary", "", `${others.length} more`), bars(others)),
+  ];
 }
 
 const SHOW = {
@@ -67,7 +70,11 @@ const SHOW = {
     const types = [...new Set(answer.map(({ type }) => type))];
     const places = answer.map((entity) => ({ ...entity, colour: types.indexOf(entity.type) % 6 }));
     const named = answer.map(({ type, start, end, share }) => [`${text.slice(start, end)} · ${type}`, share]);
-    return [headline(`${answer.length || "no"} ${answer.length === 1 ? "entity" : "entities"}`), marked(text, places), bars(named)];
+    return [
+      headline(`${answer.length || "no"} ${answer.length === 1 ? "entity" : "entities"}`),
+      marked(text, places),
+      bars(named),
+    ];
   },
   span: ({ ranked, chosen }, _, context) => {
     const named = ranked.slice(0, SHOWN_ANSWERS).map(({ text, share }) => [text || "no answer", share]);
@@ -91,7 +98,9 @@ function show(found, first, second, { kind, longest, longest_question: question 
   const parts = `tokenizer ${duration(time.tokenizer)}, model ${duration(time.model)}, ${tokens} tokens${inWindows}`;
   const lines = SHOW[kind](found.answer, first, second);
   lines.push(made("p", "time", made("b", "", total), ` · ${parts}`));
-  const most = kind.startsWith("span") ? `The question was longer than ${question}` : `Longer than ${longest}`;
+  const most = kind.startsWith("span")
+    ? `The question was longer than ${question}`
+    : `Longer than ${longest}`;
   if (found.cut) lines.push(made("p", "time", `${most} tokens: cut.`));
   part("result").replaceChildren(...lines);
   part("result").hidden = false;
@@ -102,7 +111,8 @@ function prepare({ kind, task, second_text: second, bytes }) {
   document.title = part("title").textContent = task;
   part("facts").textContent =
     `A model of ${megabytes(bytes.model)} and a runtime of ${megabytes(bytes.runtime)}, on this device; what you type stays here.`;
-  part("first-label").textContent = second === "always" && kind !== "span" && kind !== "span_or_none" ? "First text" : first;
+  part("first-label").textContent =
+    second === "always" && kind !== "span" && kind !== "span_or_none" ? "First text" : first;
   part("second-label").textContent = second === "maybe" ? `${other} (may be empty)` : other;
   part("second-part").hidden = second === "never";
   part("second").required = second === "always";
@@ -134,7 +144,8 @@ async function start() {
   const model = await Model.load();
   prepare(model.settings);
   const warm = "a b c d e f g h"; // the browser compiles what runs often; the first runs are no measure
-  for (let run = 0; run < 3; run += 1) await model.answer(warm, model.settings.second_text === "always" ? warm : null);
+  for (let run = 0; run < 3; run += 1)
+    await model.answer(warm, model.settings.second_text === "always" ? warm : null);
   part("form").addEventListener("submit", (event) => {
     event.preventDefault();
     answer(model);
