@@ -178,7 +178,7 @@ class Weights:
         `rest`: a small table, whose codes become floats as the session opens.
         """
         graph, values = self.graph, self.weights[name + ".weight"]
-        found = self._table_codes(values, rest)
+        found = self._table_codes(values)
         if found is None:
             return graph.node("Gather", graph.constant(values, name), ids, name=name)
         codes, steps = found
@@ -190,11 +190,11 @@ class Weights:
             steps = graph.node("Gather", graph.constant(steps[:, None], name + ".steps"), ids)
         return graph.node("Mul", rows, steps)
 
-    def _table_codes(self, values, rest):
+    def _table_codes(self, values):
         """int8 codes and steps of a table, or None where it stays in float."""
         found = None if self.form == "float" else integer_codes(values)
-        exactly = rest or not self.integer  # only integer graphs take other floats than the network's
-        if found is None or (exactly and not np.array_equal(unpack_symmetric(*found), values)):
+        # Codes may give floats back but for the last bit; the float graph has the network's own.
+        if found and not self.integer and not np.array_equal(unpack_symmetric(*found), values):
             return None
         return found
 

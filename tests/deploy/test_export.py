@@ -45,6 +45,7 @@ def test_onnx_of_a_ternary_model_is_ternary_unless_asked_otherwise(task, tmp_pat
     says(out, "those of its int8 graph, bit for bit", "done:", "ternary.onnx", "run_eval_onnx.py")
     content = (tmp_path / "ternary.onnx").read_bytes()
     assert b"MatMulIntegerToFloat" in content and b"query.codes.packed" in content
+    assert b"position_embeddings.codes" in content  # as rest_bits trained it
     model = Model.load(task.ternary)
     bits = re.search(r"([\d,]+) bytes \(([\d.]+) bits a weight", out)
     assert int(bits.group(1).replace(",", "")) == len(content)

@@ -116,6 +116,20 @@ def test_tables_of_any_bits_travel_along(tmp_path, words, rest):
     assert_same_bits(tmp_path, weights, described(None), "float")
 
 
+def test_tables_that_a_kernel_rounded_otherwise_in_the_last_bit_are_codes_in_integer_graphs_only(tmp_path):
+    weights = quantized()
+    for part in ("word", "position"):
+        table = weights[f"bert.embeddings.{part}_embeddings.weight"]
+        table[0] = 0
+        table[0, :3] = 0.3, np.nextafter(np.float32(0.3), np.float32(1)), -0.3
+    assert_same_bits(tmp_path, weights, described(EMA), "int8")
+    assert_same_bits(tmp_path, weights, described(None), "float")
+    for quantization, coded in ((EMA, True), (None, False)):
+        model = build_model(weights, described(quantization), "ternary")
+        names = [item.name for item in model.graph.initializer]
+        assert any("position_embeddings.codes" in name for name in names) == coded
+
+
 def test_a_layer_of_more_bits_stays_int8_among_ternary_ones(tmp_path):
     weights = quantized()
     name = "bert.encoder.layers.1.feed_forward.output.weight"
