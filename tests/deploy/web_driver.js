@@ -1,4 +1,4 @@
-// Reads {settings, vocabulary, texts, rows, tagged, asked} as JSON and prints what the page's scripts make of them.
+// Reads {settings, vocabulary, texts, rows, tagged, asked} as JSON, prints what the page's scripts make of it.
 // Places are counted in characters, as Python does.
 
 import { readFileSync } from "node:fs";

@@ -95,9 +95,9 @@ function show(found, first, second, { kind, longest, longest_question: question 
   const { milliseconds: time, tokens, windows } = found;
   const inWindows = windows > 1 ? ` in ${windows} windows` : "";
   const total = duration(time.tokenizer + time.model);
-  const parts = `tokenizer ${duration(time.tokenizer)}, model ${duration(time.model)}, ${tokens} tokens${inWindows}`;
+  const shares = `tokenizer ${duration(time.tokenizer)}, model ${duration(time.model)}`;
   const lines = SHOW[kind](found.answer, first, second);
-  lines.push(made("p", "time", made("b", "", total), ` · ${parts}`));
+  lines.push(made("p", "time", made("b", "", total), ` · ${shares}, ${tokens} tokens${inWindows}`));
   const most = kind.startsWith("span")
     ? `The question was longer than ${question}`
     : `Longer than ${longest}`;
@@ -109,10 +109,9 @@ function show(found, first, second, { kind, longest, longest_question: question 
 function prepare({ kind, task, second_text: second, bytes }) {
   const [first, other, action] = WORDS[kind];
   document.title = part("title").textContent = task;
-  part("facts").textContent =
-    `A model of ${megabytes(bytes.model)} and a runtime of ${megabytes(bytes.runtime)}, on this device; what you type stays here.`;
-  part("first-label").textContent =
-    second === "always" && kind !== "span" && kind !== "span_or_none" ? "First text" : first;
+  const sizes = `A model of ${megabytes(bytes.model)} and a runtime of ${megabytes(bytes.runtime)}`;
+  part("facts").textContent = `${sizes}, on this device; what you type stays here.`;
+  part("first-label").textContent = second === "always" && !kind.startsWith("span") ? "First text" : first;
   part("second-label").textContent = second === "maybe" ? `${other} (may be empty)` : other;
   part("second-part").hidden = second === "never";
   part("second").required = second === "always";

@@ -43,7 +43,7 @@ export class Tokenizer {
    */
   constructor(vocabulary, settings) {
     const tokens = vocabulary.replace(/\r?\n$|\r$/, "").split(/\r\n|\r|\n/);
-    this.ids = new Map(tokens.map((token, id) => [token, id])); // of a token listed twice the later line counts
+    this.ids = new Map(tokens.map((token, id) => [token, id])); // of one listed twice the later line counts
     [this.unknown, this.cls, this.sep] = ["[UNK]", "[CLS]", "[SEP]"].map((token) => this.ids.get(token));
     this.lowerCase = settings.lower_case;
     this.longestWord = settings.longest_word;
