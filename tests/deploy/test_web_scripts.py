@@ -13,7 +13,7 @@ import pytest
 from src.data.readers.rows import Row
 from src.data.tokenization import Tokenizer
 from src.deploy import web
-from src.kinds import SPAN, SPAN_OR_NONE, TAGGING
+from src.kinds import KINDS, SPAN, SPAN_OR_NONE, TAGGING
 from src.kinds.base import Windows
 from tests.helpers import our_description
 from tests.texts import TRICKY
@@ -201,6 +201,14 @@ def found(tmp_path_factory):
     )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_page_shows_every_kind(kind):
+    script = Path(web.PAGE, "page.js").read_text(encoding="utf-8")
+    for table in ("SHOW", "WORDS"):
+        inside = script.split(f"const {table} = {{")[1].split("};")[0]
+        assert f"\n  {kind.name}:" in inside or f"{table}.{kind.name} =" in script
 
 
 @pytest.mark.parametrize("lower_case", [True, False])
