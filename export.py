@@ -1,4 +1,4 @@
-"""Turn a checkpoint into the file a user deploys: ONNX, MINDIR, AIR or Hugging Face safetensors.
+"""Turn a checkpoint into what a user deploys: ONNX, MINDIR, AIR, Hugging Face safetensors or a web page.
 
     python export.py --ckpt_file MODEL_DIR --file_format ONNX --file_name output/export/sst-2/model
 
@@ -16,6 +16,7 @@ from src.deploy.check import check_same, tolerance
 from src.deploy.exports import export_mindir, export_onnx, export_onnx_folder, target_path
 from src.deploy.sessions import files_of
 from src.deploy.vocab_file import check_beside, write_beside
+from src.deploy.web import export_web
 from src.description import DataFacts
 from src.errors import UserError, command
 from src.files import make_folder, replacing_folder
@@ -58,6 +59,8 @@ def export_folder(path, model, checkpoint, length):
 def export_file(path, model, description, settings, device, length):
     """Write an ONNX, MINDIR or AIR file with its vocabulary beside it; returns its path."""
     vocabulary, form = model.vocabulary, settings.onnx_weights
+    if settings.file_format == "WEB":
+        return export_web(path, model, description, form, length, settings.web_runtime)
     if vocabulary is None:
         say(f"{model.source} has no vocab.txt: python predict.py will need --vocab_file")
     if settings.onnx_layout == "huggingface":
@@ -93,7 +96,7 @@ def main(settings):
     if own and get_task(own) != task:
         raise UserError(f"task_name: {checkpoint.source} was trained on {own}, not {task.name}")
     # An ONNX graph computes in float32 and is compared with a network that does.
-    number_type = compute_type("float32" if file_format == "ONNX" else settings.compute_type, device)
+    number_type = compute_type("float32" if file_format in ("ONNX", "WEB") else settings.compute_type, device)
     model = Model.from_checkpoint(checkpoint, number_type)
     if task.kind:
         outputs = task.kind.outputs(task.labels)

@@ -15,6 +15,8 @@ from src.kinds.base import TaskKind
 from src.settings.network import BertConfig, QuantConfig
 from src.settings.parsing import from_json
 
+LONGEST_ROW = 512
+"""Tokens of a row where neither the model nor the user sets fewer."""
 _PLACEHOLDER = re.compile(r"label_\d+", re.IGNORECASE)
 
 
@@ -169,6 +171,12 @@ class Description:
             and tasks.same_labels(own, others)
             and bool(own or not tasks.why_order_matters(other.task_name))
         )
+
+    @property
+    def longest_row(self):
+        """Tokens of the longest row a text may become: all its positions, at most `LONGEST_ROW`."""
+        bert = self.bert
+        return LONGEST_ROW if bert.use_relative_positions else min(LONGEST_ROW, bert.max_position_embeddings)
 
     @property
     def is_quantized(self):

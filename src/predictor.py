@@ -14,9 +14,6 @@ from src.runtime import compute_type, set_up
 from src.settings.shared import PackingConfig
 from src.submission import write_predictions
 
-LONGEST = 512
-"""Tokens of a row where neither the model nor the user sets fewer."""
-
 
 @dataclass(frozen=True)
 class Predictor:
@@ -53,9 +50,7 @@ class Predictor:
 
     def longest_row(self, wanted=0):
         """Tokens of the longest row: those wanted (0: as many as can be), as far as the model takes them."""
-        bert = self.model.config
-        positions = LONGEST if bert.use_relative_positions else bert.max_position_embeddings
-        most = self.model.length or min(LONGEST, positions)
+        most = self.model.length or self.model.description.longest_row
         return min(wanted or most, most)
 
     def logits(self, examples, title="predict"):

@@ -57,6 +57,7 @@ ALLOWED = {
         "nn",
         "quant",
         "runtime",
+        "tasks",
         "vocabulary",
     },
     "submission": {"errors", "files", "metrics"},

@@ -318,3 +318,11 @@ def test_the_vocabulary_to_prepare_with_lies_beside_the_weights(tmp_path):
         with pytest.raises(UserError) as error:
             check(replace(TASK, source=source), vocab_sha256="x")
         refuses(error, f"--vocab_file {tmp_path}/vocab.txt")
+
+
+@pytest.mark.parametrize(
+    "bert, longest",
+    [({}, 32), ({"max_position_embeddings": 4096}, 512), ({"use_relative_positions": True}, 512)],
+)
+def test_the_longest_row_of_a_text_is_what_the_model_has_positions_for(bert, longest):
+    assert replace(TASK, bert=tiny_config(**bert)).longest_row == longest

@@ -82,6 +82,16 @@ class Tokenizer:
         )
         self._rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
+    def normalized(self, text):
+        """A text as it is split into words: clean, spaces around Chinese characters, and where this
+        lower-cases, so and without accents.
+        """
+        return self._rust.normalizer.normalize_str(text)
+
+    def split(self, text):
+        """The words and punctuation marks of a normalized text, in order."""
+        return [word for word, _ in self._rust.pre_tokenizer.pre_tokenize_str(text)]
+
     def token_ids(self, texts):
         """The WordPiece ids of each text, without [CLS] and [SEP] and uncut: a list of lists of int."""
         return [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]

@@ -13,7 +13,7 @@ from src.runtime import say
 
 ONNX_FILE = "model.onnx"
 """What Hugging Face's programs look for in a folder."""
-_ENDINGS = {"ONNX": ".onnx", "MINDIR": ".mindir", "AIR": ".air", "SAFETENSORS": ""}
+_ENDINGS = {"ONNX": ".onnx", "MINDIR": ".mindir", "AIR": ".air", "SAFETENSORS": "", "WEB": ""}
 
 
 def target_path(file_name, file_format, layout, task_folder):

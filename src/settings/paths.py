@@ -24,6 +24,7 @@ CHECKPOINTS = (
     "model_path",
     "ckpt_file",
     "vocab_file",
+    "web_runtime",
 )
 OUTPUTS = ("output_dir", "save_ckpt_path", "file_name")
 INCIDENTAL = (

@@ -59,10 +59,12 @@ class ExportConfig(DeviceConfig, ModelArtsConfig, CheckpointConfig):
     """Task the checkpoint was trained on, in any case; unset: the one it names itself."""
     file_name: str = ""
     """File to write; its ending is added where it lacks. Unset: output/export/TASK/model."""
-    file_format: Literal["ONNX", "MINDIR", "AIR", "SAFETENSORS"] = "ONNX"
+    file_format: Literal["ONNX", "MINDIR", "AIR", "SAFETENSORS", "WEB"] = "ONNX"
     """Format: MINDIR for Ascend 310 and MindSpore Lite, AIR on Ascend only, SAFETENSORS a Hugging Face folder
-    (float models).
+    (float models), WEB a folder with a page that runs the ONNX file in the browser.
     """
+    web_runtime: str = ""
+    """Of WEB: the npm package onnxruntime-web as a folder or .tgz. Unset: npm fetches it."""
     onnx_weights: Literal["auto", "float", "int8", "ternary"] = "auto"
     """How an ONNX file holds the weights of a quantized model: int8 with integer matrix products, ternary the
     same in 1.6 bits a weight, unpacked as a session opens; auto is ternary where the weights are, int8 where
