@@ -70,10 +70,8 @@ def export_file(path, model, description, settings, device, length):
     if settings.file_format == "ONNX":
         export_onnx(path, model, description, form, length)
     else:
-        shape = settings.batch_size, length
-        path = export_mindir(
-            path, model, description, shape, settings.file_format, device, settings.device_id
-        )
+        how = (settings.batch_size, length), settings.file_format, device, settings.device_id
+        path = export_mindir(path, model, description, *how)
     if vocabulary is not None:
         write_beside(path, vocabulary)
     return path
@@ -106,8 +104,9 @@ def main(settings):
     path = target_path(settings.file_name, file_format, settings.onnx_layout, task.folder)
     if file_format == "SAFETENSORS":
         export_folder(path, model, checkpoint, length)
-        done = f"done: {path} is a Hugging Face folder of a {task.name} model; load it with transformers'"
-        print(done, "from_pretrained")
+        print(
+            f"done: {path} is a Hugging Face folder of a {task.name} model, for transformers' from_pretrained"
+        )
         return
     description = with_hash(replace(checkpoint.description, task_name=task.name), checkpoint.vocabulary)
     file = export_file(path, model, description, settings, device, length)
