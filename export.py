@@ -85,7 +85,7 @@ def main(settings):
     device, file_format = set_up(part(settings, DeviceConfig), seed=0), settings.file_format
     if file_format == "AIR" and device != "Ascend":
         raise UserError(
-            f"file_format: MindSpore writes AIR on Ascend only, and this runs on {device}; use MINDIR or ONNX"
+            f"file_format: MindSpore writes AIR on Ascend only, not on {device}; use MINDIR or ONNX"
         )
     kind = get_task(settings.task_name).kind if settings.task_name else None
     checkpoint = read(settings.ckpt_file, settings.known(kind))
