@@ -2,8 +2,7 @@
 
     python export.py --ckpt_file MODEL_DIR --file_format ONNX --file_name output/export/sst-2/model
 
-The file is loaded again at once and compared with the network it came from; where they differ beyond rounding
-it is removed.
+The file is loaded again at once; where it differs from its network beyond rounding it is removed.
 """
 
 import os
@@ -44,10 +43,8 @@ def row_length(wanted, task, model):
 def export_folder(path, model, checkpoint, length):
     """Write a Hugging Face folder."""
     if model.description.is_quantized:
-        raise UserError(
-            f"file_format: {model.source} is quantized, and Hugging Face's BERT cannot quantize its "
-            "activations; export ONNX or MINDIR"
-        )
+        why = "is quantized, and Hugging Face's BERT cannot quantize its activations; export ONNX or MINDIR"
+        raise UserError(f"file_format: {model.source} {why}")
     check_replaceable(path, "file_name", f"{re.escape(FILES[0])}|{FOLDER_FILES}")
     with replacing_folder(path) as folder:
         for notice in write(folder, checkpoint):
@@ -114,8 +111,9 @@ def main(settings):
     following = f"; evaluate it with: python run_eval_onnx.py --model_file {file} --task_name {task.name} "
     following = "" if file_format == "AIR" else following + "--data_dir DATA_DIR"
     bits = 8 * size / model.parameters
-    smaller = f"{bits:.2f} bits a weight, {32 / bits:.1f} times smaller than float32 weights"
-    print(f"done: {file}, {size:,} bytes ({smaller}){following}")
+    print(
+        f"done: {file}, {size:,} bytes ({bits:.2f} bits a weight, {32 / bits:.1f} times smaller){following}"
+    )
 
 
 if __name__ == "__main__":
