@@ -105,13 +105,13 @@ def main(settings):
     if settings.save_quantized_model:
         packed = result.pack(student, settings.packed_bits)
         models["packed model"] = session.evaluate(packed) if settings.do_eval else None
-    result.clean_up()
     folder = result.packed if settings.save_quantized_model else result.latent
     session.finish(
         models,
         f"done: evaluate it with: python eval.py --task_name {task.name} --model_dir {folder} --data_dir "
         f"{settings.data_dir} {same_batches(session, student)}",
     )
+    result.clean_up()  # only now: until the results are there a run can be resumed
 
 
 if __name__ == "__main__":

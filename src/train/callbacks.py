@@ -11,6 +11,7 @@ from mindspore import profiler
 from tqdm import tqdm
 
 from src.checkpoint.folder import step_file, step_files
+from src.errors import UserError
 from src.metrics import printed_name, short_name
 from src.runtime import say
 
@@ -188,39 +189,45 @@ class TrainingState(Callback):
         self.evaluation = evaluation
         self.epochs = epochs
         self.told_to_end = False
-        self._before = None
+        self._before = self._kept = None
 
     def on_step(self, stage, step):
         if self._before is None and stage.group.size == 1:  # one of several may wait for the others for ever
             self._before = signal.signal(signal.SIGTERM, self._note) or signal.SIG_DFL
-        if step == stage.total_steps:
+        # What is evaluated after an epoch belongs to the state of its last step.
+        if step == stage.total_steps or (self.epochs and step % stage.steps_per_epoch == 0):
             return
-        if self.told_to_end or (self.every and passed(stage, step, self.every)):
+        if self.told_to_end or self._best() != self._kept or (self.every and passed(stage, step, self.every)):
             self._save(stage)
-        self._end_if_told(stage)
+        self.end_if_told(stage)
 
     def on_epoch(self, stage, epoch):
         if self.epochs and stage.step_number < stage.total_steps:
             self._save(stage)
-
-    def on_end(self, stage):
-        self._end_if_told(stage)
+            self.end_if_told(stage)
 
     def close(self):
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
 
-    def _save(self, stage):
-        stage.save_state(self.path, self.evaluation and self.evaluation.best)
-
-    def _end_if_told(self, stage):
+    def end_if_told(self, stage):
+        """End the process if it was told to, now that nothing is lost."""
         if self.told_to_end:
             say(f"told to end: {stage.name} stops after step {stage.step_number}; --resume true goes on")
             sys.exit(128 + signal.SIGTERM)
 
+    def _best(self):
+        return self.evaluation and self.evaluation.best
+
+    def _save(self, stage):
+        try:
+            stage.save_state(self.path, self._best())
+        except (OSError, UserError) as error:  # as a full disk: the training itself can go on
+            say(f"the state to resume from is not saved: {error}")
+        self._kept = self._best()
+
     def _note(self, number, frame):
         self.told_to_end = True
-        signal.signal(signal.SIGTERM, self._before)  # a second one ends it at once
 
 
 class Profile(Callback):

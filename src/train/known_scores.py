@@ -6,21 +6,28 @@ import os
 import numpy as np
 
 from src.checkpoint.folder import digest
-from src.compile_cache import program
+from src.compile_cache import folder_of, program
 from src.errors import UserError
 from src.files import read_json, write_json
 from src.runtime import say
 
+TIMES = ("seconds_per_1000_rows", "p50_ms", "p95_ms")
 
-def known_scores(folder, teacher, evals, how, measure):
-    """The results of `measure`, from an earlier run where it was the very same.
+
+def known_scores(setting, teacher, evals, how, measure):
+    """The results of `measure`, from an earlier run where it was the very same; then without their times,
+    which were of another moment.
 
     Args:
-        folder (str): where results are kept, a file each; "" keeps none.
+        setting (str): `compile_cache`, whose folder keeps results, a file each.
         teacher (Model): what is evaluated. evals (dict): {split: Examples}. how: whatever else decides, with
             a repr that says all of it.
         measure (callable): () -> {name: number}.
     """
+    try:
+        folder = folder_of(setting)
+    except OSError:  # nobody's home: the compiler has said so
+        folder = ""
     if not folder:
         return measure()
     path = os.path.join(folder, f"{_key(teacher, evals, how)}.json")
@@ -34,7 +41,7 @@ def known_scores(folder, teacher, evals, how, measure):
     results = measure()
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        write_json(path, results)
+        write_json(path, {name: value for name, value in results.items() if name not in TIMES})
     except (OSError, UserError) as error:
         say(f"compile_cache: the teacher's scores are not kept: {error}")
     return results

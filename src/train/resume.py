@@ -8,7 +8,7 @@ import yaml
 from safetensors import SafetensorError, safe_open
 
 from src.checkpoint.folder import WEIGHTS_FILE, digest
-from src.errors import UserError
+from src.errors import UserError, shown
 from src.files import read_json, sample_checksum, write_json
 from src.runtime import same_everywhere, say
 from src.settings.paths import INCIDENTAL
@@ -76,11 +76,7 @@ def go_on(stage, folder):
     """
     state = stage.run.join(STATE_FILE)
     found = _found(stage, folder, state)
-    if not same_everywhere(found, stage.group):
-        raise UserError(
-            f"resume: not every process of the job finds the same in {stage.run.path}; put the first one's "
-            f"{STATE_FILE} or results.json into output_dir on every machine"
-        )
+    _check_same(found, stage.run, stage.group)
     if found == FINISHED:
         say(f"resume: this run is finished; its student is in {folder}")
     elif found == STATE:
@@ -89,6 +85,15 @@ def go_on(stage, folder):
     else:
         say(f"resume: there is no {state}, so training begins anew")
     return found == FINISHED
+
+
+def _check_same(found, run, group):
+    """A `UserError` where the processes of a job find different things in the run's folder."""
+    if not same_everywhere(int(found), group):
+        raise UserError(
+            f"resume: not every process of the job finds the same in {run.path}; put the first one's "
+            f"{STATE_FILE}, {STAGES_FILE} or results.json into output_dir on every machine"
+        )
 
 
 def _found(stage, folder, state):
@@ -119,28 +124,50 @@ class FinishedStages:
     """Which stages a run of several has behind it, and with what results: `stages.json` of its folder.
 
     Args:
-        run (RunFolder): the run's. resume (bool): whether an earlier run's count.
+        run (RunFolder): the run's, which this process has locked. resume (bool): whether an earlier run's
+            count.
     """
 
     def __init__(self, run, resume):
         self.run, self.resume = run, resume
-        self._path = run.join(STAGES_FILE)
-        self._known = self._read() if resume else {}
+        self._path, self._state = run.join(STAGES_FILE), run.join(STATE_FILE)
+        self._known = _read_or_nothing(self._path) if resume else {}
 
-    def _read(self):
-        try:
-            return read_json(self._path, "the finished stages")
-        except UserError:  # none, or of a run that was stopped while it wrote them
-            return {}
+    def check(self, made_from, group):
+        """Whether the run is finished.
+
+        Raises:
+            UserError: what an earlier run left was made from something else, or the processes of the job find
+                different things.
+        """
+        results = _read_or_nothing(self.run.join("results.json")).get("made_from")
+        left = {"results.json": results, **{name: stage["made"] for name, stage in self._known.items()}}
+        if os.path.exists(self._state):
+            left[STATE_FILE] = read_note(self._state)
+        for name, made in left.items():
+            differing = [key for key, value in made_from.items() if made and made.get(key) != value]
+            if differing:
+                key = differing[0]
+                before, now = shown(made.get(key)), shown(made_from[key])
+                raise UserError(
+                    f"resume: {name} in {self.run.path} was made with {key} {before}, now it is {now}; use "
+                    "the same settings and data, or --resume false to begin anew"
+                )
+        _check_same(bool(results), self.run, group)
+        return bool(results)
 
     def last_steps(self):
         """{stage: last step whose metrics count}: of finished stages, and of the one that was stopped."""
         steps = dict.fromkeys(self._known, math.inf)
-        state = self.run.join(STATE_FILE)
-        if self.resume and os.path.exists(state):
-            note = read_note(state)
+        note = self._stopped()
+        if note:
             steps[note["stage"]] = note["step"]
         return steps
+
+    def _stopped(self):
+        """What the saved state of a stage that is not finished says; None where there is none."""
+        note = read_note(self._state) if self.resume and os.path.exists(self._state) else None
+        return None if note is None or note["stage"] in self._known else note
 
     def go_on(self, stage, folder, evaluation):
         """Whether a stage is finished; else it is brought to where it was stopped.
@@ -149,27 +176,23 @@ class FinishedStages:
             stage (Stage): new. folder (str): of its student. evaluation (Evaluation): of it, or None.
 
         Raises:
-            UserError: the state is damaged or of another run.
+            UserError: the state is damaged or of another run, or the processes find different things.
         """
         if not self.resume:
             return False
-        known = self._known.get(stage.name)
-        if (
-            known
-            and known["made"] == stage.fingerprint()
-            and os.path.exists(os.path.join(folder, WEIGHTS_FILE))
-        ):
+        finished = stage.name in self._known and os.path.exists(os.path.join(folder, WEIGHTS_FILE))
+        stopped = not finished and self._stopped() is not None
+        _check_same(FINISHED * finished + STATE * stopped, self.run, stage.group)
+        if finished:
             say(f"resume: {stage.name} is finished; its student is in {folder}")
-            return True
-        state = self.run.join(STATE_FILE)
-        if not os.path.exists(state):
+        elif stopped:
+            best = stage.load_state(self._state)
+            if evaluation:
+                evaluation.best = best
+            say(f"{stage.name} resumed after step {stage.step_number} of {stage.total_steps}")
+        else:
             say(f"resume: {stage.name} was not begun, or saved no state; it begins anew")
-            return False
-        best = stage.load_state(state)
-        if evaluation:
-            evaluation.best = best
-        say(f"{stage.name} resumed after step {stage.step_number} of {stage.total_steps}")
-        return False
+        return finished
 
     def results(self, stage):
         """Of a finished stage's best evaluation, or None."""
@@ -187,3 +210,10 @@ class FinishedStages:
         if self.run.writes and os.path.exists(self._path):
             os.remove(self._path)
         forget(self.run)
+
+
+def _read_or_nothing(path):
+    try:
+        return read_json(path, "an earlier run's file")
+    except UserError:  # none, or of a run that was stopped while it wrote it
+        return {}

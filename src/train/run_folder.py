@@ -1,7 +1,6 @@
 """The folder of one run."""
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -43,7 +42,7 @@ class RunFolder:
         if not self.writes:
             return
         make_folder(self.path)
-        _hold(self.path)
+        self.lock()
         with contextlib.suppress(FileNotFoundError):
             os.remove(self.join("results.json"))  # an older run's, which config.yaml will no longer describe
         write_text(self.join("config.yaml"), resolved)
@@ -53,6 +52,15 @@ class RunFolder:
                 lines = [line for line in file if _counts(line, kept)]
         with replacing(self._metrics) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.writelines(lines)
+
+    def lock(self):
+        """Keep other processes out of the folder, if it is there, for the life of this one.
+
+        Raises:
+            UserError: another one is running in it.
+        """
+        if self.writes and os.path.isdir(self.path):
+            _hold(self.path)
 
     def record(self, **values):
         """Append one line of JSON to metrics.jsonl, with the time in seconds since the epoch."""
@@ -87,9 +95,9 @@ def _hold(path):
         raise UserError(
             f"output_dir: another run is writing to {path}; wait for its end, or name another folder"
         ) from error
-    except OSError as error:  # a file system without locks
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EBADF):
-            raise
+    except OSError:  # a file system without locks
+        os.close(descriptor)
+        return
     _HELD[real] = descriptor
 
 

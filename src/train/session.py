@@ -11,7 +11,6 @@ from tabulate import tabulate
 
 from src import metrics, runtime
 from src.checkpoint.folder import digest
-from src.compile_cache import folder_of
 from src.data.dataset import rows_to_evaluate
 from src.data.steps import steps_of
 from src.data.task_data import TaskData, load_task_data
@@ -19,7 +18,7 @@ from src.distill.teacher import SAMPLE_ROWS, check_better_than_guessing
 from src.distill.teacher_cache import cached_teacher, with_logits
 from src.errors import UserError
 from src.evaluate import evaluate
-from src.files import read_json, write_json
+from src.files import write_json
 from src.settings.parsing import part, required
 from src.settings.shared import BatchesConfig, PackingConfig
 from src.settings.stage import EvalConfig
@@ -213,19 +212,14 @@ class Session(TrainingRun):
 
     def start(self, resolved=""):
         """As a `TrainingRun`'s; a run that is resumed but finished ends here."""
+        self.run.lock()
         self.finished = FinishedStages(self.run, self.config.resume)
-        if self.config.resume and self._results_are_there():
+        if self.config.resume and self.finished.check(self.made_from(), self.group):
             runtime.say(f"resume: this run is finished; its results are in {self.run.join('results.json')}")
             sys.exit(0)
         super().start(resolved, self.finished.last_steps())
-        if not self.config.resume:
+        if self.config.do_train and not self.config.resume:
             self.finished.forget()
-
-    def _results_are_there(self):
-        try:
-            return read_json(self.run.join("results.json"), "the results")["made_from"] == self.made_from()
-        except (UserError, KeyError):  # none, or an evaluation's alone
-            return False
 
     def stage(self, name, student, *arguments, **options):
         """As a `TrainingRun`'s; of the student's word embeddings only the rows that occur in the data are
@@ -247,6 +241,7 @@ class Session(TrainingRun):
         saving = TrainingState(self.config.save_ckpt_step, state, evaluation, epochs=True)
         results = super().fit(stage, folder, evaluation, (saving,))
         self.finished.note(stage, results)
+        saving.end_if_told(stage)
         return results
 
     def train_batches(self, config, packs=None, rows=None):
@@ -310,7 +305,7 @@ class Session(TrainingRun):
         if not data.evals:
             rows = np.random.default_rng(self.rows.seed).permutation(len(data.train))[:SAMPLE_ROWS]
             data = replace(data, evals={"train sample": data.train.take(np.sort(rows))})
-        kept = folder_of(self.config.compile_cache) if self.device == "CPU" else ""
+        kept = self.config.compile_cache if self.device == "CPU" else "off"
         how = self.metric_names, self.evaluation.batch_size, part(self.rows, PackingConfig)
         results = known_scores(kept, teacher, data.evals, how, lambda: self._scores(teacher, data))
         self.teacher_digest = {"the teacher's weights": digest(teacher.weights())[:16]}
@@ -341,9 +336,14 @@ def results_table(models, metric_names):
             title,
             f"{results['parameters']:,}",
             *(f"{100 * results[name]:.2f}" for name in names),
-            f"{results['seconds_per_1000_rows']:.2f}",
+            _seconds(results),
         ]
         for title, results in models.items()
     ]
     head = ["model", "parameters", *(metrics.printed_name(name) for name in names), "seconds / 1,000 rows"]
     return tabulate(rows, head, tablefmt="github", disable_numparse=True, stralign="right")
+
+
+def _seconds(results):
+    """Per 1,000 rows; scores of an earlier run have no time of this one."""
+    return f"{results['seconds_per_1000_rows']:.2f}" if "seconds_per_1000_rows" in results else "-"

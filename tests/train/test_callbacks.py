@@ -35,6 +35,7 @@ class FakeStage:
     """Weights that say in their classifier's bias which step they are of."""
 
     name, epoch, total_steps, group, advance = "phase2", 1, 6, Group(), 1
+    steps_per_epoch = 3
 
     def __init__(self, folder):
         self.run = RunFolder(str(folder))
@@ -291,14 +292,40 @@ def test_a_state_is_saved_every_so_many_steps_and_epochs_but_not_at_the_end(
     assert state_of(tmp_path / "state") == (None if last is None else [last, None])
 
 
-@pytest.mark.parametrize("at, saved", [(4, [4, {"accuracy": 0.5}]), (6, None)])
-def test_a_run_that_is_told_to_end_saves_its_state_first(stage, tmp_path, capsys, at, saved):
+@pytest.mark.parametrize("at, epochs", [(4, False), (3, True)])
+def test_a_run_that_is_told_to_end_saves_its_state_first(stage, tmp_path, capsys, at, epochs):
     evaluation = Evaluation(None, 0, "")
     evaluation.best = {"accuracy": 0.5}
-    before, saving = signal.getsignal(signal.SIGTERM), TrainingState(0, str(tmp_path / "state"), evaluation)
+    before = signal.getsignal(signal.SIGTERM)
+    saving = TrainingState(0, str(tmp_path / "state"), evaluation, epochs)
     with pytest.raises(SystemExit) as caught:
         stage.go(Told(at), saving)
     saving.close()
-    assert caught.value.code == 143 and state_of(tmp_path / "state") == saved
+    assert caught.value.code == 143 and state_of(tmp_path / "state") == [at, {"accuracy": 0.5}]
     assert f"phase2 stops after step {at}; --resume true goes on" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_run_that_is_told_to_end_at_its_last_step_keeps_its_result_first(stage, tmp_path):
+    saving = TrainingState(0, str(tmp_path / "state"))
+    stage.go(Told(6), saving, LastCheckpoint(str(tmp_path / "last")))
+    saving.close()
+    assert step_of(str(tmp_path / "last")) == 6
+    with pytest.raises(SystemExit):
+        saving.end_if_told(stage)
+
+
+def test_a_new_best_and_its_state_belong_together(stage, tmp_path):
+    evaluation = Evaluation(scores(0.5, 0.4, 0.9), 2, str(tmp_path / "best"))
+    saving = TrainingState(0, str(tmp_path / "state"), evaluation)
+    stage.total_steps = 5
+    stage.go(evaluation, saving)
+    saving.close()
+    assert state_of(tmp_path / "state")[0] == 2 and step_of(str(tmp_path / "best")) == 5
+
+
+def test_a_state_that_the_disk_does_not_take_ends_nothing(stage, tmp_path, capsys):
+    saving = TrainingState(2, str(tmp_path / "absent" / "state"))
+    stage.go(saving)
+    saving.close()
+    assert "the state to resume from is not saved" in capsys.readouterr().out

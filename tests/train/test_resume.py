@@ -1,6 +1,7 @@
 """Whether a stopped run can go on, and from what."""
 
 import json
+import math
 
 import mindspore as ms
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 
 from src.checkpoint.folder import Checkpoint
 from src.errors import UserError
+from src.files import write_safetensors
 from src.runtime import ALONE, Group
-from src.train.resume import STATE_FILE, forget, go_on, made_from
+from src.train.resume import STATE_FILE, FinishedStages, deciding, forget, go_on, made_from
 from src.train.run_folder import RunFolder
 from tests.helpers import describe, refuses, tiny_network, weights_of
 
@@ -107,3 +109,89 @@ def test_only_the_first_process_removes_the_state(folder):
     for _ in range(2):
         forget(RunFolder(str(folder)))
         assert not (folder / STATE_FILE).exists()
+
+
+class TaskStage(Stage):
+    """One of a task's two phases."""
+
+    def __init__(self, folder, name, group=ALONE):
+        super().__init__(folder, group)
+        self.name = name
+
+    def fingerprint(self):
+        return {**MADE, "stage": self.name}
+
+    def load_state(self, path):
+        self.step_number = 4
+        return {"accuracy": 0.5}
+
+
+MADE = {"seed": 1, "the rows": "abc"}
+
+
+def saved_state(folder, stage="phase1", **changes):
+    note = {**MADE, "stage": stage, "step": 4, "best": None, **changes}
+    write_safetensors(str(folder / STATE_FILE), {"x": np.zeros(1)}, {"state": json.dumps(note)})
+
+
+def student_in(folder, name):
+    (folder / name).mkdir(exist_ok=True)
+    (folder / name / "eval_model.ckpt").write_text("weights")
+    return str(folder / name)
+
+
+def test_a_finished_phase_is_not_run_again_and_a_left_over_state_of_it_is_ignored(tmp_path, capsys):
+    run, first = RunFolder(str(tmp_path)), TaskStage(tmp_path, "phase1")
+    begun = FinishedStages(run, resume=False)
+    assert not begun.go_on(first, student_in(tmp_path, "phase1"), None)
+    begun.note(first, {"accuracy": 0.75})
+    saved_state(tmp_path)  # it was killed before this was removed
+    again = FinishedStages(run, resume=True)
+    assert again.check(MADE, ALONE) is False and again.last_steps() == {"phase1": math.inf}
+    assert again.go_on(first, str(tmp_path / "phase1"), None) and again.results(first) == {"accuracy": 0.75}
+    assert not again.go_on(TaskStage(tmp_path, "phase2"), str(tmp_path / "phase2"), None)
+    assert "phase2 was not begun" in capsys.readouterr().out
+
+
+def test_a_stopped_phase_goes_on_with_its_best_results(tmp_path):
+    saved_state(tmp_path)
+    stages, stage, evaluation = (
+        FinishedStages(RunFolder(str(tmp_path)), True),
+        TaskStage(tmp_path, "phase1"),
+        Best(),
+    )
+    assert stages.check(MADE, ALONE) is False and stages.last_steps() == {"phase1": 4}
+    assert not stages.go_on(stage, str(tmp_path / "phase1"), evaluation)
+    assert stage.step_number == 4 and evaluation.best == {"accuracy": 0.5}
+
+
+class Best:
+    best = None
+
+
+@pytest.mark.parametrize("left", ["state", "stages", "results"])
+def test_what_another_run_left_is_not_replaced_but_told(tmp_path, left):
+    run = RunFolder(str(tmp_path))
+    if left == "state":
+        saved_state(tmp_path, seed=2)
+    elif left == "stages":
+        (tmp_path / "stages.json").write_text(
+            json.dumps({"phase1": {"made": {**MADE, "seed": 2}, "results": None}})
+        )
+    else:
+        (tmp_path / "results.json").write_text(json.dumps({"made_from": {**MADE, "seed": 2}}))
+    with pytest.raises(UserError) as error:
+        FinishedStages(run, True).check(MADE, ALONE)
+    refuses(error, "resume:", "was made with seed 2, now it is 1", "--resume false")
+    FinishedStages(run, False).forget()
+    assert sorted(path.name for path in tmp_path.iterdir()) == (["results.json"] if left == "results" else [])
+
+
+def test_a_run_with_its_own_results_is_finished(tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps({"made_from": MADE}))
+    assert FinishedStages(RunFolder(str(tmp_path)), True).check(MADE, ALONE) is True
+
+
+def test_only_settings_that_decide_must_be_the_same():
+    made = deciding("seed: 1\noutput_dir: a\nlog_step: 5\nphase1_cfg:\n  batch_size: 8\n  words: [a, b]\n")
+    assert made == {"seed": 1, "phase1_cfg.batch_size": 8, "phase1_cfg.words": ["a", "b"]}
