@@ -297,7 +297,7 @@ def test_the_checkpoint_a_run_reads_is_never_replaced(task, tmp_path, capsys, sc
 
 
 def arguments_for(task, output, **changes):
-    given = {
+    given = dict(zip((name[2:] for name in SMALL[::2]), SMALL[1::2])) | {
         "task_name": "sst-2",
         "train_data_dir": task[0],
         "eval_data_dir": task[0],
@@ -306,9 +306,7 @@ def arguments_for(task, output, **changes):
         "td_student_net_cfg.num_hidden_layers": 1,
         **changes,
     }
-    return [
-        item for name, value in given.items() if value is not None for item in (f"--{name}", value)
-    ] + SMALL
+    return [item for name, value in given.items() if value is not None for item in (f"--{name}", value)]
 
 
 def test_teacher_at_chance_level_is_refused(task, tmp_path, capsys):

@@ -154,6 +154,7 @@ def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits_on_la
         "metrics.jsonl",
         "results.json",
         "sst-2",
+        "stages.json",
         "unpacked",
     ]
     before = checkpoints.load(str(tmp_path / "eight" / "latent" / "sst-2")).weights

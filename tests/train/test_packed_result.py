@@ -25,10 +25,10 @@ def test_float_weights_that_nobody_keeps_have_a_folder_of_their_own(tmp_path):
 
 def test_inputs_are_not_replaced_and_no_other_weights_hide_the_packed_model(tmp_path):
     for name in ("sst-2", "latent/sst-2"):
+        (tmp_path / name).mkdir(parents=True)
         with pytest.raises(UserError) as error:
             result_of(tmp_path, True, teacher_model_dir=str(tmp_path / name))
         refuses(error, "output_dir", "teacher_model_dir")
-    (tmp_path / "sst-2").mkdir()
     (tmp_path / "sst-2" / "eval_model.ckpt").write_text("")
     with pytest.raises(UserError) as error:
         result_of(tmp_path)

@@ -124,6 +124,7 @@ def test_evaluating_in_the_middle_of_an_epoch_does_not_turn_dropout_off(tmp_path
         on_step=lambda *_: modes.append(student.dropout.training),
         on_epoch=lambda *_: None,
         on_end=lambda *_: None,
+        close=lambda: None,
     )
     make_stage(examples=examples, student=student, epochs=1).fit(
         [Evaluation(evaluate, 2, str(tmp_path)), watch]
