@@ -179,11 +179,14 @@ def found(tmp_path_factory):
     shutil.copytree(web.PAGE, folder, dirs_exist_ok=True)
     shutil.copy(Path(__file__).with_name("web_driver.js"), folder)
     (folder / "package.json").write_text('{"type": "module"}')
-    settings = web.page_settings(replace(our_description(), task_name="custom"), True)
+    described = replace(our_description(), task_name="custom")
+    settings, *_ = forms = [
+        web.page_settings(replace(described, strip_accents=accents), lower) for lower, accents in FORMS
+    ]
     given = {
         "settings": {**settings, "longest": 512},
         "vocabulary": "".join(token + "\n" for token in VOCABULARY),
-        "forms": FORMS,
+        "forms": forms,
         "texts": texts(),
         "singles": every_character(),
         "rows": list(pairs()),

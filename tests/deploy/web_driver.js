@@ -1,5 +1,5 @@
-// Reads {settings, vocabulary, forms, texts, singles, rows, tagged, asked} as JSON, prints what the page's scripts make of it.
-// Places are counted in characters, as Python does.
+// Reads {settings, forms, vocabulary, texts, singles, rows, tagged, asked} as JSON, prints what the page's
+// scripts make of it. Forms are settings of several tokenizers. Places are counted in characters, as Python does.
 
 import { readFileSync } from "node:fs";
 import { Model } from "./model.js";
@@ -34,8 +34,8 @@ function modelWith(settings, outputs) {
 }
 
 const [texts, singles] = [[], []];
-for (const [lower_case, strip_accents] of given.forms) {
-  const tokenizer = new Tokenizer(given.vocabulary, { ...given.settings, lower_case, strip_accents });
+for (const form of given.forms) {
+  const tokenizer = new Tokenizer(given.vocabulary, form);
   singles.push(given.singles.map((text) => ids(tokenizer, text)));
   texts.push(
     given.texts.map((text) => tokenizer.pieces(text).map((piece) => [piece.id, ...placed(text, piece)])),
