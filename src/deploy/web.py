@@ -85,7 +85,9 @@ def sizes_of(folder):
 
 
 def page_settings(description, lower_case):
-    """What page.json says of a model: its `Description`, and whether its text is lower-cased."""
+    """What page.json says of a model: its `Description`, and whether its text is lower-cased; `strip_accents`
+    is as in `Tokenizer`.
+    """
     kind = description.kind
     return {
         "task": description.task_name,
@@ -99,6 +101,7 @@ def page_settings(description, lower_case):
         "longest_answer": LONGEST_ANSWER,
         "best_answers": N_BEST,
         "lower_case": lower_case,
+        "strip_accents": description.strip_accents,
         "longest_word": MAX_WORD_CHARACTERS,
         "characters": character_classes(),
     }
@@ -110,7 +113,7 @@ def second_text(description):
         return "always"
     if description.kind.logits_per == "token":
         return "never"
-    columns = get_task(description.task_name).source.columns("jsonl", False)
+    columns, *_ = get_task(description.task_name).source.layouts("jsonl", False)
     return "never" if columns.text_pair is None else "maybe" if columns.pair_is_optional else "always"
 
 

@@ -19,16 +19,32 @@ from tests.helpers import our_description
 from tests.texts import TRICKY
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="no node")
+FORMS = [(True, None), (False, None), (True, False), (False, True)]  # lower_case, strip_accents
 LETTERS = "abcdefghijklmnopqrstuvwxyzßøæđłαβγσςбвгдеёйאבגאابتक\u093fขก็ท\u1100\u1161\u11a8ABCXÉéöñ"
 VOCABULARY = [
-    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "fox", "##es", "run", "##ning", "twice", "twice"),
+    *(
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "the",
+        "fox",
+        "##es",
+        "run",
+        "##ning",
+        "twice",
+        "twice",
+        "",
+        "[PAD]",
+    ),
     *LETTERS,
     *(f"##{letter}" for letter in LETTERS),
     *"!?.,-'$+[]()。、「」¡¿0123456789中国人文가々ー",
-    *("e\u0301", "##\u0301", "한", "##국", "\u2028", "##😀", "😀", "x" * 99, "##" + "y" * 40),
+    *("e\u0301", "##\u0301", "##\u0307", "한", "##국", "\u2028", "##😀", "😀", "x" * 99, "##" + "y" * 40),
 ]
 NASTY = [
     *TRICKY,
+    *("İ" * 50, "İ" * 51, "É" * 100, "É" * 101, "İa\u0301b\u0323 Ɓ\u0301"),
     *("ΑΣ ΣΑΣ ς", "İİ ıI", "ǅ ǆ Ǆ", "ﬁ ﬂ ﬀ", "ẞß", "Å Å Å", "ﷺ", "Ω Ω", "K K", "½ ² ①", "Ⅷ ⅷ"),
     *(
         "a\u0301\u0323b",
@@ -112,7 +128,7 @@ def every_character():
 
 
 def texts():
-    return NASTY + random_texts(100) + every_character()
+    return NASTY + random_texts(100)
 
 
 def pairs():
@@ -163,11 +179,16 @@ def found(tmp_path_factory):
     shutil.copytree(web.PAGE, folder, dirs_exist_ok=True)
     shutil.copy(Path(__file__).with_name("web_driver.js"), folder)
     (folder / "package.json").write_text('{"type": "module"}')
-    settings = web.page_settings(replace(our_description(), task_name="custom"), True)
+    described = replace(our_description(), task_name="custom")
+    settings, *_ = forms = [
+        web.page_settings(replace(described, strip_accents=accents), lower) for lower, accents in FORMS
+    ]
     given = {
         "settings": {**settings, "longest": 512},
         "vocabulary": "".join(token + "\n" for token in VOCABULARY),
+        "forms": forms,
         "texts": texts(),
+        "singles": every_character(),
         "rows": list(pairs()),
         "tagged": [
             {"text": text, "labels": labels, "logits": [logits.ravel().tolist(), [1, *logits.shape]]}
@@ -211,16 +232,16 @@ def test_the_page_shows_every_kind(kind):
         assert f"\n  {kind.name}:" in inside or f"{table}.{kind.name} =" in script
 
 
-@pytest.mark.parametrize("lower_case", [True, False])
-def test_token_ids_and_places_are_pythons(found, lower_case):
-    given, single = texts(), set(every_character())
-    assert len(set(given)) - len(single) > 300
-    for text, (ids, spans), item in zip(
-        given, Tokenizer(VOCABULARY, lower_case).pieces(given), found["texts"][str(lower_case).lower()]
-    ):
-        assert item["ids"] == ids, (text, item["ids"], ids)
-        if text not in single:  # Python's tables and the tokenizer's differ in a few marks
-            assert [tuple(span) for span in item["spans"]] == spans, text
+@pytest.mark.parametrize("form", FORMS)
+def test_token_ids_and_places_are_pythons(found, form):
+    given, tokenizer, place = texts(), Tokenizer(VOCABULARY, *form), FORMS.index(form)
+    assert len(set(given)) > 300
+    for text, (ids, spans), item in zip(given, tokenizer.pieces(given), found["texts"][place]):
+        assert item == [[token, *span] for token, span in zip(ids, spans)], text
+    # Python's tables of marks and the tokenizer's differ a little, so of every character the ids alone.
+    singles = every_character()
+    for text, ids, item in zip(singles, tokenizer.token_ids(singles), found["singles"][place]):
+        assert item == ids, text
 
 
 def test_rows_segments_and_cuts_are_pythons(found):

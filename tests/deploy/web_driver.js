@@ -1,5 +1,5 @@
-// Reads {settings, vocabulary, texts, rows, tagged, asked} as JSON, prints what the page's scripts make of it.
-// Places are counted in characters, as Python does.
+// Reads {settings, forms, vocabulary, texts, singles, rows, tagged, asked} as JSON, prints what the page's
+// scripts make of it. Forms are settings of several tokenizers. Places are counted in characters, as Python does.
 
 import { readFileSync } from "node:fs";
 import { Model } from "./model.js";
@@ -9,6 +9,7 @@ const given = JSON.parse(readFileSync(0, "utf8"));
 
 const characters = (text, place) => Array.from(text.slice(0, place)).length;
 const placed = (text, { start, end }) => [characters(text, start), characters(text, end)];
+const ids = (tokenizer, text) => tokenizer.pieces(text).map((piece) => piece.id);
 
 /** A model whose session gives the outputs listed, one after another. */
 function modelWith(settings, outputs) {
@@ -32,18 +33,14 @@ function modelWith(settings, outputs) {
   return { fed, model: new Model(ort, { run }, new Tokenizer(given.vocabulary, settings), settings) };
 }
 
-const texts = Object.fromEntries(
-  [true, false].map((lower) => {
-    const tokenizer = new Tokenizer(given.vocabulary, { ...given.settings, lower_case: lower });
-    return [
-      lower,
-      given.texts.map((text) => {
-        const pieces = tokenizer.pieces(text);
-        return { ids: pieces.map((piece) => piece.id), spans: pieces.map((piece) => placed(text, piece)) };
-      }),
-    ];
-  }),
-);
+const [texts, singles] = [[], []];
+for (const form of given.forms) {
+  const tokenizer = new Tokenizer(given.vocabulary, form);
+  singles.push(given.singles.map((text) => ids(tokenizer, text)));
+  texts.push(
+    given.texts.map((text) => tokenizer.pieces(text).map((piece) => [piece.id, ...placed(text, piece)])),
+  );
+}
 const tokenizer = new Tokenizer(given.vocabulary, given.settings);
 const rows = given.rows.map(([text, pair, longest]) => {
   const { ids, segments, cut } = tokenizer.encode(text, pair, longest);
@@ -66,4 +63,4 @@ for (const { question, context, kind, longest, stride, outputs } of given.asked)
   asked.push({ text: chosen.text, place, share: chosen.share, cut, ids: fed.map((feed) => feed.input_ids) });
 }
 
-console.log(JSON.stringify({ texts, rows, tagged, asked }));
+console.log(JSON.stringify({ texts, singles, rows, tagged, asked }));

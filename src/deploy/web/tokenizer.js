@@ -39,13 +39,15 @@ export function truncatePair(first, second, budget) {
 export class Tokenizer {
   /**
    * @param {string} vocabulary the text of vocab.txt: a token a line
-   * @param {object} settings of page.json: `lower_case`, `longest_word` and the `characters` of each class
+   * @param {object} settings of page.json: `lower_case`, `strip_accents` (null: where the text is lower-cased),
+   *     `longest_word` and the `characters` of each class
    */
   constructor(vocabulary, settings) {
     const tokens = vocabulary.replace(/\r?\n$|\r$/, "").split(/\r\n|\r|\n/);
     this.ids = new Map(tokens.map((token, id) => [token, id])); // of one listed twice the later line counts
     [this.unknown, this.cls, this.sep] = ["[UNK]", "[CLS]", "[SEP]"].map((token) => this.ids.get(token));
     this.lowerCase = settings.lower_case;
+    this.stripAccents = settings.strip_accents ?? settings.lower_case;
     this.longestWord = settings.longest_word;
     this.characters = settings.characters;
   }
@@ -104,28 +106,41 @@ export class Tokenizer {
     return words;
   }
 
-  /** Clean text: [{character, start, end}], without control characters, with spaces around Chinese ones. */
+  /** Text as it is cut into words, [{character, start, end}]: clean, and as the settings say bare and lower. */
   normalized(text) {
-    const { spaces, dropped, chinese, accents } = this.characters;
+    const clean = this.clean(text);
+    const bare = this.stripAccents ? this.withoutAccents(clean) : clean;
+    if (!this.lowerCase) return bare;
+    // Letter by letter, as Python's library does: a last sigma is like any other, and a letter may become two.
+    return bare.flatMap((item) =>
+      Array.from(item.character.toLowerCase(), (character) => ({ ...item, character })),
+    );
+  }
+
+  /** Text without control characters, with spaces around Chinese ones, in that form. */
+  clean(text) {
+    const { spaces, dropped, chinese } = this.characters;
     const found = [];
     let start = 0;
     for (const given of text) {
       const end = start + given.length;
       const code = given.codePointAt(0);
-      const place = { start, end };
-      const put = (character) => found.push({ character, ...place });
+      const put = (character) => found.push({ character, start, end });
       if (inside(spaces, code)) put(" ");
-      else if (!inside(dropped, code)) {
-        const around = inside(chinese, code) ? [" "] : [];
-        [...around, ...(this.lowerCase ? given.normalize("NFD") : given), ...around].forEach(put);
-      }
+      else if (inside(chinese, code)) [" ", given, " "].forEach(put);
+      else if (!inside(dropped, code)) put(given);
       start = end;
     }
-    if (!this.lowerCase) return found;
+    return found;
+  }
+
+  /** Such text in Unicode's decomposed form, without its accents. */
+  withoutAccents(clean) {
+    const found = clean.flatMap((item) =>
+      Array.from(item.character.normalize("NFD"), (character) => ({ ...item, character })),
+    );
     orderMarks(found);
-    return found
-      .filter(({ character }) => !inside(accents, character.codePointAt(0)))
-      .map((item) => ({ ...item, character: item.character.toLowerCase() }));
+    return found.filter(({ character }) => !inside(this.characters.accents, character.codePointAt(0)));
   }
 
   /** WordPiece: the longest token of the vocabulary first; a word that is not made of them is [UNK]. */
