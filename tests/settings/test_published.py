@@ -223,7 +223,7 @@ def test_every_command_of_the_repository_is_among_those_that_share_files():
         (
             TaskDistillConfig,
             "batch_size: 8\nlabels: [a]\n",
-            "batch_size, labels (of other commands); for batch_size, did you mean eval_cfg.batch_size or phase1_",
+            "batch_size, labels (of other commands); for batch_size, did you mean eval_cfg.batch_size or",
         ),
         (
             TernaryConfig,
