@@ -190,7 +190,7 @@ def test_what_its_own_files_say_counts_and_a_contradiction_is_named(tmp_path):
     "changes", [{"num_attention_heads": 1}, {"layer_norm_eps": 1e-7}, {"hidden_size": 9}]
 )
 def test_a_command_that_runs_it_refuses_a_contradiction_but_for_a_recipes(tmp_path, changes):
-    foreign(tmp_path)
+    foreign(tmp_path, config={**CONFIG, "layer_norm_eps": 1e-5, "hidden_size": 8})
     ((name, value),) = changes.items()
     settings = EvaluateConfig(net_cfg=NetConfig(**changes))
     line = refusal(read, str(tmp_path), settings.known())
