@@ -139,7 +139,9 @@ TERNARYBERT = {
     "per_gpu_batch_size": Flag(lambda value: ({"train_cfg.batch_size": value}, {"eval_batch_size": value})),
     "eval_step": to("eval_ckpt_step"),
     "embedding_bits": bits("embedding"),  # before weight_bits: what follows from it counts more
+    "student_net_cfg.embedding_bits": bits("embedding"),  # mindspore-ai/models
     "weight_bits": bits("weight", "embedding"),
+    "student_net_cfg.weight_bits": bits("weight", "embedding"),
     "clip_val": each(*(f"quant_cfg.{part}_clip_value" for part in ("weight", "embedding", "activation"))),
     "pred_distill": alone("pred_distill", "intermediate_distill"),
     "intermediate_distill": alone("intermediate_distill", "pred_distill"),

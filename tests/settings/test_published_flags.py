@@ -162,6 +162,8 @@ def test_bits_in_a_file_mean_what_they_mean_on_a_command_line(tmp_path, text, ex
             "--weight_bits=8 --embedding_bits=2",
             {"quant_cfg.weight_quantizer": "symmetric", "quant_cfg.embedding_quantizer": "twn"},
         ),
+        ("--student_net_cfg.weight_bits 8", {**QUANTIZED, **KINDS}),
+        ('--student_net_cfg {"weight_bits":8}', {**QUANTIZED, **KINDS}),
         ("--weight_bits 8 --quantization q8bert", {"quant_cfg.weight_clip_value": 0.0}),
         (
             "--clip_val 3 --activation_init 1",
@@ -210,6 +212,9 @@ def test_what_a_flag_means(line, expected):
         ("--weight_bits 2 --quantization q8bert", "weight_bits 2 and quantization contradict each other"),
         ("--weight_bits 2 --model_type quant_bert", "weight_bits 2 and model_type contradict each other"),
         ("--weight_bits 8 --quantization ternary", "quantization ternary has 2 bits"),
+        ("--student_net_cfg.weight_bits 2 --quantization q8bert", "contradict each other"),
+        ("--student_net_cfg.embedding_bits 4", "student_net_cfg.embedding_bits: must be 2 or 8"),
+        ("--weight_bits 2 --student_net_cfg.weight_bits 8", "contradict each other"),
         ("--weight_bits 8 --quantization none", "quantization none has no bits"),
         ("--weight_bits 8 --quant_cfg.weight_bits 2", "both say what quant_cfg.weight_bits is"),
         ("--input_bits 1 --model_dir m", "activation_bits must be 2 to 8"),
