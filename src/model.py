@@ -62,6 +62,7 @@ class Model:
         """
         if path.endswith(EXPORTED_ENDINGS):
             session = open_exported(path, device, device_id, threads)
+            known.net.check(session.description.bert, known.section, path)
             return cls(session.description, session)
         return cls.from_checkpoint(read(path, known), compute_type)
 
@@ -217,10 +218,14 @@ class Model:
 
 def read(path, known=NOTHING):
     """The `Checkpoint` to run that a path means: a packed model where it is named or no .ckpt lies beside it,
-    else as `read_any` finds it; `known` (Known): what the user says of another program's.
+    else as `read_any` finds it; `known` (Known): what the user says of it, which must not contradict it.
     """
     packed = checkpoints.packed_folder(path)
-    return load_packed(packed) if packed else _read_float(path, known).checkpoint
+    if not packed:
+        return read_as_run(path, known)[0]
+    checkpoint = load_packed(packed)
+    known.net.check(checkpoint.description.bert, known.section, path)
+    return checkpoint
 
 
 def read_as_run(path, known, free=()):

@@ -67,11 +67,11 @@ class Reading:
         checkpoint = read_any(path, known).checkpoint
         return cls.of(checkpoint.description, checkpoint.vocabulary, task, key)
 
-    def write(self, task, folder, records, config, train):
+    def write(self, task, folder, records, config, train, dev=True):
         """Write the raw files in `folder` as the folder `records`.
 
         Args:
-            config: with a `TextsConfig` and dataset_type. train (str): as for `prepare_task`.
+            config: with a `TextsConfig` and dataset_type. train (str), dev (bool): as for `prepare_task`.
         """
         lower_case, own = config.do_lower_case, task.max_seq_length
         options = Options(
@@ -84,15 +84,15 @@ class Reading:
             self.strip_accents,
         )
         longest = int(config.max_seq_length) or min(own, self.positions or own)
-        prepare_task(task, folder, self.labels, longest, records, options, train=train)
+        prepare_task(task, folder, self.labels, longest, records, options, train=train, dev=dev)
 
 
 def as_records(settings, keys, model_key, known, name):
     """`settings` of a command that trains on a task, with records in the place of raw data.
 
     Args:
-        settings: with a `RawDataConfig`, task_name, dataset_type, distribute and output_dir, the run folder,
-            which takes the records.
+        settings: with a `RawDataConfig`, task_name, dataset_type, distribute, do_train, do_eval and
+            output_dir, the run folder, which takes the records of what the run reads.
         keys (tuple of str): those that name data folders.
         model_key (str): the one that names the model, or the vocabulary, that reads the texts.
         known (Known): what the user says of that model.
@@ -103,8 +103,12 @@ def as_records(settings, keys, model_key, known, name):
             settings want them.
     """
     required(settings, "task_name")
-    task = get_task(settings.task_name)
-    folders = {key: task_folder(path, task) for key in keys if (path := getattr(settings, key))}
+    task, read = get_task(settings.task_name), set(keys)
+    if not settings.do_train:
+        read -= set(keys) if not settings.do_eval else {"train_data_dir"}
+    folders = {
+        key: task_folder(path, task) for key in keys if (path := getattr(settings, key)) and key in read
+    }
     raw = {key: folder for key, folder in folders.items() if _is_raw(key, folder, task)}
     for key in folders.keys() - raw.keys():
         _check_as_wanted(key, folders[key], part(settings, RawDataConfig))
@@ -125,8 +129,9 @@ def as_records(settings, keys, model_key, known, name):
     path = task_folder(getattr(settings, model_key), task)
     run = settings.output_dir or os.path.join("output", f"{name}-{task.folder}")
     records = output_folder(os.path.join(run, RECORDS), task, {**raw, model_key: path})
-    train = "train_aug" if settings.aug_train else "train"
-    Reading.named(path, task, model_key, known).write(task, folder, records, settings, train)
+    train = "" if not settings.do_train else "train_aug" if settings.aug_train else "train"
+    dev = settings.do_eval or "eval_data_dir" in raw
+    Reading.named(path, task, model_key, known).write(task, folder, records, settings, train, dev)
     print(
         f"{key}: {folder} holds raw files; their records, as {path} reads texts, are in {records}", flush=True
     )

@@ -106,6 +106,8 @@ load_td1_ckpt_path: ""
 {onnx}train_data_dir: ""
 eval_data_dir: ""
 schema_dir: ""
+seed1: 1
+seed2: 2
 assessment_method: "accuracy"
 dataset_type: "tfrecord"
 # of export.py

@@ -153,7 +153,7 @@ def test_relative_paths_are_taken_inside_the_copies(cloud):
 @pytest.mark.parametrize("config_class", CLASSES)
 def test_every_path_of_every_command_has_its_place(cloud, config_class):
     names = {item.name for item in dataclasses.fields(config_class)}
-    paths = {name for name in names if name.endswith(("_dir", "_path", "_file", "_name"))}
+    paths = {name for name in names if name.endswith(("_dir", "_path", "_file", "_name", "_runtime"))}
     own = {item.name for item in dataclasses.fields(ModelArtsConfig)}
     assert paths - own - {"config_path", "task_name"} == names & {*DATA, *CHECKPOINTS, *OUTPUTS}
     places = {"data": DATA, "checkpoint_path": CHECKPOINTS, "train": OUTPUTS}

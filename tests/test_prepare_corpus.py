@@ -40,12 +40,12 @@ def raw(tmp_path, monkeypatch):
 
 
 def prepare(raw, *more, out="out", workers=1):
+    corpus = () if "--input" in more else ("--input", str(raw))  # which may be given once
     prepare_data.main(
         [
             "--task_name",
             "GD",
-            "--input",
-            str(raw),
+            *corpus,
             "--vocab_file",
             str(raw.parent / "vocab.txt"),
             "--output_dir",

@@ -12,7 +12,7 @@ from src.kinds import CLASSIFICATION
 from src.raw_data import as_records, dev_records
 from src.settings.network import NOTHING, BertConfig
 from src.settings.tools import EvaluateConfig
-from src.settings.training import FinetuneConfig, TernaryConfig
+from src.settings.training import FinetuneConfig, TaskDistillConfig, TernaryConfig
 from src.tasks import get_task
 from tests.helpers import refusal, write_info
 
@@ -98,6 +98,41 @@ def test_dev_sets_are_read_without_a_training_set(tmp_path, reader):
         tokens(read.evals["eval"])[0] == [CLS, CASED, DOG, SEP]
         and not (tmp_path / "data" / "records").exists()
     )
+
+
+@pytest.mark.parametrize(
+    "files,changes,splits",
+    [
+        (("dev__tsv",), {"do_train": False}, {"eval"}),
+        (("dev__tsv", "train__tsv"), {"do_train": False, "aug_train": True}, {"eval"}),
+        (("train__tsv",), {"do_eval": False}, {"train"}),
+        (("train__tsv", "dev__tsv"), {"do_eval": False}, {"train", "eval"}),
+    ],
+)
+def test_what_a_run_does_not_read_need_not_be_there(tmp_path, files, changes, splits):
+    data = write(tmp_path / "data", **dict.fromkeys(files, ROWS))
+    settings = prepared(training(tmp_path, data, **changes))
+    folder = tmp_path / "out" / "records" / "sst-2"
+    assert settings.data_dir == str(folder)
+    assert {path.stem for path in folder.glob("*.mindrecord")} == splits
+
+
+def test_a_training_folder_does_not_count_where_nothing_trains(tmp_path):
+    dev = write(tmp_path / "dev", dev__tsv=ROWS)
+    train = write(tmp_path / "train", train__tsv="nonsense")
+    settings = TaskDistillConfig(
+        task_name="sst-2",
+        do_train=False,
+        train_data_dir=train,
+        eval_data_dir=dev,
+        output_dir=str(tmp_path / "out"),
+        num_workers=1,
+    )
+    keys = "train_data_dir", "eval_data_dir"
+    settings = as_records(settings, keys, "load_td1_ckpt_path", NOTHING, "td-eval")
+    assert load_task_data(get_task("sst-2"), "", settings.eval_data_dir).splits.keys() == {"eval"}
+    neither = training(tmp_path, train, do_train=False, do_eval=False)
+    assert prepared(neither) == neither
 
 
 @pytest.mark.parametrize(

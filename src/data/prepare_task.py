@@ -22,17 +22,17 @@ from src.kinds.base import BERT_WINDOWS
 CHUNK_ROWS = 2048  # rows tokenized and written at a time: what bounds the memory
 
 
-def prepare_task(task, data_dir, names, max_seq_length, folder, options, augmentation=None, train="train"):
+def prepare_task(task, data_dir, names, longest, folder, options, augmentation=None, train="train", dev=True):
     """Convert every split, and print what was made.
 
     Args:
         task (Task): of the task table. data_dir (str): folder with the raw files.
         names (tuple of str): class names of own data in index order, () where the files tell them.
-        max_seq_length (int): longest row in tokens, special ones included.
+        longest (int): longest row in tokens, special ones included.
         folder (str): what is written, as `output_folder` gives it; an older one is replaced.
         options (Options)
         augmentation (Augmentation): adds rows to the training split; None for none.
-        train (str): stem of the training file; "" where only the dev sets are wanted.
+        train (str): stem of the training file, "" for none. dev (bool): whether there must be a dev set.
 
     Returns:
         names of the splits, in order
@@ -40,13 +40,13 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options, augment
     Raises:
         UserError: a file is missing or malformed.
     """
-    sources, absent = find_sources(task, data_dir, train)
+    sources, absent = find_sources(task, data_dir, train, dev)
     telling = sources["train" if train else "eval"]
     kind, names = discover_labels(task, telling, names, options.bad_rows())
     if options.windows != BERT_WINDOWS and not kind.needs_texts:
         raise UserError(f"doc_stride, max_query_length: they are for questions; {task.name} has none")
     added = augmentation and augment_split(augmentation, task, sources, kind, names, folder, options)
-    lengths = max_seq_length, options.num_workers, options.windows
+    lengths = longest, options.num_workers, options.windows
     pool = TokenizerPool(options.vocabulary, options.lower_case, kind, *lengths, options.strip_accents)
     splits = {}
     with replacing_folder(folder) as temporary, pool:
@@ -63,12 +63,12 @@ def prepare_task(task, data_dir, names, max_seq_length, folder, options, augment
             with Progress(split, total, "rows") as progress:
                 splits[split] = write_split(writer, encoded, bad_rows, progress, texts)
             tally.tell()
-        options.info(task.name, kind, names, max_seq_length, splits).save(temporary)
+        options.info(task.name, kind, names, longest, splits).save(temporary)
     for stem in absent:
         print(f"no {stem} file in {data_dir}: that split was not made")
     named = f" ({listed(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
     print(
-        f"{task.name}: {kind.describe(kind.outputs(names))}{named}, at most {max_seq_length} tokens a row, "
+        f"{task.name}: {kind.describe(kind.outputs(names))}{named}, at most {longest} tokens a row, "
         f"{'lower-cased' if options.lower_case else 'case kept'}"
     )
     return list(splits)
@@ -99,14 +99,14 @@ def output_folder(output_dir, task, inputs):
     return folder
 
 
-def find_sources(task, data_dir, train="train"):
-    """({our split name: Source}, names of the optional files that are absent); train and the first dev set
-    must exist. `train` as in `prepare_task`.
+def find_sources(task, data_dir, train="train", dev=True):
+    """({our split name: Source}, names of the optional files that are absent); train and, where it is needed,
+    the first dev set must exist. `train`, `dev` as in `prepare_task`.
     """
     formats = task.source.formats
     sources, absent = {"train": require_source(data_dir, train, formats)} if train else {}, []
     for split, stem in task.eval_splits + (task.test_splits if train else ()):
-        find = require_source if split == "eval" else find_source
+        find = require_source if split == "eval" and dev else find_source
         source = find(data_dir, stem, formats)
         if source:
             sources[split] = source

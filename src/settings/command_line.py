@@ -11,6 +11,7 @@ import yaml
 from src.errors import UserError, one_line, shown
 from src.settings.keys import Sorter, flat, is_boolean, tidy_value
 from src.settings.published import left_aside, without_place
+from src.settings.published_flags import with_quantizers
 from src.settings.yaml_file import UniqueKeys
 
 _WHERE = "command line"
@@ -68,7 +69,8 @@ class CommandLine:
             section = yaml.load(text, UniqueKeys)
         except yaml.YAMLError as error:
             raise UserError(f"{_WHERE}: {name} is not valid JSON: {one_line(error)}") from error
-        return Sorter(self.keys, _WHERE, self.notices).own(flat({name: section}, _WHERE))
+        settings = with_quantizers(flat({name: section}, _WHERE), self.keys, _WHERE)
+        return Sorter(self.keys, _WHERE, self.notices).own(settings)
 
     def _add(self, key, name, text):
         before, old = self._given.get(key, (name, text))

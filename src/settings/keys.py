@@ -61,13 +61,13 @@ class Keys:
         return [key for key, kind in kinds if "." not in key and type(None) not in get_args(kind)]
 
     def today(self, key, notices=None):
-        """A dotted key as it is called today; old names in it are added to `notices`."""
+        """A dotted key as it is called today; other names in it are added to `notices`."""
         while True:
             old = next((old for old in self.old if key == old or key.startswith(old + ".")), None)
             if old is None:
                 return key
             if notices is not None:
-                notices.append(f"{old} is an old spelling of {self.old[old]}")
+                notices.append(f"{old} is read as {self.old[old]}")
             key = self.old[old] + key[len(old) :]
 
     def unknown(self, key, where, others=()):
@@ -222,5 +222,10 @@ class Sorter:
         for name, why in self._without.items():
             reasons.setdefault(why, []).append(name)
         if reasons:
-            parts = (f"{', '.join(names)} ({why})" for why, names in reasons.items())
-            self.notices.append(f"{self.where}: left aside: {'; '.join(parts)}")
+            parts = [f"{', '.join(names)} ({why})" for why, names in reasons.items()]
+            self.notices.append(f"{self.where}: left aside: {'; '.join(parts + self._hints(others))}")
+
+    def _hints(self, others):
+        """Of settings left aside by themselves that this command has in a section of its own."""
+        inside = {name: [key for key in self.keys.types if key.endswith("." + name)] for name in others}
+        return [f"for {name}, did you mean {' or '.join(keys)}?" for name, keys in inside.items() if keys]

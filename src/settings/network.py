@@ -267,9 +267,13 @@ class Known:
     """What its head is where the file leaves it open, as TensorFlow's do for sentences and tags; None for a
     sentence's."""
 
+    recipe: ShapeConfig = field(default_factory=ShapeConfig)
+    """What a training recipe says of it; it counts where neither its files nor `net` say anything."""
+
     def fill(self, given):
-        """`given`, a configuration file's content, with what it lacks as `net` says it."""
-        return {**self.net.given(), **{name: value for name, value in given.items() if value is not None}}
+        """`given`, a configuration file's content, with what it lacks as `net` or the recipe say it."""
+        said = {name: value for name, value in given.items() if value is not None}
+        return {**self.recipe.given(), **self.net.given(), **said}
 
     def how(self, name, flag, value):
         """What to give for a field that nothing says, as `--bert_config FILE` or `--net_cfg.NAME VALUE`."""

@@ -49,6 +49,7 @@ _NO_PLACE = {
     "description": NoPlace("the command says it"),
     "num_labels": NoPlace("the task and its data say it"),
     "task_cfg": NoPlace("the task and its data say it"),
+    "seed2": NoPlace("seed, published as seed1, draws everything"),
     "cfg_cfg": NoPlace("the files' names are fixed"),
     "folder_name_under_zip_file": NoPlace("the settings of the data name their folders", ("", ".", "./")),
     "enable_profiling": NoPlace("give profile_steps, how many steps to profile", (False,), True),

@@ -45,15 +45,15 @@ def each(*names):
     return Flag(lambda value: ({}, dict.fromkeys(names, value)))
 
 
-def one_of(values, instead=""):
-    """A setting that has other words here. `values`: {its value: {our setting: text}}."""
+def one_of(values, instead="", says=""):
+    """A setting that has other words here. `values`: {its value: {our setting: text}}; `says`: `Flag`'s."""
 
     def read(value):
         if value not in values:
             raise ValueError(f"must be {' or '.join(values)}, not {shown(value)}{instead}")
         return values[value], {}
 
-    return Flag(read)
+    return Flag(read, says=says)
 
 
 def bits(first, *further):
@@ -139,7 +139,9 @@ TERNARYBERT = {
     "per_gpu_batch_size": Flag(lambda value: ({"train_cfg.batch_size": value}, {"eval_batch_size": value})),
     "eval_step": to("eval_ckpt_step"),
     "embedding_bits": bits("embedding"),  # before weight_bits: what follows from it counts more
+    "student_net_cfg.embedding_bits": bits("embedding"),  # mindspore-ai/models
     "weight_bits": bits("weight", "embedding"),
+    "student_net_cfg.weight_bits": bits("weight", "embedding"),
     "clip_val": each(*(f"quant_cfg.{part}_clip_value" for part in ("weight", "embedding", "activation"))),
     "pred_distill": alone("pred_distill", "intermediate_distill"),
     "intermediate_distill": alone("intermediate_distill", "pred_distill"),
@@ -175,9 +177,10 @@ NLP_ARCHITECT = {
     "tokenizer_name": only("", "the vocabulary is read from the model's folder"),
     "cache_dir": only("", "nothing is downloaded"),
 }
+_TYPE_SAID = "a model's folder says the type itself"
 ANSWERS = {
     "model_path": Flag(lambda value: ({"model": value}, {"layout": "lines"})),
-    "model_type": one_of({"quant_bert": {}}, "; a model's folder says the type itself"),
+    "model_type": one_of({"quant_bert": {}}, f"; {_TYPE_SAID}", _TYPE_SAID),
     "evaluate": NLP_ARCHITECT["evaluate"],
     "overwrite_output_dir": nothing("earlier answers are always replaced"),
     "overwrite_cache": _OVERWRITE,
@@ -213,7 +216,7 @@ def translated(arguments, keys, notices):
             for key, value in mine.items():
                 _give(given, key, name, value, found)
             following += [(key, name, value) for key, value in more.items()]
-    _check_bits(given)
+    _check_bits(given, "command line")
     for key, name, value in following:
         if flags[name].unless not in given:
             given.setdefault(key, (name, value))
@@ -265,16 +268,36 @@ def _give(given, key, name, value, found):
         )
 
 
-def _check_bits(given):
-    """Refuse weight_bits that are not those of the quantization that is given too; `given` as in
+def with_quantizers(settings, keys, where):
+    """A file's settings with what its published bits (`weight_bits`, `embedding_bits`, by themselves or in a
+    network's section) say of quantizers too, as on a command line.
+
+    Args:
+        settings (dict): {dotted key: value}. keys (Keys): the command's. where (str): the file, for messages.
+
+    Raises:
+        UserError: such bits are neither 2 nor 8, or contradict the quantization.
+    """
+    given, following = {keys.today(name): (name, value) for name, value in settings.items()}, {}
+    for flag in ("weight_bits", "embedding_bits"):  # what follows from the second counts more
+        name, value = given.get(f"quant_cfg.{flag}", (f"quant_cfg.{flag}", None))
+        if flag in keys.published and value is not None and not name.startswith("quant_cfg."):
+            following |= _read(keys.published[flag], f"{where}: {name}", str(value))[1]
+    _check_bits(given, where)
+    added = {key: int(value) if value.isdigit() else value for key, value in following.items()}
+    return {**{key: value for key, value in added.items() if key not in given}, **settings}
+
+
+def _check_bits(given, where):
+    """Refuse published weight_bits that are not those of the quantization that is given too; `given` as in
     `translated`.
     """
     name, bits_given = given.get("quant_cfg.weight_bits", ("", ""))
-    if name == "weight_bits" and "quantization" in given:
+    if name.rpartition(".")[0] != "quant_cfg" and name and "quantization" in given:
         other, quantization = given["quantization"]
-        if BITS.get(quantization) != bits_given:
+        if BITS.get(quantization) != str(bits_given):
             raise UserError(
-                f"command line: weight_bits {bits_given} and {other} contradict each other: quantization "
+                f"{where}: {name} {bits_given} and {other} contradict each other: quantization "
                 f"{quantization} has {BITS.get(quantization, 'no')} bits; give only one of them"
             )
 
@@ -284,9 +307,9 @@ def _told(flags, found, new, own):
     became = {name: [] for name in found}
     for key, (name, value) in new.items():
         became[name].append(key if value == found[name] else f"{key} {value}")
-    told = [
-        f"{name} ({flags[name].says or ', '.join(keys) or 'given otherwise'})"
-        for name, keys in became.items()
-        if keys != [name] or name not in own
-    ]
+    told = []
+    for name, keys in became.items():
+        if keys != [name] or name not in own:
+            without = "given otherwise" if any(_read(flags[name], name, found[name])) else "as it is here"
+            told.append(f"{name} ({flags[name].says or ', '.join(keys) or without})")
     return f"flags of another program, and what they are here: {'; '.join(told)}"

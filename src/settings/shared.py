@@ -49,13 +49,15 @@ class CheckpointConfig(VocabularyConfig):
 
     net_cfg: NetConfig = field(default_factory=NetConfig)
     """Network of a checkpoint that does not say it, as a published MindSpore .ckpt without config.json: its
-    num_attention_heads, and what else its weights do not tell."""
+    num_attention_heads, and what else its weights do not tell. What contradicts its files is an error."""
 
-    OLD_NAMES = {"td_student_net_cfg": "net_cfg"}  # a recipe's network, for its student's checkpoint
+    td_student_net_cfg: NetConfig = field(default_factory=NetConfig)
+    """The same in a recipe of run_task_distill.py, for the checkpoint of its student. It counts only where
+    neither the checkpoint nor net_cfg say anything, for the recipe may be given with another one."""
 
     def known(self, kind=None):
         """What is known of a checkpoint whose head is of a kind."""
-        return Known(self.net_cfg, "net_cfg", self.vocab_file, kind)
+        return Known(self.net_cfg, "net_cfg", self.vocab_file, kind, self.td_student_net_cfg)
 
 
 @dataclass(frozen=True)

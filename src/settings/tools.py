@@ -46,6 +46,8 @@ class EvaluateConfig(DeviceConfig, TextsConfig, RecordsConfig, PackingConfig, Ch
     """SQuAD2 only: a question has no answer where that scores better than the best one by more than this;
     best_thresholds.json says which value is best."""
 
+    OLD_NAMES = {"eval_data_dir": "data_dir", "eval_cfg.batch_size": "batch_size"}
+
 
 @dataclass(frozen=True)
 class ExportConfig(DeviceConfig, ModelArtsConfig, CheckpointConfig):

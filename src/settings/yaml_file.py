@@ -8,6 +8,7 @@ import yaml
 from src.errors import UserError, one_line
 from src.files import ROOT
 from src.settings.keys import Sorter, flat, nested
+from src.settings.published_flags import with_quantizers
 
 
 class UniqueKeys(yaml.SafeLoader):
@@ -65,4 +66,5 @@ def read_yaml(path, keys, notices):
     settings = {} if settings is None else settings
     if not isinstance(settings, dict):
         raise UserError(f"config_path: {path} must hold keys and values, not {type(settings).__name__}")
-    return nested(Sorter(keys, path, notices).own(flat(settings, path)))
+    settings = with_quantizers(flat(settings, path), keys, path)
+    return nested(Sorter(keys, path, notices).own(settings))

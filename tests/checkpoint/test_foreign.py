@@ -18,6 +18,7 @@ from src.files import write_json
 from src.kinds import CLASSIFICATION, REGRESSION, TAGGING
 from src.model import Model, read, read_as_run
 from src.settings.network import Known, NetConfig
+from src.settings.tools import EvaluateConfig
 from src.settings.training import QuantizedStudentConfig, TaskDistillConfig
 from src.tasks import get_task
 from src.train.start import from_checkpoint, task_model
@@ -183,6 +184,28 @@ def test_what_its_own_files_say_counts_and_a_contradiction_is_named(tmp_path):
     assert "td_teacher_net_cfg.layer_norm_eps is 1e-07 but the checkpoint" in refusal(
         read_as_run, str(tmp_path), known
     )
+
+
+@pytest.mark.parametrize(
+    "changes", [{"num_attention_heads": 1}, {"layer_norm_eps": 1e-7}, {"hidden_size": 9}]
+)
+def test_a_command_that_runs_it_refuses_a_contradiction_but_for_a_recipes(tmp_path, changes):
+    foreign(tmp_path, config={**CONFIG, "layer_norm_eps": 1e-5, "hidden_size": 8})
+    ((name, value),) = changes.items()
+    settings = EvaluateConfig(net_cfg=NetConfig(**changes))
+    line = refusal(read, str(tmp_path), settings.known())
+    assert f"net_cfg.{name} is {value} but the checkpoint {tmp_path} has" in line
+    recipe = EvaluateConfig(td_student_net_cfg=NetConfig(**changes))
+    assert getattr(read(str(tmp_path), recipe.known()).description.bert, name) != value
+
+
+def test_a_recipes_network_counts_where_nothing_else_says_it(tmp_path):
+    foreign(tmp_path)
+    os.remove(tmp_path / "config.json")
+    recipe = {"td_student_net_cfg": NetConfig(num_attention_heads=1, layer_norm_eps=1e-7)}
+    own = EvaluateConfig(net_cfg=NetConfig(num_attention_heads=HEADS), **recipe)
+    bert = read(str(tmp_path), own.known()).description.bert
+    assert (bert.num_attention_heads, bert.layer_norm_eps) == (HEADS, 1e-7)
 
 
 def test_a_published_ckpt_takes_its_network_from_the_section_in_its_own_words(tmp_path):

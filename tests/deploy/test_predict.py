@@ -68,12 +68,15 @@ def test_models_and_texts_that_cannot_be_read_are_one_line(task, onnx_file, tmp_
         ((onnx_file, "--text_pair", "b"), ("text_pair",)),
         ((onnx_file, "--text", "a", "--file", tmp_path / "empty.txt"), ("only one",)),
         ((onnx_file, "--file", tmp_path / "empty.txt"), ("line 2", "empty")),
-        ((task.plain, "--text", "a", "--vocab_file", tmp_path / "v.txt"), ("v.txt does not exist",)),
+        (
+            (task.plain, "--text", "a", "--vocab_file", tmp_path / "v.txt"),
+            ("vocab_file: cannot read", "v.txt", "No such file"),
+        ),
     ):
         says(refused_by(predict, capsys, "--model", *arguments), *words)
     (tmp_path / "v.txt").write_text("".join(f"{token}\n" for token in VOCABULARY[:5] + VOCABULARY[:4:-1]))
     other = ("--text", "a", "--vocab_file", tmp_path / "v.txt")
-    says(refused_by(predict, capsys, "--model", task.plain, *other), "hashes differ")
+    says(refused_by(predict, capsys, "--model", task.plain, *other), "vocab_sha256 differs")
     shutil.copy(onnx_file, tmp_path / "alone.onnx")
     says(refused_by(predict, capsys, "--model", tmp_path / "alone.onnx", "--text", "a"), "--vocab_file")
 

@@ -13,7 +13,13 @@ from src.settings.keys import Keys, types_of
 from src.settings.network import QuantConfig
 from src.settings.parsing import parse, to_yaml
 from src.settings.stage import AdamWeightDecayConfig
-from src.settings.tools import EvaluateExportedConfig, ExportConfig, PostprocessConfig, PreprocessConfig
+from src.settings.tools import (
+    EvaluateConfig,
+    EvaluateExportedConfig,
+    ExportConfig,
+    PostprocessConfig,
+    PreprocessConfig,
+)
 from src.settings.training import FinetuneConfig, GeneralDistillConfig, TaskDistillConfig, TernaryConfig
 from src.settings.yaml_file import read_yaml
 from tests.helpers import refuses
@@ -75,7 +81,7 @@ def aside(notices):
 
 def is_known(key, config_class, notices):
     """Whether a file's key is a setting of a command, an old name of one, or left aside by name."""
-    old = any(line.partition(" is an old spelling")[0].partition(".")[0] == key for line in notices)
+    old = any(line.partition(" is read as")[0].partition(".")[0] == key for line in notices)
     return key in types_of(config_class) or old or bool(re.search(rf"\b{key}\b", aside(notices)))
 
 
@@ -140,8 +146,8 @@ def test_general_distillation_reads_its_published_file(read):
         12,
         384,
     )
-    old = [line for line in notices if "old spelling" in line]
-    assert len(old) == 6 and any(line.startswith("seed1 is an old spelling of seed") for line in old)
+    old = [line for line in notices if " is read as " in line]
+    assert len(old) == 6 and any("seed1 is read as seed" == line for line in old)
     assert aside(notices).startswith("description (")
 
 
@@ -214,6 +220,17 @@ def test_every_command_of_the_repository_is_among_those_that_share_files():
             "td_teacher_net_cfg (of other commands)",
         ),
         (TaskDistillConfig, "batch_size: 8\nepoch_size: 2\n", "batch_size, epoch_size (of other commands)"),
+        (
+            TaskDistillConfig,
+            "batch_size: 8\nlabels: [a]\n",
+            "batch_size, labels (of other commands); for batch_size, did you mean eval_cfg.batch_size or",
+        ),
+        (
+            TernaryConfig,
+            "batch_size: 8\n",
+            "batch_size (of other commands); for batch_size, did you mean train_",
+        ),
+        (TaskDistillConfig, "seed1: 1\nseed2: 2\n", "seed2 (seed, published as seed1, draws everything)"),
         (GeneralDistillConfig, "labels: [a, b]\n", "labels (of other commands)"),
         (
             TernaryConfig,
@@ -255,6 +272,8 @@ def test_the_command_line_takes_no_settings_of_other_commands():
         (EvaluateExportedConfig, "onnx_path: m.onnx\n", "model_file", "m.onnx"),
         (EvaluateExportedConfig, "eval_data_dir: d\ntrain_data_dir: t\n", "data_dir", "d"),
         (EvaluateExportedConfig, "eval_cfg: {batch_size: 8}\n", "batch_size", 8),
+        (EvaluateConfig, "eval_data_dir: d\n", "data_dir", "d"),
+        (EvaluateConfig, "eval_cfg: {batch_size: 8}\n", "batch_size", 8),
         (PreprocessConfig, "eval_data_dir: d\n", "data_dir", "d"),
         (PreprocessConfig, "result_path: r\n", "output_dir", "r"),
         (PostprocessConfig, "result_path: r\n", "result_dir", "r"),
@@ -266,7 +285,7 @@ def test_the_command_line_takes_no_settings_of_other_commands():
 def test_old_names_of_a_command(sorted_out, config_class, text, key, value):
     own, notices = sorted_out(config_class, text)
     assert own[key] == value
-    assert any(f"an old spelling of {key}" in line for line in notices)
+    assert any(f" is read as {key}" in line for line in notices)
 
 
 @pytest.mark.parametrize("second, fine", [(100, True), (200, False)])

@@ -6,6 +6,7 @@ from src.errors import UserError
 from src.settings.parsing import parse
 from src.settings.tools import PredictConfig
 from src.settings.training import TernaryConfig
+from tests.helpers import refusal
 
 GLUE = (
     "--data_dir data --model_dir models --task_name mnli --output_dir output --learning_rate 2e-5 "
@@ -104,6 +105,54 @@ def test_run_is_read_by_predict_too():
 
 
 @pytest.mark.parametrize(
+    "config_class,line,words",
+    [
+        (PredictConfig, RUN, "model_type (a model's folder says the type itself)"),
+        (TernaryConfig, "--model_dir m --evaluate false", "evaluate (as it is here)"),
+        (TernaryConfig, "--clip_val 3 --n_best_size 20", "n_best_size (as it is here)"),
+        (TernaryConfig, "--model_dir m --teacher_model t --student_model s", "model_dir (given otherwise)"),
+    ],
+)
+def test_what_a_flag_became_is_said(config_class, line, words):
+    (told,) = (line for line in read(line, config_class)[1] if "flags of another program" in line)
+    assert words in told
+
+
+QUANTIZED = {"quant_cfg.weight_bits": 8, "quant_cfg.embedding_bits": 8}
+KINDS = {"quant_cfg.weight_quantizer": "symmetric", "quant_cfg.embedding_quantizer": "symmetric"}
+
+
+@pytest.mark.parametrize(
+    "text,expected",
+    [
+        ("weight_bits: 8", {**QUANTIZED, **KINDS, "quant_cfg.activation_quantizer": "symmetric"}),
+        ("student_net_cfg: {weight_bits: 8}", {**QUANTIZED, **KINDS}),
+        ("{weight_bits: 8, quantization: q8bert}", {**QUANTIZED, "quant_cfg.activation_quantizer": "ema"}),
+        (
+            "{weight_bits: 8, embedding_bits: 2}",
+            {**QUANTIZED, **KINDS, "quant_cfg.embedding_bits": 2, "quant_cfg.embedding_quantizer": "twn"},
+        ),
+        (
+            "{weight_bits: 2, quant_cfg: {weight_quantizer: lat}}",
+            {"quant_cfg.weight_bits": 2, "quant_cfg.weight_quantizer": "lat"},
+        ),
+        ("weight_bits: 4", "weight_bits: must be 2 or 8, not '4'; for other bits give --quant_cfg"),
+        ("student_net_cfg: {embedding_bits: 1}", "student_net_cfg.embedding_bits: must be 2 or 8"),
+        ("{weight_bits: 2, quantization: q8bert}", "weight_bits 2 and quantization contradict each other"),
+    ],
+)
+def test_bits_in_a_file_mean_what_they_mean_on_a_command_line(tmp_path, text, expected):
+    path = tmp_path / "a.yaml"
+    path.write_text(text + "\n")
+    line = f"--config_path {path}"
+    if isinstance(expected, str):
+        assert expected in refusal(read, line)
+    else:
+        settings, _ = read(line)
+        assert {key: value_of(settings, key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(
     "line,expected",
     [
         ("--model_dir m --teacher_model t", {"teacher_model_dir": "t", "student_model_dir": "m"}),
@@ -113,6 +162,8 @@ def test_run_is_read_by_predict_too():
             "--weight_bits=8 --embedding_bits=2",
             {"quant_cfg.weight_quantizer": "symmetric", "quant_cfg.embedding_quantizer": "twn"},
         ),
+        ("--student_net_cfg.weight_bits 8", {**QUANTIZED, **KINDS}),
+        ('--student_net_cfg {"weight_bits":8}', {**QUANTIZED, **KINDS}),
         ("--weight_bits 8 --quantization q8bert", {"quant_cfg.weight_clip_value": 0.0}),
         (
             "--clip_val 3 --activation_init 1",
@@ -161,6 +212,9 @@ def test_what_a_flag_means(line, expected):
         ("--weight_bits 2 --quantization q8bert", "weight_bits 2 and quantization contradict each other"),
         ("--weight_bits 2 --model_type quant_bert", "weight_bits 2 and model_type contradict each other"),
         ("--weight_bits 8 --quantization ternary", "quantization ternary has 2 bits"),
+        ("--student_net_cfg.weight_bits 2 --quantization q8bert", "contradict each other"),
+        ("--student_net_cfg.embedding_bits 4", "student_net_cfg.embedding_bits: must be 2 or 8"),
+        ("--weight_bits 2 --student_net_cfg.weight_bits 8", "contradict each other"),
         ("--weight_bits 8 --quantization none", "quantization none has no bits"),
         ("--weight_bits 8 --quant_cfg.weight_bits 2", "both say what quant_cfg.weight_bits is"),
         ("--input_bits 1 --model_dir m", "activation_bits must be 2 to 8"),

@@ -1,6 +1,7 @@
 """What a network that is fine-tuned starts from."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import mindspore as ms
 import numpy as np
@@ -103,7 +104,8 @@ def test_settings_choose_dropout_and_gelu_and_contradict_nothing_else(sst2):
 def test_a_checkpoint_that_cannot_read_the_rows_is_refused(sst2):
     data = task_data("RTE", train=make_examples(4, 20))
     refuses(refused(sst2, data=data, seq_length=19), "the train records", "seq_length allows 19")
-    other = replace(data, info=type("Info", (), {"vocab_sha256": "another"}))
+    info = {"vocab_sha256": "another", "do_lower_case": None, "strip_accents": None}
+    other = replace(data, info=SimpleNamespace(**info))
     refuses(refused(sst2, data=other), "load_ckpt_path", "another vocabulary")
 
 
