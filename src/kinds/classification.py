@@ -79,7 +79,7 @@ class SequenceClassification(TaskKind):
 
 
 def whole(text):
-    """A whole number without decimals, plus or power of ten, 1 for 1.0, +1 or 1e0; any other text as it is."""
+    """A whole number without decimals, plus or power of ten (1 for 1.0, +1, 1e0); other texts as they are."""
     number = _NUMBER.fullmatch(text)
     if number is None and _POWER.fullmatch(text) and float(text).is_integer():
         return str(int(float(text)))

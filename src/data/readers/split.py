@@ -42,7 +42,7 @@ def read_split(task, source, kind, names, bad_rows, test=False):
         if none or (label in _MINUS_ONE and not task.is_own):
             bad_rows.add(
                 f"{where}: the label is {label}, which says that there is none: the annotators did not "
-                "agree, or it is missing or kept back"
+                "agree or it is kept back"
             )
             continue
         if labelled is None:
