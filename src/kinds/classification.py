@@ -83,4 +83,4 @@ def whole(text):
     number = _NUMBER.fullmatch(text)
     if number is None and _POWER.fullmatch(text) and float(text).is_integer():
         return str(int(float(text)))
-    return number[1] if number else text
+    return re.sub("^-0+$", "0", number[1]) if number else text

@@ -185,6 +185,7 @@ def test_a_label_that_the_training_data_lack_is_refused(tmp_path, train, dev):
         ((".5", "+0.5", "-.25E+1"), (REGRESSION, ())),
         (("+1", "-1"), (CLASSIFICATION, ("-1", "1"))),
         (("1.", "0."), (CLASSIFICATION, ("0", "1"))),
+        (("-0.0", "0", "1"), (CLASSIFICATION, ("0", "1"))),
         ((0.0, 1.0), (CLASSIFICATION, ("0", "1"))),
         ((0.0, "1", 2), (CLASSIFICATION, ("0", "1", "2"))),
         ((0.0, 0.5), (REGRESSION, ())),
