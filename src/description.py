@@ -314,7 +314,7 @@ def _in_order(names, field, source):
     try:
         ordered = tuple(_name(names[key]) for key in sorted(names, key=int))
         complete = sorted(int(key) for key in names) == list(range(len(names)))
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
         raise UserError(f"{field} in {source} must map 0, 1, ... to label names") from error
     if not complete:
         raise UserError(f"{field} in {source} must number its labels 0 to {len(names) - 1} without a gap")

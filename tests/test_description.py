@@ -131,6 +131,8 @@ def test_dropout_before_the_head_is_as_inside_unless_it_is_given():
         ({"id2label": {"0": "negative", "2": "positive"}}, ("id2label", "0 to 1 without a gap")),
         ({"id2label": ["negative", "positive"]}, ("id2label", "must map 0, 1, ...")),
         ({"id2label": {"no": "negative", "yes": "positive"}}, ("id2label", "must map 0, 1, ...")),
+        ({"id2label": [1, 0]}, ("id2label", "must map 0, 1, ...")),
+        ({"id2label": [5]}, ("id2label", "must map 0, 1, ...")),
         ({"id2label": {"0": ["x"], "1": "y"}}, ("id2label", "must map 0, 1, ...")),
         ({"id2label": {"0": "x", "1": {"name": "y"}}}, ("id2label", "must map 0, 1, ...")),
         ({"id2label": {"0": "x", "1": None}}, ("id2label", "every class needs a name")),

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from src.checkpoint import huggingface
+from src.checkpoint.architecture import kinds_of_head
 from src.checkpoint.foreign import from_pickle, other_programs
 from src.checkpoint.tokens import find_vocabulary
 from src.description import Description
 from src.errors import UserError
+from src.files import read_json
 from src.settings.network import BertConfig
 
 SPECIAL = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3}
@@ -35,6 +37,18 @@ def test_tokens_are_lines_of_text(tmp_path, token, taken):
     else:
         with pytest.raises(UserError, match="half a surrogate pair"):
             find_vocabulary(str(tmp_path), "", {}, [])
+
+
+@pytest.mark.parametrize("names", [1, [1], {"a": 1}, "BertModel", [None]])
+def test_architectures_that_are_no_list_of_names_are_refused(names):
+    with pytest.raises(UserError, match="architectures of the configuration must be a list of names"):
+        kinds_of_head({}, {"architectures": names}, None)
+
+
+def test_json_that_is_nested_too_deeply_is_no_json(tmp_path):
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="config.json cannot be read as JSON"):
+        read_json(str(tmp_path / "config.json"), "file")
 
 
 # --- shards -------------------------------------------------------------------------------------------------
