@@ -312,9 +312,9 @@ def label_names(values, source):
 def _in_order(names, field, source):
     """The names that {number: name} gives in order; () for placeholders. `field`: of config.json."""
     try:
-        ordered = tuple(_name(names[key]) for key in sorted(names, key=int))
+        ordered = tuple(_name(names[key]) for key in sorted(names.keys(), key=int))
         complete = sorted(int(key) for key in names) == list(range(len(names)))
-    except (TypeError, ValueError, AttributeError, LookupError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{field} in {source} must map 0, 1, ... to label names") from error
     if not complete:
         raise UserError(f"{field} in {source} must number its labels 0 to {len(names) - 1} without a gap")
