@@ -5,6 +5,7 @@ A `Description` is what config.json, ONNX metadata and `.mindir.json` are read i
 
 import os
 import re
+import shlex
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Optional, Tuple
 
@@ -224,8 +225,9 @@ class Description:
         folder = self.source if os.path.isdir(self.source) else os.path.dirname(self.source)
         own, only = (os.path.join(folder, name) for name in ("vocab.txt", "tokenizer.json"))
         if os.path.isfile(only) and not os.path.isfile(own):  # another program's
-            return f"FOLDER/vocab.txt of convert_checkpoint.py --input {self.source} --output FOLDER"
-        return own
+            folder = shlex.quote(self.source)
+            return f"FOLDER/vocab.txt of convert_checkpoint.py --input {folder} --output FOLDER"
+        return shlex.quote(own)
 
     def _check_head(self, facts, key):
         if self.task_name and tasks.differ(self.task_name, facts.task_name):
@@ -253,7 +255,7 @@ class Description:
         same_names = sorted(tasks.plain_labels(self.labels)) == sorted(tasks.plain_labels(facts.labels))
         if tasks.get_task(facts.task_name).is_own:
             where = "in its order" if same_names else "with its labels"
-            return f"prepare the data {where}: prepare_data.py --labels {','.join(self.labels)}"
+            return f"prepare the data {where}: prepare_data.py --labels {shlex.quote(','.join(self.labels))}"
         if same_names:
             return f"put its classifier into that order: {self._conversion(facts)}"
         conversion = f"{self._conversion(facts)} --label_order NAME,NAME,..."
@@ -261,7 +263,10 @@ class Description:
 
     def _conversion(self, facts):
         source = "CHECKPOINT" if self.source.endswith((".onnx", ".mindir")) else self.source
-        return f"convert_checkpoint.py --input {source} --output FOLDER --task_name {facts.task_name}"
+        return (
+            f"convert_checkpoint.py --input {shlex.quote(source)} --output FOLDER --task_name "
+            f"{facts.task_name}"
+        )
 
     def _check_bounds(self, facts, seq_length):
         bert, source = self.bert, self.source
@@ -307,7 +312,7 @@ def label_names(values, source):
 def _in_order(names, field, source):
     """The names that {number: name} gives in order; () for placeholders. `field`: of config.json."""
     try:
-        ordered = tuple(str(names[key]) for key in sorted(names, key=int))
+        ordered = tuple(_name(names[key]) for key in sorted(names.keys(), key=int))
         complete = sorted(int(key) for key in names) == list(range(len(names)))
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{field} in {source} must map 0, 1, ... to label names") from error
@@ -321,6 +326,13 @@ def _in_order(names, field, source):
             f"{field} in {source} calls several labels {shown(twice[0])}; every class needs a name"
         )
     return ordered
+
+
+def _name(value):
+    """A class name as JSON has it; "" for null. Raises a TypeError where it is a list or an object."""
+    if isinstance(value, (list, dict)):
+        raise TypeError
+    return "" if value is None else str(value)
 
 
 def _head(values, file):

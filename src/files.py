@@ -247,7 +247,7 @@ def read_json(path, what):
             value = json.load(file)
     except FileNotFoundError as error:
         raise UserError(f"{what} {path} does not exist") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{what} {path} cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
         raise UserError(f"{what} {path} must hold a JSON object, not {type(value).__name__}")

@@ -63,6 +63,8 @@ class Reading:
         if key == "vocab_file":
             vocabulary = read_vocabulary(path)
             form = form_beside(path, vocabulary)
+            for notice in form.notices:
+                print(f"note: {notice}")
             return cls(tuple(vocabulary), form.lower_case, form.strip_accents, 0)
         checkpoint = read_any(path, known).checkpoint
         return cls.of(checkpoint.description, checkpoint.vocabulary, task, key)

@@ -6,7 +6,7 @@ import os
 import re
 from typing import NamedTuple, Optional, Tuple
 
-from src.errors import UserError, listed
+from src.errors import UserError, listed, shown
 from src.files import read_json
 from src.vocabulary import has_capitals, is_lower_case, keeps_accents
 
@@ -142,12 +142,7 @@ def _other_tokenizer(own, fast, network):
     for key in ("tokenize_chinese_chars", "do_basic_tokenize"):
         if own.get(key) is False:
             found[f"{key} false"] = _CONFIG
-    model, wanted = fast.get("model"), {"normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer"}
-    if _type_of(model) not in ("", "WordPiece"):
-        found[f"the model {_type_of(model)}"] = _FAST
-    for part, usual in wanted.items():
-        if _type_of(fast.get(part)) not in ("", usual):
-            found[f"the {part} {_type_of(fast[part])}"] = _FAST
+    found.update(dict.fromkeys(_other_parts(fast), _FAST))
     if found:
         names = listed([f"{name} ({file})" for name, file in found.items()])
         yield (
@@ -156,13 +151,31 @@ def _other_tokenizer(own, fast, network):
         )
 
 
+def _other_parts(fast):
+    """What a tokenizer.json says that is not as in BERT's, by name."""
+    model = fast.get("model")
+    if _type_of(model) not in ("", "WordPiece"):
+        yield f"the model {_type_of(model)}"
+    elif isinstance(model, dict) and model.get("continuing_subword_prefix", "##") != "##":
+        yield f"continuing_subword_prefix {shown(model['continuing_subword_prefix'])}"
+    for part, usual in (("normalizer", "BertNormalizer"), ("pre_tokenizer", "BertPreTokenizer")):
+        if part in fast and fast[part] is None:
+            yield f"the {part} null"
+        elif _type_of(fast.get(part)) not in ("", usual):
+            yield f"the {part} {_type_of(fast[part])}"
+    normalizer = fast.get("normalizer")
+    for key in ("handle_chinese_chars", "clean_text"):
+        if _type_of(normalizer) == "BertNormalizer" and normalizer.get(key) is False:
+            yield f"{key} false"
+
+
 def _added_tokens(folder, own, fast):
     """A notice of tokens that the model's own tokenizer looks for in a text before it cuts it."""
     found = dict.fromkeys(_json(folder, _ADDED), _ADDED)
     decoder, listing = own.get("added_tokens_decoder"), fast.get("added_tokens")
     for items, file in (
         (decoder.values() if isinstance(decoder, dict) else (), _CONFIG),
-        (listing or (), _FAST),
+        (listing if isinstance(listing, list) else (), _FAST),
     ):
         for item in items:
             if isinstance(item, dict) and isinstance(item.get("content"), str):

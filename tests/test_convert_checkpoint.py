@@ -230,7 +230,7 @@ def test_without_torch_the_message_says_so(hugging_face, tmp_path, capsys, monke
     folder, _, _ = hugging_face
     os.rename(os.path.join(folder, "model.safetensors"), os.path.join(folder, "pytorch_model.bin"))
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert "pip install torch" in refused(capsys, "--input", folder, "--output", tmp_path / "ours")
+    assert "pip install 'torch>=2.6'" in refused(capsys, "--input", folder, "--output", tmp_path / "ours")
 
 
 def test_sharded_safetensors(hugging_face, tmp_path):

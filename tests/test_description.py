@@ -1,6 +1,7 @@
 """What a model says of itself, as JSON and against data."""
 
 import json
+import shlex
 from dataclasses import asdict, fields, replace
 
 import pytest
@@ -130,6 +131,11 @@ def test_dropout_before_the_head_is_as_inside_unless_it_is_given():
         ({"id2label": {"0": "negative", "2": "positive"}}, ("id2label", "0 to 1 without a gap")),
         ({"id2label": ["negative", "positive"]}, ("id2label", "must map 0, 1, ...")),
         ({"id2label": {"no": "negative", "yes": "positive"}}, ("id2label", "must map 0, 1, ...")),
+        ({"id2label": [1, 0]}, ("id2label", "must map 0, 1, ...")),
+        ({"id2label": [5]}, ("id2label", "must map 0, 1, ...")),
+        ({"id2label": {"0": ["x"], "1": "y"}}, ("id2label", "must map 0, 1, ...")),
+        ({"id2label": {"0": "x", "1": {"name": "y"}}}, ("id2label", "must map 0, 1, ...")),
+        ({"id2label": {"0": "x", "1": None}}, ("id2label", "every class needs a name")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
@@ -281,6 +287,11 @@ def test_an_encoder_and_rows_without_a_task_are_compared_in_their_tokens_only():
             TASK,
             {"labels": ("positive", "negative"), "task_name": "custom"},
             ("prepare_data.py --labels negative,positive",),
+        ),
+        (
+            replace(TASK, labels=("it's $5", "none; rm")),
+            {"labels": ("positive", "negative"), "task_name": "custom"},
+            ("prepare_data.py --labels " + shlex.quote("it's $5,none; rm"),),
         ),
         (TASK, {"labels": ("good", "bad")}, ("if they mean the same", "--label_order NAME,NAME,...")),
         (

@@ -9,7 +9,7 @@ from src import raw_data
 from src.data.task_data import load_task_data
 from src.description import Description
 from src.kinds import CLASSIFICATION
-from src.raw_data import as_records, dev_records
+from src.raw_data import Reading, as_records, dev_records
 from src.settings.network import NOTHING, BertConfig
 from src.settings.tools import EvaluateConfig
 from src.settings.training import FinetuneConfig, TaskDistillConfig, TernaryConfig
@@ -183,3 +183,9 @@ def test_raw_files_in_two_folders_and_models_without_tokens_are_refused(tmp_path
     assert "give one folder" in refusal(as_records, settings, keys, "load_ckpt_path", NOTHING, "finetune")
     reader.vocabulary = None
     assert "model has no vocab.txt" in refusal(prepared, training(tmp_path, one))
+
+
+def test_a_vocabulary_that_reads_the_texts_tells_what_its_tokenizer_does_otherwise(tmp_path, capsys):
+    path = write(tmp_path, vocab__txt="\n".join(VOCABULARY), tokenizer_config__json='{"do_lower_case": true}')
+    Reading.named(f"{path}/vocab.txt", get_task("sst-2"), "vocab_file", NOTHING)
+    assert "note: tokenizer_config.json says that text is lower-cased" in capsys.readouterr().out

@@ -71,6 +71,14 @@ def test_how_text_is_written(tmp_path, files, tokens, expected):
         ),
         ({"tokenizer.json": {"model": {"type": "Unigram"}}}, LOWER, ("the model Unigram (tokenizer.json)",)),
         ({"tokenizer.json": {"pre_tokenizer": {"type": "Metaspace"}}}, LOWER, ("pre_tokenizer Metaspace",)),
+        (normalizer(handle_chinese_chars=False), LOWER, ("handle_chinese_chars false (tokenizer.json)",)),
+        (normalizer(clean_text=False), LOWER, ("clean_text false",)),
+        ({"tokenizer.json": {"normalizer": None}}, LOWER, ("the normalizer null",)),
+        (
+            {"tokenizer.json": {"model": {"type": "WordPiece", "continuing_subword_prefix": "@@"}}},
+            LOWER,
+            ("continuing_subword_prefix '@@'",),
+        ),
         ({}, ("[PAD]", "\u2581fox", "\u2581run"), ("2 tokens", "SentencePiece")),
         ({}, ("[PAD]", "fox</w>", "run@@"), ("2 tokens", "BPE")),
         ({"added_tokens.json": {"[E1]": 7, "[E2]": 8}}, LOWER, ("added_tokens.json", "[E1], [E2]")),
@@ -104,6 +112,7 @@ def test_what_this_tokenizer_does_otherwise_is_noted_by_name(tmp_path, files, to
         {"tokenizer_class": "PreTrainedTokenizerFast", "tokenize_chinese_chars": True},
         {"tokenizer_class": "ElectraTokenizer", "word_tokenizer_type": "basic"},
         {"added_tokens_decoder": {"0": {"content": "[PAD]"}, "3": {"content": "[MASK]"}}},
+        {"added_tokens_decoder": 3},
     ],
 )
 def test_of_berts_own_tokenizer_nothing_is_said(tmp_path, values):

@@ -90,7 +90,10 @@ def kinds_of_head(weights, given, likely):
     if any(name.startswith(_ASKING) for name in weights):
         architecture = QUESTIONS
     else:
-        architecture = (given.get("architectures") or [(likely or CLASSIFICATION).architecture])[0]
+        names = given.get("architectures") or [(likely or CLASSIFICATION).architecture]
+        if not isinstance(names, list) or not isinstance(names[0], str):
+            raise UserError(f"architectures of the configuration must be a list of names, not {shown(names)}")
+        architecture = names[0]
     # TinyBert... counts too.
     ending = tuple(kind for kind in KINDS if architecture.endswith(kind.architecture.removeprefix("Bert")))
     return ending, architecture
@@ -212,9 +215,9 @@ def bert_config(given, weights, file_format, relu, source, notices, known):
 
 
 def _activation(name, file_format, source, notices):
-    if name not in _SAME_ACTIVATION:
+    if not isinstance(name, str) or name not in _SAME_ACTIVATION:
         raise UserError(
-            f"hidden_act '{name}' of {source} is not supported; known are {', '.join(_SAME_ACTIVATION)}"
+            f"hidden_act {shown(name)} of {source} is not supported; known are {', '.join(_SAME_ACTIVATION)}"
         )
     if _SAME_ACTIVATION[name] == "gelu" and file_format.gelu != "gelu":
         notices.append(f"hidden_act is gelu_new: 'gelu' in {file_format.title} code is the tanh form")

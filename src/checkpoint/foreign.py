@@ -2,12 +2,18 @@
 
 import os
 import re
+import shlex
 
 from src.files import read_json
 
 _ENDINGS = {".h5": "from_tf=True", ".msgpack": "from_flax=True"}
 """Of Hugging Face's weights for Keras and Flax: how transformers takes them."""
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle")
+INSIDE = ("state_dict", "model_state_dict", "model")
+"""Where training programs keep the weights in what they save."""
+TORCH = "torch>=2.6"
+"""What may open a pickle: weights_only of older ones can be made to run code (CVE-2025-32434)."""
+_SHARD = re.compile(r"((?:pytorch_)?model)-[0-9]+-of-[0-9]+([.](?:safetensors|bin))")
 _HOLDS_PICKLES = (b"PK", b"\x80")
 """How PyTorch's files begin, a zip archive's or a pickle's first bytes; MindSpore's begin otherwise."""
 
@@ -19,11 +25,16 @@ def is_pickle(path):
 
 
 def from_pickle(path):
-    """The line that turns a PyTorch state dict into a file that any command reads."""
-    return (
-        f'python -c "import torch, safetensors.torch as s; s.save_file({{n: t.detach().clone() for n, t in '
-        f"torch.load('{path}', weights_only=True).items()}}, '{_beside(path)}')\""
+    """The line that turns PyTorch's weights, also inside what a trainer saved, into a file that any command
+    reads.
+    """
+    code = (
+        "import sys, torch, safetensors.torch as s; "
+        "w = torch.load(sys.argv[1], map_location='cpu', weights_only=True); "
+        f"w = next((w[k] for k in {INSIDE} if isinstance(w.get(k), dict)), w); "
+        "s.save_file({n: t.detach().clone() for n, t in w.items() if torch.is_tensor(t)}, sys.argv[2])"
     )
+    return f'python -c "{code}" {shlex.quote(path)} {shlex.quote(_beside(path))}'
 
 
 def other_programs(path):
@@ -31,17 +42,23 @@ def other_programs(path):
     names = sorted(os.listdir(path)) if os.path.isdir(path) else [os.path.basename(path)]
     folder = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
     for name in names:
+        if shard := _SHARD.fullmatch(name):
+            index = f"{shard[1]}{shard[2]}.index.json"
+            return f"; {name} is one of several shards, and {index}, their index, is missing"
         ending = os.path.splitext(name)[1]
         if ending in _ENDINGS:
             return (
-                f'; transformers 4 turns {name} into one that is: python -c "import transformers as t; '
-                f"t.{_architecture(folder)}.from_pretrained('{folder}', {_ENDINGS[ending]})"
-                f".save_pretrained('NEW_FOLDER')\""
+                f'; transformers 4 turns {name} into one that is: python -c "import sys, transformers as t; '
+                f"t.{_architecture(folder)}.from_pretrained(sys.argv[1], {_ENDINGS[ending]})"
+                f".save_pretrained('NEW_FOLDER')\" {shlex.quote(folder)}"
             )
     for name in names:  # after those: a trainer's optimizer.pt may lie beside them
         file = os.path.join(folder, name)
         if name.endswith(_PICKLES) or name.endswith(".ckpt") and os.path.isfile(file) and is_pickle(file):
-            return f"; {name} is PyTorch's; a state dict becomes one that is read by: {from_pickle(file)}"
+            return (
+                f"; {name} is PyTorch's; its weights become a file that is read, with {TORCH}, by: "
+                f"{from_pickle(file)}"
+            )
     return ""
 
 
@@ -55,5 +72,5 @@ def _architecture(folder):
     names = (
         read_json(config, "network configuration").get("architectures") if os.path.isfile(config) else None
     )
-    first = names[0] if isinstance(names, list) and names else "BertModel"
-    return re.sub(r"^(TF|Flax)", "", str(first))
+    first = str(names[0]) if isinstance(names, list) and names else ""
+    return re.sub(r"^(TF|Flax)", "", first) if re.fullmatch(r"\w+", first) else "BertModel"

@@ -1,13 +1,14 @@
 """Hugging Face's folders: safetensors or PyTorch weights, in one file or in shards, with config.json."""
 
 import os
+import re
 
 import numpy as np
 
 from src import files
 from src.checkpoint.base import Format, no_place_for, outgoing
 from src.checkpoint.folder import CONFIG_FILE, with_hash
-from src.checkpoint.foreign import from_pickle
+from src.checkpoint.foreign import INSIDE, TORCH, from_pickle
 from src.checkpoint.mismatch import refuse
 from src.checkpoint.tokenizer import TOKENIZER_FILE, write_tokenizer
 from src.errors import UserError, one_line
@@ -32,8 +33,6 @@ _DTYPES = {
     "BOOL": np.bool_,
     "BF16": np.uint16,  # the upper half of a float32
 }
-_INSIDE = ("state_dict", "model_state_dict", "model")
-"""Where training programs keep the weights in what they save."""
 _ONLY_OURS = (
     "use_relative_positions",
     "max_relative_position",
@@ -113,12 +112,19 @@ def _read_torch(path):
     """{name: float32 array} of a PyTorch state dict, through the loader that unpickles nothing but
     tensors.
     """
+    install = f"pip install '{TORCH}'"
     try:
         import torch
     except ImportError as error:
         raise UserError(
-            f"reading {path} needs PyTorch (pip install torch); where that is: {from_pickle(path)}"
+            f"reading {path} needs PyTorch ({install}); where that is: {from_pickle(path)}"
         ) from error
+    version = re.match(r"([0-9]+)[.]([0-9]+)", str(torch.__version__))
+    if version is None or (int(version[1]), int(version[2])) < (2, 6):
+        raise UserError(
+            f"reading {path} needs {TORCH} ({install}), not {torch.__version__}, which a file can make run "
+            "its code (CVE-2025-32434)"
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged archives and refused pickles raise many kinds
@@ -135,7 +141,7 @@ def _read_torch(path):
 
 def _state_dict(saved):
     """The weights inside what a training program saved with its optimizer's state and epoch."""
-    inside = [saved[key] for key in _INSIDE if isinstance(saved, dict) and isinstance(saved.get(key), dict)]
+    inside = [saved[key] for key in INSIDE if isinstance(saved, dict) and isinstance(saved.get(key), dict)]
     return inside[0] if len(inside) == 1 else saved
 
 
@@ -170,6 +176,9 @@ def write_description(folder, description, tokens):
     if kind and kind.problem_type not in _PROBLEM_TYPES:
         del config["problem_type"]
         config["task_type"] = kind.name
+    ids = {token: number for number, token in enumerate(tokens or ())}
+    if ids.get("[PAD]"):  # elsewhere than at 0, which readers take where nothing is said
+        config["pad_token_id"] = ids["[PAD]"]
     write_json(os.path.join(folder, CONFIG_FILE), config)
     if tokens is not None:
         lower_case = description.do_lower_case

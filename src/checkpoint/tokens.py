@@ -18,6 +18,8 @@ _OTHERS = (
     "vocab.json",
 )
 """Files of tokenizers that are no WordPiece."""
+_NO_LINE = re.compile("[\r\n\ud800-\udfff]")
+"""What a line of vocab.txt cannot hold."""
 
 
 def find_vocabulary(folder, vocab_file, given, notices):
@@ -53,11 +55,13 @@ def _tokenizer_json(path):
     kind = model.get("type", "WordPiece") if isinstance(model, dict) else "no"
     if not isinstance(ids, dict) or kind != "WordPiece":
         raise UserError(f"{path} holds {kind} tokens and no WordPiece vocabulary; give --vocab_file")
-    tokens = tuple(sorted(ids, key=ids.get))
-    if sorted(ids.values()) != list(range(len(ids))) or any(re.search(r"[\r\n]", token) for token in tokens):
+    whole = all(type(number) is int for number in ids.values())
+    if not whole or sorted(ids.values()) != list(range(len(ids))) or any(map(_NO_LINE.search, ids)):
         raise UserError(
-            f"{path}: the vocabulary's ids must run from 0 to {len(ids) - 1}, with no line break in a token"
+            f"{path}: the vocabulary's ids must run from 0 to {len(ids) - 1}, with no line break nor half a "
+            "surrogate pair in a token"
         )
+    tokens = tuple(sorted(ids, key=ids.get))
     missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if token not in ids]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}; it is not BERT's vocabulary")

@@ -9,7 +9,8 @@ from src.examples import Column
 from src.kinds.base import TaskKind
 
 UNLABELLED = -1
-_NUMBER = re.compile(r"(-?[0-9]+)(?:[.]0+)?")
+_NUMBER = re.compile(r"[+]?(-?[0-9]+)(?:[.]0*)?")
+_POWER = re.compile(r"[+-]?(?:[0-9]+(?:[.][0-9]*)?|[.][0-9]+)[eE][+-]?[0-9]{1,3}")
 
 
 class SequenceClassification(TaskKind):
@@ -42,9 +43,12 @@ class SequenceClassification(TaskKind):
         1.0.
         """
         text = str(value)
-        text = text if text in names else whole(text)
         if text in names:
             return names.index(text)
+        text = whole(text)
+        same = [index for index, name in enumerate(names) if whole(name) == text]
+        if len(same) == 1:
+            return same[0]
         # Where all names are numbers, a number that is none of them is no index either.
         numbered = not all(_NUMBER.fullmatch(name) for name in names)
         if numbered and text.isascii() and text.isdigit() and int(text) < len(names):
@@ -75,6 +79,8 @@ class SequenceClassification(TaskKind):
 
 
 def whole(text):
-    """A whole number without its decimals, 1 for 1.0; any other text as it is."""
+    """A whole number without decimals, plus or power of ten (1 for 1.0, +1, 1e0); other texts as they are."""
     number = _NUMBER.fullmatch(text)
-    return number[1] if number else text
+    if number is None and _POWER.fullmatch(text) and float(text).is_integer():
+        return str(int(float(text)))
+    return re.sub("^-0+$", "0", number[1]) if number else text

@@ -152,7 +152,11 @@ class Dense(nn.Cell):
 
 
 class PaddedLookup(nn.Cell):
-    """Rows of a table, of which row 0 ([PAD]) gets no gradient: what PyTorch's `padding_idx` does."""
+    """Rows of a table, of which row 0 ([PAD]) gets no gradient: what PyTorch's `padding_idx` does.
+
+    It is row 0 in every network, also where a vocabulary has [PAD] at another id: that row then learns, and
+    the token of id 0 keeps the vector it started with.
+    """
 
     def construct(self, table, ids):
         return ops.gather(table, ids, 0)

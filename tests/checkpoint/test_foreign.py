@@ -133,7 +133,7 @@ def test_other_programs_files_beside_the_weights_are_left_alone(tmp_path, shards
     [
         ("tf_model.h5", ("from_tf=True", "BertForSequenceClassification")),
         ("flax_model.msgpack", ("from_flax=True",)),
-        ("model.pt", ("torch.load('", "weights_only=True", "safetensors")),
+        ("model.pt", ("torch.load(sys.argv[1]", "weights_only=True", "safetensors")),
         ("last.ckpt", ("last.ckpt is PyTorch's", "weights_only=True")),
         ("notes.txt", ("none of model.safetensors",)),
     ],

@@ -60,7 +60,10 @@ def fault(*args, **kwargs):
         (Decimal("3.00"), 3),
         (Decimal("2.50"), 2.5),
         (1, 1),
-        (0.0, 0.0),
+        (0.0, 0),
+        (-2.0, -2),
+        (1e-5, 1e-5),
+        (float("inf"), float("inf")),
         ([1], [1]),
     ],
 )
@@ -100,6 +103,38 @@ def test_a_dash_among_own_labels_is_none_unless_it_is_named(tmp_path, labels, fo
     assert kind_of(tmp_path, BadRows(True))[1] == found
     assert read("custom", tmp_path, skip=True)[1] == 1
     assert read("custom", tmp_path, names=(*map(str, labels),)) == ([("a", None, n) for n in range(3)], 0)
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "NULL", "None", "n/a", "N/A", "NA", "<NA>", '""', "\\N", "-"])
+@pytest.mark.parametrize(
+    "others, found", [(("yes", "no"), ("no", "yes")), (("1", "0.5"), ()), (("1", "0"), ("0", "1"))]
+)
+def test_words_for_a_missing_label_are_none_unless_they_are_named(tmp_path, word, others, found):
+    write(tmp_path, "train.tsv", "text\tlabel", *[f"a\t{label}" for label in (others[0], word, others[1])])
+    message = fault("custom", tmp_path)
+    assert f"line 3: the label is {word}, which usually says that there is none" in message
+    assert "--skip_bad_rows" in message and "--labels" in message
+    assert kind_of(tmp_path, BadRows(True))[1] == found
+    assert read("custom", tmp_path, skip=True)[1] == 1
+    rows, skipped = read("custom", tmp_path, names=(*others, word))
+    assert [row[2] for row in rows] == [0, 2, 1] and skipped == 0
+
+
+@pytest.mark.parametrize("word", ["NaN", "null", "N/A"])
+def test_words_for_a_missing_label_in_a_benchmarks_files(tmp_path, word):
+    write(tmp_path, "train.tsv", "sentence\tlabel", f"a\t{word}", "b\t1")
+    assert f"line 2: the label is {word}, which says that there is none" in fault("SST-2", tmp_path)
+    assert read("SST-2", tmp_path, skip=True) == ([("b", None, 1)], 1)
+    write(tmp_path, "test.tsv", "sentence\tlabel", f"a\t{word}", f"b\t{word}")
+    assert [row[2] for row in read("SST-2", tmp_path, "test", ("no", "yes"))[0]] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "label, number", [("Entailment", 0), ("NEUTRAL", 1), (" contradiction ", 2), ("1.0", 1)]
+)
+def test_a_benchmarks_labels_in_other_capitals(tmp_path, label, number):
+    json_lines(tmp_path, "train.jsonl", {**NLI_PAIR, "label": label})
+    assert read("MNLI", tmp_path) == ([("a fox", "a dog", number)], 0)
 
 
 def test_signs_may_be_classes(tmp_path):
@@ -144,8 +179,17 @@ def test_a_label_that_the_training_data_lack_is_refused(tmp_path, train, dev):
         (("10", "9", "-1"), (CLASSIFICATION, ("-1", "9", "10"))),
         ((1, "2", "1"), (CLASSIFICATION, ("1", "2"))),
         (("1.0", "0.0"), (CLASSIFICATION, ("0", "1"))),
-        (("0", "none"), (CLASSIFICATION, ("0", "none"))),
-        (("1e5", "2"), (CLASSIFICATION, ("1e5", "2"))),
+        (("0", "other"), (CLASSIFICATION, ("0", "other"))),
+        (("1e5", "2"), (CLASSIFICATION, ("2", "100000"))),
+        (("1e-05", "2"), (REGRESSION, ())),
+        ((".5", "+0.5", "-.25E+1"), (REGRESSION, ())),
+        (("+1", "-1"), (CLASSIFICATION, ("-1", "1"))),
+        (("1.", "0."), (CLASSIFICATION, ("0", "1"))),
+        (("-0.0", "0", "1"), (CLASSIFICATION, ("0", "1"))),
+        ((0.0, 1.0), (CLASSIFICATION, ("0", "1"))),
+        ((0.0, "1", 2), (CLASSIFICATION, ("0", "1", "2"))),
+        ((0.0, 0.5), (REGRESSION, ())),
+        (("1e5 km", "e5", "."), (CLASSIFICATION, (".", "1e5 km", "e5"))),
     ],
 )
 def test_numbers_written_as_text(tmp_path, labels, expected):
@@ -211,6 +255,12 @@ def test_texts_under_hugging_faces_names(tmp_path, task_name, row, expected):
         ("MRPC", {"a": "x", "b": "y", "label": 1}, ("sentence1 and sentence2, or text and text_pair",)),
         ("MRPC", {"sentence1": "x", "label": 1}, ('"sentence2" is missing',)),
         ("custom", {"review": "x", "label": "y"}, ('"text" is missing', "sentence1 and sentence2")),
+        (
+            "custom",
+            {"text": "x", "labels": 1},
+            ('"label" or "entities" is missing; its keys are text, labels',),
+        ),
+        ("SST-2", {"text": "x", "sentiment": 1}, ('"label" is missing; its keys are text, sentiment',)),
         ("SST-2", {"text": "x", "text_pair": "y", "label": 1}, ("one text a row",)),
     ],
 )
@@ -288,6 +338,10 @@ def test_names_of_classes_are_cut_in_messages_too(tmp_path):
         (("train-0-of-1-aa.parquet", "train-0-of-1-bb.parquet"), "a part is there twice"),
         (("train.parquet", "train-00000-of-00001.parquet"), "lie side by side"),
         (("train.tf_record-00001-of-00002",), "part 0 is missing"),
+        (
+            ("train-00000-of-99999999999.parquet",),
+            "one of 99999999999 files of its split, of which part 1, 2,",
+        ),
     ],
 )
 def test_a_lost_part_of_a_split_is_missed(names, message):

@@ -29,8 +29,9 @@ def read(task_name, folder, stem, names=(), skip=False):
     task = get_task(task_name)
     source = require_source(str(folder), stem, ROW_FILES)
     bad_rows = BadRows(skip)
-    labels = discover_labels(task, source, names)
-    rows = read_split(task, source, *labels, bad_rows, test=stem.startswith("test"))
+    test = stem.startswith("test")
+    labels = (CLASSIFICATION, names) if test and names else discover_labels(task, source, names)
+    rows = read_split(task, source, *labels, bad_rows, test=test)
     return [tuple(row)[:3] for row in rows]
 
 

@@ -80,6 +80,8 @@ class CorpusReader:
     def _read(self, file):
         start = file.peek(1 << 12)
         refuse_foreign(self._path, start)  # of a compressed file nobody has seen them yet
+        if b"\r" in start[:-1] and b"\n" not in start:
+            file = io.BufferedReader(_LineFeeds(file), 1 << 18)
         if start.startswith(codecs.BOM_UTF8):
             file.read(len(codecs.BOM_UTF8))
         start = start.removeprefix(codecs.BOM_UTF8).lstrip()
@@ -176,6 +178,22 @@ class CorpusReader:
                 line += part.endswith(b"\n")
         self._line += data.count(b"\n")
         return text
+
+
+class _LineFeeds(io.RawIOBase):
+    """A binary file with line feeds in the place of carriage returns, with which old Macs ended lines."""
+
+    def __init__(self, file):
+        super().__init__()
+        self._file = file
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        data = self._file.read(len(buffer)).replace(b"\r", b"\n")
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _decompressed(raw):

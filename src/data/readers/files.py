@@ -8,6 +8,7 @@ import glob
 import os
 import re
 from dataclasses import dataclass
+from itertools import islice
 
 from src.data.readers import cluener, conll, json_lines, parquet, squad, tsv
 from src.errors import UserError, listed
@@ -99,12 +100,12 @@ def check_parts(paths):
         for _, _, part in sets.get(os.path.basename(path).split(".")[0], ()):
             raise UserError(f"{path} and {part}, one of several parts, lie side by side; keep one of them")
     for parts in sets.values():
-        held = sorted(number for number, _, _ in parts)
+        held = {number for number, _, _ in parts}
         total = max(total for _, total, _ in parts)
         first = 1 if 0 not in held and total in held else 0
-        wanted = list(range(first, first + total))
-        if held != wanted:
-            lacking = [number for number in wanted if number not in held]
+        wanted = range(first, first + total)  # as many as a name says, which may be any number
+        lacking = list(islice((number for number in wanted if number not in held), 100))
+        if lacking or len(parts) != total:
             fault = f"part {listed(lacking)} is missing" if lacking else "a part is there twice"
             raise UserError(f"{parts[0][2]} is one of {total} files of its split, of which {fault}")
 

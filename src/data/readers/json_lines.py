@@ -15,6 +15,7 @@ from src.data.readers.rows import (
     text_lines,
     wanted_names,
 )
+from src.errors import listed
 
 count_rows = count_lines
 
@@ -25,7 +26,7 @@ def read_rows(path, task, test, bad_rows):
     for where, value in objects(path, bad_rows):
         if columns is None and isinstance(value, dict):
             columns = fitting_layout(layouts, value)
-        fault = _fault(value, columns, layouts)
+        fault = _fault(value, columns, layouts) or (not test and _no_label(value, columns))
         if fault:
             bad_rows.add(f"{where}: {fault}")
             continue
@@ -86,6 +87,15 @@ def _fault(value, columns, layouts):
     if columns.text_pair:
         return f'"{pair}" is missing'
     return f'"{pair}" is given, but the task has one text a row'
+
+
+def _no_label(value, columns):
+    """What is wrong with an object that has no key for its label; None for one that has."""
+    wanted = [key for key in (columns.label, columns.entities) if key]
+    if any(key in value for key in wanted):
+        return None
+    names = " or ".join(f'"{key}"' for key in wanted)
+    return f"{names} is missing; its keys are {listed(value)}"
 
 
 def _tagged_fault(value, columns, pair):

@@ -1,15 +1,17 @@
 """The label names of a task; of the user's own data what the training file holds."""
 
 import re
+import shlex
 from itertools import chain
 
 from src.data.readers.entities import Entities
-from src.data.readers.rows import NO_AGREEMENT, NO_LABEL, BadRows, tidy_label
+from src.data.readers.rows import NO_AGREEMENT, NO_LABEL, BadRows, says_none, tidy_label
 from src.errors import UserError, listed, shown
 from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE, TAGGING
 from src.kinds.classification import whole
 
-_NUMBER = re.compile(r"-?[0-9]{1,15}([.][0-9]+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]{1,15}([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,3})?")
+"""As Python, pandas and people write them; longer ones are names."""
 
 
 def discover_labels(task, source, names=(), bad_rows=None):
@@ -72,7 +74,7 @@ def _types_in(rows, source):
 
 def _labels_in(rows, source, bad_rows):
     """(TaskKind, class names) that the labels of untagged rows tell."""
-    seen, types, dash = set(), set(), None
+    seen, types, nones = set(), set(), {}
     for _, _, label, where, _ in rows:
         if isinstance(label, Entities):
             raise UserError(f"{where}: entities are given, where the rows above have a label")
@@ -80,8 +82,8 @@ def _labels_in(rows, source, bad_rows):
         if label is None:
             bad_rows.add(f"{where}: {NO_LABEL}")
             continue
-        if label == NO_AGREEMENT:
-            dash = dash or where
+        if says_none(label):
+            nones.setdefault(label, where)
             continue
         types.add(_type_of(label, where))
         if any(pair <= types for pair in _UNLIKE):
@@ -91,13 +93,14 @@ def _labels_in(rows, source, bad_rows):
             )
         if not types & _FRACTIONS:  # a regression's many values need not be kept
             seen.add(whole(str(label)))
-    if dash and types == {"word"} and not all(any(map(str.isalnum, name)) for name in seen):
-        seen.add(NO_AGREEMENT)  # one sign of several, as + and -
-    elif dash:
-        bad_rows.add(
-            f"{dash}: the label is {NO_AGREEMENT}, which usually says that there is none; where it is a "
-            f"class, give all of them as --labels NAME,{NO_AGREEMENT}"
-        )
+    if types == {"word"} and not all(any(map(str.isalnum, name)) for name in seen):
+        seen.update({NO_AGREEMENT} & nones.keys())  # one sign of several, as + and -
+    for label, where in nones.items():
+        if label not in seen:
+            bad_rows.add(
+                f"{where}: the label is {label}, which usually says that there is none; where it is a class, "
+                f"give all of them as --labels {shlex.quote(f'NAME,{label}')}"
+            )
     if types & _FRACTIONS:
         return REGRESSION, ()
     if len(seen) < 2:

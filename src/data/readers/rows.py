@@ -13,9 +13,10 @@ ROW_NAMES = ("index", "idx", "id")
 NO_LABEL = "the label is empty or missing"
 """What is wrong with a row that nobody labelled."""
 
-
 NO_AGREEMENT = "-"
 """The label of a row whose annotators did not agree, in the corpora of natural language inference."""
+_NONE = ("nan", "null", "none", "n/a", "#n/a", "na", "<na>", "\\n", '""', NO_AGREEMENT)
+"""How programs write a missing label, in small letters; `\\N` is MySQL's."""
 
 
 class Row(NamedTuple):
@@ -101,14 +102,21 @@ class BadRows:
 
 
 def tidy_label(label):
-    """A raw label as its file means it: a text without the spaces around it, an SQL decimal as a number; None
-    where there is none (empty, null or NaN).
+    """A raw label as its file means it: a text without the spaces around it, an SQL decimal as a number, a
+    whole number as an int; None where there is none (empty, null or NaN).
     """
     if isinstance(label, str):
         return label.strip() or None
     if isinstance(label, Decimal):
-        return None if label.is_nan() else int(label) if label == label.to_integral_value() else float(label)
-    return None if isinstance(label, float) and math.isnan(label) else label
+        label = float(label) if not label.is_finite() or label != label.to_integral_value() else int(label)
+    if isinstance(label, float):
+        return None if math.isnan(label) else int(label) if label.is_integer() else label
+    return label
+
+
+def says_none(label):
+    """Whether a label is a word that usually stands for a missing one."""
+    return isinstance(label, str) and label.lower() in _NONE
 
 
 def fitting_layout(layouts, found):

@@ -1,7 +1,8 @@
 """A split's raw rows with their labels as numbers."""
 
-from src.data.readers.rows import NO_AGREEMENT, NO_LABEL, Row, tidy_label
+from src.data.readers.rows import NO_AGREEMENT, NO_LABEL, Row, says_none, tidy_label
 from src.errors import UserError
+from src.tasks import plain_labels
 
 _MINUS_ONE = (-1, "-1", "-1.0")  # Hugging Face's label of what is kept back or nobody agreed on
 
@@ -26,18 +27,22 @@ def read_split(task, source, kind, names, bad_rows, test=False):
             names), a row is malformed, or there is not one row.
     """
     minus_one_is_none = test and not (task.is_own and _is_label(-1, kind, names))
+    by_plain = {} if task.is_own else dict(zip(plain_labels(names), names))  # of a benchmark: Entailment
     labelled = None
     for text, pair, label, where, name in source.raw_rows(task, test, bad_rows):
         label = tidy_label(label)
-        if minus_one_is_none and label in _MINUS_ONE:
-            label = None
+        if isinstance(label, str) and label not in names:
+            label = by_plain.get(label.casefold(), label)
+        none = says_none(label) and label not in names
+        if (minus_one_is_none and label in _MINUS_ONE) or (test and none and label != NO_AGREEMENT):
+            label = none = None
         if label is None and not test:
             bad_rows.add(f"{where}: {NO_LABEL}")
             continue
-        if (label == NO_AGREEMENT and label not in names) or (label in _MINUS_ONE and not task.is_own):
+        if none or (label in _MINUS_ONE and not task.is_own):
             bad_rows.add(
-                f"{where}: the label is {label}, which says that the annotators did not agree or that it is "
-                "kept back"
+                f"{where}: the label is {label}, which says that there is none: the annotators did not "
+                "agree or it is kept back"
             )
             continue
         if labelled is None:

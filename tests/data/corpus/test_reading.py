@@ -32,6 +32,18 @@ def sentences_of(text):
     return [line.strip() for line in split_sentences(text).split("\n") if line.strip()]
 
 
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_lines_that_end_with_carriage_returns_only(tmp_path, form, packed):
+    text = plain(DOCUMENTS)
+    if form == "json":
+        text = "".join(json.dumps({"text": "\n".join(lines)}) + "\n" for lines in DOCUMENTS)
+    for name, content in (("unix", text), ("mac", text.replace("\n", "\r"))):
+        (tmp_path / name).write_bytes(packed(content.encode()))
+    unix, mac = read(tmp_path / "unix"), read(tmp_path / "mac")
+    assert mac[:2] == unix[:2] and len(mac[0]) == len(DOCUMENTS)
+
+
 @pytest.mark.parametrize(
     "packed", [bytes, gzip.compress, bz2.compress, lzma.compress], ids=["plain", "gz", "bz2", "xz"]
 )
