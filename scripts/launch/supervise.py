@@ -32,12 +32,16 @@ def prepare(commands):
 
 
 def link_log(command):
-    """LOGN/log.txt, where the published launchers have the log of rank N, as a link to it."""
+    """LOGN/log.txt, where the published launchers have the log of rank N, as a link to it. A file there, as of
+    a published launcher, becomes log.txt.old.
+    """
     folder = f"LOG{command.environment['RANK_ID']}"
     link = os.path.join(folder, "log.txt")
     os.makedirs(folder, exist_ok=True)
-    if os.path.lexists(link):
+    if os.path.islink(link):
         os.remove(link)
+    elif os.path.exists(link):
+        os.replace(link, f"{link}.old")
     try:
         os.symlink(os.path.relpath(command.log, folder), link)
     except OSError as error:  # a file system without links

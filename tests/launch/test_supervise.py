@@ -11,11 +11,12 @@ import shlex
 import signal
 import sys
 import time
+import types
 
 import pytest
 
 from scripts.launch import commands
-from scripts.launch.supervise import Job
+from scripts.launch.supervise import Job, link_log
 from tests.launchers import (
     ASCEND,
     CPU,
@@ -245,3 +246,14 @@ def test_what_cannot_be_started_is_one_line(folder, python, checkout):
     repository = checkout()
     done = run(repository / "scripts" / ASCEND, [2, 1, table], folder, PYTHON=python)
     assert refused(done) == "error: rank_1: File exists\n"
+
+
+def test_a_log_of_a_published_run_is_kept_beside_the_link(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "LOG0").mkdir()
+    (tmp_path / "LOG0" / "log.txt").write_text("hours of work")
+    command = types.SimpleNamespace(environment={"RANK_ID": "0"}, log="rank_0.log")
+    for _ in range(2):
+        link_log(command)
+        assert (tmp_path / "LOG0" / "log.txt.old").read_text() == "hours of work"
+        assert os.readlink(tmp_path / "LOG0" / "log.txt") == os.path.join("..", "rank_0.log")
