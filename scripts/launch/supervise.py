@@ -32,8 +32,8 @@ def prepare(commands):
 
 
 def link_log(command):
-    """LOGN/log.txt, where the published launchers have the log of rank N, as a link to it. A file there, as of
-    a published launcher, becomes log.txt.old.
+    """LOGN/log.txt, where the published launchers have the log of rank N, as a link to it. A file there, as
+    of a published launcher, becomes log.txt.old.
     """
     folder = f"LOG{command.environment['RANK_ID']}"
     link = os.path.join(folder, "log.txt")
