@@ -12,7 +12,7 @@ from dataclasses import replace
 from src.checkpoint.folder import with_hash
 from src.checkpoint.huggingface import FILES, FOLDER_FILES, check_replaceable, write
 from src.deploy.check import check_same, tolerance
-from src.deploy.exports import export_mindir, export_onnx, export_onnx_folder, target_path
+from src.deploy.exports import export_mindir, export_onnx, export_onnx_folder, next_step, target_path
 from src.deploy.sessions import files_of
 from src.deploy.vocab_file import check_beside, write_beside
 from src.deploy.web import export_web
@@ -108,8 +108,7 @@ def main(settings):
     description = with_hash(replace(checkpoint.description, task_name=task.name), checkpoint.vocabulary)
     file = export_file(path, model, description, settings, device, length)
     size = sum(map(os.path.getsize, files_of(file)))
-    following = f"; evaluate it with: python run_eval_onnx.py --model_file {file} --task_name {task.name} "
-    following = "" if file_format == "AIR" else following + "--data_dir DATA_DIR"
+    following = next_step(file, file_format, task.name)
     bits = 8 * size / model.parameters
     print(
         f"done: {file}, {size:,} bytes ({bits:.2f} bits a weight, {32 / bits:.1f} times smaller){following}"

@@ -8,10 +8,9 @@ from typing import NamedTuple, Optional, Tuple
 
 from src.errors import UserError, listed, shown
 from src.files import read_json
-from src.vocabulary import has_capitals, is_lower_case, keeps_accents
+from src.vocabulary import SPECIAL, has_capitals, is_lower_case, keeps_accents
 
 _CONFIG, _FAST, _ADDED = "tokenizer_config.json", "tokenizer.json", "added_tokens.json"
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # Classes of Hugging Face that tokenize as BERT does, without the ending Tokenizer or TokenizerFast; the last
 # ones say nothing: their tokenizer.json does.
 _WORDPIECE = (
@@ -184,7 +183,7 @@ def _added_tokens(folder, own, fast):
     for item in more if isinstance(more, list) else ():
         if isinstance(item, str):
             found.setdefault(item, _CONFIG)
-    names = [name for name in found if name not in _SPECIAL]
+    names = [name for name in found if name not in (*SPECIAL, "[MASK]")]
     if names:
         yield (
             f"{found[names[0]]} adds tokens ({listed(names)}) that text here is not searched for: they are "

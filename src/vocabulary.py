@@ -7,6 +7,11 @@ import unicodedata
 
 from src.errors import UserError
 
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+"""What a BERT vocabulary must have."""
+MAX_WORD_CHARACTERS = 100
+"""A longer word is [UNK], as in Google's WordpieceTokenizer."""
+
 
 def read_vocabulary(path):
     """The tokens of a vocabulary file in id order. A byte order mark and blank last lines, which editors
@@ -25,7 +30,7 @@ def read_vocabulary(path):
         raise UserError(f"vocab_file: {path} is not UTF-8 text") from error
     while tokens and not tokens[-1].strip(" \t"):
         tokens.pop()
-    missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if token not in tokens]
+    missing = [token for token in SPECIAL if token not in tokens]
     if missing:
         raise UserError(
             f"vocab_file: {path} holds {len(tokens)} tokens but not {', '.join(missing)}; "

@@ -4,6 +4,7 @@ import os
 
 from src.checkpoint.folder import VOCABULARY_FILE, write_vocabulary
 from src.files import write_json, write_text
+from src.vocabulary import MAX_WORD_CHARACTERS
 
 TOKENIZER_FILE, _SETTINGS_FILE = "tokenizer.json", "tokenizer_config.json"
 _SPECIAL = {
@@ -13,7 +14,6 @@ _SPECIAL = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-_LONGEST_WORD = 100  # characters; a longer word is [UNK], as in Google's WordpieceTokenizer
 
 
 def write_tokenizer(folder, tokens, lower_case, longest, strip_accents=None):
@@ -45,7 +45,9 @@ def _tokenizer(tokens, lower_case, strip_accents, special):
 
     # With a token listed twice the later line wins, as in Google's load_vocab.
     ids = {token: index for index, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=_LONGEST_WORD))
+    tokenizer = Tokenizer(
+        models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=MAX_WORD_CHARACTERS)
+    )
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower_case, strip_accents=strip_accents)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()

@@ -15,8 +15,7 @@ import numpy as np
 from src.data.pool import WorkerPool
 from src.errors import UserError
 from src.kinds.base import BERT_WINDOWS
-
-MAX_WORD_CHARACTERS = 100  # a longer word is [UNK], as in Google's WordpieceTokenizer
+from src.vocabulary import MAX_WORD_CHARACTERS
 
 
 def truncate_pair(length_a, length_b, budget):

@@ -38,6 +38,18 @@ def target_path(file_name, file_format, layout, task_folder):
     return whole
 
 
+def next_step(path, file_format, task_name):
+    """What a user may do with the file `path`, as the end of a line; "" where this machine can do nothing."""
+    if file_format == "AIR":
+        return ""
+    if file_format == "WEB":
+        return f"; look at it: python -m http.server --directory {os.path.dirname(path)} 8000"
+    return (
+        f"; evaluate it with: python run_eval_onnx.py --model_file {path} --task_name {task_name} "
+        "--data_dir DATA_DIR"
+    )
+
+
 def export_onnx(path, model, description, asked, length, layout="mindspore"):
     """Write an ONNX file.
 

@@ -9,7 +9,7 @@ import os
 import shutil
 
 from src.checkpoint.folder import VOCABULARY_FILE, write_vocabulary
-from src.data.tokenization import MAX_WORD_CHARACTERS, Tokenizer
+from src.data.tokenization import Tokenizer
 from src.deploy.exports import ONNX_FILE, export_onnx
 from src.deploy.web_runtime import FILES, write_runtime
 from src.errors import UserError
@@ -18,11 +18,11 @@ from src.kinds.base import BERT_WINDOWS
 from src.kinds.span import LONGEST_ANSWER, N_BEST
 from src.runtime import say
 from src.tasks import get_task
+from src.vocabulary import MAX_WORD_CHARACTERS, SPECIAL
 
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "web")
 SETTINGS_FILE = "page.json"
 _RUNTIME = "runtime"
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 _SURROGATES = range(0xD800, 0xE000)
 
 
@@ -122,7 +122,7 @@ def character_classes():
     """{class: [first, last, first, last, ...] code points} as the tokenizer has them, asked of itself: its
     tables are of another Unicode than a browser's.
     """
-    cased, lower = (Tokenizer(_SPECIAL, lower_case) for lower_case in (False, True))
+    cased, lower = (Tokenizer(SPECIAL, lower_case) for lower_case in (False, True))
     plain, bare = (_each_normalized(tokenizer) for tokenizer in (cased, lower))
     # Between two letters a punctuation mark is a word of its own, and what is none joins them.
     words = cased.split("a".join(map(chr, _codes("a"))))

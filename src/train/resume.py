@@ -98,10 +98,7 @@ def _check_same(found, run, group):
 
 def _found(stage, folder, state):
     """What the run folder holds of this very run: NOTHING, a saved STATE, or that it is FINISHED."""
-    try:
-        results = read_json(stage.run.join("results.json"), "the results")
-    except UserError:  # none, or of a run that was stopped while it wrote them
-        results = {}
+    results = _read_or_nothing(stage.run.join("results.json"))
     finished = results.get("resumed_with") == stage.fingerprint()
     if finished and os.path.exists(os.path.join(folder, WEIGHTS_FILE)):
         return FINISHED
@@ -182,7 +179,8 @@ class FinishedStages:
             return False
         finished = stage.name in self._known and os.path.exists(os.path.join(folder, WEIGHTS_FILE))
         stopped = not finished and self._stopped() is not None
-        _check_same(FINISHED * finished + STATE * stopped, self.run, stage.group)
+        found = FINISHED if finished else STATE if stopped else NOTHING
+        _check_same(found, self.run, stage.group)
         if finished:
             say(f"resume: {stage.name} is finished; its student is in {folder}")
         elif stopped:

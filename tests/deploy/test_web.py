@@ -21,6 +21,7 @@ import export
 import predict
 from src.data.tokenization import Tokenizer
 from src.deploy import web, web_runtime
+from src.deploy.exports import next_step
 from src.deploy.onnx_model import choose_form, write_onnx
 from src.errors import UserError
 from src.kinds import CLASSIFICATION, REGRESSION, SPAN, TAGGING
@@ -280,3 +281,16 @@ def test_ten_sentences_in_chromium_are_answered_as_predict_does(tmp_path, monkey
         assert " ms" in time.replace("\u00a0", " ")
         long = len(Tokenizer(TOKENS, True).token_ids([f"{text} {pair or ''}"])[0]) > 10 - (3 if pair else 2)
         assert notices == (["Longer than 10 tokens: cut."] if long else [])
+
+
+@pytest.mark.parametrize(
+    "file_format, words",
+    [
+        ("ONNX", "run_eval_onnx.py --model_file out/page/model.onnx --task_name SST-2"),
+        ("WEB", "python -m http.server --directory out/page 8000"),
+        ("AIR", ""),
+    ],
+)
+def test_an_export_says_what_to_do_with_its_file(file_format, words):
+    said = next_step("out/page/model.onnx", file_format, "SST-2")
+    assert words in said and bool(said) is bool(words)
