@@ -79,6 +79,7 @@ PLANS = (
         "SST-2", "glue/SST-2", "accuracy", teacher="sst2-teacher",
         distil=("--td_phase1_epoch_size", 1, "--td_phase2_epoch_size", 0, *rate("phase1_cfg", 2e-4),
                 "--phase1_cfg.batch_size", 64),
+        ternary=("--epoch_size", 1, *rate("train_cfg", 1e-4), "--train_cfg.batch_size", 64),
         smallest=("--epoch_size", 1, *rate("train_cfg", 2e-4), "--train_cfg.batch_size", 64),
     ),
     Plan(
