@@ -1,0 +1,210 @@
+"""Runs the commands of the documents as they stand, with tiny inputs in place of the capital words.
+
+    python -m tests.run_documents [README.md docs/data.md ...] [--work DIR]
+
+They run in a clone of this repository, in the order of the page, each in turn; a table says how each ended.
+What they need that the page has made elsewhere (a teacher, a ternary model) is made first, by the same
+commands. A network of 8 layers, 24 wide, learns nothing at BERT's learning rates: `FURTHER` is added.
+Not part of the test suite: a page takes minutes. Exit status 1 where a command failed.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+from tabulate import tabulate
+
+from tests.document_inputs import vocabulary, write_raw
+from tests.helpers import ROOT
+from tests.test_documents import PAGES, commands
+
+TASKS = ("SST-2", "STS-B", "MRPC", "MNLI", "CLUENER", "SQuAD2", "SQuAD")
+LEFT_OUT = {
+    "scripts/quick_start.sh": "runs as a test of its own",
+    "scripts/run_tests.sh": "the test suite",
+    "benchmarks/": "takes an hour",
+    "http.server": "does not end",
+}
+ONLY_TINY = {"min_teacher_gain": 0}
+FURTHER = {
+    "run_finetune": {
+        "epoch_size": 12,
+        "finetune_cfg.batch_size": 16,
+        "finetune_cfg.optimizer_cfg.AdamWeightDecay.learning_rate": 2e-3,
+    },
+    "run_task_distill": ONLY_TINY,
+    "run_standalone_td": ONLY_TINY,
+    "train.py": ONLY_TINY,
+    "run_train": ONLY_TINY,
+}
+"""{part of a script's name: what is added to its commands, where they do not say it themselves}"""
+
+
+def task_of(command):
+    """The task that a command is about, by its words; SST-2 where it names none."""
+    plain = command.lower().replace("-", "")
+    if "version_2_with_negative" in command:
+        return "SQuAD2"
+    found = [task for task in TASKS if re.search(rf"\b(td_config_)?{task.lower().replace('-', '')}\b", plain)]
+    return "CLUENER" if "td_config_ner" in command else found[0] if found else "SST-2"
+
+
+class Workspace:
+    """A clone with tiny inputs beside it.
+
+    Args:
+        folder (str): empty or new.
+    """
+
+    def __init__(self, folder):
+        self.folder = os.path.abspath(folder)
+        self.clone = self.path("clone")
+        subprocess.run(["git", "clone", "-q", ROOT, self.clone], check=True)
+        venv = os.path.join(ROOT, ".venv")
+        if os.path.exists(venv):
+            os.symlink(os.path.realpath(venv), os.path.join(self.clone, ".venv"))
+        write_raw(self.path("raw"))
+        self._encoders()
+        self.made = set()
+
+    def path(self, *parts):
+        return os.path.join(self.folder, *parts)
+
+    def _encoders(self):
+        from transformers import BertConfig, BertForMaskedLM, BertModel
+
+        config = BertConfig(
+            vocab_size=len(vocabulary()), hidden_size=24, num_hidden_layers=8, num_attention_heads=12,
+            intermediate_size=48, initializer_range=0.1,
+        )  # fmt: skip
+        for name, network in (("encoder", BertModel), ("mlm", BertForMaskedLM)):
+            network(config).save_pretrained(self.path(name))
+            pathlib.Path(self.path(name, "vocab.txt")).write_text("\n".join(vocabulary()) + "\n")
+
+    def run(self, command):
+        """(exit status, seconds, the end of what it printed) of a command in the clone."""
+        environment = {**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU"}
+        environment["PATH"] = os.path.dirname(sys.executable) + os.pathsep + environment["PATH"]
+        start = time.monotonic()
+        done = subprocess.run(
+            command, shell=True, cwd=self.clone, env=environment, text=True, errors="replace",
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        return done.returncode, time.monotonic() - start, done.stdout[-1500:]
+
+    def make(self, name, command):
+        """Run once what other commands build on; its failure ends everything."""
+        if name not in self.made:
+            status, _, said = self.run(command)
+            if status:
+                sys.exit(f"{command}\n{said}")
+            self.made.add(name)
+
+    def teacher(self, task):
+        """The folder of a teacher of a task, made when it is first asked for."""
+        key, raw, run = task.lower(), self.path("raw", task), self.path("teachers", task)
+        given = f"--task_name {task} --load_ckpt_path {self.path('encoder')} --train_data_dir {raw} "
+        given += f"--eval_data_dir {raw} --output_dir {run}"
+        self.make(f"teacher {key}", self.filled(f"python run_finetune.py {given}"))
+        return os.path.join(run, key)
+
+    def hugging_face(self, task):
+        """The same as a Hugging Face folder."""
+        teacher, folder = self.teacher(task), self.path("hf", task)
+        given = f"--ckpt_file {teacher} --file_name {folder} --file_format SAFETENSORS"
+        self.make(f"hf {task}", f"python export.py {given}")
+        return folder
+
+    def records(self, task):
+        """The folder of records of all tasks, with those of this one."""
+        given = f"--vocab_file {self.path('encoder', 'vocab.txt')} --output_dir {self.path('data')}"
+        source = f"--task_name {task} --data_dir {self.path('raw', task)}"
+        if task == "gd":
+            source = f"--task_name gd --input {self.path('raw', 'corpus.txt')}"
+        self.make(f"records {task}", f"python prepare_data.py {source} {given}")
+        return self.path("data")
+
+    def stands_for(self, word, task, command):
+        """What a capital word of a command is here; the word where it is none of an input's."""
+        data = self.path("data") if "prepare_data" in command else None
+        inputs = {
+            "VOCAB_FILE": lambda: self.path("encoder", "vocab.txt"),
+            "RAW_DIR": lambda: self.path("raw", task),
+            "CLUENER_DIR": lambda: self.path("raw", "CLUENER"),
+            "SQUAD_DIR": lambda: self.path("raw", "SQuAD"),
+            "HCCL_JSON": lambda: self.path("raw", "hccl.json"),
+            "CORPUS": lambda: self.path("raw", "corpus.txt"),
+            "ENCODER_DIR": lambda: self.path("encoder"),
+            "MLM_DIR": lambda: self.path("mlm"),
+            "HF_DIR": lambda: self.hugging_face(task),
+            "TEACHER_DIR": lambda: self.path("new-teacher") if "convert" in command else self.teacher(task),
+            "FINE_TUNED_DIR": lambda: self.teacher(task),
+            "MODEL_DIR": lambda: self.teacher(task),
+            "MODEL": lambda: self.teacher(task),
+            "DATA_DIR": lambda: data or self.records("gd" if "/gd" in command else task),
+            "TASK_DIR": lambda: os.path.join(self.records(task), task.lower()),
+        }
+        if word in inputs:
+            return inputs[word]()
+        return self.path("made", task, word) if re.fullmatch(r"[A-Z]+(_[A-Z]+)*", word) else word
+
+    def filled(self, command):
+        """A command with paths in place of the words that stand for them."""
+        task = task_of(command)
+        words = sorted(set(re.findall(r"(?<![\w$=-])(?:\./)?([A-Z]{2,}(?:_[A-Z]+)*)(?![\w=.-]*-)", command)))
+        values = {word: self.stands_for(word, task, command) for word in words if word not in NO_INPUTS}
+        for word, value in sorted(values.items(), key=lambda item: -len(item[0])):
+            command = re.sub(rf"(?<![\w/-])(\./)?{word}(?=[\s/.]|$)", value, command)
+        if re.search(r"_(ascend|gpu)\.sh", command):
+            return "DRY_RUN=1 " + command
+        for script, options in FURTHER.items():
+            for key, value in options.items() if script in command else ():
+                command += "" if f"--{key} " in command else f" --{key} {value}"
+        return command
+
+
+NO_INPUTS = {"MINDIR", "WEB", "SAFETENSORS", "SST", "STS", "MNLI", "MRPC", "CLUENER", "CPU", "GPU"}
+"""Capital words that are values."""
+
+
+def run_page(workspace, page):
+    """Rows of the table: the page's commands, how they ended, seconds; what failed is printed in full."""
+    rows = []
+    for command in commands(page):
+        reason = next((why for part, why in LEFT_OUT.items() if part in command), None)
+        if reason is None and "WEB" in command and not os.environ.get("WEB_RUNTIME"):
+            reason = "needs npm; set WEB_RUNTIME to run it"
+        if reason:
+            rows.append((page.name, command[:90], f"left out: {reason}", ""))
+            continue
+        status, seconds, said = workspace.run(workspace.filled(command))
+        rows.append(
+            (page.name, command[:90], "ok" if status == 0 else f"exit status {status}", f"{seconds:.0f}")
+        )
+        print(*rows[-1], sep=" | ", flush=True)
+        if status:
+            print(f"$ {workspace.filled(command)}\n{said}", flush=True)
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pages", nargs="*", help="pages; all English ones where none is given")
+    parser.add_argument("--work", help="an empty folder to keep; a temporary one otherwise")
+    options = parser.parse_args()
+    english = [page for page in PAGES if "zh" not in page.parts and page.name != "README_CN.md"]
+    pages = [pathlib.Path(page).resolve() for page in options.pages] or english
+    with tempfile.TemporaryDirectory() as temporary:
+        workspace = Workspace(options.work or temporary)
+        rows = [row for page in pages for row in run_page(workspace, page)]
+    print(tabulate(rows, headers=("page", "command", "ended", "s")))
+    sys.exit(any(row[2].startswith("exit") for row in rows))
+
+
+if __name__ == "__main__":
+    main()
