@@ -80,8 +80,8 @@ def _questions(rng, rows, version):
 
 
 def write_raw(folder, train=320, dev=64):
-    """SST-2, STS-B, MRPC, MNLI, CLUENER, SQuAD and SQuAD2 below `folder` as their benchmarks do, a corpus, and
-    a rank table of 8 devices.
+    """SST-2, STS-B, MRPC, MNLI, CLUENER, SQuAD and SQuAD2 below `folder` as their benchmarks do, a corpus,
+    and a rank table of 8 devices.
     """
     rng = random.Random(0)
     of = lambda *parts: os.path.join(folder, *parts)  # noqa: E731
