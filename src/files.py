@@ -141,7 +141,7 @@ def locked(path):
     Raises:
         BlockingIOError: another process has it; the message says which one.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # what is no file does not keep us
     try:
         if not _lock(descriptor):
             raise BlockingIOError(_holder(os.fstat(descriptor).st_ino))

@@ -46,7 +46,7 @@ class RunFolder:
         self.path, self.writes, self.resume, self.overwrite = path, writes, resume, overwrite
         self.inputs = inputs or {}
         self.models = [self.join(name) for name in _MODELS]
-        """Folders that take its networks."""
+        """Folders that take its networks; further ones may lie elsewhere."""
 
     # --- an earlier run's -----------------------------------------------------------------------------------
 
@@ -63,8 +63,8 @@ class RunFolder:
             raise UserError(
                 "resume, overwrite_output_dir: one goes on, one begins anew; give only one of them"
             )
-        if os.path.isdir(self.path):
-            _hold(self.path)
+        for folder in filter(os.path.isdir, (self.path, *self.models[len(_MODELS) :])):
+            _hold(folder)
         for folder in (self.path, *self.models, *map(self.join, (RECORDS, TEACHER_CACHE))):
             sweep(folder)
         goes_on = self.resume and self._begun()
