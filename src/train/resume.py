@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from src.checkpoint.folder import WEIGHTS_FILE, digest
 from src.errors import UserError, shown
-from src.files import read_json, sample_checksum, write_json
+from src.files import read_json, replacing, sample_checksum, write_json, write_safetensors
 from src.run_folder import RESULTS_FILE, STAGES_FILE, STATE_FILE
 from src.runtime import same_everywhere, say
 from src.settings.paths import CHECKPOINTS, DATA, INCIDENTAL
@@ -36,9 +36,19 @@ def read_state(path, weights=True):
         with safe_open(path, "numpy") as file:
             note = json.loads(file.metadata()["state"])
             names = file.keys() if weights else ()
-            return {**note, "step": int(note["step"])}, {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            values = {name: file.get_tensor(name) for name in names}
+            if weights and note.get("sha256", "") not in ("", digest(values)):
+                raise ValueError("its checksum differs from the one stored in it")
+            return {**note, "stage": str(note["stage"]), "step": int(note["step"])}, values
+    except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"resume: {path} is damaged or no state of a training run: {error}") from error
+
+
+def write_state(path, note, values):
+    """Write the file that `read_state` reads, atomically."""
+    with replacing(path) as temporary:
+        state = json.dumps({**note, "sha256": digest(values)})
+        write_safetensors(temporary, values, {"state": state})
 
 
 def _flat(values, prefix=""):
@@ -86,6 +96,13 @@ class FinishedStages:
         self.run, self.resume = run, run.resume
         self._path, self._state = run.join(STAGES_FILE), run.join(STATE_FILE)
         self._known = _read_or_nothing(self._path) if self.resume else {}
+        if not all(
+            isinstance(stage, dict) and isinstance(stage.get("made"), dict) for stage in self._known.values()
+        ):
+            raise UserError(
+                f"resume: {self._path} is damaged; replace that run by --overwrite_output_dir true in the place "
+                "of --resume true"
+            )
 
     def check(self, made_from, group):
         """Whether the run is finished.
@@ -99,6 +116,7 @@ class FinishedStages:
         if os.path.exists(self._state):
             left[STATE_FILE] = read_note(self._state)
         for name, made in left.items():
+            made = made if isinstance(made, dict) else {}
             differing = [key for key, value in made_from.items() if made and made.get(key) != value]
             if differing:
                 key = differing[0]

@@ -2,7 +2,6 @@
 its settings.
 """
 
-import json
 import os
 import time
 from dataclasses import dataclass
@@ -13,14 +12,13 @@ from mindspore import ops
 
 from src.checkpoint.folder import WEIGHTS_FILE
 from src.errors import UserError
-from src.files import replacing, write_safetensors
 from src.nn.dropout import draws_for
 from src.nn.layers import second_moments
 from src.runtime import ALONE, same_everywhere, say
 from src.settings.stage import PhaseConfig
 from src.train.callbacks import Progress
 from src.train.optim import AdamW
-from src.train.resume import read_state
+from src.train.resume import read_state, write_state
 from src.train.step import LossScale, TrainStep
 
 
@@ -282,12 +280,7 @@ class Stage:
         if not self.group.first:
             return
         note = {**self.fingerprint(), "step": self.step_number, "best": best}
-        with replacing(path) as temporary:
-            write_safetensors(
-                temporary,
-                {name: item.asnumpy() for name, item in self._state().items()},
-                {"state": json.dumps(note)},
-            )
+        write_state(path, note, {name: item.asnumpy() for name, item in self._state().items()})
 
     def load_state(self, path):
         """Go on after the last step of the run that wrote the state `path`.

@@ -11,7 +11,7 @@ from src.errors import UserError
 from src.files import write_safetensors
 from src.run_folder import STATE_FILE, RunFolder
 from src.runtime import ALONE, Group
-from src.train.resume import FinishedStages, corpus_digest, deciding, inputs_of
+from src.train.resume import FinishedStages, corpus_digest, deciding, inputs_of, read_state, write_state
 from tests.helpers import refuses
 
 
@@ -134,6 +134,24 @@ def test_only_the_first_process_writes_what_is_finished(tmp_path):
     for writes in (False, True):
         FinishedStages(RunFolder(str(tmp_path), writes)).note(TaskStage(tmp_path, "phase1"), None)
         assert (tmp_path / "stages.json").exists() is writes is not (tmp_path / STATE_FILE).exists()
+
+
+@pytest.mark.parametrize("content", ['{"phase1": 1}', '{"phase1": {"made": [], "results": null}}'])
+def test_damaged_notes_of_finished_stages_are_told(tmp_path, content):
+    (tmp_path / "stages.json").write_text(content)
+    with pytest.raises(UserError) as error:
+        FinishedStages(RunFolder(str(tmp_path), resume=True))
+    refuses(error, "stages.json is damaged", "--overwrite_output_dir true")
+
+
+def test_a_changed_byte_of_a_state_is_noticed(tmp_path):
+    path = tmp_path / STATE_FILE
+    write_state(str(path), {"stage": "phase1", "step": 4}, {"x": np.arange(5.0)})
+    assert read_state(str(path))[1]["x"].tolist() == [0, 1, 2, 3, 4]
+    path.write_bytes(path.read_bytes()[:-3] + b"\1" + path.read_bytes()[-2:])
+    with pytest.raises(UserError) as error:
+        read_state(str(path))
+    refuses(error, STATE_FILE, "is damaged", "its checksum differs")
 
 
 def test_what_a_run_reads_is_known_from_its_settings():
