@@ -129,9 +129,8 @@ def as_records(settings, keys, model_key, known, name):
         )
     path = task_folder(getattr(settings, model_key), task)
     run = settings.output_dir or os.path.join("output", f"{name}-{task.folder}")
-    inputs = {**raw, model_key: path}
-    RunFolder(run, True, settings.resume, settings.overwrite_output_dir, inputs).claim()
-    records = output_folder(os.path.join(run, RECORDS), task, inputs)
+    RunFolder(run, True, settings.resume, settings.overwrite_output_dir, {model_key: path}).claim()
+    records = output_folder(os.path.join(run, RECORDS), task, {**raw, model_key: path})
     train = "" if not settings.do_train else "train_aug" if settings.aug_train else "train"
     dev = settings.do_eval or "eval_data_dir" in raw
     Reading.named(path, task, model_key, known).write(task, folder, records, settings, train, dev)

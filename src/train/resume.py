@@ -96,12 +96,11 @@ class FinishedStages:
         self.run, self.resume = run, run.resume
         self._path, self._state = run.join(STAGES_FILE), run.join(STATE_FILE)
         self._known = _read_or_nothing(self._path) if self.resume else {}
-        if not all(
-            isinstance(stage, dict) and isinstance(stage.get("made"), dict) for stage in self._known.values()
-        ):
+        known = self._known.values()
+        if not all(isinstance(stage, dict) and isinstance(stage.get("made"), dict) for stage in known):
             raise UserError(
-                f"resume: {self._path} is damaged; replace that run by --overwrite_output_dir true in the place "
-                "of --resume true"
+                f"resume: {self._path} is damaged; replace that run by --overwrite_output_dir true in the "
+                "place of --resume true"
             )
 
     def check(self, made_from, group):
