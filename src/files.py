@@ -5,7 +5,6 @@ What a link leads to is replaced, the link stays.
 
 import atexit
 import contextlib
-import errno
 import fcntl
 import functools
 import hashlib
@@ -121,31 +120,32 @@ def replacing_folder(path):
 
 
 def _lock(descriptor):
-    """Whether this process now has the lock of an open file or folder, for as long as it is open; true also
-    where the file system has no locks.
+    """Whether this process now has the lock of an open file or folder, for as long as it is open; None where
+    the file system has no locks.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError as error:
-        return error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+    except OSError:
+        return None
     return True
 
 
 @contextlib.contextmanager
 def locked(path):
     """While this lasts, nobody else has the lock of `path`, a file or folder; the system takes it back
-    however this process ends.
+    however this process ends. Yields whether that is sure: some file systems have no locks.
 
     Raises:
         BlockingIOError: another process has it; the message says which one.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # what is no file does not keep us
     try:
-        if not _lock(descriptor):
+        held = _lock(descriptor)
+        if held is False:
             raise BlockingIOError(_holder(os.fstat(descriptor).st_ino))
-        yield
+        yield bool(held)
     finally:
         os.close(descriptor)
 
@@ -171,10 +171,10 @@ def sweep(folder):
     """
     names = os.listdir(folder) if os.path.isdir(folder) else ()
     for path in (os.path.join(folder, name) for name in names if name.startswith(WRITING)):
-        with contextlib.suppress(OSError), locked(path):  # its writer's, or another user's
-            if os.path.isdir(path):
+        with contextlib.suppress(OSError), locked(path) as nobodys:  # else its writer's, or another user's
+            if nobodys and os.path.isdir(path):
                 shutil.rmtree(path)
-            else:
+            elif nobodys:
                 os.remove(path)
 
 
