@@ -127,7 +127,7 @@ class ShardFolder:
             write_json(plan, self._plan)
         # MindRecord files carry their own names inside: written under the final name, in a folder of their
         # own.
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=WRITING) as temporary:
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=WRITING) as temporary, locked(temporary):
             shard = Shard(
                 temporary, f"train-{number:05d}", self._plan["dataset_type"], self._plan["max_seq_length"]
             )
