@@ -10,6 +10,7 @@ run_task_distill.py --load_gd_ckpt_path STUDENT_DIR.
 
 from dataclasses import replace
 
+from src.checkpoint.folder import digest
 from src.data.info import DatasetInfo
 from src.data.sharded import open_corpus
 from src.data.task_data import facts_of
@@ -24,8 +25,7 @@ from src.runtime import say, set_seed
 from src.settings.parsing import part, required, to_yaml
 from src.settings.shared import BatchesConfig
 from src.settings.training import GeneralDistillConfig, TrainingConfig
-from src.train.callbacks import TrainingState
-from src.train.resume import STATE_FILE, forget, go_on, made_from
+from src.train.resume import corpus_digest
 from src.train.session import TrainingRun
 
 
@@ -35,7 +35,9 @@ def output_folder(settings, run):
     inputs = ("load_teacher_ckpt_path", "load_gd_ckpt_path", "data_dir")
     check_apart(folder, "save_ckpt_path", {key: getattr(settings, key) for key in inputs})
     check_apart(run.path, "output_dir", {"data_dir": settings.data_dir})
+    run.models.append(folder)
     if run.writes:
+        run.claim()
         make_folder(folder)
     return folder
 
@@ -82,25 +84,23 @@ def main(settings):
 
     folder = output_folder(settings, session.run)
     settings = replace(settings, gd_student_net_cfg=student_net.filled(model.config))
-    as_run = replace(settings, enable_buckets=session.rows.enable_buckets)
-    further = made_from(as_run.resumed_with, loaded, student.checkpoint, sum(batches.parts, []))
+    session.data_digest = {"the corpus": corpus_digest(sum(batches.parts, []))}
+    session.teacher_digest = {"the teacher's weights": digest(loaded.weights)[:16]}
+    session.start(to_yaml(settings))
     loss = Distiller(model.network, terms, student.projection)
     asked = LiveTeacher.of(teacher, loss)
     steps = settings.epoch_size, max(0, settings.train_steps)
-    stage = session.stage("gd", model, loss, batches, settings.gd_cfg, *steps, further, asked)
-    if settings.resume and go_on(stage, folder):
-        return
-    session.start(to_yaml(settings), {"gd": stage.step_number} if stage.step_number else None)
-    if not stage.step_number:
-        forget(session.run)  # an older run's state
-    session.fit(stage, folder, further=[TrainingState(settings.save_ckpt_step, session.run.join(STATE_FILE))])
-    losses, made = stage.read_step(), stage.fingerprint()
+    stage = session.stage("gd", model, loss, batches, settings.gd_cfg, *steps, teacher=asked)
+    session.fit(stage, folder)
     session.close(
-        {"losses": losses, "parameters": model.parameters, "resumed_with": made},
+        {
+            "losses": session.finished.last_step(stage),
+            "parameters": model.parameters,
+            "made_from": session.made_from(),
+        },
         f"done: the student is in {folder}; distil a task with: python run_task_distill.py "
         f"--load_gd_ckpt_path {folder} --load_teacher_ckpt_path FINE_TUNED_TEACHER ...",
     )
-    forget(session.run)  # only now: until the results are there a run can be resumed
 
 
 if __name__ == "__main__":

@@ -59,8 +59,10 @@ def found(settings, task):
     """The settings with the task's own folders, and records in the place of raw files."""
     keys = "teacher_model_dir", "student_model_dir", "data_dir"
     folders = {key: task_folder(path, task) for key in keys if (path := getattr(settings, key))}
-    settings = replace(settings, output_dir=settings.run_dir, **folders)
-    return as_records(settings, ("data_dir",), "student_model_dir", settings.known(task.kind), "ternary")
+    settings = replace(settings, **folders)
+    return as_records(
+        settings, ("data_dir",), "student_model_dir", settings.known(task.kind), settings.run_name
+    )
 
 
 @command
@@ -76,7 +78,7 @@ def main(settings):
     terms = loss_terms(quantized, bool(settings.teacher_model_dir))
     settings = found(settings, task)
     teacher_dir, student_dir = settings.teacher_model_dir, settings.student_model_dir
-    session = Session.open("ternary", part(settings, RunConfig), settings.folders, to_yaml(settings))
+    session = Session.open(settings.run_name, part(settings, RunConfig), settings.folders, to_yaml(settings))
     if settings.do_train:
         check_plan(settings, session)
     compute_type, models = session.compute_type(settings.compute_type), {}
@@ -92,7 +94,7 @@ def main(settings):
         source = "teacher_model_dir", teacher_dir
         models["teacher"] = session.check_teacher(teacher, *source, settings.min_teacher_gain)
 
-    session.start()
+    session.start(if_finished=result.clean_up)
     say(f"student: {student.parameters:,} parameters, started from {student_dir}")
     if settings.do_train:
         scores = fit_student(settings, session, student, teacher, terms, result.latent)

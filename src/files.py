@@ -5,6 +5,7 @@ What a link leads to is replaced, the link stays.
 
 import atexit
 import contextlib
+import fcntl
 import functools
 import hashlib
 import json
@@ -13,9 +14,11 @@ import re
 import shutil
 import tempfile
 
-from src.errors import WRITE_FAULTS, UserError
+from src.errors import WRITE_FAULTS, UserError, listed
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the repository
+WRITING = ".writing-"
+"""How the names of files and folders begin that are being written."""
 
 
 @contextlib.contextmanager
@@ -29,16 +32,17 @@ def replacing(path):
     folder, name = os.path.split(target)
     make_folder(folder)
     try:
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".writing-", suffix="-" + name)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=WRITING, suffix="-" + name)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
-    os.close(handle)
     try:
+        _lock(handle)
         with _naming(path):
             yield temporary
             os.chmod(temporary, 0o644)
             os.replace(temporary, target)
     finally:
+        os.close(handle)
         # save_checkpoint has a name of its own for it while it writes.
         for left in (temporary, os.path.splitext(temporary)[0] + ".tmp"):
             if os.path.exists(left):
@@ -73,7 +77,11 @@ def replacing_together(path):
     path, target = os.path.abspath(path), _target(path)
     folder, name = os.path.split(target)
     make_folder(folder)
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as temporary, _naming(path):
+    with (
+        tempfile.TemporaryDirectory(prefix=WRITING, dir=folder) as temporary,
+        locked(temporary),
+        _naming(path),
+    ):
         yield os.path.join(temporary, name)
         for item in sorted(os.listdir(temporary), reverse=True):  # the file itself comes last
             new, old = os.path.join(temporary, item), os.path.join(folder, item)
@@ -86,24 +94,88 @@ def replacing_together(path):
 @contextlib.contextmanager
 def replacing_folder(path):
     """Yield a new temporary folder beside `path`; on success it takes `path`'s place, on failure it is
-    removed.
+    removed. Before, what killed processes left there is.
     """
     path = os.path.realpath(path)
     parent, name = os.path.split(path)
     make_folder(parent)
-    temporary = tempfile.mkdtemp(dir=parent, prefix=".writing-", suffix="-" + name)
+    sweep(parent)
+    temporary = tempfile.mkdtemp(dir=parent, prefix=WRITING, suffix="-" + name)
     try:
-        yield temporary
-        os.chmod(temporary, 0o755)
-        if os.path.isdir(path):
-            old = tempfile.mkdtemp(dir=parent, prefix=f".old-{name}-")
-            os.rename(path, os.path.join(old, name))
-            os.rename(temporary, path)
-            shutil.rmtree(old)
-        else:
-            os.rename(temporary, path)
+        with locked(temporary):
+            yield temporary
+            os.chmod(temporary, 0o755)
+            if os.path.isdir(path):
+                with tempfile.TemporaryDirectory(dir=parent, prefix=WRITING) as old:
+                    os.rename(path, os.path.join(old, name))
+                    try:
+                        os.rename(temporary, path)
+                    except OSError:
+                        os.rename(os.path.join(old, name), path)
+                        raise
+            else:
+                os.rename(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _lock(descriptor):
+    """Whether this process now has the lock of an open file or folder, for as long as it is open; None where
+    the file system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+@contextlib.contextmanager
+def locked(path):
+    """While this lasts, nobody else has the lock of `path`, a file or folder; the system takes it back
+    however this process ends. Yields whether that is sure: some file systems have no locks.
+
+    Raises:
+        BlockingIOError: another process has it; the message says which one.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # what is no file does not keep us
+    try:
+        held = _lock(descriptor)
+        if held is False:
+            raise BlockingIOError(_holder(os.fstat(descriptor).st_ino))
+        yield bool(held)
+    finally:
+        os.close(descriptor)
+
+
+def _holder(inode):
+    """Who has locked a file: "process 12, python train.py", or "another process" where the system does not
+    say.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        with open("/proc/locks", encoding="ascii") as file:
+            locks = [line.split() for line in file]  # 1: FLOCK ADVISORY WRITE 12 08:01:1234 0 EOF
+        for lock in locks:
+            if lock[1] == "FLOCK" and lock[5].rpartition(":")[2] == str(inode):
+                with open(f"/proc/{int(lock[4])}/cmdline", "rb") as file:
+                    words = file.read().decode("utf-8", "replace").split("\0")
+                return f"process {lock[4]}, {listed([' '.join(words).strip()], 80)}"
+    return "another process"
+
+
+def sweep(folder):
+    """Remove what killed processes have left half-written in a folder, if it is there; what a living one
+    writes is locked.
+    """
+    names = os.listdir(folder) if os.path.isdir(folder) else ()
+    for path in (os.path.join(folder, name) for name in names if name.startswith(WRITING)):
+        with contextlib.suppress(OSError), locked(path) as nobodys:  # else its writer's, or another user's
+            if nobodys and os.path.isdir(path):
+                shutil.rmtree(path)
+            elif nobodys:
+                os.remove(path)
 
 
 def plain_path(path):

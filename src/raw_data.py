@@ -15,14 +15,13 @@ from src.data.records import has_records
 from src.errors import UserError
 from src.kinds import CLASSIFICATION
 from src.kinds.base import Windows
+from src.run_folder import RECORDS, RunFolder
 from src.settings.parsing import part, required
 from src.settings.shared import RawDataConfig, TextsConfig
 from src.tasks import get_task, task_folder
 from src.tokenizer_files import form_beside
 from src.vocabulary import is_lower_case, read_vocabulary
 
-RECORDS = "records"
-"""Of a run folder, what takes the records of raw files."""
 _NEW_HEAD = ("load_ckpt_path", "vocab_file")
 """Settings that name what gets a new head, so that the labels of its old one do not count."""
 
@@ -94,7 +93,7 @@ def as_records(settings, keys, model_key, known, name):
 
     Args:
         settings: with a `RawDataConfig`, task_name, dataset_type, distribute, do_train, do_eval and
-            output_dir, the run folder, which takes the records of what the run reads.
+            output_dir, the run folder, which takes the records; and those of a `RunFolder`.
         keys (tuple of str): those that name data folders.
         model_key (str): the one that names the model, or the vocabulary, that reads the texts.
         known (Known): what the user says of that model.
@@ -130,6 +129,7 @@ def as_records(settings, keys, model_key, known, name):
         )
     path = task_folder(getattr(settings, model_key), task)
     run = settings.output_dir or os.path.join("output", f"{name}-{task.folder}")
+    RunFolder(run, True, settings.resume, settings.overwrite_output_dir, {model_key: path}).claim()
     records = output_folder(os.path.join(run, RECORDS), task, {**raw, model_key: path})
     train = "" if not settings.do_train else "train_aug" if settings.aug_train else "train"
     dev = settings.do_eval or "eval_data_dir" in raw

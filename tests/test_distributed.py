@@ -93,7 +93,8 @@ def test_moving_average_ranges_are_of_all_workers_values(results):
 
 def test_workers_draw_dropout_masks_of_their_own(results):
     alone, first, second, _ = results
-    assert first["dropout_seed"] == alone["dropout_seed"] != second["dropout_seed"]
+    seeds = [result["dropout_seeds"].tolist() for result in (alone, first, second)]
+    assert seeds[0] == seeds[1] != seeds[2] and [seed[2] for seed in seeds] == [0, 0, 1]
 
 
 def test_shards_are_disjoint_and_complete(results):

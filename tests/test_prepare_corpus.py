@@ -67,7 +67,8 @@ def test_only_one_process_writes_into_a_folder(raw, capsys):
     folder.mkdir(parents=True)
     other = os.open(folder, os.O_RDONLY)
     fcntl.flock(other, fcntl.LOCK_EX)
-    assert f"another prepare_data.py is writing {folder}" in refused(capsys, raw) and not os.listdir(folder)
+    assert f"{folder} is being written by process {os.getpid()}, " in refused(capsys, raw)
+    assert not os.listdir(folder)
     os.close(other)
     assert "dataset.json" in os.listdir(prepare(raw))
 

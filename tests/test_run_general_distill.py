@@ -89,7 +89,7 @@ def stopped(corpus, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("stopped")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
-        patch.setattr(run_general_distill, "TrainingState", Stopping)
+        patch.setattr("src.train.session.TrainingState", Stopping)
         patch.setattr(sys, "argv", arguments_for(corpus, folder))
         run_general_distill.main()
     assert caught.value.code == 130
@@ -192,7 +192,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(corpus, distilled, s
         "--resume",
         *TWO_EPOCHS,
     )
-    says(out, "resumed after step 4 of 10", "epoch: 1, step: 5, outputs")
+    says(out, "gd resumed after step 4 of 10", "epoch: 1, step: 5, outputs")
     ours, theirs = (checkpoints.load(str(folder / "gd")).weights for folder in (tmp_path, distilled))
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
@@ -206,20 +206,23 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(corpus, distilled, s
     assert rows[0] == rows[1]
 
 
-def test_a_finished_run_is_left_alone_and_a_fresh_one_forgets_an_older_state(
+def test_a_finished_run_is_left_alone_and_replaced_only_where_it_is_said(
     corpus, distilled, stopped, tmp_path, capsys
 ):
-    given = ["--data_dir", corpus[0], "--load_teacher_ckpt_path", corpus[1]]
+    given = ["--data_dir", corpus[0], "--load_teacher_ckpt_path", corpus[1], *TWO_EPOCHS]
     before = {path: path.read_bytes() for path in distilled.rglob("*") if path.is_file()}
-    out = run(capsys, *given, "--output_dir", distilled, "--resume", "true", *TWO_EPOCHS)
-    says(out, "this run is finished")
+    with pytest.raises(SystemExit) as ended:
+        run(capsys, *given, "--output_dir", distilled, "--resume", "true")
+    assert ended.value.code == 0 and "this run is finished" in capsys.readouterr().out
+    line = refused_by(run_general_distill, capsys, *given, "--output_dir", distilled)
+    says(line, "holds an earlier run's results (stages.json, gd)", "--resume true", "--overwrite_output_dir")
     assert before == {path: path.read_bytes() for path in distilled.rglob("*") if path.is_file()}
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
-    assert (tmp_path / "state.safetensors").exists()
+    assert (tmp_path / "state.safetensors").exists() and (tmp_path / "gd" / "step_4.ckpt").exists()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        run(capsys, *given, "--output_dir", tmp_path, *TWO_EPOCHS)
-    assert not (tmp_path / "state.safetensors").exists()
+        run(capsys, *given, "--output_dir", tmp_path, "--overwrite_output_dir", "true")
+    assert sorted(os.listdir(tmp_path)) == ["config.yaml", "metrics.jsonl"]
 
 
 def test_another_teacher_or_corpus_is_another_run(corpus, distilled, stopped, tmp_path, capsys):
@@ -227,46 +230,33 @@ def test_another_teacher_or_corpus_is_another_run(corpus, distilled, stopped, tm
     for index in range(2):
         write_split(tmp_path / "data", f"train-{index:05d}", make_examples(20, 12, seed=index + 7))
     write_info(tmp_path / "data", task="gd", labels=())
-    shutil.copytree(distilled, tmp_path / "finished")
-    shutil.copytree(stopped, tmp_path / "stopped")
     for data, teacher, words in (
         (corpus[0], other, "the teacher's weights"),
         (tmp_path / "data", corpus[1], "the corpus"),
     ):
         given = ["--data_dir", data, "--load_teacher_ckpt_path", teacher, "--resume", "true", *TWO_EPOCHS]
-        says(
-            refused_by(run_general_distill, capsys, *given, "--output_dir", tmp_path / "stopped"),
-            "was written with " + words,
-        )
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
-            patch.setattr(Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-            run(capsys, *given, "--output_dir", tmp_path / "finished")
-        says(capsys.readouterr().out, "training begins anew")
-        assert not (tmp_path / "finished" / "results.json").exists()
+        for folder, name in ((stopped, "state.safetensors"), (distilled, "results.json")):
+            line = refused_by(run_general_distill, capsys, *given, "--output_dir", folder)
+            says(line, name, "was made with " + words, "--overwrite_output_dir true")
 
 
-def test_a_run_can_be_resumed_until_its_results_are_written(corpus, tmp_path, capsys):
-    given = [
-        "--data_dir",
-        corpus[0],
-        "--load_teacher_ckpt_path",
-        corpus[1],
-        "--output_dir",
-        tmp_path,
-        "--save_ckpt_step",
-        "4",
-        *STUDENT,
-    ]
+def test_a_run_can_be_resumed_until_its_curves_are_drawn(corpus, distilled, tmp_path, capsys):
+    """The results come last: where they are, nothing is left to do."""
+    shutil.copytree(distilled, tmp_path, dirs_exist_ok=True)
+    for name in ("results.json", "curves.png"):
+        (tmp_path / name).unlink()
+    given = [*arguments_for(corpus, tmp_path)[1:], "--resume", "true"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "src.train.session.draw",
             lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left", "curves.png")),
         )
         says(refused_by(run_general_distill, capsys, *given), "curves.png: No space left")
-    assert (tmp_path / "state.safetensors").exists()
-    (tmp_path / "results.json").unlink()
-    says(run(capsys, *given, "--resume", "true"), "resumed after step 12 of 15", "done:")
-    assert (tmp_path / "results.json").exists() and not (tmp_path / "state.safetensors").exists()
+    assert not (tmp_path / "results.json").exists()
+    says(run(capsys, *given), "resume: gd is finished", "done:")
+    ours, theirs = (json.loads((folder / "results.json").read_text()) for folder in (tmp_path, distilled))
+    assert ours["losses"] == theirs["losses"] and ours["made_from"] == theirs["made_from"]
+    assert (tmp_path / "curves.png").exists() and not (tmp_path / "state.safetensors").exists()
 
 
 def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to_begin(
@@ -276,7 +266,7 @@ def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     before = (tmp_path / "metrics.jsonl").read_bytes()
     for changes, words in (
-        (["--epoch_size", "5"], ("total_steps 10, now it is 25",)),
+        (["--epoch_size", "5"], ("epoch_size 2, now it is 5",)),
         (["--seed", "1"], ("seed 42, now it is 1",)),
         (["--gd_student_net_cfg.intermediate_size", "20"], ("intermediate_size 24, now it is 20",)),
         (
@@ -290,7 +280,7 @@ def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to
     says(refused_by(run_general_distill, capsys, *settings), "state.safetensors is damaged")
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
     state.unlink()
-    says(run(capsys, *settings, "--train_steps", "1"), "there is no", "training begins anew", "step: 1,")
+    says(run(capsys, *settings, "--train_steps", "1"), "gd was not begun, or saved no state", "step: 1,")
 
 
 def test_task_distillation_starts_from_the_student_and_its_projection(corpus, distilled, tmp_path, capsys):

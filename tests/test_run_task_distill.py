@@ -54,6 +54,7 @@ def arguments_of(task, output):
     config = output.parent / "td.yaml"
     config.write_text(
         f"task_name: SST-2\nload_teacher_ckpt_path: {teacher}\ntd_student_net_cfg:\n  num_hidden_layers: 1\n"
+        "  hidden_dropout_prob: 0.1\n  attention_probs_dropout_prob: 0.1\n"
     )
     folders = "--train_data_dir", data, "--eval_data_dir", data, "--output_dir", output
     return ["run_task_distill.py", "--config_path", config, *folders, *SMALL, "--save_ckpt_step", "3"]

@@ -238,7 +238,8 @@ def test_the_models_that_training_starts_from_are_never_replaced(task, tmp_path,
     save_network(tmp_path / "sst-2", tiny_network(1, labels=2))
     says(
         refused_by(train, capsys, *arguments_for(task, tmp_path)),
-        "eval_model.ckpt would be read in place of the packed model",
+        "output_dir",
+        "holds an earlier run's results (sst-2)",
     )
 
 

@@ -17,11 +17,11 @@ from src.distill.distiller import Distiller, LossTerms, Projection  # noqa: E402
 from src.distill.teacher import LiveTeacher  # noqa: E402
 from src.kinds import CLASSIFICATION  # noqa: E402
 from src.quant.quantizers import MovingAverageRange  # noqa: E402
+from src.run_folder import RunFolder  # noqa: E402
 from src.runtime import join_group, set_seed, set_up  # noqa: E402
 from src.settings.shared import GroupConfig  # noqa: E402
 from src.settings.stage import AdamWeightDecayConfig, OptimizerConfig, PhaseConfig  # noqa: E402
 from src.train.callbacks import LastCheckpoint  # noqa: E402
-from src.train.run_folder import RunFolder  # noqa: E402
 from src.train.stage import Stage, StagePlan  # noqa: E402
 from tests.helpers import as_model, make_examples, tiny_network, weights_of  # noqa: E402
 
@@ -78,7 +78,7 @@ def run(folder, batch_size, distribute):
         size=group.size,
         micro_batches=max(map(len, steps)),
         threshold=ranges.threshold.asnumpy(),
-        dropout_seed=student.dropout.dropout.Seed0,
+        dropout_seeds=student.dropout.seeds,
         **{
             f"weight/{name}": value
             for name, value in {**weights_of(student), **weights_of(loss.projection)}.items()

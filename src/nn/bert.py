@@ -11,6 +11,7 @@ import mindspore as ms
 from mindspore import nn, ops
 from mindspore.ops import operations as P
 
+from src.nn.dropout import Dropout
 from src.nn.layers import (
     ActivationQuantizer,
     Dense,
@@ -51,7 +52,7 @@ class Embeddings(nn.Cell):
                 config.max_position_embeddings, width, spread, quantization=quantization, part="rest"
             )
         self.layer_norm = LayerNorm(width, config.layer_norm_eps)
-        self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def construct(self, input_ids, segment_ids, position_ids):  # (B, S) each
         x = self.word_embeddings(input_ids) + self.token_type_embeddings(segment_ids)
@@ -87,8 +88,8 @@ class Attention(nn.Cell):
         )
         self.quantize_context = ActivationQuantizer(quantization)
         self.layer_norm = LayerNorm(self.width, config.layer_norm_eps)
-        self.probs_dropout = nn.Dropout(p=config.attention_probs_dropout_prob)
-        self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
+        self.probs_dropout = Dropout(config.attention_probs_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
         self.use_relative_positions = config.use_relative_positions
         if self.use_relative_positions:
             self.relative_positions = RelativePositions(config.max_relative_position, self.head_width, spread)
@@ -151,7 +152,7 @@ class FeedForward(nn.Cell):
         self.quantize_inner = ActivationQuantizer(quantization)
         self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.activation = activation(config.hidden_act)
-        self.dropout = nn.Dropout(p=config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def construct(self, x):  # (B*S, H)
         output = self.output(self.quantize_inner(self.activation(self.intermediate(self.quantize_input(x)))))

@@ -5,6 +5,7 @@ from mindspore import nn, ops
 from mindspore.common.initializer import initializer
 
 from src.nn.bert import Bert
+from src.nn.dropout import Dropout
 from src.nn.layers import Dense, LayerNorm, activation
 
 
@@ -33,7 +34,7 @@ class BertForSequence(nn.Cell):
         self.compute_type = compute_type
         self.num_labels = num_labels
         self.bert = Bert(config, compute_type, quantization, self.pools)
-        self.dropout = nn.Dropout(p=config.head_dropout)
+        self.dropout = Dropout(config.head_dropout)
         # A small matrix product that decides everything: it is computed in float32.
         self.classifier = Dense(
             config.hidden_size, num_labels, config.initializer_range, ms.float32, quantization, "rest"

@@ -383,20 +383,6 @@ def activation(name):
     return {"gelu": Gelu, "gelu_new": GeluNew, "relu": nn.ReLU}[name]()
 
 
-def seed_dropout(network, rank):
-    """Give a process of a group dropout masks of its own: equal seeds, which equal weights need, made those
-    of all the same.
-
-    Args:
-        network (nn.Cell): before it is compiled. rank (int): the process's number; 0 leaves the seeds as they
-            are.
-    """
-    for _, cell in network.cells_and_names():
-        if isinstance(cell, nn.Dropout):
-            old = cell.dropout
-            cell.dropout = ops.Dropout(old.keep_prob, old.Seed0 + rank, old.Seed1)
-
-
 class RelativePositions(nn.Cell):
     """Embeddings of clipped token distances, shared by keys and values of one attention (Shaw et al., arXiv
     1803.02155).

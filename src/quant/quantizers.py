@@ -31,7 +31,7 @@ class _Reduction(nn.Cell):
         return self.reduce(self.reduce(rows, -1), 0).reshape((1,) * x.ndim)
 
 
-class _Round(nn.Cell):
+class Round(nn.Cell):
     """Nearest integer, halves to even, of |x| < 2^22.
 
     On CPU two additions that push the fraction out of float32's 24 bits and back: the rounding operator takes
@@ -216,7 +216,7 @@ class SymmetricUniform(Quantizer):
         self.levels = float(2 ** (bits - 1) - 1)
         self.nonnegative = nonnegative
         self.max = _maximum(granularity)
-        self.round = _Round()
+        self.round = Round()
         self.divide = P.RealDiv()
 
     def construct(self, x):
@@ -237,7 +237,7 @@ class MinMaxUniform(Quantizer):
         super().__init__(granularity, clip)
         self.levels = float(2**bits - 1)
         self.max, self.min = _maximum(granularity), _minimum(granularity)
-        self.round = _Round()
+        self.round = Round()
 
     def construct(self, x):
         x = self.clipped(x)
@@ -254,7 +254,7 @@ class DynamicUnsigned(Quantizer):
     def __init__(self, clip=0.0):
         super().__init__("tensor", clip)
         self.max, self.min = _maximum("tensor"), _minimum("tensor")
-        self.round = _Round()
+        self.round = Round()
 
     def construct(self, x):
         x = self.clipped(x)
@@ -276,7 +276,7 @@ class _StaticUniform(Quantizer):
     def __init__(self, bits):
         super().__init__("tensor")
         self.levels = float(2 ** (bits - 1) - 1)
-        self.round = _Round()
+        self.round = Round()
         self.divide = P.RealDiv()
 
     def construct(self, x, threshold):
@@ -337,10 +337,10 @@ class MovingAverageRange(nn.Cell):
 
 def use_rounding_operator(network):
     """Make every quantizer in `network` round by the operator, for a graph that will run elsewhere:
-    `_Round`'s additions need float32.
+    `Round`'s additions need float32.
     """
     for _, cell in network.cells_and_names():
-        if isinstance(cell, _Round):
+        if isinstance(cell, Round):
             cell.by_addition = False
 
 

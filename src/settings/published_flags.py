@@ -159,7 +159,6 @@ NLP_ARCHITECT = {
     "model_name_or_path": Flag(_encoder, unless="teacher_model_dir"),
     "evaluate_during_training": to("do_eval", switch=True),
     "evaluate": when_on({"split": "eval"}),
-    "overwrite_output_dir": _OVERWRITE,
     "overwrite_cache": _OVERWRITE,
     "per_gpu_train_batch_size": to("train_cfg.batch_size"),
     "per_gpu_eval_batch_size": to("eval_batch_size"),

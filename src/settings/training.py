@@ -3,7 +3,7 @@
 A field's docstring is its help text: what it is, its unit, and why the default is what it is.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
@@ -54,9 +54,11 @@ class TrainingConfig(GroupConfig, ModelArtsConfig):
     output_dir: str = ""
     """Run folder; unset: output/ with the command's and the task's name."""
     resume: bool = False
-    """Go on where a stopped run with the same settings last saved its state: every save_ckpt_step steps, on a
-    task after every epoch too, and when it was told to end (SIGTERM). Without one, begin. Dropout, if the
-    student has any, draws other numbers than it would have."""
+    """Go on where a stopped run with the same settings last saved its state: every save_ckpt_step steps,
+    after every epoch, and when it was told to end (SIGTERM). Without one, begin."""
+    overwrite_output_dir: bool = False
+    """Replace what an earlier run left in output_dir: its own files are removed, no others. false: a folder
+    with an earlier run's results is refused."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,8 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
     save_ckpt_path: str = ""
     """Folder of the student's checkpoints; unset: gd/ in the run folder."""
     save_ckpt_step: NonNegativeInt = 100
-    """Save a checkpoint and the state to resume from every N steps; 0: only the student, after the last
-    step.
+    """Save a checkpoint and the state to resume from every N steps; 0: the state after every epoch, and the
+    student after the last step.
     """
     gd_cfg: Phase1Config = field(default_factory=Phase1Config)
     """The training stage; batch_size is a device's own."""
@@ -123,21 +125,6 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
     """The teacher's network; normally empty, for its checkpoint's config.json says it."""
     gd_student_net_cfg: NetConfig = field(default_factory=NetConfig)
     """The student's network; what is left out is as in its checkpoint or, without one, as in the teacher."""
-
-    @property
-    def resumed_with(self):
-        """{key: value} of the settings that must be the same when a run is resumed, sections as dicts."""
-        keys = (
-            "padding",
-            "max_tokens",
-            "bucket_boundaries",
-            "enable_buckets",
-            "do_shuffle",
-            "student_init",
-            "gd_cfg",
-        )
-        networks = ("gd_teacher_net_cfg", "gd_student_net_cfg")
-        return {key: value for key, value in asdict(self).items() if key in keys + networks}
 
     @property
     def teacher_known(self):
@@ -381,9 +368,10 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
             )
 
     @property
-    def run_dir(self):
-        """The run folder; what was only quantized does not replace what was trained."""
-        return self.output_dir or ("output/ternary" if self.do_train else "output/ternary-untrained")
+    def run_name(self):
+        """Of the run folder, where output_dir is unset: what was only quantized does not replace what was
+        trained."""
+        return "ternary" if self.do_train else "ternary-untrained"
 
     @property
     def folders(self):

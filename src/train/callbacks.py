@@ -175,19 +175,17 @@ class StepCheckpoints(Callback):
 
 
 class TrainingState(Callback):
-    """Saves all that is needed to resume the stage, in one file: every `every` steps (0: never), and when the
-    process is told to end (SIGTERM), which it then does.
+    """Saves all that is needed to resume the stage, in one file: every `every` steps (0: never), after every
+    epoch, and when the process is told to end (SIGTERM), which it then does.
 
     Args:
         every (int): steps. path (str): of the file. evaluation (Evaluation): whose best results belong to it.
-        epochs (bool): save after every epoch too.
     """
 
-    def __init__(self, every, path, evaluation=None, epochs=False):
+    def __init__(self, every, path, evaluation=None):
         self.every = every
         self.path = path
         self.evaluation = evaluation
-        self.epochs = epochs
         self.told_to_end = False
         self._before = self._kept = None
 
@@ -195,14 +193,14 @@ class TrainingState(Callback):
         if self._before is None and stage.group.size == 1:  # one of several may wait for the others for ever
             self._before = signal.signal(signal.SIGTERM, self._note) or signal.SIG_DFL
         # What is evaluated after an epoch belongs to the state of its last step.
-        if step == stage.total_steps or (self.epochs and step % stage.steps_per_epoch == 0):
+        if step == stage.total_steps or step % stage.steps_per_epoch == 0:
             return
         if self.told_to_end or self._best() != self._kept or (self.every and passed(stage, step, self.every)):
             self._save(stage)
         self.end_if_told(stage)
 
     def on_epoch(self, stage, epoch):
-        if self.epochs and stage.step_number < stage.total_steps:
+        if stage.step_number < stage.total_steps:
             self._save(stage)
             self.end_if_told(stage)
 

@@ -10,6 +10,7 @@ from src.checkpoint.packed import PACKED_FILE, save_packed
 from src.errors import UserError
 from src.files import check_apart
 from src.model import Model
+from src.run_folder import LATENT, UNPACKED
 from src.runtime import say
 
 TERNARY_DENSITY = {"1.6": 5, "2": 4}
@@ -38,7 +39,7 @@ class PackedResult:
         Raises:
             UserError: a folder holds an input, or weights that would be read in place of the packed model.
         """
-        latent = run.join("latent" if keeps_latent else "unpacked", task_folder)
+        latent = run.join(LATENT if keeps_latent else UNPACKED, task_folder)
         packed = run.join(task_folder)
         for path in (latent, packed):
             check_apart(path, "output_dir", inputs)
@@ -67,7 +68,8 @@ class PackedResult:
     def clean_up(self):
         """Remove the float32 weights that nobody asked to keep."""
         if not self.keeps_latent:
-            shutil.rmtree(self.latent)
+            if os.path.isdir(self.latent):  # a run that was stopped here may have done it before
+                shutil.rmtree(self.latent)
             with contextlib.suppress(OSError):  # another task's weights may lie there
                 os.rmdir(os.path.dirname(self.latent))
 

@@ -9,11 +9,11 @@ from safetensors import SafetensorError, safe_open
 
 from src.checkpoint.folder import WEIGHTS_FILE, digest
 from src.errors import UserError, shown
-from src.files import read_json, sample_checksum, write_json
+from src.files import read_json, replacing, sample_checksum, write_json, write_safetensors
+from src.run_folder import RESULTS_FILE, STAGES_FILE, STATE_FILE
 from src.runtime import same_everywhere, say
-from src.settings.paths import INCIDENTAL
+from src.settings.paths import CHECKPOINTS, DATA, INCIDENTAL
 
-STATE_FILE, STAGES_FILE = "state.safetensors", "stages.json"
 NOTHING, STATE, FINISHED = 0, 1, 2
 
 
@@ -36,25 +36,19 @@ def read_state(path, weights=True):
         with safe_open(path, "numpy") as file:
             note = json.loads(file.metadata()["state"])
             names = file.keys() if weights else ()
-            return {**note, "step": int(note["step"])}, {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            values = {name: file.get_tensor(name) for name in names}
+            if weights and note.get("sha256", "") not in ("", digest(values)):
+                raise ValueError("its checksum differs from the one stored in it")
+            return {**note, "stage": str(note["stage"]), "step": int(note["step"])}, values
+    except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"resume: {path} is damaged or no state of a training run: {error}") from error
 
 
-def made_from(settings, teacher, start, files):
-    """What a run is made from, for its state to be held against: {dotted key: JSON value}.
-
-    Args:
-        settings (dict): those that must be the same when it goes on, sections as dicts.
-        teacher (Checkpoint), start (Checkpoint or None): the student's. files (list of str): of the corpus.
-    """
-    corpus = [f"{os.path.basename(path)} {sample_checksum(path)}" for path in files]
-    return {
-        **dict(_flat(settings)),
-        "the teacher's weights": digest(teacher.weights)[:16],
-        "the student's first weights": digest(start.weights)[:16] if start else "",
-        "the corpus": digest({}, *corpus)[:16],
-    }
+def write_state(path, note, values):
+    """Write the file that `read_state` reads, atomically."""
+    with replacing(path) as temporary:
+        state = json.dumps({**note, "sha256": digest(values)})
+        write_safetensors(temporary, values, {"state": state})
 
 
 def _flat(values, prefix=""):
@@ -65,51 +59,13 @@ def _flat(values, prefix=""):
             yield prefix + key, list(value) if isinstance(value, tuple) else value
 
 
-def go_on(stage, folder):
-    """Bring a stage to where a stopped run of it last saved its state; True if that run is already finished.
-
-    Args:
-        stage (Stage): new. folder (str): of the student.
-
-    Raises:
-        UserError: the state is damaged or of another run, or the processes of the job find different things.
-    """
-    state = stage.run.join(STATE_FILE)
-    found = _found(stage, folder, state)
-    _check_same(found, stage.run, stage.group)
-    if found == FINISHED:
-        say(f"resume: this run is finished; its student is in {folder}")
-    elif found == STATE:
-        stage.load_state(state)
-        say(f"resumed after step {stage.step_number} of {stage.total_steps}")
-    else:
-        say(f"resume: there is no {state}, so training begins anew")
-    return found == FINISHED
-
-
 def _check_same(found, run, group):
     """A `UserError` where the processes of a job find different things in the run's folder."""
     if not same_everywhere(int(found), group):
         raise UserError(
             f"resume: not every process of the job finds the same in {run.path}; put the first one's "
-            f"{STATE_FILE}, {STAGES_FILE} or results.json into output_dir on every machine"
+            f"{STATE_FILE}, {STAGES_FILE} or {RESULTS_FILE} into output_dir on every machine"
         )
-
-
-def _found(stage, folder, state):
-    """What the run folder holds of this very run: NOTHING, a saved STATE, or that it is FINISHED."""
-    results = _read_or_nothing(stage.run.join("results.json"))
-    finished = results.get("resumed_with") == stage.fingerprint()
-    if finished and os.path.exists(os.path.join(folder, WEIGHTS_FILE)):
-        return FINISHED
-    return STATE if os.path.exists(state) else NOTHING
-
-
-def forget(run):
-    """Remove a run folder's saved state."""
-    state = run.join(STATE_FILE)
-    if run.writes and os.path.exists(state):
-        os.remove(state)
 
 
 def deciding(resolved):
@@ -117,18 +73,35 @@ def deciding(resolved):
     return dict(_flat({key: item for key, item in yaml.safe_load(resolved).items() if key not in INCIDENTAL}))
 
 
+def inputs_of(resolved):
+    """{setting: path} of what a run reads, of its settings, given as YAML."""
+    settings = yaml.safe_load(resolved)
+    return {key: settings[key] for key in (*DATA, *CHECKPOINTS) if settings.get(key)}
+
+
+def corpus_digest(files):
+    """What tells a corpus of record files from another one, without reading all of it."""
+    return digest({}, *(f"{os.path.basename(path)} {sample_checksum(path)}" for path in files))[:16]
+
+
 class FinishedStages:
-    """Which stages a run of several has behind it, and with what results: `stages.json` of its folder.
+    """Which stages a run has behind it, and with what results: `stages.json` of its folder.
 
     Args:
-        run (RunFolder): the run's, which this process has locked. resume (bool): whether an earlier run's
-            count.
+        run (RunFolder): the run's, which this process has locked; where it is not resumed, nothing that lies
+            there counts.
     """
 
-    def __init__(self, run, resume):
-        self.run, self.resume = run, resume
+    def __init__(self, run):
+        self.run, self.resume = run, run.resume
         self._path, self._state = run.join(STAGES_FILE), run.join(STATE_FILE)
-        self._known = _read_or_nothing(self._path) if resume else {}
+        self._known = _read_or_nothing(self._path) if self.resume else {}
+        known = self._known.values()
+        if not all(isinstance(stage, dict) and isinstance(stage.get("made"), dict) for stage in known):
+            raise UserError(
+                f"resume: {self._path} is damaged; replace that run by --overwrite_output_dir true in the "
+                "place of --resume true"
+            )
 
     def check(self, made_from, group):
         """Whether the run is finished.
@@ -137,18 +110,20 @@ class FinishedStages:
             UserError: what an earlier run left was made from something else, or the processes of the job find
                 different things.
         """
-        results = _read_or_nothing(self.run.join("results.json")).get("made_from")
-        left = {"results.json": results, **{name: stage["made"] for name, stage in self._known.items()}}
+        results = _read_or_nothing(self.run.join(RESULTS_FILE)).get("made_from")
+        left = {RESULTS_FILE: results, **{name: stage["made"] for name, stage in self._known.items()}}
         if os.path.exists(self._state):
             left[STATE_FILE] = read_note(self._state)
         for name, made in left.items():
+            made = made if isinstance(made, dict) else {}
             differing = [key for key, value in made_from.items() if made and made.get(key) != value]
             if differing:
                 key = differing[0]
                 before, now = shown(made.get(key)), shown(made_from[key])
                 raise UserError(
                     f"resume: {name} in {self.run.path} was made with {key} {before}, now it is {now}; use "
-                    "the same settings and data, or --resume false to begin anew"
+                    "the same settings and data, or replace that run by --overwrite_output_dir true in the "
+                    "place of --resume true"
                 )
         _check_same(bool(results), self.run, group)
         return bool(results)
@@ -193,21 +168,21 @@ class FinishedStages:
         return finished
 
     def results(self, stage):
-        """Of a finished stage's best evaluation, or None."""
+        """Of a finished stage: those of its best evaluation, or None."""
         return self._known[stage.name]["results"]
+
+    def last_step(self, stage):
+        """Of a finished stage: what `Stage.read_step` said of its last step."""
+        return self._known[stage.name]["last_step"]
 
     def note(self, stage, results):
         """A stage is finished, with these results."""
-        self._known[stage.name] = {"made": stage.fingerprint(), "results": results}
+        values = {"made": stage.fingerprint(), "results": results, "last_step": stage.read_step()}
+        self._known[stage.name] = values
         if self.run.writes:
             write_json(self._path, self._known)
-        forget(self.run)
-
-    def forget(self):
-        """Remove what an earlier run in the folder left."""
-        if self.run.writes and os.path.exists(self._path):
-            os.remove(self._path)
-        forget(self.run)
+            if os.path.exists(self._state):
+                os.remove(self._state)
 
 
 def _read_or_nothing(path):

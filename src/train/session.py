@@ -19,6 +19,15 @@ from src.distill.teacher_cache import cached_teacher, with_logits
 from src.errors import UserError
 from src.evaluate import evaluate
 from src.files import write_json
+from src.run_folder import (
+    CURVES_FILE,
+    METRICS_FILE,
+    PROFILE,
+    RESULTS_FILE,
+    STATE_FILE,
+    TEACHER_CACHE,
+    RunFolder,
+)
 from src.settings.parsing import part, required
 from src.settings.shared import BatchesConfig, PackingConfig
 from src.settings.stage import EvalConfig
@@ -27,8 +36,7 @@ from src.tasks import get_task
 from src.train.callbacks import Evaluation, LastCheckpoint, Profile, StepCheckpoints, TrainingState
 from src.train.curves import draw
 from src.train.known_scores import known_scores, rows_digest
-from src.train.resume import STATE_FILE, FinishedStages, deciding
-from src.train.run_folder import RunFolder
+from src.train.resume import FinishedStages, deciding, inputs_of
 from src.train.stage import Stage, StagePlan
 
 
@@ -45,6 +53,10 @@ class TrainingRun:
     group: runtime.Group
     run: RunFolder
     started: float
+    finished: FinishedStages = None
+    data_digest: dict = field(default_factory=dict)
+    teacher_digest: dict = field(default_factory=dict)
+    """What the run is made from besides its settings: {title: digest} of the rows, and of the teacher."""
 
     @classmethod
     def begin(cls, name, config, rows, resolved, **further):
@@ -70,7 +82,9 @@ class TrainingRun:
                 "enable_buckets: the data sink needs batches of one shape, so all rows are padded to the "
                 "longest of them"
             )
-        run = RunFolder(config.output_dir or os.path.join("output", name), group.first)
+        path = config.output_dir or os.path.join("output", name)
+        run = RunFolder(path, group.first, config.resume, config.overwrite_output_dir, inputs_of(resolved))
+        run.claim()
         return cls(config, rows, resolved, device, group, run, started, **further)
 
     def packs(self, model):
@@ -86,8 +100,28 @@ class TrainingRun:
         of another one."""
         return self.plan(batches, config, epochs).steps(batches)
 
-    def start(self, resolved="", kept=None):
-        """Begin the run folder's records: nothing is refused any more. Arguments as in `RunFolder.start`."""
+    def made_from(self):
+        """What the run is made from: {dotted key: JSON value} of the settings that decide, the rows, the
+        teacher.
+        """
+        return {**deciding(self.resolved), **self.data_digest, **self.teacher_digest}
+
+    def start(self, resolved="", if_finished=None):
+        """Begin the run folder's records: nothing is refused any more. A run that is resumed but finished
+        ends here.
+
+        Args:
+            resolved (str): every setting as YAML, where more is known of them than before.
+            if_finished (callable): what is then still to be done.
+        """
+        self.run.claim()
+        self.finished = FinishedStages(self.run)
+        if self.config.resume and self.finished.check(self.made_from(), self.group):
+            runtime.say(f"resume: this run is finished; its results are in {self.run.join(RESULTS_FILE)}")
+            if if_finished:
+                if_finished()
+            sys.exit(0)
+        kept = self.finished.last_steps()
         self.run.start(resolved or self.resolved, kept)
 
     def plan(self, batches, config, epochs, max_steps=0):
@@ -98,27 +132,43 @@ class TrainingRun:
             sink = len(batches) if wanted == -1 else min(wanted, len(batches))
         return StagePlan(config, epochs, max_steps, sink)
 
-    def stage(self, name, student, loss, batches, config, epochs, max_steps=0, made_from=None, teacher=None):
+    def stage(self, name, student, loss, batches, config, epochs, max_steps=0, teacher=None):
         """The `Stage` that fits `student` (Model) by a loss (Distiller); arguments as there and in
         `StagePlan`.
         """
         plan = self.plan(batches, config, epochs, max_steps)
+        first = {"the student's first weights": digest(student.weights())[:16]}
+        made_from = {**self.made_from(), **first}
         return Stage(name, student, loss, batches, plan, self.run, self.group, made_from, teacher)
 
-    def fit(self, stage, folder, evaluation=None, further=()):
+    def fit(self, stage, folder, evaluation=None):
         """Run a stage; its student then has the weights that are saved in `folder`, the best ones where there
-        is an evaluation, else the last.
+        is an evaluation, else the last. Of a run that is resumed, a finished stage is not run again, and the
+        one that was stopped goes on.
 
         Args:
-            evaluation (Evaluation): of the student, or None. further (tuple of Callback): after the others.
+            evaluation (Evaluation): of the student, or None.
 
         Returns:
             The results of the best evaluation, or None.
         """
+        if self.finished.go_on(stage, folder, evaluation):
+            stage.student.widen()
+            stage.student.restore(folder)
+            return self.finished.results(stage)
+        state = self.run.join(STATE_FILE)
+        saving = TrainingState(self.config.save_ckpt_step, state, evaluation)
+        results = self._run(stage, folder, evaluation, saving)
+        self.finished.note(stage, results)
+        saving.end_if_told(stage)
+        return results
+
+    def _run(self, stage, folder, evaluation, saving):
+        """`fit` a stage that is not finished."""
         config = self.config
-        callbacks = [evaluation or LastCheckpoint(folder), *further]
+        callbacks = [evaluation or LastCheckpoint(folder), saving]
         if config.profile_steps and self.group.first:
-            callbacks.insert(0, Profile(config.profile_steps, self.device, self.run.join("profile")))
+            callbacks.insert(0, Profile(config.profile_steps, self.device, self.run.join(PROFILE)))
         if config.save_ckpt_step:
             callbacks.insert(0, StepCheckpoints(config.save_ckpt_step, config.max_ckpt_num, folder))
         seconds = stage.fit(callbacks, config.log_step)
@@ -146,11 +196,11 @@ class TrainingRun:
             "wall_seconds": round(time.time() - self.started, 1),
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }
-        write_json(self.run.join("results.json"), summary)
-        drawn = draw(self.run.join("metrics.jsonl"), self.run.join("curves.png"))
+        drawn = draw(self.run.join(METRICS_FILE), self.run.join(CURVES_FILE))
+        write_json(self.run.join(RESULTS_FILE), summary)  # the last: where it is, the run is finished
         print(
             f"wall time {summary['wall_seconds']:.0f} s, peak memory {summary['peak_memory_mib']} MiB; "
-            f"results.json{', curves.png' if drawn else ''} and metrics.jsonl are in {self.run.path}"
+            f"{RESULTS_FILE}{f', {CURVES_FILE}' if drawn else ''} and {METRICS_FILE} are in {self.run.path}"
         )
         print(last_line, flush=True)
 
@@ -162,8 +212,6 @@ class Session(TrainingRun):
     evaluation: EvalConfig = None
     data: TaskData = None
     metric_names: tuple = ()
-    teacher_digest: dict = field(default_factory=dict)
-    finished: FinishedStages = None
 
     @classmethod
     def open(cls, name, config, folders, resolved, labels=()):
@@ -193,6 +241,7 @@ class Session(TrainingRun):
             labels,
             config.label_order,
         )
+        session.data_digest = {"the rows": rows_digest(data.splits)[:16]}
         session.metric_names = metrics.choose(task.metrics, config.assessment_method, data.kind, data.outputs)
         for note in metrics.notes(session.metric_names, data.evals):
             runtime.say(note)
@@ -200,49 +249,12 @@ class Session(TrainingRun):
         runtime.say(f"task {task.name} on {session.device}: {sizes}")
         return session
 
-    def made_from(self):
-        """What the run is made from: {dotted key: JSON value} of the settings that decide, the rows, the
-        teacher.
-        """
-        return {
-            **deciding(self.resolved),
-            "the rows": rows_digest(self.data.splits)[:16],
-            **self.teacher_digest,
-        }
-
-    def start(self, resolved=""):
-        """As a `TrainingRun`'s; a run that is resumed but finished ends here."""
-        self.run.lock()
-        self.finished = FinishedStages(self.run, self.config.resume)
-        if self.config.resume and self.finished.check(self.made_from(), self.group):
-            runtime.say(f"resume: this run is finished; its results are in {self.run.join('results.json')}")
-            sys.exit(0)
-        super().start(resolved, self.finished.last_steps())
-        if self.config.do_train and not self.config.resume:
-            self.finished.forget()
-
     def stage(self, name, student, *arguments, **options):
         """As a `TrainingRun`'s; of the student's word embeddings only the rows that occur in the data are
         trained.
         """
-        first = {"the student's first weights": digest(student.weights())[:16]}
         student.narrow(self.data.token_ids())
-        return super().stage(name, student, *arguments, made_from={**self.made_from(), **first}, **options)
-
-    def fit(self, stage, folder, evaluation=None):
-        """As a `TrainingRun`'s; of a run that is resumed, a finished stage is not run again, and the one that
-        was stopped goes on.
-        """
-        if self.finished.go_on(stage, folder, evaluation):
-            stage.student.widen()
-            stage.student.restore(folder)
-            return self.finished.results(stage)
-        state = self.run.join(STATE_FILE)
-        saving = TrainingState(self.config.save_ckpt_step, state, evaluation, epochs=True)
-        results = super().fit(stage, folder, evaluation, (saving,))
-        self.finished.note(stage, results)
-        saving.end_if_told(stage)
-        return results
+        return super().stage(name, student, *arguments, **options)
 
     def train_batches(self, config, packs=None, rows=None):
         """`Steps` of the training rows (or of `rows`, Examples) for a `PhaseConfig`; without `packs` as
@@ -260,7 +272,7 @@ class Session(TrainingRun):
         elsewhere = self.group.size > 1 or (config.enable_data_sink and self.device != "CPU")
         # A job on ModelArts uploads all that is in the run folder.
         limit = 0 if epochs == 1 or elsewhere or config.enable_modelarts else config.teacher_cache_gb
-        return cached_teacher(teacher, loss, self.data.train, self.run.join("teacher_cache"), limit)
+        return cached_teacher(teacher, loss, self.data.train, self.run.join(TEACHER_CACHE), limit)
 
     def rows_with_logits(self, teacher):
         """The training rows with a teacher's (Model) logits, which stand for running it in every epoch."""

@@ -2,7 +2,6 @@
 its settings.
 """
 
-import json
 import os
 import time
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ from mindspore import ops
 
 from src.checkpoint.folder import WEIGHTS_FILE
 from src.errors import UserError
-from src.files import replacing, write_safetensors
-from src.nn.layers import second_moments, seed_dropout
+from src.nn.dropout import draws_for
+from src.nn.layers import second_moments
 from src.runtime import ALONE, same_everywhere, say
 from src.settings.stage import PhaseConfig
 from src.train.callbacks import Progress
 from src.train.optim import AdamW
-from src.train.resume import read_state
+from src.train.resume import read_state, write_state
 from src.train.step import LossScale, TrainStep
 
 
@@ -112,7 +111,6 @@ class Stage:
         self.sink_steps = min(plan.sink_steps, len(batches))
         self.steps_per_epoch = plan.epoch_steps(batches)
         self.total_steps = plan.steps(batches)
-        seed_dropout(loss_network, group.rank)
         self.train_step = TrainStep(
             loss_network,
             AdamW(
@@ -125,6 +123,7 @@ class Stage:
             float(plan.config.max_grad_norm),
             batches.several or group.size > 1,
             group.size,
+            draws_for(loss_network, batches.seed, name, group.rank),
         )
         self.epoch = 0
         self.step_number = 0
@@ -281,16 +280,10 @@ class Stage:
         if not self.group.first:
             return
         note = {**self.fingerprint(), "step": self.step_number, "best": best}
-        with replacing(path) as temporary:
-            write_safetensors(
-                temporary,
-                {name: item.asnumpy() for name, item in self._state().items()},
-                {"state": json.dumps(note)},
-            )
+        write_state(path, note, {name: item.asnumpy() for name, item in self._state().items()})
 
     def load_state(self, path):
-        """Go on after the last step of the run that wrote the state `path`; dropout alone draws other
-        numbers.
+        """Go on after the last step of the run that wrote the state `path`.
 
         Returns:
             The best results that it was saved with, or None.
@@ -304,13 +297,13 @@ class Stage:
             if note.get(name) != value:
                 raise UserError(
                     f"resume: {path} was written with {name} {note.get(name)}, now it is {value}; use the "
-                    "same settings and data, or --resume false to begin anew"
+                    "same settings and data, or replace that run by --overwrite_output_dir true"
                 )
         shapes = {name: item.shape for name, item in state.items()}
         if {name: value.shape for name, value in values.items()} != shapes:
             raise UserError(
-                f"resume: {path} is of another network; use the same settings, or --resume false to begin "
-                "anew"
+                f"resume: {path} is of another network; use the same settings, or replace that run by "
+                "--overwrite_output_dir true"
             )
         for name, value in values.items():
             state[name].set_data(ms.Tensor(value))

@@ -68,10 +68,13 @@ class LossScale(nn.Cell):
 
 
 class Gradients(nn.Cell):
-    """Loss terms of a micro-batch, and the scaled loss's gradient of every weight."""
+    """Loss terms of a micro-batch, and the scaled loss's gradient of every weight; `draws` are the `Draws` of
+    its dropout, or None.
+    """
 
-    def __init__(self, loss_network, weights, loss_scale):
+    def __init__(self, loss_network, weights, loss_scale, draws):
         super().__init__(auto_prefix=False)
+        self.draws = draws
         self.loss_network = loss_network
         self.weights = weights
         self.loss_scale = loss_scale
@@ -82,7 +85,10 @@ class Gradients(nn.Cell):
         sens = (self.loss_scale.scale + 0.0,)
         for _ in terms[1:]:
             sens += (ms.Tensor(0.0, ms.float32),)
-        return terms, self.gradient(self.loss_network, self.weights)(*batch, sens)
+        gradients = self.gradient(self.loss_network, self.weights)(*batch, sens)
+        if self.draws is not None:
+            self.draws()
+        return terms, gradients
 
 
 class Update(nn.Cell):
@@ -175,13 +181,16 @@ class TrainStep(nn.Cell):
         max_grad_norm (float): gradients are scaled down to this global L2 norm; 0 leaves them.
         several (bool): a step has several micro-batches, whose gradients are added up in memory of their own.
         group_size (int): processes that train together.
+        draws (Draws): what the masks of the loss network's dropout follow from; None where it has none.
     """
 
-    def __init__(self, loss_network, optimizer, loss_scale, max_grad_norm=0.0, several=False, group_size=1):
+    def __init__(
+        self, loss_network, optimizer, loss_scale, max_grad_norm=0.0, several=False, group_size=1, draws=None
+    ):
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
         self.loss_scale = loss_scale
-        self.gradients = Gradients(loss_network, optimizer.parameters, loss_scale)
+        self.gradients = Gradients(loss_network, optimizer.parameters, loss_scale, draws)
         self.update = Update(optimizer, loss_scale, max_grad_norm, group_size)
         self.one_graph = OneGraph(self.gradients, self.update)
         self.sums = self.accumulate = None

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from src.checkpoint import folder as checkpoints
+from src.run_folder import RunFolder
 from src.runtime import Group
 from src.train.callbacks import (
     Callback,
@@ -23,7 +24,6 @@ from src.train.callbacks import (
     outputs,
 )
 from src.train.curves import draw
-from src.train.run_folder import RunFolder
 from src.train.session import results_table
 from tests.helpers import VOCABULARY, describe, random_batch, tensors, tiny_network, weights_of
 
@@ -282,22 +282,20 @@ def state_of(path):
     return json.loads(path.read_text()) if path.exists() else None
 
 
-@pytest.mark.parametrize("every, epochs, last", [(2, False, 4), (0, True, 3), (0, False, None)])
-def test_a_state_is_saved_every_so_many_steps_and_epochs_but_not_at_the_end(
-    stage, tmp_path, every, epochs, last
-):
-    saving = TrainingState(every, str(tmp_path / "state"), None, epochs)
+@pytest.mark.parametrize("every, last", [(2, 4), (0, 3)])
+def test_a_state_is_saved_every_so_many_steps_and_epochs_but_not_at_the_end(stage, tmp_path, every, last):
+    saving = TrainingState(every, str(tmp_path / "state"))
     stage.go(saving)
     saving.close()
-    assert state_of(tmp_path / "state") == (None if last is None else [last, None])
+    assert state_of(tmp_path / "state") == [last, None]
 
 
-@pytest.mark.parametrize("at, epochs", [(4, False), (3, True)])
-def test_a_run_that_is_told_to_end_saves_its_state_first(stage, tmp_path, capsys, at, epochs):
+@pytest.mark.parametrize("at", [4, 3])
+def test_a_run_that_is_told_to_end_saves_its_state_first(stage, tmp_path, capsys, at):
     evaluation = Evaluation(None, 0, "")
     evaluation.best = {"accuracy": 0.5}
     before = signal.getsignal(signal.SIGTERM)
-    saving = TrainingState(0, str(tmp_path / "state"), evaluation, epochs)
+    saving = TrainingState(0, str(tmp_path / "state"), evaluation)
     with pytest.raises(SystemExit) as caught:
         stage.go(Told(at), saving)
     saving.close()

@@ -6,9 +6,9 @@ import pytest
 
 from src.errors import UserError
 from src.nn.heads import BertForSequence
+from src.run_folder import RunFolder
 from src.settings.network import QuantConfig
 from src.train.packed_result import PackedResult
-from src.train.run_folder import RunFolder
 from tests.helpers import VOCABULARY, as_model, fill, refuses, tiny_config
 
 

@@ -7,119 +7,40 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.checkpoint.folder import Checkpoint
 from src.errors import UserError
 from src.files import write_safetensors
+from src.run_folder import STATE_FILE, RunFolder
 from src.runtime import ALONE, Group
-from src.train.resume import STATE_FILE, FinishedStages, deciding, forget, go_on, made_from
-from src.train.run_folder import RunFolder
-from tests.helpers import describe, refuses, tiny_network, weights_of
-
-PRINT = {"stage": "gd", "total_steps": 10, "seed": 42}
+from src.train.resume import FinishedStages, corpus_digest, deciding, inputs_of, read_state, write_state
+from tests.helpers import refuses
 
 
-class Stage:
-    """A stage that only knows what it is."""
+def test_a_corpus_is_told_by_its_files_names_and_bytes(tmp_path):
+    for folder, name, rows in (
+        ("one", "a", b"rows"),
+        ("two", "a", b"rows"),
+        ("two", "b", b"rows"),
+        ("3", "a", b"r"),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_bytes(rows)
+    made = [corpus_digest([str(tmp_path / path)]) for path in ("one/a", "two/a", "two/b", "3/a")]
+    assert made[0] == made[1] and len({*made}) == 3
+
+
+class TaskStage:
+    """A stage that only knows what it is: one of a task's two phases."""
 
     step_number, total_steps = 0, 10
 
-    def __init__(self, folder, group=ALONE):
-        self.run, self.group = RunFolder(str(folder)), group
-
-    def fingerprint(self):
-        return PRINT
-
-    def load_state(self, path):
-        self.step_number = json.loads(open(path, encoding="utf-8").read())
-
-
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "gd").mkdir()
-    return tmp_path
-
-
-def resumed(folder, group=ALONE):
-    stage = Stage(folder, group)
-    return go_on(stage, str(folder / "gd")), stage.step_number
-
-
-def test_a_run_goes_on_from_its_state_or_begins_anew(folder, capsys):
-    assert resumed(folder) == (False, 0)
-    assert f"there is no {folder / STATE_FILE}, so training begins anew" in capsys.readouterr().out
-    (folder / STATE_FILE).write_text("4")
-    assert resumed(folder) == (False, 4) and "resumed after step 4 of 10" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "results, weights, finished",
-    [
-        ({"resumed_with": PRINT}, True, True),
-        ({"resumed_with": PRINT}, False, False),
-        ({"resumed_with": {**PRINT, "seed": 1}}, True, False),
-        ({}, True, False),
-        (None, True, False),  # the run was stopped while it wrote them
-    ],
-)
-def test_a_run_is_finished_when_its_own_results_and_student_are_there(
-    folder, capsys, results, weights, finished
-):
-    (folder / "results.json").write_text('{"resu' if results is None else json.dumps(results))
-    if weights:
-        (folder / "gd" / "eval_model.ckpt").write_text("weights")
-    assert resumed(folder)[0] is finished
-    assert ("this run is finished" in capsys.readouterr().out) is finished
-
-
-@pytest.mark.parametrize("others", [(0, 2), (1, 2), (0, 0)])
-def test_processes_that_find_different_things_do_not_start(folder, monkeypatch, others):
-    """This one finds a state (1), the others nothing (0) or a finished run (2)."""
-    (folder / STATE_FILE).write_text("4")
-    theirs = np.float32([0, *others])
-    monkeypatch.setattr(ms.ops, "AllReduce", lambda: lambda mine: ms.Tensor(mine.asnumpy() + theirs))
-    with pytest.raises(UserError) as error:
-        resumed(folder, Group(0, 3))
-    refuses(error, "resume: not every process of the job finds the same", str(folder), STATE_FILE)
-
-
-def test_what_a_run_is_made_from_changes_with_every_part_of_it(tmp_path):
-    network = tiny_network(1, labels=2, num_hidden_layers=1)
-    teacher = Checkpoint(weights_of(network), describe(network))
-    student = Checkpoint(weights_of(tiny_network(2, labels=2, num_hidden_layers=1)), describe(network))
-    (tmp_path / "a").write_bytes(b"rows")
-    (tmp_path / "b").write_bytes(b"more")
-    settings = {"seed": 1, "gd_cfg": {"batch_size": 8, "optimizer_cfg": {"filter": ("bias",)}}}
-    files = [str(tmp_path / "a")]
-    plain = made_from(settings, teacher, None, files)
-    assert plain["gd_cfg.batch_size"] == 8 and plain["gd_cfg.optimizer_cfg.filter"] == ["bias"]
-    assert plain == json.loads(json.dumps(plain)) == made_from(settings, teacher, None, files)
-    for other, changed in (
-        (made_from({**settings, "seed": 2}, teacher, None, files), "seed"),
-        (made_from(settings, student, None, files), "the teacher's weights"),
-        (made_from(settings, teacher, student, files), "the student's first weights"),
-        (made_from(settings, teacher, None, [str(tmp_path / "b")]), "the corpus"),
-    ):
-        assert [key for key in plain if plain[key] != other[key]] == [changed]
-
-
-def test_only_the_first_process_removes_the_state(folder):
-    (folder / STATE_FILE).write_text("4")
-    forget(RunFolder(str(folder), writes=False))
-    assert (folder / STATE_FILE).exists()
-    for _ in range(2):
-        forget(RunFolder(str(folder)))
-        assert not (folder / STATE_FILE).exists()
-
-
-class TaskStage(Stage):
-    """One of a task's two phases."""
-
     def __init__(self, folder, name, group=ALONE):
-        super().__init__(folder, group)
-        self.name = name
+        self.run, self.group, self.name = RunFolder(str(folder)), group, name
 
     def fingerprint(self):
         return {**MADE, "stage": self.name}
+
+    def read_step(self):
+        return {"loss": 0.25}
 
     def load_state(self, path):
         self.step_number = 4
@@ -141,12 +62,13 @@ def student_in(folder, name):
 
 
 def test_a_finished_phase_is_not_run_again_and_a_left_over_state_of_it_is_ignored(tmp_path, capsys):
-    run, first = RunFolder(str(tmp_path)), TaskStage(tmp_path, "phase1")
-    begun = FinishedStages(run, resume=False)
+    first = TaskStage(tmp_path, "phase1")
+    begun = FinishedStages(RunFolder(str(tmp_path)))
     assert not begun.go_on(first, student_in(tmp_path, "phase1"), None)
     begun.note(first, {"accuracy": 0.75})
+    assert begun.last_step(first) == {"loss": 0.25}
     saved_state(tmp_path)  # it was killed before this was removed
-    again = FinishedStages(run, resume=True)
+    again = FinishedStages(RunFolder(str(tmp_path), resume=True))
     assert again.check(MADE, ALONE) is False and again.last_steps() == {"phase1": math.inf}
     assert again.go_on(first, str(tmp_path / "phase1"), None) and again.results(first) == {"accuracy": 0.75}
     assert not again.go_on(TaskStage(tmp_path, "phase2"), str(tmp_path / "phase2"), None)
@@ -156,7 +78,7 @@ def test_a_finished_phase_is_not_run_again_and_a_left_over_state_of_it_is_ignore
 def test_a_stopped_phase_goes_on_with_its_best_results(tmp_path):
     saved_state(tmp_path)
     stages, stage, evaluation = (
-        FinishedStages(RunFolder(str(tmp_path)), True),
+        FinishedStages(RunFolder(str(tmp_path), resume=True)),
         TaskStage(tmp_path, "phase1"),
         Best(),
     )
@@ -171,7 +93,7 @@ class Best:
 
 @pytest.mark.parametrize("left", ["state", "stages", "results"])
 def test_what_another_run_left_is_not_replaced_but_told(tmp_path, left):
-    run = RunFolder(str(tmp_path))
+    run = RunFolder(str(tmp_path), resume=True)
     if left == "state":
         saved_state(tmp_path, seed=2)
     elif left == "stages":
@@ -181,17 +103,57 @@ def test_what_another_run_left_is_not_replaced_but_told(tmp_path, left):
     else:
         (tmp_path / "results.json").write_text(json.dumps({"made_from": {**MADE, "seed": 2}}))
     with pytest.raises(UserError) as error:
-        FinishedStages(run, True).check(MADE, ALONE)
-    refuses(error, "resume:", "was made with seed 2, now it is 1", "--resume false")
-    FinishedStages(run, False).forget()
-    assert sorted(path.name for path in tmp_path.iterdir()) == (["results.json"] if left == "results" else [])
+        FinishedStages(run).check(MADE, ALONE)
+    refuses(error, "resume:", "was made with seed 2, now it is 1", "--overwrite_output_dir true")
 
 
 def test_a_run_with_its_own_results_is_finished(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps({"made_from": MADE}))
-    assert FinishedStages(RunFolder(str(tmp_path)), True).check(MADE, ALONE) is True
+    assert FinishedStages(RunFolder(str(tmp_path), resume=True)).check(MADE, ALONE) is True
 
 
 def test_only_settings_that_decide_must_be_the_same():
     made = deciding("seed: 1\noutput_dir: a\nlog_step: 5\nphase1_cfg:\n  batch_size: 8\n  words: [a, b]\n")
     assert made == {"seed": 1, "phase1_cfg.batch_size": 8, "phase1_cfg.words": ["a", "b"]}
+
+
+@pytest.mark.parametrize("others", [(0, 2), (1, 2), (0, 0)])
+def test_processes_that_find_different_things_do_not_start(tmp_path, monkeypatch, others):
+    """This one finds a state (1), the others nothing (0) or a finished stage (2)."""
+    saved_state(tmp_path)
+    theirs = np.float32([0, *others])
+    monkeypatch.setattr(ms.ops, "AllReduce", lambda: lambda mine: ms.Tensor(mine.asnumpy() + theirs))
+    stages = FinishedStages(RunFolder(str(tmp_path), resume=True))
+    with pytest.raises(UserError) as error:
+        stages.go_on(TaskStage(tmp_path, "phase1", Group(0, 3)), str(tmp_path / "phase1"), None)
+    refuses(error, "resume: not every process of the job finds the same", str(tmp_path), STATE_FILE)
+
+
+def test_only_the_first_process_writes_what_is_finished(tmp_path):
+    saved_state(tmp_path)
+    for writes in (False, True):
+        FinishedStages(RunFolder(str(tmp_path), writes)).note(TaskStage(tmp_path, "phase1"), None)
+        assert (tmp_path / "stages.json").exists() is writes is not (tmp_path / STATE_FILE).exists()
+
+
+@pytest.mark.parametrize("content", ['{"phase1": 1}', '{"phase1": {"made": [], "results": null}}'])
+def test_damaged_notes_of_finished_stages_are_told(tmp_path, content):
+    (tmp_path / "stages.json").write_text(content)
+    with pytest.raises(UserError) as error:
+        FinishedStages(RunFolder(str(tmp_path), resume=True))
+    refuses(error, "stages.json is damaged", "--overwrite_output_dir true")
+
+
+def test_a_changed_byte_of_a_state_is_noticed(tmp_path):
+    path = tmp_path / STATE_FILE
+    write_state(str(path), {"stage": "phase1", "step": 4}, {"x": np.arange(5.0)})
+    assert read_state(str(path))[1]["x"].tolist() == [0, 1, 2, 3, 4]
+    path.write_bytes(path.read_bytes()[:-3] + b"\1" + path.read_bytes()[-2:])
+    with pytest.raises(UserError) as error:
+        read_state(str(path))
+    refuses(error, STATE_FILE, "is damaged", "its checksum differs")
+
+
+def test_what_a_run_reads_is_known_from_its_settings():
+    given = "data_dir: a\nload_ckpt_path: b\nvocab_file: ''\noutput_dir: c\nseed: 1\n"
+    assert inputs_of(given) == {"data_dir": "a", "load_ckpt_path": "b"}

@@ -13,10 +13,10 @@ from src.distill.teacher import SAMPLE_ROWS
 from src.errors import UserError
 from src.kinds import CLASSIFICATION
 from src.model import Model
+from src.run_folder import RunFolder
 from src.settings.shared import BatchesConfig
 from src.settings.stage import EvalConfig, PhaseConfig
 from src.settings.training import FoldersConfig, RunConfig, TrainingConfig
-from src.train.run_folder import RunFolder
 from src.train.session import Session, TrainingRun
 from tests.helpers import labelled, make_examples, refuses, task_data, tiny_config, write_info, write_split
 
@@ -65,9 +65,9 @@ def session_with(data, tmp_path, metric_names=("accuracy",)):
         runtime.ALONE,
         RunFolder(str(tmp_path / "run")),
         0.0,
-        EvalConfig(batch_size=500),
-        data,
-        metric_names,
+        evaluation=EvalConfig(batch_size=500),
+        data=data,
+        metric_names=metric_names,
     )
 
 

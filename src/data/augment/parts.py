@@ -13,7 +13,7 @@ from itertools import islice
 from src.data.plan import check_same, names_in
 from src.data.prepare import Progress
 from src.data.readers.rows import Row
-from src.files import make_folder, read_json, write_json, write_text
+from src.files import make_folder, read_json, sweep, write_json, write_text
 
 PART_ROWS = 256
 """Training rows of a part: what a stop can cost."""
@@ -40,6 +40,7 @@ class Parts:
         if not names_in(folder, PLAN_FILE, _OURS, "prepare_data.py --augment"):
             make_folder(folder)
             write_json(path, plan)
+        sweep(folder)
         check_same(folder, json.loads(json.dumps(plan)), read_json(path, "the plan"))
 
     def fill(self, rows, total, augmenter):

@@ -1,11 +1,9 @@
 """Packed rows to the record files of one folder, finished ones kept from run to run."""
 
 import contextlib
-import fcntl
 import json
 import os
 import re
-import shutil
 import tempfile
 from dataclasses import asdict
 
@@ -16,7 +14,7 @@ from src.data.plan import check_same, names_in
 from src.data.record_writer import RecordWriter
 from src.data.records import SCHEMA_FILE, count_rows
 from src.errors import UserError
-from src.files import make_folder, read_json, replacing, sample_checksum, write_json
+from src.files import WRITING, locked, make_folder, read_json, replacing, sample_checksum, sweep, write_json
 from src.kinds import CLASSIFICATION
 
 FOLDER = "gd"
@@ -102,40 +100,34 @@ class ShardFolder:
 
     @contextlib.contextmanager
     def only_writer(self):
-        """While this lasts, no other process writes into the folder.
+        """While this lasts, no other process writes into the folder; what killed ones left is removed.
 
         Raises:
             UserError: another one does.
         """
         make_folder(self.folder)
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(locked(self.folder))
             except BlockingIOError as error:
                 raise UserError(
-                    f"output_dir: another prepare_data.py is writing {self.folder}; wait for it, or "
-                    "choose another output_dir"
+                    f"output_dir: {self.folder} is being written by {error}; wait for it, or choose another "
+                    "output_dir"
                 ) from error
-            except OSError as error:  # a file system without locks
-                print(
-                    f"{self.folder} cannot be locked ({error.strerror}); let no other prepare_data.py "
-                    "write there",
-                    flush=True,
-                )
+            sweep(self.folder)
             yield
-        finally:
-            os.close(folder)
 
     @contextlib.contextmanager
     def shard(self, number):
         """Yield a `Shard` to fill; on success it is finished: its files are in their place and `shards.jsonl`
         has its line.
         """
-        self._begin()
+        plan = os.path.join(self.folder, PLAN_FILE)
+        if not os.path.exists(plan):
+            write_json(plan, self._plan)
         # MindRecord files carry their own names inside: written under the final name, in a folder of their
         # own.
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".writing-") as temporary:
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=WRITING) as temporary, locked(temporary):
             shard = Shard(
                 temporary, f"train-{number:05d}", self._plan["dataset_type"], self._plan["max_seq_length"]
             )
@@ -152,15 +144,6 @@ class ShardFolder:
             open(path, "w", encoding="utf-8") as file,
         ):
             file.writelines(json.dumps(line) + "\n" for line in self.shards.values())
-
-    def _begin(self):
-        """Before the first shard: the plan, and none of what a killed run has left."""
-        if os.path.exists(os.path.join(self.folder, PLAN_FILE)):
-            for name in os.listdir(self.folder):
-                if name.startswith(".writing-") and os.path.isdir(os.path.join(self.folder, name)):
-                    shutil.rmtree(os.path.join(self.folder, name))
-        else:
-            write_json(os.path.join(self.folder, PLAN_FILE), self._plan)
 
     def total(self, key):
         """The sum of `rows`, `documents`, `sentences`, `cut` or `tokens` over the finished shards."""

@@ -1,0 +1,119 @@
+"""Dropout whose masks follow from numbers that a state file can hold.
+
+MindSpore's own operator keeps a generator inside each compiled graph, which nothing reads or sets, so a run
+that is resumed would draw other masks. It also counts as random, so the compiler may not join the two passes
+forward that a step asks for. Here a mask is computed: its element (r, c) is
+
+    h = (t + c_r) (t + d_c),  t = a_r b_c        modulo a prime
+
+with a_r, c_r of its row and b_c, d_c of its column, which follow from fixed random numbers of the layer and
+from the four numbers of the micro-batch (`Draws`); it is kept where h is among the first 1 - p of the
+residues. All of it is whole numbers below 2^24, exact in float32, of which graph-kernel fusion makes one
+loop.
+"""
+
+import zlib
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn, ops
+from mindspore.ops.primitive import constexpr
+
+from src.quant.quantizers import Round
+
+# Safe primes, (P - 1) / 2 prime too: of any factor above 1 the powers take half of all residues or all of
+# them, and the four together come back after more than 10^12 micro-batches.
+PRIMES, FACTORS = (4079, 3863, 3803, 3779), (3, 5, 2, 7)
+PRIME = PRIMES[0]
+HALF = PRIME // 2
+
+
+@constexpr
+def _keys(seeds, side, count):
+    """Four random numbers for each of `count` rows, side 0, or columns, side 1."""
+    numbers = np.random.default_rng((*seeds, side)).integers(-HALF, HALF + 1, (4, count)).astype(np.float32)
+    return tuple(ms.Tensor(key.reshape((-1, 1) if side == 0 else (1, -1))) for key in numbers)
+
+
+class Residue(nn.Cell):
+    """The residue of x that is nearest to 0, modulo a prime (or a tensor of them), |x| < 2^24."""
+
+    def __init__(self, prime):
+        super().__init__()
+        self.prime, self.inverse = prime, 1.0 / prime
+        self.round = Round()
+
+    def construct(self, x):
+        return x - self.round(x * self.inverse) * self.prime
+
+
+class Dropout(nn.Cell):
+    """While training, sets a share of x to 0 and divides the rest by what is left of 1.
+
+    Args:
+        rate (float): that share; 4079 steps from 0 to 1 are told apart.
+
+    Inputs:
+        x: float, (..., C). Rows are all of its other axes.
+    """
+
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = float(rate)
+        self.scale = 1.0 / (1.0 - self.rate)
+        self.bound = round((1.0 - self.rate) * PRIME) - PRIME / 2  # between two residues
+        self.residue = Residue(float(PRIME))
+        self.seeds = (0,)
+        self.draw = ms.Tensor([1.0, 1.0, 1.0, 1.0], ms.float32)
+
+    def follow(self, draw, seeds):
+        """Draw masks from `draw` (Parameter) of `Draws`, and from `seeds` (tuple of int) of this layer."""
+        self.seeds = seeds
+        self.__dict__["draw"] = draw  # not one of this cell's parameters: no weight of the network
+
+    def construct(self, x):
+        if not self.training or self.rate == 0.0:
+            return x
+        flat = x.reshape((-1, x.shape[-1]))
+        kept = ops.cast(self.residues(flat.shape[0], flat.shape[1]) < self.bound, ms.float32) * self.scale
+        return (flat * ops.stop_gradient(ops.cast(kept, x.dtype))).reshape(x.shape)
+
+    def residues(self, rows, columns):
+        """float32 (rows, columns): whole numbers from -2039 to 2039."""
+        first, second, third, fourth = self.draw[0:1], self.draw[1:2], self.draw[2:3], self.draw[3:4]
+        keys = _keys(self.seeds, 0, rows)
+        a = self.residue((keys[0] + first) * (keys[1] + second))  # (rows, 1)
+        c = self.residue((keys[2] + third) * (keys[3] + fourth))
+        keys = _keys(self.seeds, 1, columns)
+        b = self.residue((keys[0] + second) * (keys[1] + third))  # (1, columns)
+        d = self.residue((keys[2] + fourth) * (keys[3] + first))
+        t = self.residue(a * b)
+        return self.residue((t + c) * (t + d))
+
+
+class Draws(nn.Cell):
+    """The four numbers that the masks of a micro-batch follow from; a call goes on to the next one's.
+
+    Args:
+        layers (list of Dropout): who follow them. seed (int), name (str): of the run and its stage.
+        rank (int): of the process, whose masks are its own; the numbers are everybody's.
+    """
+
+    def __init__(self, layers, seed, name, rank):
+        super().__init__()
+        seed, stage = int(seed), zlib.crc32(name.encode())
+        start = np.random.default_rng((seed, stage)).integers(1, min(PRIMES) // 2, 4).astype(np.float32)
+        self.numbers = ms.Parameter(ms.Tensor(start), name="dropout_draw", requires_grad=False)
+        self.factors = ms.Tensor(FACTORS, ms.float32)
+        self.residue = Residue(ms.Tensor(PRIMES, ms.float32))
+        for place, layer in enumerate(layers):
+            layer.follow(self.numbers, (seed, stage, rank, place))
+
+    def construct(self):
+        ops.assign(self.numbers, self.residue(self.numbers * self.factors))
+
+
+def draws_for(network, seed, name, rank):
+    """`Draws` for the dropout of a network that is about to be trained; None where it has none."""
+    layers = [cell for _, cell in network.cells_and_names() if isinstance(cell, Dropout) and cell.rate > 0]
+    return Draws(layers, seed, name, rank) if layers else None
