@@ -74,7 +74,7 @@ class Gradients(nn.Cell):
 
     def __init__(self, loss_network, weights, loss_scale, draws):
         super().__init__(auto_prefix=False)
-        self.draws = draws
+        self.draws, self.drops = draws, draws is not None
         self.loss_network = loss_network
         self.weights = weights
         self.loss_scale = loss_scale
@@ -86,7 +86,7 @@ class Gradients(nn.Cell):
         for _ in terms[1:]:
             sens += (ms.Tensor(0.0, ms.float32),)
         gradients = self.gradient(self.loss_network, self.weights)(*batch, sens)
-        if self.draws is not None:
+        if self.drops:
             self.draws()
         return terms, gradients
 
