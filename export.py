@@ -86,6 +86,8 @@ def main(settings):
         )
     kind = get_task(settings.task_name).kind if settings.task_name else None
     checkpoint = read(settings.ckpt_file, settings.known(kind))
+    answering = checkpoint.description.at_threshold(settings.null_score_diff_threshold)
+    checkpoint = replace(checkpoint, description=answering)
     own = checkpoint.description.task_name
     task = get_task(settings.task_name or own or "custom")
     if own and get_task(own) != task:

@@ -11,7 +11,7 @@ from src.checkpoint.folder import CONFIG_FILE
 from src.checkpoint.mismatch import refuse, shape
 from src.checkpoint.names import QUESTIONS, WORD_EMBEDDINGS, our_parameters, unwrapped
 from src.checkpoint.tensorflow import BERT_CONFIG_FILE
-from src.description import label_names
+from src.description import at_own_threshold, label_names
 from src.errors import UserError, shown
 from src.files import read_json
 from src.kinds import CLASSIFICATION, KINDS, REGRESSION, kind_of_problem
@@ -259,7 +259,7 @@ def head(given, weights, kinds, likely, source, notices):
     if "classifier.weight" not in weights:
         return {}
     count = len(weights["classifier.weight"])
-    kind = _kind(given, count, kinds, likely, source)
+    kind = at_own_threshold(_kind(given, count, kinds, likely, source), given, source)
     # Many files carry a stale one; Hugging Face does not write it.
     if given.get("num_labels", count) != count:
         notices.append(
