@@ -46,7 +46,7 @@ _LAYER = "bert.encoder.layers.0."
 _POSITIONS = "bert.embeddings.position_embeddings.weight"
 _RELATIVE = _LAYER + "attention.relative_positions.weight"
 _POOLER = "bert.pooler.dense.weight"
-_ASKING = ("qa_outputs.", "cls/squad/")
+_ASKING = ("qa_outputs.", "cls/squad/", "dense1.")
 """How the names of a head of questions begin, in any format."""
 
 
