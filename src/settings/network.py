@@ -22,8 +22,8 @@ class BertConfig:
     """One BERT: the architecture part of a checkpoint's `config.json`, under Hugging Face's field names.
 
     `hidden_act` has Hugging Face's meaning: `gelu` is the exact (erf) form, `gelu_new` the tanh form.
-    `classifier_relu` puts a ReLU before the classifier, as TinyBERT's published checkpoints have it, also those
-    for tags.
+    `classifier_relu` puts a ReLU before the classifier, as TinyBERT's published checkpoints have it, also
+    those for tags.
     """
 
     vocab_size: int = 30522
