@@ -7,6 +7,7 @@ import mindspore as ms
 import numpy as np
 
 from src.checkpoint.assign import assign
+from src.deploy.mindir_weights import hold_as_codes
 from src.deploy.sessions import LARGE_GRAPH, files_of
 from src.errors import UserError
 from src.files import checksum, link_to, write_json
@@ -17,16 +18,17 @@ LARGEST = 1 << 30
 """Bytes of weights in one file; MindSpore writes those of a larger network into a folder beside it."""
 
 
-def write_mindir(path, weights, description, compute_type, shape, file_format="MINDIR"):
+def write_mindir(path, weights, description, compute_type, shape, form="float", file_format="MINDIR"):
     """Write the file and its description, into a folder that has no other files yet.
 
-    The weights are written as the network computes with them, so that no call quantizes them anew.
+    The weights are those that the network computes with, so that no call quantizes them anew.
 
     Args:
         weights (dict): our parameter names -> float32 arrays, as `computed_weights` gives them.
         description (Description): of the network.
         compute_type (mindspore.dtype): of its matrix products.
         shape (tuple): rows and tokens of a call.
+        form (str): of the weights: "float", or "packed" where they are written as `hold_as_codes` has them.
         file_format (str): "MINDIR" or "AIR".
 
     Returns:
@@ -47,6 +49,8 @@ def write_mindir(path, weights, description, compute_type, shape, file_format="M
             f"most {LARGEST:,}); export MINDIR or ONNX"
         )
     assign(network, {name: value for name, value in weights.items() if name in known}, path)
+    if form == "packed":
+        hold_as_codes(network, weights)
     use_rounding_operator(network)
     network.set_train(False)
     column = ms.Tensor(np.zeros(shape, np.int32))

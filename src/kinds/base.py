@@ -162,11 +162,11 @@ class TaskKind:
         Raises:
             UserError: every text has an answer, and it is not 0.
         """
-        if threshold:
-            raise UserError(
-                f"{where}null_score_diff_threshold: it is for questions that may have no answer (SQuAD2)"
-            )
-        return self
+        if threshold == self.threshold:
+            return self
+        raise UserError(
+            f"{where}null_score_diff_threshold: it is for questions that may have no answer (SQuAD2)"
+        )
 
     def predictions_of(self, logits, examples):
         """{name of `prediction_files`: its content as JSON has it}."""

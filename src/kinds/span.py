@@ -208,6 +208,8 @@ class QuestionAnsweringOrNone(QuestionAnswering):
     may_be_none = True
 
     def at_threshold(self, threshold, where=""):
+        if threshold == self.threshold:
+            return self
         kind = copy.copy(self)
         kind.threshold = threshold
         return kind
