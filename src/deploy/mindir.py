@@ -18,7 +18,28 @@ LARGEST = 1 << 30
 """Bytes of weights in one file; MindSpore writes those of a larger network into a folder beside it."""
 
 
-def write_mindir(path, weights, description, compute_type, shape, form="float", file_format="MINDIR"):
+def choose_form(asked, description, file_format):
+    """The form of weights to write, "float" or "packed".
+
+    Args:
+        asked (str): the setting `mindir_weights`; "auto" packs where there are codes.
+        description (Description): of the network. file_format (str): "MINDIR", or "AIR", which is "float".
+
+    Raises:
+        UserError: there is nothing to pack.
+    """
+    if asked != "packed":
+        packs = asked == "auto" and description.is_quantized and file_format == "MINDIR"
+        return "packed" if packs else "float"
+    if not description.is_quantized:
+        why = f"{description.source} is not quantized, its weights have no codes to pack; train it with "
+        raise UserError(f"mindir_weights: {why}python train.py, or export with --mindir_weights float")
+    if file_format != "MINDIR":
+        raise UserError("mindir_weights: only a MINDIR is packed; export with --file_format MINDIR")
+    return asked
+
+
+def write_mindir(path, weights, description, compute_type, shape, form, file_format="MINDIR"):
     """Write the file and its description, into a folder that has no other files yet.
 
     The weights are those that the network computes with, so that no call quantizes them anew.
@@ -32,7 +53,8 @@ def write_mindir(path, weights, description, compute_type, shape, form="float", 
         file_format (str): "MINDIR" or "AIR".
 
     Returns:
-        The file's path: `path`, or for a large network NAME_graph.mindir beside the folder NAME_variables.
+        (path, packed): the file's path, `path` or for a large network NAME_graph.mindir beside the folder
+        NAME_variables; and how many of the weights are codes.
 
     Raises:
         UserError: the network is too large for this format or name.
@@ -49,8 +71,7 @@ def write_mindir(path, weights, description, compute_type, shape, form="float", 
             f"most {LARGEST:,}); export MINDIR or ONNX"
         )
     assign(network, {name: value for name, value in weights.items() if name in known}, path)
-    if form == "packed":
-        hold_as_codes(network, weights)
+    packed = hold_as_codes(network, weights) if form == "packed" else 0
     use_rounding_operator(network)
     network.set_train(False)
     column = ms.Tensor(np.zeros(shape, np.int32))
@@ -58,7 +79,7 @@ def write_mindir(path, weights, description, compute_type, shape, form="float", 
     rows, tokens = shape
     size = {"batch_size": rows, "seq_length": tokens, "sha256": checksum(*files_of(path))}
     write_json(path + ".json", {**description.to_json(), **size})
-    return path
+    return path, packed
 
 
 def _export(path, network, inputs, file_format):

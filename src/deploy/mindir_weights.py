@@ -78,7 +78,11 @@ def hold_as_codes(network, weights):
         network (Cell): one of the `HEADS`, whose weights nothing quantizes any more.
         weights (dict): {name in it: float32 array} as it computes with them. Weights whose codes do not give
             them back bit for bit stay floats: those of a min-max quantizer, and those that none quantized.
+
+    Returns:
+        How many weights are codes now.
     """
+    held = 0
     digits = ms.Parameter(digit_table(_DENSITY).astype(np.float32), requires_grad=False)
     embeddings = network.bert.embeddings
     for name, cell in list(network.cells_and_names()):
@@ -98,6 +102,8 @@ def hold_as_codes(network, weights):
             cell.weight, cell.quantize = weight, unpack
         # Every cell that takes a parameter over puts its own name before the parameter's.
         weight.name, steps.name, digits.name = f"{name}.codes", f"{name}.steps", "digits"
+        held += codes.size
+    return held
 
 
 def exact_codes(values):

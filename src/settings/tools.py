@@ -70,6 +70,10 @@ class ExportConfig(AnsweringConfig, DeviceConfig, ModelArtsConfig, CheckpointCon
     """How an ONNX file holds the weights of a quantized model: int8 with integer matrix products, ternary the
     same in 1.6 bits a weight, unpacked as a session opens; auto is ternary where the weights are, int8 where
     weights and activations are quantized otherwise, and float for any other model."""
+    mindir_weights: Literal["auto", "float", "packed"] = "auto"
+    """How a MINDIR holds the weights of a quantized model: packed is 1.6 bits for ternary ones and 8 for
+    others, which its graph unpacks to float32, in MindSpore at every call; float is 32 bits. auto is packed
+    where the model is quantized."""
     onnx_layout: Literal["mindspore", "huggingface"] = "mindspore"
     """Inputs of an ONNX file: mindspore is input_ids, input_mask, segment_ids (int32); huggingface is
     input_ids, attention_mask, token_type_ids (int64) in a folder with its configuration and tokenizer, for
