@@ -67,8 +67,8 @@ def export_file(path, model, description, settings, device, length):
     if settings.file_format == "ONNX":
         export_onnx(path, model, description, form, length)
     else:
-        how = (settings.batch_size, length), settings.file_format, device, settings.device_id
-        path = export_mindir(path, model, description, *how)
+        how = settings.mindir_weights, settings.file_format, device, settings.device_id
+        path = export_mindir(path, model, description, (settings.batch_size, length), *how)
     if vocabulary is not None:
         write_beside(path, vocabulary)
     return path
@@ -86,6 +86,8 @@ def main(settings):
         )
     kind = get_task(settings.task_name).kind if settings.task_name else None
     checkpoint = read(settings.ckpt_file, settings.known(kind))
+    answering = checkpoint.description.at_threshold(settings.null_score_diff_threshold)
+    checkpoint = replace(checkpoint, description=answering)
     own = checkpoint.description.task_name
     task = get_task(settings.task_name or own or "custom")
     if own and get_task(own) != task:
@@ -101,17 +103,15 @@ def main(settings):
     path = target_path(settings.file_name, file_format, settings.onnx_layout, task.folder)
     if file_format == "SAFETENSORS":
         export_folder(path, model, checkpoint, length)
-        print(
-            f"done: {path} is a Hugging Face folder of a {task.name} model, for transformers' from_pretrained"
-        )
+        print(f"done: {path} is a Hugging Face folder of a {task.name} model, for from_pretrained")
         return
     description = with_hash(replace(checkpoint.description, task_name=task.name), checkpoint.vocabulary)
     file = export_file(path, model, description, settings, device, length)
     size = sum(map(os.path.getsize, files_of(file)))
-    following = next_step(file, file_format, task.name)
     bits = 8 * size / model.parameters
     print(
-        f"done: {file}, {size:,} bytes ({bits:.2f} bits a weight, {32 / bits:.1f} times smaller){following}"
+        f"done: {file}, {size:,} bytes ({bits:.2f} bits a weight, {32 / bits:.1f} times smaller)"
+        + next_step(file, file_format, task.name)
     )
 
 

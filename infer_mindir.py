@@ -9,7 +9,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from src.deploy.bin_files import OWN_RESULTS, read_inputs, write_results
+from src.deploy.bin_files import OWN_RESULTS, read_inputs, write_model, write_results
 from src.deploy.sessions import MindirSession
 from src.errors import command
 from src.files import check_replaceable, replacing_folder
@@ -33,6 +33,7 @@ def main():
     seconds = []
     starts = range(0, inputs.rows, model.batch_size)
     with replacing_folder(settings.output_dir) as folder:
+        write_model(folder, model.description)
         for start in tqdm(starts, desc="inference", leave=False, disable=None):
             columns = inputs.read(start, min(start + model.batch_size, inputs.rows))
             began = time.perf_counter()

@@ -4,7 +4,7 @@ python postprocess.py --task_name SST-2 --input_dir preprocess_Result --result_d
 """
 
 from src import metrics
-from src.deploy.bin_files import read_inputs, read_results
+from src.deploy.bin_files import kind_of_results, read_inputs, read_results
 from src.errors import UserError, command
 from src.settings.parsing import read_settings
 from src.settings.tools import PostprocessConfig
@@ -23,7 +23,8 @@ def main():
     names = metrics.choose(task.metrics, settings.assessment_method, facts.kind, facts.outputs)
     examples = inputs.examples()
     logits = read_results(settings.result_dir, inputs, examples)
-    results = metrics.score(names, facts.kind, logits, examples, facts.labels)
+    kind = kind_of_results(settings.result_dir, inputs, settings.null_score_diff_threshold)
+    results = metrics.score(names, kind, logits, examples, facts.labels)
     print(metrics.result_block(results, names) + f"\n{inputs.rows} rows", flush=True)
 
 

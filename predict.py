@@ -35,7 +35,10 @@ def load(settings, few=False):
     if few and device.enable_graph_kernel == "auto":
         device = replace(device, enable_graph_kernel=False)
     kind = get_task(settings.task_name).kind if settings.task_name else None
-    return Predictor.load(settings.model, settings.known(kind), device, settings.batch_size, packing)
+    predictor = Predictor.load(settings.model, settings.known(kind), device, settings.batch_size, packing)
+    description = predictor.model.description
+    predictor.model.description = description.at_threshold(settings.null_score_diff_threshold)
+    return predictor
 
 
 def label_texts(settings):
@@ -43,8 +46,8 @@ def label_texts(settings):
     with contextlib.redirect_stdout(sys.stderr):  # what is said meanwhile is no answer
         texts = read_texts(*settings.texts, settings.file)
         predictor = load(settings, few=len(texts) <= settings.batch_size)
-        description = predictor.model.description.at_threshold(settings.null_score_diff_threshold)
-        kind, types = description.kind, predictor.model.config.type_vocab_size
+        description, types = predictor.model.description, predictor.model.config.type_vocab_size
+        kind = description.kind
         if settings.question is not False and not kind.needs_texts:
             raise UserError(
                 f"question, context: {settings.model} is a {kind.name} model, it answers no questions"
@@ -75,8 +78,7 @@ def answer_test_sets(settings):
     task = get_task(name)
     asked = task, task_folder(settings.data_dir, task), settings.split
     reading = settings.max_seq_length, settings.num_workers, settings.dataset_type
-    how = settings.output_dir, settings.null_score_diff_threshold, settings.layout
-    for line in predictor.answer_test_sets(*asked, *reading, *how):
+    for line in predictor.answer_test_sets(*asked, *reading, settings.output_dir, settings.layout):
         print(line, flush=True)
 
 

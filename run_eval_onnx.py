@@ -39,6 +39,7 @@ def main():
         label_order=settings.label_order,
     )
     data.check_model(model.description, "model_file", model.length)
+    model.description = model.description.at_threshold(settings.null_score_diff_threshold)
     names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)
     for note in metrics.notes(names, data.evals):
         print(note)

@@ -3,6 +3,7 @@
 A `Description` is what config.json, ONNX metadata and `.mindir.json` are read into and written from.
 """
 
+import math
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from src.settings.parsing import from_json
 
 LONGEST_ROW = 512
 """Tokens of a row where neither the model nor the user sets fewer."""
+_THRESHOLD = "null_score_diff_threshold"
 _PLACEHOLDER = re.compile(r"label_\d+", re.IGNORECASE)
 
 
@@ -100,6 +102,8 @@ class Description:
             values["task_name"] = self.task_name
         if self.kind is not None:
             values.update(num_labels=self.outputs, problem_type=self.kind.problem_type, **self.label_fields())
+            if self.kind.threshold:
+                values[_THRESHOLD] = self.kind.threshold
         if self.quantization is not None:
             values["quantization"] = asdict(self.quantization)
         if self.vocab_sha256:
@@ -157,8 +161,8 @@ class Description:
         return replace(self, bert=replace(self.bert, **none))
 
     def at_threshold(self, null_score_diff_threshold):
-        """This one with another threshold between the best answer and none; 0 is what it has."""
-        if not null_score_diff_threshold:
+        """This one with another threshold between the best answer and none; None for its own."""
+        if null_score_diff_threshold is None or self.kind is None:
             return self
         return replace(self, kind=self.kind.at_threshold(null_score_diff_threshold))
 
@@ -166,7 +170,7 @@ class Description:
         """Whether its head answers the same as another one's, as far as both say it."""
         own, others = tasks.real_names(self.labels, other.labels), tasks.real_names(other.labels, self.labels)
         return (
-            self.kind is other.kind
+            _name_of(self.kind) == _name_of(other.kind)
             and self.outputs == other.outputs
             and not tasks.differ(self.task_name, other.task_name)
             and tasks.same_labels(own, others)
@@ -232,7 +236,7 @@ class Description:
     def _check_head(self, facts, key):
         if self.task_name and tasks.differ(self.task_name, facts.task_name):
             raise UserError(f"{key}: {self.source} was trained on {self.task_name}, not {facts.task_name}")
-        if self.outputs != facts.outputs or self.kind is not facts.kind:
+        if self.outputs != facts.outputs or self.kind.name != facts.kind.name:
             raise UserError(
                 f"{key}: {self.source} has {self.outputs} output(s) ({self.kind.problem_type}) but "
                 f"{facts.task_name} is a task of {facts.kind.describe(facts.outputs)}"
@@ -287,6 +291,10 @@ class Description:
                     f"{facts.rows} hold a row of {facts.longest} tokens but {why} {bound}; run "
                     f"prepare_data.py with --max_seq_length {bound}"
                 )
+
+
+def _name_of(kind):
+    return kind and kind.name
 
 
 def _text_form(lower_case, strip_accents):
@@ -345,8 +353,13 @@ def _head(values, file):
     outputs = values["num_labels"]
     if type(outputs) is not int or outputs < 1:
         raise UserError(f"{file}: num_labels must be a whole number, 1 or more, not {outputs!r}")
-    kind = kind_of_problem(values["problem_type"], file)
+    kind = at_own_threshold(kind_of_problem(values["problem_type"], file), values, file)
     return {"kind": kind, "outputs": outputs, "labels": label_names(values, file)}
+
+
+def at_own_threshold(kind, values, file):
+    """The kind with the threshold that a config.json's content says; 0 where it says none."""
+    return kind.at_threshold(_number(values, _THRESHOLD, file), f"{file}: ")
 
 
 def _text(values, name, source):
@@ -354,6 +367,13 @@ def _text(values, name, source):
     if not isinstance(value, str):
         raise UserError(f"{source}: {name} must be a text, not {value!r}")
     return value
+
+
+def _number(values, name, source):
+    value = values.get(name, 0.0)
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise UserError(f"{source}: {name} must be a number, not {shown(value)}")
+    return float(value)
 
 
 def _boolean(values, name, source):

@@ -67,24 +67,14 @@ class Predictor:
         return Batches(examples, size, self.config.bucket_boundaries, longest=self.longest_row())
 
     def answer_test_sets(
-        self,
-        task,
-        folder,
-        split,
-        wanted,
-        num_workers,
-        dataset_type,
-        output_dir,
-        threshold=0.0,
-        layout="benchmark",
+        self, task, folder, split, wanted, num_workers, dataset_type, output_dir, layout="benchmark"
     ):
         """Write the predictions for every row of a task's test sets; yields a line about each.
 
         Args:
             wanted (int): tokens of the longest row of raw files; 0: the task's own.
             num_workers (int): processes that tokenize these; 0: one for every core.
-            output_dir (str): takes the files.
-            threshold (float): as in `Description.at_threshold`. layout (str): as for `write_predictions`.
+            output_dir (str): takes the files. layout (str): as for `write_predictions`.
             task, folder, split, dataset_type: as for `read_test_sets`.
         """
         description, longest = self.model.description, self.longest_row(wanted or task.max_seq_length)
@@ -93,7 +83,6 @@ class Predictor:
         reader = Reader(tuple(self.model.vocabulary), *written)
         for rows in read_test_sets(task, folder, split, description, reader, dataset_type):
             logits = self.logits(rows.examples, f"predict {rows.split}")
-            answering = description.at_threshold(threshold)
-            paths = write_predictions(output_dir, task, answering, rows, logits, layout)
+            paths = write_predictions(output_dir, task, description, rows, logits, layout)
             cut = f" ({rows.cut} were longer than {longest} tokens and were cut)" if rows.cut else ""
             yield f"{rows.split}: {len(rows.names)} rows answered in {', '.join(paths)}{cut}"

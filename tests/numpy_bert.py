@@ -79,12 +79,12 @@ class NumpyBert:
             )
             states.append(x)
             all_scores.append(scores)
-        if "bert.pooler.dense.weight" not in self.weights:  # an answer for every token
-            return self.dense(x, "classifier"), states, all_scores
-        pooled = np.tanh(self.dense(x[0], "bert.pooler.dense"))
+        read = x
+        if "bert.pooler.dense.weight" in self.weights:  # else an answer for every token
+            read = np.tanh(self.dense(x[0], "bert.pooler.dense"))
         if self.config.classifier_relu:
-            pooled = np.maximum(pooled, 0)
-        return self.dense(pooled, "classifier"), states, all_scores
+            read = np.maximum(read, 0)
+        return self.dense(read, "classifier"), states, all_scores
 
     def __call__(self, ids, mask, segments):
         """(logits (B, C) or (B, S, C), [hidden states (B, S, H)], [scores (B, heads, S, S)]) of a batch."""

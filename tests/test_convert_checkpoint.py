@@ -16,7 +16,7 @@ from src.checkpoint import folder as our_files
 from src.checkpoint.folder import load, save
 from src.checkpoint.formats import read_any
 from src.errors import UserError
-from src.kinds import SPAN, TAGGING
+from src.kinds import CLASSIFICATION, SPAN, TAGGING
 from src.model import Model
 from src.nn.layers import eager
 from src.settings.network import Known
@@ -261,8 +261,12 @@ def test_encoder_there_and_back(hugging_face, tmp_path, capsys):
 
 @pytest.mark.parametrize("change", [{"classifier_relu": True}, {"use_relative_positions": True}])
 @pytest.mark.parametrize("to", ["huggingface", "tensorflow"])
-def test_networks_that_other_formats_lack_are_refused(tmp_path, capsys, change, to):
-    save(tmp_path / "ours", our_weights(), our_description(**change), TOKENS)
+@pytest.mark.parametrize("kind", [CLASSIFICATION, TAGGING], ids=lambda kind: kind.name)
+def test_networks_that_other_formats_lack_are_refused(tmp_path, capsys, change, to, kind):
+    weights = {
+        name: value for name, value in our_weights().items() if kind is CLASSIFICATION or "pooler" not in name
+    }
+    save(tmp_path / "ours", weights, replace(our_description(**change), kind=kind), TOKENS)
     message = refused(capsys, "--input", tmp_path / "ours", "--output", tmp_path / "out", "--to", to)
     assert next(iter(change)) in message and not (tmp_path / "out").exists()
 

@@ -8,7 +8,7 @@ import pytest
 
 from src.description import DataFacts, Description, label_names
 from src.errors import UserError
-from src.kinds import CLASSIFICATION, REGRESSION
+from src.kinds import CLASSIFICATION, REGRESSION, SPAN_OR_NONE
 from src.settings.network import BertConfig, QuantConfig
 from tests.helpers import refuses, tiny_config
 
@@ -78,6 +78,18 @@ def test_what_is_written_is_read_again(described):
     assert found.labels == described.labels and found.label_names == described.label_names
 
 
+def test_the_threshold_between_an_answer_and_none_travels_with_a_model():
+    asking = Description(tiny_config(), SPAN_OR_NONE, 2, task_name="SQuAD2")
+    assert "null_score_diff_threshold" not in asking.to_json()
+    chosen = asking.at_threshold(-1.5)
+    found = read(json.loads(json.dumps(chosen.to_json())))
+    assert found.to_json() == chosen.to_json() and found.kind.threshold == -1.5
+    found.check_fits(DataFacts(task_name="SQuAD2", kind=SPAN_OR_NONE, outputs=2), "model_dir")
+    assert found.shares_head_with(asking)
+    assert found.at_threshold(None) is found and found.at_threshold(0.0).kind.threshold == 0.0
+    assert TASK.at_threshold(0.0) == TASK and Description(tiny_config()).at_threshold(1.0).kind is None
+
+
 def test_what_it_was_read_from_is_no_difference():
     assert replace(TASK, source="elsewhere/") == TASK
 
@@ -125,6 +137,13 @@ def test_dropout_before_the_head_is_as_inside_unless_it_is_given():
         ({"task_name": 7}, ("task_name must be a text, not 7",)),
         ({"vocab_sha256": ["a"]}, ("vocab_sha256 must be a text, not ['a']",)),
         ({"do_lower_case": "yes"}, ("do_lower_case must be true or false, not 'yes'",)),
+        ({"null_score_diff_threshold": "low"}, ("null_score_diff_threshold must be a number, not 'low'",)),
+        (
+            {"null_score_diff_threshold": float("nan")},
+            ("null_score_diff_threshold must be a number, not nan",),
+        ),
+        ({"null_score_diff_threshold": True}, ("null_score_diff_threshold must be a number, not True",)),
+        ({"null_score_diff_threshold": 1.0}, ("null_score_diff_threshold", "may have no answer")),
         ({"quantization": {"weight_bits": 16}}, ("quantization", "weight_bits must be 2 to 8")),
         ({"quantization": {"bits": 2}}, ("quantization", "bits")),
         ({"quantization": "ternary"}, ("quantization", "ternary")),

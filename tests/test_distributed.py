@@ -87,8 +87,19 @@ def test_two_workers_in_micro_batches_are_one_worker_with_whole_batches(results)
 
 
 def test_moving_average_ranges_are_of_all_workers_values(results):
-    _, first, second, _ = results
+    alone, first, second, _ = results
     assert first["threshold"] == second["threshold"] == 1.5  # alone they would have 1.75 and 1.25
+    # Of a layer in training, whose workers see equally large values: what one worker with all of them has.
+    places = sorted(name for name in alone if name.startswith("range/"))
+    assert places == [f"range/quantize_{name}.quantizer.threshold" for name in ("inner", "input")]
+    for place in places:
+        np.testing.assert_array_equal(first[place], second[place])
+        np.testing.assert_allclose(first[place], alone[place], rtol=1e-6)
+    largest = [np.abs(two_workers.tokens_of(step)).max().astype(float) for step in range(3)]
+    expected = largest[0]
+    for value in largest[1:]:
+        expected = two_workers.DECAY * expected + (1 - two_workers.DECAY) * value
+    np.testing.assert_allclose(first[places[1]], [expected], rtol=1e-6)
 
 
 def test_workers_draw_dropout_masks_of_their_own(results):

@@ -16,16 +16,39 @@ from src.data.steps import PackedSteps  # noqa: E402
 from src.distill.distiller import Distiller, LossTerms, Projection  # noqa: E402
 from src.distill.teacher import LiveTeacher  # noqa: E402
 from src.kinds import CLASSIFICATION  # noqa: E402
+from src.nn.bert import FeedForward  # noqa: E402
 from src.quant.quantizers import MovingAverageRange  # noqa: E402
 from src.run_folder import RunFolder  # noqa: E402
 from src.runtime import join_group, set_seed, set_up  # noqa: E402
+from src.settings.network import QuantConfig  # noqa: E402
 from src.settings.shared import GroupConfig  # noqa: E402
 from src.settings.stage import AdamWeightDecayConfig, OptimizerConfig, PhaseConfig  # noqa: E402
 from src.train.callbacks import LastCheckpoint  # noqa: E402
 from src.train.stage import Stage, StagePlan  # noqa: E402
-from tests.helpers import as_model, make_examples, tiny_network, weights_of  # noqa: E402
+from tests.helpers import as_model, fill, make_examples, tiny_config, tiny_network, weights_of  # noqa: E402
 
 ROWS = 32
+DECAY = 0.25
+
+
+def tokens_of(step):
+    """Hidden states that a layer is given at a step, float32 (6, 16): larger ones at later steps."""
+    return np.random.default_rng(step).normal(size=(6, 16)).astype(np.float32) * (1 + step)
+
+
+def layer_ranges(group):
+    """{place: range} of a layer whose activations have moving-average ranges, after three steps. Each of two
+    workers is given the same tokens, in another order; a single one is given the tokens of both.
+    """
+    quantization = QuantConfig(activation_bits=8, activation_quantizer="ema", ema_decay=DECAY)
+    layer = fill(FeedForward(tiny_config(), ms.float32, quantization), 7)
+    layer.set_train(True)
+    for step in range(3):
+        shares = tokens_of(step), tokens_of(step)[::-1]
+        layer(ms.Tensor(np.concatenate(shares) if group.size == 1 else shares[group.rank].copy()))
+    return {
+        f"range/{name}": value for name, value in weights_of(layer).items() if name.endswith(".threshold")
+    }
 
 
 def run(folder, batch_size, distribute):
@@ -65,7 +88,7 @@ def run(folder, batch_size, distribute):
     plan, asked = StagePlan(phase, 2), LiveTeacher(loss.ask(teacher))
     stage = Stage("phase2", as_model(student), loss, batches, plan, history, group, teacher=asked)
     stage.fit([LastCheckpoint(os.path.join(folder, "student"))], log_step=1)
-    ranges = MovingAverageRange(8, 0.25)
+    ranges = MovingAverageRange(8, DECAY)
     ranges.set_train(True)
     for step in range(2):  # worker 1 sees the larger values first, worker 0 afterwards
         ranges(ms.Tensor(np.float32([[0.5, -1.0 - (group.rank == 1 - step)]])))
@@ -83,6 +106,7 @@ def run(folder, batch_size, distribute):
             f"weight/{name}": value
             for name, value in {**weights_of(student), **weights_of(loss.projection)}.items()
         },
+        **layer_ranges(group),
     )
 
 

@@ -11,7 +11,7 @@ from src.checkpoint.folder import CONFIG_FILE
 from src.checkpoint.mismatch import refuse, shape
 from src.checkpoint.names import QUESTIONS, WORD_EMBEDDINGS, our_parameters, unwrapped
 from src.checkpoint.tensorflow import BERT_CONFIG_FILE
-from src.description import label_names
+from src.description import at_own_threshold, label_names
 from src.errors import UserError, shown
 from src.files import read_json
 from src.kinds import CLASSIFICATION, KINDS, REGRESSION, kind_of_problem
@@ -46,7 +46,7 @@ _LAYER = "bert.encoder.layers.0."
 _POSITIONS = "bert.embeddings.position_embeddings.weight"
 _RELATIVE = _LAYER + "attention.relative_positions.weight"
 _POOLER = "bert.pooler.dense.weight"
-_ASKING = ("qa_outputs.", "cls/squad/")
+_ASKING = ("qa_outputs.", "cls/squad/", "dense1.")
 """How the names of a head of questions begin, in any format."""
 
 
@@ -259,7 +259,7 @@ def head(given, weights, kinds, likely, source, notices):
     if "classifier.weight" not in weights:
         return {}
     count = len(weights["classifier.weight"])
-    kind = _kind(given, count, kinds, likely, source)
+    kind = at_own_threshold(_kind(given, count, kinds, likely, source), given, source)
     # Many files carry a stale one; Hugging Face does not write it.
     if given.get("num_labels", count) != count:
         notices.append(

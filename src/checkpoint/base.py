@@ -25,8 +25,8 @@ class Format:
     needs_config: bool = True
     """Whether a checkpoint without its own configuration file is incomplete."""
     has_relu: Callable = lambda names: False
-    """has_relu(names in the file): whether its classifier reads relu(pooled) where its configuration does not
-    say it; None where nothing tells."""
+    """has_relu(names in the file): whether a ReLU stands before the classifier where no configuration
+    says it; None where nothing tells."""
 
     @property
     def title(self):
@@ -42,12 +42,11 @@ def outgoing(checkpoint, to_format):
             weights.
     """
     bert, kind = checkpoint.description.bert, checkpoint.description.kind
-    answers_tokens = kind is not None and kind.logits_per == "token"  # no pooled output, no ReLU on it
     for name, what in (
         ("classifier_relu", "a ReLU before the classifier"),
         ("use_relative_positions", "relative positions learnt inside attention"),
     ):
-        if getattr(bert, name) and not (name == "classifier_relu" and answers_tokens):
+        if getattr(bert, name):
             raise UserError(
                 f"{checkpoint.source} would compute something else as {FORMATS[to_format]} BERT, which "
                 f"has no {what} ({name} is true)"

@@ -57,7 +57,7 @@ def read_any(path, known=NOTHING, bert_config="", classifier_relu="auto", masked
         known (Known): what the user says of it.
         bert_config (str): config.json of the network where none lies beside the weights. For a published
             MindSpore checkpoint it need say no more than num_attention_heads.
-        classifier_relu (bool or "auto"): whether the classifier reads relu(pooled).
+        classifier_relu (bool or "auto"): whether a ReLU stands before the classifier.
         masked_lm (bool): read the head of a masked-language model too, `predictions.*`, where there is one.
 
     Returns:
@@ -105,17 +105,11 @@ def _imported(weights, file_format, folder, given, known, path, masked_lm):
 
 
 def _has_relu(asked, kind, file_format, names, path, known):
-    """Whether a head of a kind reads relu(pooled); `asked` is what somebody says of it, or None.
+    """Whether a head of a kind has a ReLU before it; `asked` is what somebody says of it, or None.
 
     Raises:
-        UserError: nothing tells, or the head reads something else.
+        UserError: nothing tells.
     """
-    if kind is not None and kind.logits_per == "token":
-        if asked:
-            raise UserError(
-                f"classifier_relu: the head of {path} answers for tokens and reads no pooled output"
-            )
-        return False
     relu = (kind is not None and file_format.has_relu(names)) if asked is None else asked
     if relu is None:
         how = known.how("classifier_relu", "--classifier_relu true or false", "true or false")

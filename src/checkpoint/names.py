@@ -21,7 +21,7 @@ FORMATS = {
 """A format's key -> what messages call it; the keys are the columns of the map."""
 WORD_EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
 QUESTIONS = "BertForQuestionAnswering"
-"""Hugging Face's class whose head has a name of its own, there and in TensorFlow."""
+"""Hugging Face's class whose head has a name of its own, in every format but ours."""
 
 # One row a module: kind of module, shape, and its name in each format; None: the format has no such module.
 # fmt: off
@@ -36,7 +36,7 @@ _OUTSIDE_LAYERS = (
      "bert/embeddings/LayerNorm", "bert_embedding_postprocessor.layernorm"),
     ("dense", "HH", "bert.pooler.dense", "bert.pooler.dense", "bert/pooler/dense", "dense"),
     ("head", "CH", "classifier", "classifier", "output", "dense_1"),
-    ("head", "CH", "classifier", "qa_outputs", "cls/squad/output", None),  # of questions: start and end
+    ("head", "CH", "classifier", "qa_outputs", "cls/squad/output", "dense1"),  # of questions: start and end
     ("fit", "GH", "fit_dense", "fit_dense", None, "fit_dense"),
     ("dense", "HH", "predictions.dense", "cls.predictions.transform.dense",
      "cls/predictions/transform/dense", None),
@@ -124,9 +124,9 @@ _DROPPED = {
     "huggingface": r"cls\..*|.*\.(position_ids|token_type_ids)|fit_denses\.\d+\..*",
     "tensorflow": r"cls/(?!squad/).*|.*/(adam|lamb)_[mv]|.*/Adam(_1)?|beta[12]_power|global_step|"
     r"loss_scale.*|good_steps|_CHECKPOINTABLE_OBJECT_GRAPH",
-    "mindspore": r"cls[12]\..*|dense1\..*|(adam_[mv]|lamb_[mv]|moments?[12]?|accum|exp_avg)\..*|"
+    "mindspore": r"cls[12]\..*|(adam_[mv]|lamb_[mv]|moments?[12]?|accum|exp_avg)\..*|"
     r"beta[12]_power|global_step|learning_rate|scale_sense|loss_scale|current_iterator_step|"
-    r"last_overflow_iterator_step|epoch_num|step_num|momentum|weight_decay|"
+    r"last_overflow_iterator_step|epoch_num|step_num|momentum|weight_decay|(total|start|end)_num|"
     # the published TernaryBERT's activation ranges, which also cover outputs that nothing here quantizes
     r"(.*\.)?fake_quant_(input|output|x|y)\.(quant_min|quant_max|minq|maxq)",
 }

@@ -86,7 +86,9 @@ def write(folder, checkpoint):
     """
     weights, notices = outgoing(checkpoint, "tensorflow")
     values = checkpoint.description.to_json()
-    notices += no_place_for([name for name in ("quantization", "task_name") if name in values])
+    notices += no_place_for(
+        [name for name in ("quantization", "task_name", "null_score_diff_threshold") if name in values]
+    )
     config = {name: values[name] for name in _FIELDS}
     if config["hidden_act"] == "gelu":
         notices.append(

@@ -10,13 +10,14 @@ import numpy as np
 
 from src.data.origins import append_texts, read_texts, texts_file
 from src.deploy.sessions import INPUTS
-from src.description import DataFacts
+from src.description import DataFacts, at_own_threshold
 from src.errors import UserError
 from src.examples import Examples
 from src.files import make_folder, read_json, write_json
 from src.kinds import kind_named
 
 _INFO = "rows.json"
+_MODEL = "model.json"
 _LEAST = {
     "rows": 1,
     "seq_length": 1,
@@ -32,7 +33,7 @@ _COLUMN = "column_"  # before a column's name there
 OWN_INPUTS = (
     r"rows\.json|examples\.npz|\w+\.texts\.jsonl|label_ids\.npy|labels\.npy|\d\d_\w+"  # older: labels.npy
 )
-OWN_RESULTS = r"row_\d+\.bin"
+OWN_RESULTS = r"row_\d+\.bin|model\.json"
 """What the names of the files and folders written here look like."""
 
 
@@ -198,6 +199,24 @@ def write_results(folder, start, logits):
     """Write the float32 logits of rows `start` onwards, (R, C) or (R, S, C)."""
     for offset, row in enumerate(logits):
         row.astype(np.float32).tofile(os.path.join(folder, LAYOUTS["own"].result.format(start + offset)))
+
+
+def write_model(folder, description):
+    """Write what the model whose logits `folder` holds says of itself."""
+    write_json(os.path.join(folder, _MODEL), description.to_json())
+
+
+def kind_of_results(folder, inputs, threshold=None):
+    """The kind of the rows of `Inputs`, as the model answers whose logits `folder` holds, where that says it.
+
+    Args:
+        threshold (float): as in `Description.at_threshold`.
+    """
+    path = os.path.join(folder, _MODEL)
+    if threshold is None and os.path.isfile(path):
+        values = read_json(path, "the description infer_mindir.py writes")
+        return at_own_threshold(inputs.facts.kind, values, path)
+    return inputs.facts.kind.at_threshold(threshold or 0.0)
 
 
 def read_results(folder, inputs, examples):

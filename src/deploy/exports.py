@@ -96,27 +96,38 @@ def export_onnx_folder(path, model, description, vocabulary, asked, length):
     return os.path.join(path, ONNX_FILE)
 
 
-def export_mindir(path, model, description, shape, file_format, device, device_id):
+def export_mindir(path, model, description, shape, asked, file_format, device, device_id):
     """Write a MINDIR or AIR file.
 
     Args:
         description (Description): what the file says of itself.
         shape (tuple): rows and tokens of a call.
-        file_format (str): "MINDIR" or "AIR". device (str), device_id (int): where the check runs.
+        asked (str), file_format (str): as for `choose_form`.
+        device (str), device_id (int): where the check runs.
 
     Returns:
         The file's path; a large network's has another name than `path`, as `write_mindir` says.
     """
-    from src.deploy.mindir import write_mindir
+    from src.deploy.mindir import choose_form, write_mindir
 
+    form = choose_form(asked, description, file_format)
     weights = computed_weights(model.network)
     with replacing_together(path) as temporary:
         number_type = model.network.compute_type
-        written = write_mindir(temporary, weights, description, number_type, shape, file_format)
+        written, packed = write_mindir(temporary, weights, description, number_type, shape, form, file_format)
         if file_format == "MINDIR":  # MindSpore cannot load an AIR file
             exported = open_exported(written, device, device_id)
             _compare(exported, model, tolerance(file_format, description), exported.length)
+            if description.is_quantized:
+                say(_in_words(packed, model.parameters, description.quantization.activation_bits))
     return os.path.join(os.path.dirname(path), os.path.basename(written))
+
+
+def _in_words(packed, weights, activation_bits):
+    """What a MINDIR of a quantized network holds and computes with."""
+    held = f"{packed:,} of {weights:,} weights are codes that the graph unpacks" if packed else "no codes"
+    rounded = f", activations rounded to {activation_bits} bits" if activation_bits < 32 else ""
+    return f"the file holds {held}; it computes in floats{rounded}"
 
 
 def _compare(exported, model, allowed, length):

@@ -7,6 +7,7 @@ import mindspore as ms
 import numpy as np
 
 from src.checkpoint.assign import assign
+from src.deploy.mindir_weights import hold_as_codes
 from src.deploy.sessions import LARGE_GRAPH, files_of
 from src.errors import UserError
 from src.files import checksum, link_to, write_json
@@ -17,20 +18,43 @@ LARGEST = 1 << 30
 """Bytes of weights in one file; MindSpore writes those of a larger network into a folder beside it."""
 
 
-def write_mindir(path, weights, description, compute_type, shape, file_format="MINDIR"):
+def choose_form(asked, description, file_format):
+    """The form of weights to write, "float" or "packed".
+
+    Args:
+        asked (str): the setting `mindir_weights`; "auto" packs where there are codes.
+        description (Description): of the network. file_format (str): "MINDIR", or "AIR", which is "float".
+
+    Raises:
+        UserError: there is nothing to pack.
+    """
+    if asked != "packed":
+        packs = asked == "auto" and description.is_quantized and file_format == "MINDIR"
+        return "packed" if packs else "float"
+    if not description.is_quantized:
+        why = f"{description.source} is not quantized, its weights have no codes to pack; train it with "
+        raise UserError(f"mindir_weights: {why}python train.py, or export with --mindir_weights float")
+    if file_format != "MINDIR":
+        raise UserError("mindir_weights: only a MINDIR is packed; export with --file_format MINDIR")
+    return asked
+
+
+def write_mindir(path, weights, description, compute_type, shape, form, file_format="MINDIR"):
     """Write the file and its description, into a folder that has no other files yet.
 
-    The weights are written as the network computes with them, so that no call quantizes them anew.
+    The weights are those that the network computes with, so that no call quantizes them anew.
 
     Args:
         weights (dict): our parameter names -> float32 arrays, as `computed_weights` gives them.
         description (Description): of the network.
         compute_type (mindspore.dtype): of its matrix products.
         shape (tuple): rows and tokens of a call.
+        form (str): of the weights: "float", or "packed" where they are written as `hold_as_codes` has them.
         file_format (str): "MINDIR" or "AIR".
 
     Returns:
-        The file's path: `path`, or for a large network NAME_graph.mindir beside the folder NAME_variables.
+        (path, packed): the file's path, `path` or for a large network NAME_graph.mindir beside the folder
+        NAME_variables; and how many of the weights are codes.
 
     Raises:
         UserError: the network is too large for this format or name.
@@ -47,6 +71,7 @@ def write_mindir(path, weights, description, compute_type, shape, file_format="M
             f"most {LARGEST:,}); export MINDIR or ONNX"
         )
     assign(network, {name: value for name, value in weights.items() if name in known}, path)
+    packed = hold_as_codes(network, weights) if form == "packed" else 0
     use_rounding_operator(network)
     network.set_train(False)
     column = ms.Tensor(np.zeros(shape, np.int32))
@@ -54,7 +79,7 @@ def write_mindir(path, weights, description, compute_type, shape, file_format="M
     rows, tokens = shape
     size = {"batch_size": rows, "seq_length": tokens, "sha256": checksum(*files_of(path))}
     write_json(path + ".json", {**description.to_json(), **size})
-    return path
+    return path, packed
 
 
 def _export(path, network, inputs, file_format):

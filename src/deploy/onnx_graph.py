@@ -111,6 +111,8 @@ class BertGraph:
     def token_classifier(self, x, outputs):
         """Add the logits (B, S, C) of the last hidden states (B, S, H), or each output's (B, S) by name."""
         graph, weight = self.graph, self.layers.weights["classifier.weight"].T
+        if self.config.classifier_relu:
+            x = graph.node("Relu", x)
         product = graph.node("MatMul", x, graph.constant(weight, "classifier.weight"))
         bias = self.layers.constant("classifier.bias")
         if len(outputs) == 1:

@@ -100,6 +100,7 @@ def page_settings(description, lower_case):
         "stride": BERT_WINDOWS.doc_stride,
         "longest_answer": LONGEST_ANSWER,
         "best_answers": N_BEST,
+        "threshold": kind.threshold,
         "lower_case": lower_case,
         "strip_accents": description.strip_accents,
         "longest_word": MAX_WORD_CHARACTERS,

@@ -61,6 +61,9 @@ class TaskKind:
     """Every metric that fits, the ones reported for data that name none first."""
     default_metrics = ()
     """The metrics of data that name none, the deciding one first."""
+    threshold = 0.0
+    """A text has no answer where that is better than the best one by more than this; 0 for kinds whose texts
+    all have one."""
     answers_called = ""
     """What a text may have several of, of which the cut to the longest row may lose some, as `entities`; ""
     for one label a row."""
@@ -153,13 +156,17 @@ class TaskKind:
         """
         raise NotImplementedError
 
-    def at_threshold(self, null_score_diff_threshold):
-        """This kind with another threshold between the best answer and none.
+    def at_threshold(self, threshold, where=""):
+        """This kind with another `threshold`; `where` says in messages what names it.
 
         Raises:
-            UserError: every text has an answer.
+            UserError: every text has an answer, and it is not 0.
         """
-        raise UserError("null_score_diff_threshold: it is for questions that may have no answer (SQuAD2)")
+        if threshold == self.threshold:
+            return self
+        raise UserError(
+            f"{where}null_score_diff_threshold: it is for questions that may have no answer (SQuAD2)"
+        )
 
     def predictions_of(self, logits, examples):
         """{name of `prediction_files`: its content as JSON has it}."""

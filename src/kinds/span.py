@@ -206,12 +206,12 @@ class QuestionAnsweringOrNone(QuestionAnswering):
     metrics = default_metrics = ("span_f1", "exact_match", "best_span_f1", "best_exact_match")
     prediction_files = ("predictions.json", "nbest_predictions.json", "null_odds.json")
     may_be_none = True
-    threshold = 0.0
-    """A question is answered where no answer is not better than the best one by more than this."""
 
-    def at_threshold(self, null_score_diff_threshold):
+    def at_threshold(self, threshold, where=""):
+        if threshold == self.threshold:
+            return self
         kind = copy.copy(self)
-        kind.threshold = null_score_diff_threshold
+        kind.threshold = threshold
         return kind
 
     def choose(self, found):

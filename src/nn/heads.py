@@ -13,7 +13,7 @@ class BertForSequence(nn.Cell):
     """BERT with a classifier, or with one output for regression, on the pooled first token.
 
     Args:
-        config (BertConfig): the architecture; `classifier_relu` puts a ReLU before the classifier.
+        config (BertConfig): the architecture.
         num_labels (int): outputs; 1 for regression.
         compute_type (mindspore.dtype): type of the matrix products.
         quantization (QuantConfig): what is quantized; None for nothing.
@@ -44,9 +44,13 @@ class BertForSequence(nn.Cell):
         hidden_states, scores, pooled = self.bert(
             input_ids, input_mask, segment_ids, position_ids, first_tokens
         )
+        return self.classify(pooled), hidden_states, scores
+
+    def classify(self, read):  # (rows, H) -> (rows, num_labels)
+        """Logits of what the head reads: `classifier_relu` is a ReLU before the classifier."""
         if self.config.classifier_relu:
-            pooled = ops.relu(pooled)
-        return self.classifier(self.dropout(pooled)), hidden_states, scores
+            read = ops.relu(read)
+        return self.classifier(self.dropout(read))
 
 
 class BertForTokens(BertForSequence):
@@ -64,8 +68,8 @@ class BertForTokens(BertForSequence):
             input_ids, input_mask, segment_ids, position_ids, first_tokens
         )
         batch, length, width = last.shape
-        tokens = self.dropout(last).reshape((batch * length, width))
-        return self.classifier(tokens).reshape((batch, length, -1)), hidden_states, scores
+        logits = self.classify(last.reshape((batch * length, width)))
+        return logits.reshape((batch, length, -1)), hidden_states, scores
 
 
 class BertEncoder(nn.Cell):

@@ -22,8 +22,8 @@ class BertConfig:
     """One BERT: the architecture part of a checkpoint's `config.json`, under Hugging Face's field names.
 
     `hidden_act` has Hugging Face's meaning: `gelu` is the exact (erf) form, `gelu_new` the tanh form.
-    `classifier_relu` puts a ReLU between the pooled output and the classifier, as TinyBERT's published
-    checkpoints have it.
+    `classifier_relu` puts a ReLU before the classifier, as TinyBERT's published checkpoints have it, also
+    those for tags.
     """
 
     vocab_size: int = 30522
@@ -190,7 +190,7 @@ class ShapeConfig:
     max_relative_position: Optional[PositiveInt] = None
     """Relative distances are clipped to this many tokens."""
     classifier_relu: Optional[bool] = None
-    """ReLU on the pooled output before the classifier, as in TinyBERT's published checkpoints."""
+    """ReLU before the classifier, as in TinyBERT's published checkpoints."""
 
     _RUN_CHOICES = (
         "hidden_dropout_prob",

@@ -147,7 +147,7 @@ TERNARYBERT = {
     "intermediate_distill": alone("intermediate_distill", "pred_distill"),
     "n_best_size": only("20", _FIXED),
     "max_answer_length": only("30", _FIXED),
-    "null_score_diff_threshold": only("0.0", "eval.py and predict.py take it"),
+    "null_score_diff_threshold": only("0.0", "the commands that evaluate, export and predict take it"),
     "verbose_logging": nothing("there is one kind of log", switch=False),
 }
 _MODEL_TYPE = one_of(

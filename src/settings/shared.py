@@ -1,10 +1,17 @@
 """Settings that several commands have: device, group, ModelArts job, records and their batches."""
 
 from dataclasses import dataclass, field
-from typing import Literal, Tuple, Union
+from typing import Literal, Optional, Tuple, Union
 
 from src.settings.network import Known, NetConfig
-from src.settings.types import AssessmentMethod, DeviceTarget, NonNegativeInt, PositiveInt, TaskType
+from src.settings.types import (
+    AssessmentMethod,
+    DeviceTarget,
+    FiniteNumber,
+    NonNegativeInt,
+    PositiveInt,
+    TaskType,
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,16 @@ class CheckpointConfig(VocabularyConfig):
     def known(self, kind=None):
         """What is known of a checkpoint whose head is of a kind."""
         return Known(self.net_cfg, "net_cfg", self.vocab_file, kind, self.td_student_net_cfg)
+
+
+@dataclass(frozen=True)
+class AnsweringConfig:
+    """How questions are answered that may have no answer."""
+
+    null_score_diff_threshold: Optional[FiniteNumber] = None
+    """SQuAD2 only: a question has no answer where that scores better than the best one by more than this;
+    best_thresholds.json of eval.py says which value is best. Unset: what export.py gave the model, else 0.
+    """
 
 
 @dataclass(frozen=True)

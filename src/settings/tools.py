@@ -6,6 +6,7 @@ from typing import Literal, Tuple, Union
 from src.errors import UserError
 from src.settings.published_flags import ANSWERS
 from src.settings.shared import (
+    AnsweringConfig,
     CheckpointConfig,
     DeviceConfig,
     ModelArtsConfig,
@@ -18,7 +19,6 @@ from src.settings.types import (
     AssessmentMethod,
     ClosedUnitInterval,
     ComputeType,
-    FiniteNumber,
     NonNegativeInt,
     PositiveInt,
     Probability,
@@ -26,7 +26,9 @@ from src.settings.types import (
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(DeviceConfig, TextsConfig, RecordsConfig, PackingConfig, CheckpointConfig):
+class EvaluateConfig(
+    AnsweringConfig, DeviceConfig, TextsConfig, RecordsConfig, PackingConfig, CheckpointConfig
+):
     """Evaluate a checkpoint on a task's dev set; every row counts."""
 
     model_dir: str = ""
@@ -42,15 +44,12 @@ class EvaluateConfig(DeviceConfig, TextsConfig, RecordsConfig, PackingConfig, Ch
     predictions_dir: str = ""
     """Questions only: folder for predictions.json and nbest_predictions.json in SQuAD's layout, of SQuAD2
     null_odds.json and best_thresholds.json too."""
-    null_score_diff_threshold: FiniteNumber = 0.0
-    """SQuAD2 only: a question has no answer where that scores better than the best one by more than this;
-    best_thresholds.json says which value is best."""
 
     OLD_NAMES = {"eval_data_dir": "data_dir", "eval_cfg.batch_size": "batch_size"}
 
 
 @dataclass(frozen=True)
-class ExportConfig(DeviceConfig, ModelArtsConfig, CheckpointConfig):
+class ExportConfig(AnsweringConfig, DeviceConfig, ModelArtsConfig, CheckpointConfig):
     """Turn a checkpoint into the file a user deploys."""
 
     config_path: str = ""
@@ -71,6 +70,10 @@ class ExportConfig(DeviceConfig, ModelArtsConfig, CheckpointConfig):
     """How an ONNX file holds the weights of a quantized model: int8 with integer matrix products, ternary the
     same in 1.6 bits a weight, unpacked as a session opens; auto is ternary where the weights are, int8 where
     weights and activations are quantized otherwise, and float for any other model."""
+    mindir_weights: Literal["auto", "float", "packed"] = "auto"
+    """How a MINDIR holds the weights of a quantized model: packed is 1.6 bits for ternary ones and 8 for
+    others, which its graph unpacks to float32, in MindSpore at every call; float is 32 bits. auto is packed
+    where the model is quantized."""
     onnx_layout: Literal["mindspore", "huggingface"] = "mindspore"
     """Inputs of an ONNX file: mindspore is input_ids, input_mask, segment_ids (int32); huggingface is
     input_ids, attention_mask, token_type_ids (int64) in a folder with its configuration and tokenizer, for
@@ -84,7 +87,7 @@ class ExportConfig(DeviceConfig, ModelArtsConfig, CheckpointConfig):
 
 
 @dataclass(frozen=True)
-class EvaluateExportedConfig(RecordsConfig, PaddingConfig):
+class EvaluateExportedConfig(AnsweringConfig, RecordsConfig, PaddingConfig):
     """Evaluate an exported model on a task's records; every row counts."""
 
     model_file: str = ""
@@ -139,7 +142,7 @@ class InferConfig:
 
 
 @dataclass(frozen=True)
-class PostprocessConfig:
+class PostprocessConfig(AnsweringConfig):
     """Turn inference's result files into the task's metric; every row counts."""
 
     config_path: str = ""
@@ -157,7 +160,7 @@ class PostprocessConfig:
 
 
 @dataclass(frozen=True)
-class PredictConfig(DeviceConfig, PackingConfig, CheckpointConfig):
+class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConfig):
     """Label texts, or the test sets of a task, with any model of this project."""
 
     config_path: str = ""
@@ -172,8 +175,6 @@ class PredictConfig(DeviceConfig, PackingConfig, CheckpointConfig):
     """A question about a text, for models of SQuAD, SQuAD2 and the like."""
     context: Union[str, Literal[False]] = False
     """The text that it is about; long ones are read in windows."""
-    null_score_diff_threshold: FiniteNumber = 0.0
-    """SQuAD2 only: a question has no answer where that scores better than the best one by more than this."""
     file: str = ""
     """A file with one text a line; a tab separates the two texts of a pair, or a question and its text."""
     max_seq_length: NonNegativeInt = 0

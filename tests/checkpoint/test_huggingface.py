@@ -96,6 +96,14 @@ def test_heads_of_tokens_are_read_without_their_pooler(tmp_path, config, likely,
     assert set(our_weights(labels=2)) - set(read.checkpoint.weights) == pooler
 
 
+def test_the_threshold_of_questions_is_read_with_them(tmp_path):
+    theirs = translate(our_weights(labels=2), "ours", "huggingface", True)
+    asking = {"num_attention_heads": HEADS, "task_type": "span_or_none", "null_score_diff_threshold": -1.5}
+    write_huggingface_by_hand(tmp_path, theirs, config=asking)
+    kind = read_any(tmp_path).checkpoint.description.kind
+    assert (kind.name, kind.threshold) == ("span_or_none", -1.5)
+
+
 def test_encoder_without_pooler_or_prefix_stays_one(tmp_path):
     ours = {name: value for name, value in our_weights(labels=0).items() if "pooler" not in name}
     theirs = {name: value for name, value in hugging_face_weights(labels=0).items() if "pooler" not in name}

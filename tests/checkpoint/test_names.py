@@ -15,7 +15,8 @@ def test_names_are_a_bijection(file_format):
 
 
 @pytest.mark.parametrize(
-    "file_format, head", [("huggingface", "qa_outputs."), ("tensorflow", "cls/squad/output_")]
+    "file_format, head",
+    [("huggingface", "qa_outputs."), ("tensorflow", "cls/squad/output_"), ("mindspore", "dense1.")],
 )
 def test_a_head_of_questions_has_its_own_name_elsewhere(file_format, head):
     weights = our_weights(labels=2)

@@ -7,6 +7,8 @@ import pytest
 
 from src.checkpoint.formats import read_any
 from src.files import write_json
+from src.kinds import SPAN, SPAN_OR_NONE, TAGGING
+from src.settings.network import Known
 from tests.helpers import (
     HEADS,
     HIDDEN,
@@ -214,6 +216,43 @@ def test_published_ternarybert_student(tmp_path):
 def test_published_teacher_prefix_alone_is_the_network(tmp_path):
     weights = write_published(tmp_path, lambda name: "teacher." + name.replace("tinybert_", "bert_"))
     assert_same(read_any(tmp_path).checkpoint.weights, weights)
+
+
+def test_published_tagger_is_one_with_or_without_the_relu(tmp_path):
+    """TinyBERT's has it, BERT's of the same names has not."""
+    weights = {
+        name: value
+        for name, value in write_published(tmp_path, task_name, labels=5).items()
+        if "pooler" not in name
+    }
+    tagger = Known(kind=TAGGING)
+    assert "--classifier_relu true or false" in refusal(read_any, tmp_path, tagger)
+    for choice in (True, False):
+        checkpoint = read_any(tmp_path, tagger, classifier_relu=choice).checkpoint
+        assert_same(checkpoint.weights, weights)
+        described = checkpoint.description
+        assert (described.kind, described.outputs, described.bert.classifier_relu) == (TAGGING, 5, choice)
+    write_published(
+        tmp_path, task_name, {"loss.transitions": np.ones((7, 7))}, labels=7
+    )  # of run_ner.py's CRF
+    assert "1 unknown weights (loss.transitions)" in refusal(
+        read_any, tmp_path, tagger, classifier_relu=False
+    )
+
+
+@pytest.mark.parametrize("likely", [None, SPAN, SPAN_OR_NONE], ids=lambda kind: kind and kind.name)
+def test_published_squad_checkpoint_has_a_head_of_questions_and_no_relu(tmp_path, likely):
+    counts = {name: np.zeros(1, np.float32) for name in ("total_num", "start_num", "end_num")}
+    weights = write_published(
+        tmp_path, lambda name: task_name(name).replace("dense_1", "dense1"), counts, labels=2
+    )
+    read = read_any(tmp_path, Known(kind=likely))
+    assert_same(
+        read.checkpoint.weights, {name: value for name, value in weights.items() if "pooler" not in name}
+    )
+    described = read.checkpoint.description
+    assert (described.kind, described.outputs) == (likely or SPAN, 2) and not described.bert.classifier_relu
+    assert {*counts, "bert.pooler.dense.weight", "bert.pooler.dense.bias"} == set(read.dropped)
 
 
 @pytest.mark.parametrize("leaf", ["embeddings_table", "embeddings_for_position"])

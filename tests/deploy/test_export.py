@@ -6,9 +6,12 @@ import re
 
 import numpy as np
 import pytest
+from mindspore.train import mind_ir_pb2
 
 import export
+import infer_mindir
 import mindspore_hub_conf
+import postprocess
 import predict
 import preprocess
 import run_eval_onnx
@@ -77,15 +80,36 @@ def test_hugging_face_layout_is_a_folder_that_answers_as_the_file_does(task, tmp
         assert theirs == ours != ""
 
 
-def test_mindir_of_a_ternary_model_holds_its_weights_as_computed(task, tmp_path, capsys):
+def test_mindir_of_a_ternary_model_holds_its_codes_and_runs_the_310_chain(task, tmp_path, capsys):
     shape = ("--batch_size", 4, "--seq_length", 14)
     given = ("--ckpt_file", task.ternary, "--file_name", tmp_path / "q", "--file_format", "MINDIR")
     out = run_script(export, capsys, *given, *shape)
     assert float(re.search(r"differ from the network's by (\S+)", out).group(1)) < 1e-2
+    says(
+        out,
+        "weights are codes that the graph unpacks",
+        "it computes in floats, activations rounded to 8 bits",
+    )
     content = (tmp_path / "q.mindir").read_bytes()
+    model = mind_ir_pb2.ModelProto.FromString(content)
+    held = {item.name.split(":")[-1]: len(item.raw_data) for item in model.graph.parameter}
+    dense = [name for name in held if name.endswith((".query.codes", ".output.codes", "pooler.dense.codes"))]
+    # (16, 16) in 16 x 4 bytes, (16, 24) in 16 x 5, 40 words of 16 in 40 x 4, 32 positions at 8 bits.
+    assert sorted(held[name] for name in dense) == [64, 64, 64, 80]
+    assert held["bert.embeddings.word_embeddings.codes"] == 160
+    assert held["bert.embeddings.position_embeddings.codes"] == 32 * 16
+    assert not any(name.endswith(("dense.weight", "embeddings.weight", "query.weight")) for name in held)
     assert b"HShrink" not in content  # of ternarization
     # The activations of one layer and of the pooler: zero point and codes.
     assert content.count(b"REF::Round:") == 2 * (8 + 1)
+
+    rows, logits = ("--input_dir", tmp_path / "rows"), tmp_path / "logits"
+    run_script(preprocess, capsys, *task.flags, "--seq_length", 14, "--output_dir", tmp_path / "rows")
+    run_script(infer_mindir, capsys, "--model_file", tmp_path / "q.mindir", *rows, "--output_dir", logits)
+    found = accuracy(run_script(postprocess, capsys, *rows, "--result_dir", logits))
+    with eager():
+        expected = run_model(Model.load(task.ternary), Batches(task.rows, 4)).logits.argmax(axis=1)
+    assert abs(found - (expected == task.rows.labels).mean()) <= 1 / 21 + 1e-6
 
 
 def test_nothing_of_others_is_replaced(task, tmp_path, capsys):
@@ -181,6 +205,7 @@ def test_weights_that_one_file_cannot_hold_lie_beside_it(
         (("--file_format", "MINDIR", "--seq_length", "64"), ("seq_length", "32 positions")),
         (("--file_name", "output/"), ("output/ is a folder",)),
         (("--onnx_weights", "int8"), ("not quantized", "train.py")),
+        (("--file_format", "MINDIR", "--mindir_weights", "packed"), ("is not quantized", "train.py")),
         (("--ckpt_file", "nowhere"), ("nowhere",)),
     ],
 )

@@ -122,7 +122,8 @@ def test_float_graph_is_the_network(tmp_path, changes):
 def test_graphs_of_heads_for_tokens_answer_for_each_as_the_network(
     tmp_path, kind, quantization, form, allowed
 ):
-    network = calibrated(fill(BertForTokens(tiny_config(), 2, quantization=quantization), 0))
+    config = tiny_config(classifier_relu=kind is TAGGING)
+    network = calibrated(fill(BertForTokens(config, 2, quantization=quantization), 0))
     network.set_train(False)
     model = build_model(computed_weights(network), describe(network, "custom", (), kind), form)
     onnx.save(model, tmp_path / "model.onnx")

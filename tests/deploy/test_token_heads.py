@@ -16,11 +16,18 @@ from src import metrics
 from src.data.dataset import Batches
 from src.data.readers.rows import Row
 from src.data.tokenization import Tokenizer
-from src.deploy.bin_files import read_inputs, read_results, write_inputs, write_results
+from src.deploy.bin_files import (
+    kind_of_results,
+    read_inputs,
+    read_results,
+    write_inputs,
+    write_model,
+    write_results,
+)
 from src.deploy.onnx_model import write_onnx
-from src.description import DataFacts
+from src.description import DataFacts, Description
 from src.errors import UserError
-from src.kinds import SPAN, TAGGING
+from src.kinds import SPAN, SPAN_OR_NONE, TAGGING
 from src.model import Model
 from src.nn.heads import BertForTokens
 from src.nn.layers import computed_weights
@@ -106,6 +113,21 @@ def test_files_of_questions_keep_the_texts_and_give_the_score_of_the_rows(tmp_pa
     np.testing.assert_array_equal(found, own)
     score = metrics.score(SPAN.metrics, SPAN, found, read, ())
     assert score == metrics.score(SPAN.metrics, SPAN, own, examples, ())
+
+    asking = Description(tiny_config(), SPAN_OR_NONE, 2).at_threshold(2.5)
+    results, of_rows = str(tmp_path / "results"), replace(inputs, facts=replace(facts, kind=SPAN_OR_NONE))
+    for written, given, threshold in (
+        (False, None, 0.0),
+        (True, None, 2.5),
+        (True, -1.0, -1.0),
+        (True, 0.0, 0.0),
+    ):
+        if written:
+            write_model(results, asking)
+        assert kind_of_results(results, of_rows, given).threshold == threshold
+    with pytest.raises(UserError) as error:  # the rows are of another kind
+        kind_of_results(results, inputs)
+    refuses(error, "model.json: null_score_diff_threshold")
 
     with open(tmp_path / "examples.npz", "r+b") as file:
         file.truncate(200)

@@ -158,7 +158,7 @@ def tagged():
 def asked():
     """(kind, longest row, stride, row, its `Examples`, cut, logits of the tokens)."""
     random_logits, tokenizer = np.random.default_rng(2), Tokenizer(VOCABULARY, True)
-    for kind in (SPAN, SPAN_OR_NONE):
+    for kind in (SPAN, SPAN_OR_NONE, SPAN_OR_NONE.at_threshold(1.5)):
         for longest, stride, words in (
             (400, 128, 3),
             (40, 16, 3),
@@ -199,6 +199,7 @@ def found(tmp_path_factory):
                 "question": row.text,
                 "context": row.text_pair,
                 "kind": kind.name,
+                "threshold": kind.threshold,
                 "longest": longest,
                 "stride": stride,
                 "outputs": [

@@ -55,8 +55,8 @@ for (const { text, labels, logits } of given.tagged) {
 }
 
 const asked = [];
-for (const { question, context, kind, longest, stride, outputs } of given.asked) {
-  const { fed, model } = modelWith({ ...given.settings, kind, longest, stride }, outputs);
+for (const { question, context, outputs, ...settings } of given.asked) {
+  const { fed, model } = modelWith({ ...given.settings, ...settings }, outputs);
   const { answer, cut } = await model.answer(question, context);
   const { chosen } = answer;
   const place = chosen.text ? placed(context, chosen) : null;

@@ -202,6 +202,7 @@ def test_no_answer_wins_where_the_lowest_cls_of_the_windows_beats_the_best_answe
     assert SPAN_OR_NONE.threshold == 0.0
     with pytest.raises(UserError, match="null_score_diff_threshold"):
         SPAN.at_threshold(1.0)
+    assert SPAN.at_threshold(0.0) is SPAN
     names = SPAN_OR_NONE.default_metrics
     assert metrics.score(names, SPAN_OR_NONE, case.logits, case.examples, ()) == dict.fromkeys(names, 1.0)
 

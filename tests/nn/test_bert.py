@@ -129,7 +129,7 @@ def test_float16_products_are_close_to_float32_and_outputs_are_float32():
 
 
 def test_a_head_for_tokens_has_no_pooler_and_answers_as_numpy_does_padded_and_packed():
-    network = fill(BertForTokens(tiny_config(num_hidden_layers=1), 3), 4)
+    network = fill(BertForTokens(tiny_config(num_hidden_layers=1, classifier_relu=True), 3), 4)
     assert not [name for name in weights_of(network) if "pooler" in name]
     ids, mask, segments, _ = random_batch(3, rows=2, length=8)
     expected = NumpyBert(weights_of(network), network.config)(ids, mask, segments)[0]

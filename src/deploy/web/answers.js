@@ -86,7 +86,7 @@ function candidates({ starts, ends, pieces, head }, text, { longest_answer: long
  *
  * @param {{starts: Float32Array, ends: Float32Array, pieces: object[], head: number}[]} windows `head` is the
  *     number of tokens before the window's first
- * @param {object} settings of page.json: `longest_answer`, `best_answers`, `kind`
+ * @param {object} settings of page.json: `longest_answer`, `best_answers`, `kind`, `threshold`
  */
 export function answersOf(windows, text, settings) {
   const order = (a, b) => b.score - a.score || a.start - b.start || a.end - b.end;
@@ -103,7 +103,7 @@ export function answersOf(windows, text, settings) {
     score: Math.min(...windows.map(({ starts, ends }) => starts[0] + ends[0])),
   };
   const mayBeNone = settings.kind === "span_or_none";
-  const chosen = listed.length && !(mayBeNone && none.score > listed[0].score) ? listed[0] : null;
+  const chosen = listed.length && !(mayBeNone && none.score - listed[0].score > settings.threshold) ? listed[0] : null;
   if (mayBeNone || !listed.length) listed.push(none);
   listed.sort((a, b) => b.score - a.score);
   const shares = softmax(listed.map((answer) => answer.score));
