@@ -59,11 +59,11 @@ def model_rows(sides):
     for title, side in sides.items():
         shapes = list(side["shapes"].values())
         row = [title, f"{side['bytes']:,}", f"{base['bytes'] / side['bytes']:.1f}" if base else ""]
-        row += [f"{side['open_seconds']:.2f}", shapes[0]["peak_mib"], shapes[-1]["peak_mib"]]
+        row += [f"{side['open_seconds']:.2f}", f"{shapes[0]['peak_mib']}, {shapes[-1]['peak_mib']}"]
         for shape, values in side["shapes"].items():
             faster = f" ({times_as_fast(values, base['shapes'][shape]):.1f}x)" if base else ""
             row.append(f"{values['p50_ms']:.2f} / {values['p95_ms']:.2f}{faster}")
-        yield [*row, f"{100 * side['accuracy']:.2f}" if "accuracy" in side else ""]
+        yield [*row, f"{100 * side['accuracy']:.2f}" if "accuracy" in side else "-"]
 
 
 def ratio_rows(figures):
@@ -85,26 +85,17 @@ def print_figures(figures, facts):
     from tabulate import tabulate
 
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
+    shapes = list(next(iter(figures[0]["sides"].values()))["shapes"])
+    print(f"peak MiB of the process: after {shapes[0]}, and after {shapes[-1]}")
+    print("ms of a batch: median / 95th percentile (times as fast as BERT-base)")
+    head = ["model", "bytes", "times smaller", "opens in s", "peak MiB", *shapes, "accuracy"]
     for figure in figures:
-        sides = figure["sides"]
-        shapes = list(next(iter(sides.values()))["shapes"])
-        head = [
-            "model",
-            "bytes",
-            "times smaller",
-            "opens in s",
-            f"MiB at {shapes[0]}",
-            f"MiB at {shapes[-1]}",
-        ]
-        head += [f"{shape}: p50 / p95 ms (times as fast as BERT-base)" for shape in shapes]
-        print(f"\n{figure['condition']}:\n")
-        print(
-            tabulate(list(model_rows(sides)), [*head, "accuracy"], tablefmt="github", disable_numparse=True)
-        )
+        print(f"\n{figure['condition']}, {figure['rounds']} turns of {figure['seconds']} s a cell:\n")
+        rows = list(model_rows(figure["sides"]))
+        print(tabulate(rows, head, tablefmt="github", disable_numparse=True))
+    print("\ntimes as fast (medians of the turns' ratios):\n")
     rows = list(ratio_rows(figures))
-    if rows:
-        print("\ntimes as fast:\n")
-        print(tabulate(rows, ["which", "where", *shapes], tablefmt="github", disable_numparse=True))
+    print(tabulate(rows, ["which", "where", *shapes], tablefmt="github", disable_numparse=True))
 
 
 def draw(figure, facts, path):
@@ -127,7 +118,7 @@ def draw(figure, facts, path):
     colours = ["tab:blue" if title.startswith("ours") else "tab:gray" for title in sides]
     chart, axes = pyplot.subplots(1, len(panels), figsize=(15, 1.2 + 0.28 * len(sides)), sharey=True)
     for axis, (title, values) in zip(axes, panels.items()):
-        bars_of(axis, list(sides), values, colours, title, "{:.3g}")
+        bars_of(axis, list(sides), values, colours, title)
         axis.set_xscale("log")
         axis.set_xlim(min(values) / 2, max(values) * 4)  # room for the numbers
     chart.suptitle(f"{facts['processor']}, {facts['date']}; {figure['condition']}", fontsize=9)

@@ -91,15 +91,15 @@ def compared(figures):
     return [figure for figure in figures if any(side.startswith("PyTorch") for side in figure["sides"])]
 
 
-def bars_of(axis, labels, values, colours, title, number="{:.2f}"):
-    """One panel: a bar each, from the top."""
+def bars_of(axis, labels, values, colours, title):
+    """One panel: a bar each, from the top, with its number of three digits or more."""
     places = range(len(labels), 0, -1)
     axis.margins(x=0.12)
     axis.barh(places, values, color=colours)
     axis.set_yticks(list(places), labels, fontsize=7)
     axis.set_title(title, fontsize=9)
     for place, value in zip(places, values):
-        axis.text(value, place, " " + number.format(value), va="center", fontsize=7)
+        axis.text(value, place, f" {value:.2f}" if value < 10 else f" {value:.0f}", va="center", fontsize=7)
 
 
 def bars(axis, figures, value, title):

@@ -141,8 +141,8 @@ def test_deployed_models_are_compared_turn_by_turn():
     # The machine is three times slower in the last turn: for both.
     figure = deployed(own=[[1, 1, 9], [2, 2], [3, 3]], other=[[4], [4], [15]])
     base, own, _ = model_rows(figure["sides"])
-    assert own == [TERNARY, "40", "100.0", "0.25", 100, 100, "2.00 / 7.20 (4.0x)", "50.00"]
-    assert base[6:] == ["4.00 / 13.90 (1.0x)", ""]
+    assert own == [TERNARY, "40", "100.0", "0.25", "100, 100", "2.00 / 7.20 (4.0x)", "50.00"]
+    assert base[5:] == ["4.00 / 13.90 (1.0x)", "-"]
     assert [row[2] for row in ratio_rows([figure])] == ["4.00 (reach 75)", "4.00 (reach 1.15)"]
 
 
