@@ -297,8 +297,6 @@ def absent(title, student):
 
     if title in (OPENVINO, OPENVINO_FLOAT) and importlib.util.find_spec("openvino") is None:
         return "no package openvino here"
-    if title == GIVEN:
-        return "" if student.given else "--student_dir is no folder of an exported file"
     if title in (INT8, TERNARY):
         form, own = title.rsplit(" ", 1)[1], student.description
         return obstacle(student.weights, own.bert, own.quantization, form) or ""
@@ -312,7 +310,7 @@ def main():
     use_device("CPU")
     student, models, skipped = Student(folder, options), {}, {}
     for title, make in MAKERS.items():
-        if not any(word in title for word in options["sides"]):
+        if title == GIVEN and not student.given or not any(word in title for word in options["sides"]):
             continue
         skipped[title] = absent(title, student)
         if skipped[title]:

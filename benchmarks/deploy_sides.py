@@ -64,6 +64,9 @@ def torch_float():
     """PyTorch with transformers' BERT."""
     import torch
     from transformers import BertForSequenceClassification
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
     def open_folder(work, change=lambda model: model):
         if work["threads"]:
