@@ -27,7 +27,7 @@ import tempfile
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from benchmarks.deploy_report import print_figures, summary, write  # noqa: E402
+from benchmarks.deploy_report import page, summary, write  # noqa: E402
 from benchmarks.measure import Worker, machine, python, run_command  # noqa: E402
 
 SHAPES = ((1, 16), (1, 64), (8, 32), (32, 64))
@@ -57,7 +57,6 @@ def made_models(folder, options):
             "glue_dir": options.glue_dir and os.path.abspath(options.glue_dir),
             "activation_quantizer": options.activation_quantizer,
             "sides": options.sides,
-            "shapes": SHAPES,
             "commit": commit,
         }
         command = python("benchmarks/deploy_models.py", folder, json.dumps(wanted))
@@ -75,19 +74,12 @@ def made_models(folder, options):
 
 def start(model, made, folder, threads, spinning):
     """A `Worker` with one model."""
-    work = {**model, "threads": threads, "spinning": spinning, "shapes": SHAPES}
-    work |= {"vocab_size": made["vocab_size"], "rows": os.path.join(folder, "rows.npz")}
+    work = {**model, "threads": threads, "spinning": spinning, "vocab_size": made["vocab_size"]}
+    work["rows"] = os.path.join(folder, "rows.npz")
     environment = {"OMP_NUM_THREADS": str(threads)} if threads else {}
     if not spinning:  # PyTorch's threads are OpenMP's
         environment["OMP_WAIT_POLICY"] = "PASSIVE"
     return Worker("deployed", work, environment)
-
-
-def runs_in(model, threads, spinning):
-    """Whether a runtime can be told these: OpenVINO nothing of spinning, our MINDIR sessions nothing."""
-    if model["runtime"] == "mindir":
-        return not threads and spinning
-    return spinning or model["runtime"] != "openvino"
 
 
 def measure(name, made, folder, options):
@@ -95,7 +87,9 @@ def measure(name, made, folder, options):
     where its weights are trained, and a `summary` of each shape.
     """
     condition, threads, spinning = conditions(os.cpu_count())[name]
-    models = {title: model for title, model in made["models"].items() if runs_in(model, threads, spinning)}
+    models = made["models"]
+    if not spinning:  # OpenVINO cannot be told
+        models = {title: model for title, model in models.items() if model["runtime"] != "openvino"}
     workers, sides = {}, {}
     with contextlib.ExitStack() as stack:
         for title, model in models.items():
@@ -145,7 +139,7 @@ def parse():
     parser.add_argument("--rounds", type=int, default=5, help="turns of every model")
     parser.add_argument("--seconds", type=float, default=0.3, help="of a turn, for each shape")
     parser.add_argument("--folder", default="", help="keeps files and figures; unset: a temporary one")
-    parser.add_argument("--write", default="", help="folder for deployment.json and deployment.svg")
+    parser.add_argument("--write", default="", help="docs: write JSON, chart and the pages' tables")
     parser.add_argument(
         "--activation_quantizer", choices=("ema", "dynamic", "symmetric"), default="ema",
         help="how the student of random weights rounds its activations",
@@ -177,7 +171,7 @@ def main():
     if not figures:
         raise SystemExit(f"{folder} holds no figures yet; leave --only out")
     facts = {**machine(*PACKAGES), "student": made["student"]}
-    print_figures(figures, facts)
+    print(page(figures, facts))
     if options.write:
         write(figures, facts, options.write)
 

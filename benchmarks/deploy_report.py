@@ -1,4 +1,4 @@
-"""The figures of deploy.py: what the turns of a model come to, tables, ratios, JSON and a chart."""
+"""The figures of deploy.py: what the turns of a model come to, tables, ratios, JSON, a chart."""
 
 import json
 import os
@@ -33,6 +33,8 @@ COMPARED = (
     (FLOAT, TORCH, {}),
 )
 """(ours, the other, {shape: how many times as fast ours is to be with the runtimes' defaults})."""
+MARKS = "<!-- what benchmarks/deploy.py --write docs writes -->", "<!-- its end -->"
+"""In the pages of docs/."""
 
 
 def summary(turns):
@@ -66,36 +68,58 @@ def model_rows(sides):
         yield [*row, f"{100 * side['accuracy']:.2f}" if "accuracy" in side else "-"]
 
 
+def latency_rows(figures):
+    """A row a model: its medians at each shape, one number a condition."""
+    for title, side in figures[0]["sides"].items():
+        found = [figure["sides"].get(title, {}).get("shapes") for figure in figures]
+        row = (
+            " / ".join(f"{shapes[shape]['p50_ms']:.2f}" if shapes else "-" for shapes in found)
+            for shape in side["shapes"]
+        )
+        yield [title, *row]
+
+
 def ratio_rows(figures):
-    """A row of each comparison and condition: how many times as fast ours is, and what it is held to."""
+    """A row a comparison: how many times as fast ours is, one number a condition, and what the first of them
+    is held to.
+    """
     for ours, other, reach in COMPARED:
-        for figure in figures:
-            sides = figure["sides"]
-            if ours not in sides or other not in sides:
-                continue
-            row = [f"{ours} against {other}", figure["condition"]]
-            for shape, values in sides[ours]["shapes"].items():
-                held = f" (reach {reach[shape]})" if shape in reach and figure["name"] == "all" else ""
-                row.append(f"{times_as_fast(values, sides[other]['shapes'][shape]):.2f}{held}")
-            yield row
+        pairs = [[figure["sides"].get(title) for title in (ours, other)] for figure in figures]
+        if None in pairs[0]:
+            continue
+        row = [f"{ours} against {other}"]
+        for shape in pairs[0][0]["shapes"]:
+            found = (
+                f"{times_as_fast(*(side['shapes'][shape] for side in pair)):.2f}" if all(pair) else "-"
+                for pair in pairs
+            )
+            row.append(" / ".join(found) + (f" (reach {reach[shape]})" if shape in reach else ""))
+        yield row
 
 
-def print_figures(figures, facts):
-    """Of each condition a table, and one of the ratios."""
-    from tabulate import tabulate
-
-    print(", ".join(f"{name} {value}" for name, value in facts.items()))
+def page(figures, facts):
+    """The tables as Markdown: the first condition whole, medians and ratios of them all."""
     shapes = list(next(iter(figures[0]["sides"].values()))["shapes"])
-    print(f"peak MiB of the process: after {shapes[0]}, and after {shapes[-1]}")
-    print("ms of a batch: median / 95th percentile (times as fast as BERT-base)")
+    named = " / ".join(figure["condition"] for figure in figures)
     head = ["model", "bytes", "times smaller", "opens in s", "peak MiB", *shapes, "accuracy"]
-    for figure in figures:
-        print(f"\n{figure['condition']}, {figure['rounds']} turns of {figure['seconds']} s a cell:\n")
-        rows = list(model_rows(figure["sides"]))
-        print(tabulate(rows, head, tablefmt="github", disable_numparse=True))
-    print("\ntimes as fast (medians of the turns' ratios):\n")
-    rows = list(ratio_rows(figures))
-    print(tabulate(rows, ["which", "where", *shapes], tablefmt="github", disable_numparse=True))
+    return "\n\n".join(
+        [
+            ", ".join(f"{name} {value}" for name, value in facts.items()),
+            f"{figures[0]['condition']}; MiB of the process after {shapes[0]} and {shapes[-1]}; ms of a batch, "
+            "median / 95th percentile (times as fast as BERT-base):",
+            table(head, model_rows(figures[0]["sides"])),
+            f"Medians, ms: {named}:",
+            table(["model", *shapes], latency_rows(figures)),
+            f"Times as fast, medians of the turns' ratios: {named}:",
+            table(["which", *shapes], ratio_rows(figures)),
+        ]
+    )
+
+
+def table(head, rows):
+    """Rows as a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def draw(figure, facts, path):
@@ -127,8 +151,17 @@ def draw(figure, facts, path):
 
 
 def write(figures, facts, folder):
-    """deployment.json, and deployment.svg of the first condition."""
+    """deployment.json; deployment.svg of the first condition; and the tables into deployment.md, Chinese too,
+    between the two `MARKS`.
+    """
     with open(os.path.join(folder, "deployment.json"), "w", encoding="utf-8") as file:
         json.dump({"machine": facts, "figures": figures}, file, indent=2)
         file.write("\n")
     draw(figures[0], facts, os.path.join(folder, "deployment.svg"))
+    for name in ("deployment.md", os.path.join("zh", "deployment.md")):
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            with open(path, encoding="utf-8") as file:
+                before, rest = file.read().split(MARKS[0])
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(f"{before}{MARKS[0]}\n{page(figures, facts)}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")

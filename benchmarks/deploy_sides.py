@@ -3,11 +3,10 @@
 Each runtime is a function that imports it and returns another one, which opens a model: work (dict) ->
 function of int32 (B, S) input_ids, input_mask, segment_ids that gives float32 logits (B, C). What the import
 takes is so left out of the time that opening takes. Of `work`: "path", "threads" (0: the runtime's own
-default), "spinning" (False: threads that wait leave their core), "vocab_size" and "shapes".
+default), "spinning" (False: threads that wait leave their core) and "vocab_size".
 """
 
 import json
-import os
 import time
 import warnings
 from collections import Counter
@@ -116,33 +115,7 @@ def openvino():
     return open_file
 
 
-def mindir():
-    """MindSpore; work["path"] is a folder with a MINDIR of each shape, as BATCHxLENGTH.mindir."""
-    import src  # noqa: F401  before MindSpore: with spinning threads products take three times as long
-
-    from src.deploy.sessions import MindirSession  # isort: skip
-
-    def open_shapes(work):
-        shapes, sessions = [tuple(shape) for shape in work["shapes"]], {}
-
-        def run(*columns):
-            shape = columns[0].shape if columns[0].shape in shapes else max(shapes)
-            if shape not in sessions:
-                sessions[shape] = MindirSession(os.path.join(work["path"], "{}x{}.mindir".format(*shape)))
-            return sessions[shape](*columns)
-
-        return run
-
-    return open_shapes
-
-
-RUNTIMES = {
-    "onnx": onnx,
-    "torch": torch_float,
-    "torch int8": torch_int8,
-    "openvino": openvino,
-    "mindir": mindir,
-}
+RUNTIMES = {"onnx": onnx, "torch": torch_float, "torch int8": torch_int8, "openvino": openvino}
 """{name in models.json: its function}."""
 
 

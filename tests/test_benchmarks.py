@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.deploy_models import BERT_BASE, DYNAMIC, TERNARY
-from benchmarks.deploy_report import model_rows, ratio_rows, summary, write
+from benchmarks.deploy_report import MARKS, latency_rows, model_rows, ratio_rows, summary, write
 from benchmarks.deploy_sides import Side as DeployedSide
 from benchmarks.measure import Worker
 from benchmarks.report import table_rows
@@ -143,12 +143,20 @@ def test_deployed_models_are_compared_turn_by_turn():
     base, own, _ = model_rows(figure["sides"])
     assert own == [TERNARY, "40", "100.0", "0.25", "100, 100", "2.00 / 7.20 (4.0x)", "50.00"]
     assert base[5:] == ["4.00 / 13.90 (1.0x)", "-"]
-    assert [row[2] for row in ratio_rows([figure])] == ["4.00 (reach 75)", "4.00 (reach 1.15)"]
+    without = {**figure, "sides": {TERNARY: figure["sides"][TERNARY], BERT_BASE: figure["sides"][BERT_BASE]}}
+    found = [row[1] for row in ratio_rows([figure, without])]
+    assert found == ["4.00 / 4.00 (reach 75)", "4.00 / - (reach 1.15)"]
+    assert [row[1] for row in latency_rows([figure, without])] == ["4.00 / 4.00", "2.00 / 2.00", "4.00 / -"]
 
 
 def test_deployment_is_written_as_json_and_chart(tmp_path):
     figure = deployed(own=[[1.0]], other=[[2.0]])
+    page = tmp_path / "deployment.md"
+    page.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n")
     write([figure], {"processor": "a processor", "date": "a date"}, str(tmp_path))
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert f"| {TERNARY} | 40 | 100.0 | 0.25 | 100, 100 | 1.00 / 1.00 (2.0x) | 50.00 |" in text
     assert json.loads((tmp_path / "deployment.json").read_text())["figures"] == [figure]
     assert TERNARY in (tmp_path / "deployment.svg").read_text()  # matplotlib notes texts as comments
 
