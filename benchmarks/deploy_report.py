@@ -105,7 +105,7 @@ def page(figures, facts):
     return "\n\n".join(
         [
             ", ".join(f"{name} {value}" for name, value in facts.items()),
-            f"{figures[0]['condition']}; MiB of the process after {shapes[0]} and {shapes[-1]}; ms of a batch, "
+            f"{figures[0]['condition']}; MiB of the process after {shapes[0]} and {shapes[-1]}; ms, "
             "median / 95th percentile (times as fast as BERT-base):",
             table(head, model_rows(figures[0]["sides"])),
             f"Medians, ms: {named}:",
