@@ -3,6 +3,7 @@ take turns, and where MindSpore's kernels spend their time. Imports neither Mind
 inherits the peak memory of the one that started it.
 """
 
+import contextlib
 import csv
 import glob
 import json
@@ -29,8 +30,10 @@ def cpu_name():
     return names[0] if names else platform.machine()
 
 
-def machine():
-    """{what: value} of the machine and the versions that a result belongs to."""
+def machine(*further):
+    """{what: value} of the machine and the versions that a result belongs to; of `further` packages too, as
+    far as they are there.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return {
@@ -39,9 +42,16 @@ def machine():
         "memory_gib": round(memory, 1),
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in ("mindspore", "torch", "transformers", "numpy")},
+        **{name: version for name in further if (version := _version(name))},
         "commit": commit.stdout.strip() or "unknown",
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def _version(name):
+    """A package's version, or None where it is not installed."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
 
 
 def peak_mib():
@@ -93,12 +103,18 @@ class Worker:
     """One side in a process of its own, stopped while it waits, so that its threads take no time.
 
     Args:
-        side (str): "ours" or "torch". work (dict): what it is to compute, as worker.py reads it.
+        side (str): "ours", "torch" or "deployed". work (dict): what it is to compute, as worker.py reads it.
+        environment (dict): variables that its process has beside this one's.
     """
 
-    def __init__(self, side, work):
-        arguments = python("benchmarks/worker.py", side, json.dumps(work))
-        self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, side, work, environment=None):
+        self.process = subprocess.Popen(
+            python("benchmarks/worker.py", side, json.dumps(work)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **(environment or {})},
+            text=True,
+        )
 
     def ask(self, call, *arguments):
         """The worker's answer to one request."""

@@ -91,6 +91,17 @@ def compared(figures):
     return [figure for figure in figures if any(side.startswith("PyTorch") for side in figure["sides"])]
 
 
+def bars_of(axis, labels, values, colours, title):
+    """One panel: a bar each, from the top, with its number of three digits or more."""
+    places = range(len(labels), 0, -1)
+    axis.margins(x=0.12)
+    axis.barh(places, values, color=colours)
+    axis.set_yticks(list(places), labels, fontsize=7)
+    axis.set_title(title, fontsize=9)
+    for place, value in zip(places, values):
+        axis.text(value, place, f" {value:.2f}" if value < 10 else f" {value:.0f}", va="center", fontsize=7)
+
+
 def bars(axis, figures, value, title):
     """One panel: a bar a side and figure, relative to the first side whose name begins with PyTorch."""
     labels, heights, colours = [], [], []
@@ -101,14 +112,8 @@ def bars(axis, figures, value, title):
             labels.append(f"{figure['figure']}: {side}")
             heights.append(values[value] / base)
             colours.append("tab:blue" if side.startswith("ours") else "tab:gray")
-    places = range(len(labels), 0, -1)
-    axis.margins(x=0.12)
-    axis.barh(places, heights, color=colours)
-    axis.set_yticks(list(places), labels, fontsize=7)
+    bars_of(axis, labels, heights, colours, title)
     axis.axvline(1.0, color="black", linewidth=0.8)
-    axis.set_title(title, fontsize=9)
-    for place, height in zip(places, heights):
-        axis.text(height, place, f" {height:.2f}", va="center", fontsize=7)
 
 
 def draw(figures, facts, path):

@@ -1,6 +1,7 @@
-"""One side of a step benchmark in a process of its own: reads one request a line, answers one JSON line.
+"""One side of a benchmark in a process of its own: reads one request a line, answers one JSON line.
 
-measure.Worker starts it: worker.py SIDE WORK, SIDE "ours" or "torch", WORK the step as JSON (steps.py).
+measure.Worker starts it: worker.py SIDE WORK, SIDE "ours" or "torch" and WORK the step as JSON (steps.py), or
+"deployed" and the model (deploy.py).
 """
 
 import json
@@ -19,6 +20,8 @@ def main():
     if side == "ours":
         import src  # noqa: F401  before MindSpore: with spinning threads products take three times as long
         from benchmarks.our_side import Side
+    elif side == "deployed":
+        from benchmarks.deploy_sides import Side
     else:
         from benchmarks.torch_steps import Side
     worker = Side(work, Rows.load(work["rows"]))

@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.deploy_models import BERT_BASE, DYNAMIC, TERNARY
+from benchmarks.deploy_report import MARKS, latency_rows, model_rows, ratio_rows, summary, write
+from benchmarks.deploy_sides import Side as DeployedSide
 from benchmarks.measure import Worker
 from benchmarks.report import table_rows
 from benchmarks.rows import Rows, plan_batches
@@ -121,3 +124,65 @@ def test_the_table_compares_ours_with_each_other_side():
     own, other = table_rows([json.loads(json.dumps(figure))])
     assert own[:6] == ("step", "ours", "400 ms", 900, "", "")
     assert other[4:6] == ("1.25 times as fast (reach 1.1)", "0.90 times (reach 1.3)")
+
+
+def deployed(own, other):
+    """Figures of deploy.py of two models at one shape; arguments are milliseconds of each turn."""
+
+    def side(size, turns, **further):
+        turns = [{"ms": turn, "peak_mib": 100 + place} for place, turn in enumerate(turns)]
+        return {"bytes": size, "open_seconds": 0.25, "shapes": {"1 x 16": summary(turns)}, **further}
+
+    sides = {BERT_BASE: side(4000, other), TERNARY: side(40, own, accuracy=0.5), DYNAMIC: side(400, other)}
+    return {"name": "all", "condition": "defaults", "sides": sides}
+
+
+def test_deployed_models_are_compared_turn_by_turn():
+    # The machine is three times slower in the last turn: for both.
+    figure = deployed(own=[[1, 1, 9], [2, 2], [3, 3]], other=[[4], [4], [15]])
+    base, own, _ = model_rows(figure["sides"])
+    assert own == [TERNARY, "40", "100.0", "0.25", "100, 100", "2.00 / 7.20 (4.0x)", "50.00"]
+    assert base[5:] == ["4.00 / 13.90 (1.0x)", "-"]
+    without = {**figure, "sides": {TERNARY: figure["sides"][TERNARY], BERT_BASE: figure["sides"][BERT_BASE]}}
+    found = [row[1] for row in ratio_rows([figure, without])]
+    assert found == ["4.00 / 4.00 (reach 75)", "4.00 / - (reach 1.15)"]
+    assert [row[1] for row in latency_rows([figure, without])] == ["4.00 / 4.00", "2.00 / 2.00", "4.00 / -"]
+
+
+def test_deployment_is_written_as_json_and_chart(tmp_path):
+    figure = deployed(own=[[1.0]], other=[[2.0]])
+    page = tmp_path / "deployment.md"
+    page.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n")
+    write([figure], {"processor": "a processor", "date": "a date"}, str(tmp_path))
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert f"| {TERNARY} | 40 | 100.0 | 0.25 | 100, 100 | 1.00 / 1.00 (2.0x) | 50.00 |" in text
+    assert json.loads((tmp_path / "deployment.json").read_text())["figures"] == [figure]
+    assert TERNARY in (tmp_path / "deployment.svg").read_text()  # matplotlib notes texts as comments
+
+
+def test_a_deployed_file_gets_its_inputs_by_name(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    kind, path = onnx.TensorProto.INT64, str(tmp_path / "model.onnx")
+    nodes = [
+        onnx.helper.make_node("Cast", ["attention_mask"], ["real"], to=onnx.TensorProto.BOOL),
+        onnx.helper.make_node("Where", ["real", "input_ids", "token_type_ids"], ["logits"]),
+    ]
+    inputs, (output,) = (
+        [onnx.helper.make_tensor_value_info(name, kind, ["batch", "tokens"]) for name in names]
+        for names in (["attention_mask", "token_type_ids", "input_ids"], ["logits"])  # not in our order
+    )
+    graph = onnx.helper.make_graph(nodes, "graph", inputs, [output])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), path
+    )
+    # The largest "logit" of a row is its largest token's: places 1 and 2, and of the padded row 0.
+    rows = Rows(
+        np.array([5, 9, 7, 4, 6, 8, 3]), np.zeros(7, int), np.array([0, 3, 6, 7]), np.array([1, 2, 1])
+    )
+    work = {"runtime": "onnx", "path": path, "threads": 1, "spinning": True, "vocab_size": 100}
+    side = DeployedSide(work, rows)
+    columns = [np.array([[11, 12]], np.int32), np.array([[1, 0]], np.int32), np.array([[21, 22]], np.int32)]
+    assert side.run(*columns).tolist() == [[11, 22]]
+    assert side.accuracy() == pytest.approx(2 / 3)
+    assert len(side.turn(2, 8, 0.0)["ms"]) == 1
