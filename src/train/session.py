@@ -30,6 +30,7 @@ from src.train.known_scores import known_scores, rows_digest
 from src.train.resume import STATE_FILE, FinishedStages, deciding
 from src.train.run_folder import RunFolder
 from src.train.stage import Stage, StagePlan
+from src.train.verdict import no_better_than_a_constant
 
 
 @dataclass
@@ -132,11 +133,15 @@ class TrainingRun:
             stage.student.restore(folder)
         return {**evaluation.best, "parameters": stage.student.parameters}
 
-    def close(self, results, last_line):
+    def close(self, results, last_line, fault=""):
         """Write results.json and the curves, print where they are and the last line.
 
         Args:
             results (dict): for results.json. last_line (str): what was produced, where, and what to run next.
+            fault (str): why the run has failed all the same, if it has.
+
+        Raises:
+            UserError: the fault.
         """
         if not self.group.first:
             return
@@ -152,6 +157,8 @@ class TrainingRun:
             f"wall time {summary['wall_seconds']:.0f} s, peak memory {summary['peak_memory_mib']} MiB; "
             f"results.json{', curves.png' if drawn else ''} and metrics.jsonl are in {self.run.path}"
         )
+        if fault:
+            raise UserError(f"{fault}; its weights and results are saved")
         print(last_line, flush=True)
 
 
@@ -164,6 +171,8 @@ class Session(TrainingRun):
     metric_names: tuple = ()
     teacher_digest: dict = field(default_factory=dict)
     finished: FinishedStages = None
+    fault: str = ""
+    """Why the run has failed though it went through: a student that has learnt nothing."""
 
     @classmethod
     def open(cls, name, config, folders, resolved, labels=()):
@@ -236,12 +245,24 @@ class Session(TrainingRun):
         if self.finished.go_on(stage, folder, evaluation):
             stage.student.widen()
             stage.student.restore(folder)
-            return self.finished.results(stage)
+            return self._judged(stage, self.finished.results(stage))
         state = self.run.join(STATE_FILE)
         saving = TrainingState(self.config.save_ckpt_step, state, evaluation, epochs=True)
         results = super().fit(stage, folder, evaluation, (saving,))
         self.finished.note(stage, results)
         saving.end_if_told(stage)
+        return self._judged(stage, results)
+
+    def _judged(self, stage, results):
+        """The results of a stage's best evaluation, or None; one that shows nothing learnt fails the run, or
+        is warned of where it is not certain.
+        """
+        if results:
+            rows = next(iter(self.data.evals.values()))
+            line, certain = no_better_than_a_constant(stage.name, results, self.metric_names, rows)
+            self.fault = line if certain else self.fault
+            if line and not certain:
+                runtime.say(f"warning: {line}")
         return results
 
     def train_batches(self, config, packs=None, rows=None):
@@ -319,12 +340,15 @@ class Session(TrainingRun):
         Args:
             models (dict): {row title: results of `evaluate`, or None}, in order.
             last_line (str): as in `close`.
+
+        Raises:
+            UserError: the student has learnt nothing.
         """
         models = {title: results for title, results in models.items() if results}
         if models and self.group.first:
             print(results_table(models, self.metric_names))
-        made = {"made_from": self.made_from()} if self.config.do_train else {}
-        self.close({"task": self.data.task.name, "models": models, **made}, last_line)
+        made = {"made_from": self.made_from()} if self.config.do_train and not self.fault else {}
+        self.close({"task": self.data.task.name, "models": models, **made}, last_line, self.fault)
 
 
 def results_table(models, metric_names):
