@@ -18,7 +18,7 @@ SHARE = 0.5
 """Steps of so many that may be skipped where a loss scale is looked for: from 65536 to 1 takes 16."""
 SANE = 10_000.0
 """A loss so many times that of the first step (or `LEAST`) has left every sane range."""
-AT_END = 2.0
+AT_END = 5.0
 """The same of a stage that nothing evaluates, at its end."""
 LEAST = 1.0
 """The loss below which no first loss counts: a student may start where its teacher is, at 0."""
