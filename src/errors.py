@@ -79,6 +79,16 @@ def show_everything():
             stream.reconfigure(errors="backslashreplace")
 
 
+def tell(line):
+    """Print a line on standard error, if that takes one: on a full disk a log does not, and the exit status
+    must say it.
+    """
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def command(main):
     """Decorator of every entry script's `main`: what the user can mend ends the program with one line and
     exit status 2.
@@ -102,11 +112,11 @@ def command(main):
                 raise
             message = one_line(f"{path}: {error.strerror}")
         except KeyboardInterrupt:
-            print("stopped by the user", file=sys.stderr, flush=True)
+            tell("stopped by the user")
             sys.exit(130)
         # A temporary name is gone, and means the file it would become.
         message = re.sub(r"\.writing-\w{8}[-/]", "", message)
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        tell(f"error: {message}")
         sys.exit(2)
 
     return run

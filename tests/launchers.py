@@ -23,7 +23,7 @@ exec {shlex.quote(sys.executable)} "$@"
 """
 
 # Does what the file `do.json` beside it says for its rank (or for the scheduler): exit:STATUS, stubborn (no
-# SIGTERM), or sleep with a child, which is stubborn.
+# SIGTERM), kill (itself), or sleep with a child, which is stubborn.
 STAND_IN_ENTRY = f"""import json, os, signal, subprocess, sys, time
 rank = "scheduler" if os.environ.get("MS_ROLE") == "MS_SCHED" else os.environ["RANK_ID"]
 here = os.path.dirname(os.path.abspath(__file__))
@@ -36,6 +36,8 @@ print("hello from", rank, "arguments", sys.argv[1:], flush=True)
 with open(f"started_{{rank}}.tmp", "w") as file:
     print(os.getpid(), *([child.pid] if child else []), file=file)
 os.rename(f"started_{{rank}}.tmp", f"started_{{rank}}")
+if todo == "kill":
+    os.kill(os.getpid(), signal.SIGKILL)
 if todo.startswith("exit:"):
     time.sleep(0.2)
     if todo != "exit:0":

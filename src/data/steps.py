@@ -36,6 +36,7 @@ class Steps:
         self.rank = rank
         self.device_num = device_num
         self.epoch = 0
+        self.place = "the training rows"  # what a micro-batch's rows are rows of, for messages
 
     def summary_of(self, parts):
         """One line for the log, where the data has parts of so many rows (iterable of int)."""

@@ -135,6 +135,7 @@ class Evaluation(Callback):
             self._evaluate(stage, stage.step_number)
 
     def _evaluate(self, stage, step):
+        stage.read_step()  # what is not sound is not the best
         results = self.evaluate()
         if results is None:
             say(f"step: {step}, not evaluated: the activations' ranges are not calibrated yet")
@@ -278,10 +279,11 @@ class Profile(Callback):
 
 
 class LastCheckpoint(Callback):
-    """Saves the weights after the last step: for stages that nothing evaluates."""
+    """Saves the weights after the last step, unless nothing was learnt: for stages that nothing evaluates."""
 
     def __init__(self, folder):
         self.folder = folder
 
     def on_end(self, stage):
+        stage.watch.check_learnt()
         stage.save(self.folder)

@@ -38,6 +38,7 @@ from src.train.curves import draw
 from src.train.known_scores import known_scores, rows_digest
 from src.train.resume import FinishedStages, deciding, inputs_of
 from src.train.stage import Stage, StagePlan
+from src.train.verdict import no_better_than_a_constant
 
 
 @dataclass
@@ -182,11 +183,15 @@ class TrainingRun:
             stage.student.restore(folder)
         return {**evaluation.best, "parameters": stage.student.parameters}
 
-    def close(self, results, last_line):
+    def close(self, results, last_line, fault=""):
         """Write results.json and the curves, print where they are and the last line.
 
         Args:
             results (dict): for results.json. last_line (str): what was produced, where, and what to run next.
+            fault (str): why the run has failed all the same, if it has.
+
+        Raises:
+            UserError: the fault.
         """
         if not self.group.first:
             return
@@ -202,6 +207,8 @@ class TrainingRun:
             f"wall time {summary['wall_seconds']:.0f} s, peak memory {summary['peak_memory_mib']} MiB; "
             f"{RESULTS_FILE}{f', {CURVES_FILE}' if drawn else ''} and {METRICS_FILE} are in {self.run.path}"
         )
+        if fault:
+            raise UserError(f"{fault}; its weights and results are saved")
         print(last_line, flush=True)
 
 
@@ -212,6 +219,8 @@ class Session(TrainingRun):
     evaluation: EvalConfig = None
     data: TaskData = None
     metric_names: tuple = ()
+    fault: str = ""
+    """Why the run has failed though it went through: a student that has learnt nothing."""
 
     @classmethod
     def open(cls, name, config, folders, resolved, labels=()):
@@ -255,6 +264,19 @@ class Session(TrainingRun):
         """
         student.narrow(self.data.token_ids())
         return super().stage(name, student, *arguments, **options)
+
+    def fit(self, stage, folder, evaluation=None):
+        """As a `TrainingRun`'s; results that show nothing learnt fail the run at its end, or are warned of
+        where that is not certain.
+        """
+        results = super().fit(stage, folder, evaluation)
+        if results:
+            rows = next(iter(self.data.evals.values()))
+            line, certain = no_better_than_a_constant(stage.name, results, self.metric_names, rows)
+            self.fault = line if certain else self.fault
+            if line and not certain:
+                runtime.say(f"warning: {line}")
+        return results
 
     def train_batches(self, config, packs=None, rows=None):
         """`Steps` of the training rows (or of `rows`, Examples) for a `PhaseConfig`; without `packs` as
@@ -331,12 +353,15 @@ class Session(TrainingRun):
         Args:
             models (dict): {row title: results of `evaluate`, or None}, in order.
             last_line (str): as in `close`.
+
+        Raises:
+            UserError: the student has learnt nothing.
         """
         models = {title: results for title, results in models.items() if results}
         if models and self.group.first:
             print(results_table(models, self.metric_names))
-        made = {"made_from": self.made_from()} if self.config.do_train else {}
-        self.close({"task": self.data.task.name, "models": models, **made}, last_line)
+        made = {"made_from": self.made_from()} if self.config.do_train and not self.fault else {}
+        self.close({"task": self.data.task.name, "models": models, **made}, last_line, self.fault)
 
 
 def results_table(models, metric_names):

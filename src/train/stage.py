@@ -20,6 +20,7 @@ from src.train.callbacks import Progress
 from src.train.optim import AdamW
 from src.train.resume import read_state, write_state
 from src.train.step import LossScale, TrainStep
+from src.train.watch import Taken, Watch
 
 
 def build_loss_scale(config, compute_type):
@@ -111,6 +112,7 @@ class Stage:
         self.sink_steps = min(plan.sink_steps, len(batches))
         self.steps_per_epoch = plan.epoch_steps(batches)
         self.total_steps = plan.steps(batches)
+        loss_scale = build_loss_scale(plan.config, student.network.compute_type)
         self.train_step = TrainStep(
             loss_network,
             AdamW(
@@ -119,7 +121,7 @@ class Stage:
                 self.total_steps,
                 second_moments(loss_network.student),
             ),
-            build_loss_scale(plan.config, student.network.compute_type),
+            loss_scale,
             float(plan.config.max_grad_norm),
             batches.several or group.size > 1,
             group.size,
@@ -128,7 +130,9 @@ class Stage:
         self.epoch = 0
         self.step_number = 0
         self.advance = 1  # steps between two looks of the callbacks: the data sink's are done at once
+        self.watch = Watch(name, self.total_steps, scaled=loss_scale.in_use)
         self._last = None
+        self._read = (0, {})  # the step that was read last, and its numbers
 
     def fit(self, callbacks, log_step=50):
         """Run all steps.
@@ -137,8 +141,7 @@ class Stage:
             Seconds spent in training, evaluation and saving included.
 
         Raises:
-            UserError: every one of the first 50 steps (or the data sink's first ones) overflowed: the loss is
-                not finite.
+            UserError: its numbers are not sound (see `Watch`).
         """
         started, progress = time.time(), Progress(log_step)
         say(f"{self.name}: {self.total_steps} steps; {self.batches.summary}")
@@ -166,9 +169,10 @@ class Stage:
             for advance in self._epoch_steps(done):
                 self.advance = advance
                 self.step_number += advance
+                if self.watch.due(self.step_number, advance):
+                    self.read_step()
                 for callback in callbacks:
                     callback.on_step(self, self.step_number)
-                self._check_diverged()
                 if self.step_number == self.total_steps:
                     break
             for callback in callbacks:
@@ -185,7 +189,7 @@ class Stage:
             yield from self._sink_epoch(steps)
             return
         for step in steps():
-            self._last = self.train_step.run(self._tensors(batch) for batch in step)
+            self._note(1, self.train_step.run(self._tensors(batch) for batch in step), step)
             yield 1
 
     def _steps_of_epoch(self, done):
@@ -217,21 +221,38 @@ class Stage:
         pull = ms.data_sink(run, dataset, sink_size=self.sink_steps)
         for _ in range((self.steps_per_epoch - self.step_number % self.steps_per_epoch) // self.sink_steps):
             terms, *outcome = pull()
-            self._last = ([terms], *outcome)
+            self._note(self.sink_steps, ([terms], *outcome))
             yield self.sink_steps
 
-    def _check_diverged(self):
-        due = self.step_number - self.advance < min(50, self.total_steps) <= self.step_number
-        if due and int(self._last[3].asnumpy()) >= self.step_number:
-            raise UserError(
-                f"{self.name}: the gradients of the first {self.step_number} steps were all not finite; "
-                "lower the learning rate or check the checkpoint the network started from"
+    def _note(self, advance, outcome, batches=()):
+        """Keep what `TrainStep.run` has returned for the `MicroBatch`es of a step, the last of `advance`."""
+        terms, _, finite, _ = self._last = outcome
+        names, step = ("loss", *self.loss_network.names), self.train_step
+        place = self.batches.place if self.group.size == 1 else f"{self.batches.place} (this process's share)"
+        self.watch.note(
+            Taken(
+                self.step_number + advance,
+                lambda: dict(zip(names, step.read_terms(terms))),
+                lambda: [dict(zip(names, part)) for part in step.own_terms(terms)],
+                lambda: bool(finite.asnumpy()),
+                tuple(batch.rows for batch in batches),
+                place,
             )
+        )
 
     def read_step(self):
         """{loss, each loss term, learning_rate, grad_norm, loss_scale, skipped_steps} of the last step, as
-        numbers.
+        numbers; read from the device once, by all processes of the group.
+
+        Raises:
+            UserError: they are not sound (see `Watch`).
         """
+        if self._read[0] != self.step_number:
+            self._read = self.step_number, self._numbers()
+            self.watch.judge(*self._read)
+        return self._read[1]
+
+    def _numbers(self):
         terms, norm, _, skipped = self._last
         names = ("loss", *self.loss_network.names)
         values = dict(zip(names, self.train_step.read_terms(terms)))
@@ -280,6 +301,7 @@ class Stage:
         if not self.group.first:
             return
         note = {**self.fingerprint(), "step": self.step_number, "best": best}
+        note["first_loss"] = self.watch.first_loss
         write_state(path, note, {name: item.asnumpy() for name, item in self._state().items()})
 
     def load_state(self, path):
@@ -308,6 +330,8 @@ class Stage:
         for name, value in values.items():
             state[name].set_data(ms.Tensor(value))
         self.step_number = int(note["step"])
+        skipped = int(self.train_step.loss_scale.skipped_steps.asnumpy())
+        self.watch.go_on(self.step_number, skipped, note.get("first_loss"))
         if not same_everywhere(self.step_number, self.group):
             raise UserError(
                 "resume: the processes of the job have states of different steps; put the same "

@@ -52,6 +52,7 @@ class LossScale(nn.Cell):
         self.skipped_steps = ms.Parameter(ms.Tensor(0, ms.int32), name="skipped_steps", requires_grad=False)
         self.factor = factor
         self.window = window
+        self.in_use = value > 1.0 or window > 0  # it may make gradients overflow
 
     def construct(self, finite):
         """Take note of one step. `finite` is a bool scalar: whether every gradient was finite."""
@@ -231,9 +232,13 @@ class TrainStep(nn.Cell):
         self.update_from_sums = UpdateFromSums(self.update, self.sums)
         self.set_train(self.training)
 
+    def own_terms(self, terms):
+        """A step's loss terms of each micro-batch of this process: list of lists of float."""
+        return [[float(term.asnumpy()) for term in part] for part in terms]
+
     def read_terms(self, terms):
         """The sums of a step's loss terms over its micro-batches and the group: list of float."""
-        sums = np.sum([[float(term.asnumpy()) for term in part] for part in terms], axis=0)
+        sums = np.sum(self.own_terms(terms), axis=0)
         if self.group_size > 1:
             sums = ops.AllReduce()(ms.Tensor(sums, ms.float32)).asnumpy()
         return sums.tolist()

@@ -154,6 +154,20 @@ def test_label_count_must_fit_the_classifier(tmp_path):
     assert "says 0 outputs" in refusal(Checkpoint, our_weights(), our_description().without_head())
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_weight_that_is_no_finite_number_is_refused(value):
+    weights = our_weights()
+    weights["bert.pooler.dense.weight"][2, 5] = value
+    weights["bert.pooler.dense.weight"][3, 1] = np.nan
+    said = refusal(Checkpoint, weights, our_description())
+    assert said.startswith(
+        "x: 2 of the 64 values of the weight bert.pooler.dense.weight are no finite numbers"
+    )
+    assert f"{value} at [2, 5] the first" in said
+    weights["bert.pooler.dense.weight"][:] = 3e38  # their sum is none either
+    assert Checkpoint(weights, our_description()).weights is weights
+
+
 @pytest.mark.parametrize("broken", ["_write_ckpt", "write_vocabulary", "write_json"])
 def test_failed_save_leaves_the_old_checkpoint(folder, monkeypatch, broken):
     def fail(path, *_):

@@ -7,6 +7,7 @@ itself.
 import json
 import os
 import re
+import resource
 import shlex
 import signal
 import sys
@@ -146,6 +147,21 @@ def test_of_ranks_that_end_together_the_killed_one_is_named():
     assert job.failed() == "rank 11"
 
 
+def test_a_process_whose_disk_is_full_cannot_say_so_itself(tmp_path):
+    log = tmp_path / "worker_1.log"
+    log.write_text("step: 7\n")
+    job = Job([commands.Command("rank 1", [], {}, str(log))])
+    job.ended["rank 1"] = 1
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+    try:
+        said = job.describe("rank 1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert said.endswith(f"its log is {log}, which takes no more: File too large")
+    assert job.describe("rank 1").endswith(f"its log is {log}")
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_to_the_launcher_ends_every_process(job, number):
     launched = job(rank_0="sleep", rank_1="sleep", rank_2="sleep", scheduler="sleep")
@@ -195,6 +211,7 @@ def test_a_process_that_ignores_the_request_to_end_is_killed(folder, checkout):
     "rank, scheduler, status, said",
     [
         ("sleep", "exit:6", 6, "scheduler ended with exit status 6, so the job has been ended"),
+        ("sleep", "kill", 137, r"scheduler was killed by SIGKILL \(signal 9\), so the job has been ended"),
         ("exit:4", "exit:4", 4, "rank [01] ended with exit status 4"),
         ("exit:0", "exit:4", 0, None),
     ],

@@ -25,6 +25,7 @@ from src.train.callbacks import (
 )
 from src.train.curves import draw
 from src.train.session import results_table
+from src.train.watch import Watch
 from tests.helpers import VOCABULARY, describe, random_batch, tensors, tiny_network, weights_of
 
 NETWORK = tiny_network(1, labels=2, num_hidden_layers=1)
@@ -42,6 +43,7 @@ class FakeStage:
         self.run.start("seed: 1\n")
         self.step_number = 0
         self.train_step = NETWORK
+        self.watch = Watch(self.name, self.total_steps, scaled=False)
 
     def read_step(self):
         return {"loss": 1.0 / self.step_number, "soft_loss": 0.5, "learning_rate": 1e-3}

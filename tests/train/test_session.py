@@ -195,6 +195,12 @@ def test_a_run_closes_with_its_results_and_says_where_they_are(no_device, tmp_pa
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["task"] == "SST-2" and results["device"] == "CPU" and results["peak_memory_mib"] > 0
     assert list(results["models"]) == ["student"] and results["models"]["student"]["accuracy"] == 1.0
+    failed = replace(session, fault="phase2: nothing learnt")
+    with pytest.raises(UserError) as error:
+        failed.finish({"student": None}, "done: next")
+    refuses(error, "phase2: nothing learnt; its weights and results are saved")
+    assert "done" not in capsys.readouterr().out  # and `--resume` does not call it finished
+    assert "made_from" in results and "made_from" not in (tmp_path / "run" / "results.json").read_text()
     other = replace(session, group=runtime.Group(1, 2))
     other.finish({"student": None}, "done: next")
     assert capsys.readouterr().out == ""  # the first process says it

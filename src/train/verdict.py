@@ -1,0 +1,34 @@
+"""Whether a trained student is of any use: its scores against those of the best constant answer."""
+
+from src import metrics
+
+LEAST_ROWS = 100
+"""Rows of which a score says enough to call a run failed; of fewer it is a warning."""
+NEARLY_ALWAYS = 0.9
+"""The same answer may be the best one to give where it is right so often."""
+
+
+def no_better_than_a_constant(stage, results, metric_names, examples):
+    """What is to be said of a student that has learnt nothing, and whether that is certain.
+
+    Args:
+        stage (str): its name. results (dict): of `evaluate`, with the `step` where there is one.
+        metric_names (tuple of str): the deciding one first. examples (Examples): the rows.
+
+    Returns:
+        (one line, bool); ("", False) where one of the metrics is above the best constant answer's, or none
+        tells models apart.
+    """
+    telling = [name for name in metric_names if not metrics.undecided(name, examples)]
+    chances = {name: metrics.chance_level(name, examples) for name in telling}
+    if not telling or any(results[name] > chances[name] or results[name] == 1 for name in telling):
+        return "", False
+    metric = telling[0]
+    name, score, chance = metrics.printed_name(metric), results[metric], chances[metric]
+    rare = len(examples) >= LEAST_ROWS and chance < NEARLY_ALWAYS
+    at = f" at step {results['step']}" if "step" in results else ""
+    return (
+        f"{stage}: the student has learnt nothing that its scores show: the best {name} is {100 * score:.2f}"
+        f"{at}, and {100 * chance:.2f} is what the best constant answer reaches on the {len(examples)} rows; "
+        "lower the learning rate, train for more steps, or look whether the labels belong to the texts"
+    ), rare
