@@ -16,6 +16,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from src.errors import UserError, one_line
 from src.settings.command_line import CommandLine
+from src.settings.help import FLAGS, help_text
 from src.settings.keys import Keys, Sorter, flat, nested
 from src.settings.published_flags import translated
 from src.settings.yaml_file import found_config, read_yaml
@@ -25,9 +26,7 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 @functools.cache  # it takes long to make, and is not changed by what it reads
 def _parser(config_class, script):
-    parser = ArgumentParser(
-        prog=script, exit_on_error=False, allow_abbrev=False, description=config_class.__doc__.strip()
-    )
+    parser = ArgumentParser(prog=script, exit_on_error=False, allow_abbrev=False, add_help=False)
     parser.add_class_arguments(config_class, nested_key=None, instantiate=False)
     return parser
 
@@ -129,9 +128,14 @@ def parse(config_class, arguments=None, script=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     arguments = translated(arguments, keys, notices)
     arguments = CommandLine(keys, notices).tidy(arguments)
-    parser = _parser(config_class, script or os.path.basename(sys.argv[0]))
+    script = script or os.path.basename(sys.argv[0])
+    if asked := set(FLAGS).intersection(arguments):
+        usual, _ = parse(config_class, [])
+        print(help_text(usual, script, everything="--help_all" in asked))
+        sys.exit(0)
+    parser = _parser(config_class, script)
     try:
-        chosen = parser.parse_args(arguments)  # also serves --help
+        chosen = parser.parse_args(arguments)
         file, path = {}, chosen.config_path
         if path:
             path = found_config(path, notices)

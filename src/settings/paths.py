@@ -32,6 +32,7 @@ INCIDENTAL = (
     *CHECKPOINTS,
     *OUTPUTS,
     *("config_path", "resume", "log_step", "save_ckpt_step", "max_ckpt_num", "profile_steps"),
+    "tensorboard",
     *("teacher_cache_gb", "compile_cache", "enable_graph_kernel", "device_id", "dataset_type", "num_workers"),
     *("enable_modelarts", "data_url", "checkpoint_url", "train_url", "data_path", "load_path"),
     *("output_path", "need_modelarts_dataset_unzip", "modelarts_dataset_unzip_name"),

@@ -8,25 +8,30 @@ import time
 
 from src.errors import UserError
 from src.files import make_folder, replacing, write_text
+from src.train.events import Events
 
 _HELD = {}
 """{folder: file descriptor} of the folders that this process has locked."""
 
 
 class RunFolder:
-    """The folder of one run: `config.yaml`, `metrics.jsonl`, curves and checkpoints.
+    """The folder of one run: `config.yaml`, `metrics.jsonl`, event files, curves and checkpoints.
 
     Nothing is written before `start`: a run that is refused leaves an older run's records alone.
 
     Args:
         path (str): the folder. writes (bool): false for all but the first process of a group, whose files
-            these are.
+            these are. tensorboard (bool): what goes to metrics.jsonl goes to event files too.
+
+    Raises:
+        UserError: event files cannot be written here.
     """
 
-    def __init__(self, path, writes=True):
+    def __init__(self, path, writes=True, tensorboard=False):
         self.path = path
         self.writes = writes
         self._metrics = os.path.join(path, "metrics.jsonl")
+        self._events = Events(path) if tensorboard and writes else None
 
     def start(self, resolved, kept=None):
         """Make the folder if it is missing, write config.yaml, begin metrics.jsonl: empty, or for a run that
@@ -52,6 +57,8 @@ class RunFolder:
                 lines = [line for line in file if _counts(line, kept)]
         with replacing(self._metrics) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.writelines(lines)
+        if self._events:
+            self._events.start(map(json.loads, lines))
 
     def lock(self):
         """Keep other processes out of the folder, if it is there, for the life of this one.
@@ -66,9 +73,12 @@ class RunFolder:
         """Append one line of JSON to metrics.jsonl, with the time in seconds since the epoch."""
         if not self.writes:
             return
+        values = {"time": round(time.time(), 3), **values}
         try:
             with open(self._metrics, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+                file.write(json.dumps(values) + "\n")
+            if self._events:
+                self._events.write(values)
         except OSError as error:  # of an open file the system does not say which
             error.filename = error.filename or self._metrics
             raise

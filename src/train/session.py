@@ -24,6 +24,7 @@ from src.settings.shared import BatchesConfig, PackingConfig
 from src.settings.stage import EvalConfig
 from src.settings.training import TrainingConfig
 from src.tasks import get_task
+from src.terminal import busy
 from src.train.callbacks import Evaluation, LastCheckpoint, Profile, StepCheckpoints, TrainingState
 from src.train.curves import draw
 from src.train.known_scores import known_scores, rows_digest
@@ -48,8 +49,7 @@ class TrainingRun:
 
     @classmethod
     def begin(cls, name, config, rows, resolved, **further):
-        """Set up the device and the group and print the settings; `start` is left to the command's own
-        checks.
+        """Set up the device and the group; `start` is left to the command's own checks.
 
         Args:
             name (str): of the run folder when output_dir is unset.
@@ -60,8 +60,6 @@ class TrainingRun:
         started = time.time()
         device = runtime.set_up(config, rows.seed, config.distribute)
         group = runtime.join_group(config, device)
-        if group.first:
-            print(resolved, flush=True)
         if config.enable_data_sink and device == "CPU":
             runtime.say("enable_data_sink: not available on CPU, ignored")
         elif config.enable_data_sink and rows.enable_buckets and not rows.packs(device):
@@ -70,7 +68,7 @@ class TrainingRun:
                 "enable_buckets: the data sink needs batches of one shape, so all rows are padded to the "
                 "longest of them"
             )
-        run = RunFolder(config.output_dir or os.path.join("output", name), group.first)
+        run = RunFolder(config.output_dir or os.path.join("output", name), group.first, config.tensorboard)
         return cls(config, rows, resolved, device, group, run, started, **further)
 
     def packs(self, model):
@@ -147,7 +145,8 @@ class TrainingRun:
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }
         write_json(self.run.join("results.json"), summary)
-        drawn = draw(self.run.join("metrics.jsonl"), self.run.join("curves.png"))
+        with busy("drawing the curves"):
+            drawn = draw(self.run.join("metrics.jsonl"), self.run.join("curves.png"))
         print(
             f"wall time {summary['wall_seconds']:.0f} s, peak memory {summary['peak_memory_mib']} MiB; "
             f"results.json{', curves.png' if drawn else ''} and metrics.jsonl are in {self.run.path}"
@@ -167,7 +166,7 @@ class Session(TrainingRun):
 
     @classmethod
     def open(cls, name, config, folders, resolved, labels=()):
-        """Set up the device, read the data, print the settings; `start` is left to the command's own checks.
+        """Set up the device and read the data; `start` is left to the command's own checks.
 
         Args:
             name (str): of the command; names the run folder when output_dir is unset.
