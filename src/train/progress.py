@@ -23,7 +23,7 @@ def outputs(values, device):
     Args:
         values (dict): of `Stage.read_step`. device (str): Ascend, GPU or CPU.
     """
-    loss = f"{values['loss']:.4g}"
+    loss = f"{values['loss']:.6g}"
     if device == "Ascend":
         overflow = not math.isfinite(values["grad_norm"])
         loss = (

@@ -196,7 +196,7 @@ class Session(TrainingRun):
         for note in metrics.notes(session.metric_names, data.evals):
             runtime.say(note)
         sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
-        runtime.say(f"task {task.name} on {session.device}: {sizes}")
+        runtime.say(f"data: task {task.name} on {session.device}: {sizes}")
         return session
 
     def made_from(self):
@@ -300,6 +300,7 @@ class Session(TrainingRun):
 
         Without evaluation rows, training rows serve, drawn at random.
         """
+        runtime.say(f"teacher: {teacher.summary}, {path}")
         data = self.data
         if not data.evals:
             rows = np.random.default_rng(self.rows.seed).permutation(len(data.train))[:SAMPLE_ROWS]
