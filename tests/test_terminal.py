@@ -56,21 +56,32 @@ def test_no_line_is_broken_by_bars():
             for _ in bar("evaluate", 2, "batch", range(2)):
                 tqdm.write(f"within {step}", file=sys.stdout)
     lines = [line for line in screen.screen() if line]
+    assert "\x1b" not in screen.getvalue()  # one line below another needs it, and no log file wants it
+    assert re.search(r"phase1: .*, evaluate 1/2\]", screen.getvalue())
     assert lines[:-1] == [f"{word} {step}" for step in range(4) for word in ("line", "within", "within")]
     assert lines[-1].startswith("phase1: 100%") and "4/4" in lines[-1]
 
 
-def test_what_takes_its_time_is_named_with_its_seconds_and_leaves_no_trace():
+def test_what_takes_its_time_is_named_with_its_seconds_and_leaves_no_trace(monkeypatch):
+    monkeypatch.setattr(terminal, "TICK_SECONDS", 0.3)
     with shown() as screen, bar("phase1", 2, "step", leave=True) as upper:
         upper.update()
         with busy("compiling train step"):
-            time.sleep(2.3)
+            time.sleep(1.3)
         with busy("quick"):
             pass
         upper.update()
     sent = screen.getvalue()
-    assert re.search(r"compiling train step \.\.\. 00:0[12]", sent) and "quick" not in sent
-    assert [line.split(":")[0] for line in screen.screen() if line] == ["phase1"]
+    assert re.search(r"phase1: .*, compiling train step 00:01\]", sent) and "quick" not in sent
+    (line,) = screen.screen()[:-1]
+    assert "2/2" in line and "compiling" not in line and screen.screen()[-1] == ""
+
+
+def test_without_a_bar_it_is_a_line_of_its_own(monkeypatch):
+    monkeypatch.setattr(terminal, "TICK_SECONDS", 0.1)
+    with shown() as screen, busy("reading"):
+        time.sleep(0.3)
+    assert "reading 00:00" in screen.getvalue() and not any(screen.screen())
 
 
 def test_a_name_ends_with_an_error_too():
