@@ -32,13 +32,18 @@ GROUPS = (
     "ModelArts",
 )
 """Titles, in the order of the help."""
-ORDER = ("config", "task", "data", "model", "epochs", "batch", "rate", "output")
+ORDER = ("config", "task", "model", "data", "epochs", "batch", "rate", "output")
 """What one needs, in this order."""
 
 
 def needed(default, what):
     """A field that `--help` shows first; `what` is of `ORDER`."""
     return field(default=default, metadata={"needed": ORDER.index(what)})
+
+
+def grouped(default, group):
+    """A field in another group than its class's."""
+    return field(default=default, metadata={"group": group})
 
 
 def rare(default):

@@ -90,9 +90,8 @@ def _stands_for(item):
 
 
 def _choices(kind):
-    """The texts a setting takes, where it takes only some."""
-    kinds = (kind, *get_args(kind)) if get_origin(kind) is not Literal else (kind,)
-    return [str(choice) for one in kinds if get_origin(one) is Literal for choice in get_args(one)]
+    """The words a setting takes, where it takes nothing else."""
+    return [str(choice) for choice in get_args(kind)] if get_origin(kind) is Literal else []
 
 
 def _first_sentence(text):
@@ -100,19 +99,19 @@ def _first_sentence(text):
 
 
 def _line(item, width):
-    """A setting in one line: key, default, what it is."""
-    words = _first_sentence(item.says)
-    choices = [choice for choice in _choices(item.kind) if choice not in re.findall(r"\w+", words)]
-    if choices and len(listed := "|".join(_choices(item.kind))) <= _CHOICES:
-        words = f"{listed}: {words}"
+    """A setting in one line: key, default, what it is, and its choices where that does not name them."""
     start = f"  --{item.key} {_value(item)}".ljust(_COLUMN) + "  "
-    return start + _fitted(words, max(width - len(start), 30))
+    room, sentence, choices = max(width - len(start), 30), _first_sentence(item.says), _choices(item.kind)
+    words, listed = _fitted(sentence, room), "|".join(choices)
+    if set(choices) <= set(re.findall(r"[\w.]+\b", words)) or len(listed) > _CHOICES:
+        return start + words
+    return start + _fitted(f"{listed}: {sentence}", room)
 
 
 def _fitted(text, room):
     """As much of a sentence as fits into `room` characters: to a semicolon, else to a word."""
     if len(text) > room and 0 < (end := text.rfind(";", 0, room)):
-        return text[:end] + "."
+        return f"{text[:end].rstrip('.')}."
     return textwrap.shorten(text, room, placeholder=" ...")
 
 

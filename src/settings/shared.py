@@ -54,7 +54,7 @@ class CheckpointConfig(VocabularyConfig):
 
     GROUP = "Data"
 
-    net_cfg: NetConfig = section(NetConfig, "Network of the checkpoint")
+    net_cfg: NetConfig = section(NetConfig, "Network of the checkpoint", hidden=True)
     """Network of a checkpoint that does not say it, as a published MindSpore .ckpt without config.json: its
     num_attention_heads, and what else its weights do not tell. What contradicts its files is an error."""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Tuple, Union
 
 from src.errors import UserError
-from src.settings.groups import needed, rare
+from src.settings.groups import grouped, needed, rare
 from src.settings.published_flags import ANSWERS
 from src.settings.shared import (
     CheckpointConfig,
@@ -175,7 +175,8 @@ class PredictConfig(DeviceConfig, PackingConfig, CheckpointConfig):
     """YAML file with settings that differ from these defaults."""
     model: str = needed("", "model")
     """An .onnx or .mindir file, a .ckpt file, or a model's folder, packed and other programs' included."""
-    text: Union[str, Literal[False]] = False  # of an Optional the parser would take the word null for nothing
+    # Of an Optional the parser would take the word null for nothing.
+    text: Union[str, Literal[False]] = needed(False, "data")
     """The text. Without it, and without file, lines of standard input are labelled."""
     text_pair: Union[str, Literal[False]] = False
     """Its second text, for tasks on pairs."""
@@ -272,13 +273,13 @@ class PrepareConfig(TextsConfig, AugmentConfig):
     """WordPiece vocabulary, one token a line."""
     output_dir: str = needed("", "output")
     """The records go to a folder in here that has the task's lower-case name."""
-    dataset_type: Literal["mindrecord", "tfrecord"] = "mindrecord"
+    dataset_type: Literal["mindrecord", "tfrecord"] = grouped("mindrecord", "Data")
     """Format to write; tfrecord needs requirements-convert.txt."""
-    labels: Tuple[str, ...] = ()
+    labels: Tuple[str, ...] = grouped((), "Data")
     """Class names (or types of entities) of a custom task in index order, as `--labels bad,good`. Unset:
     those in its training file, sorted.
     """
-    skip_bad_rows: bool = False
+    skip_bad_rows: bool = grouped(False, "Data")
     """Skip malformed rows and count them, instead of stopping at the first one."""
     input: Tuple[str, ...] = needed((), "data")
     """General distillation only: the corpus, files and folders as `--input a,b`: plain text with blank lines

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
-from src.settings.groups import needed, rare, section
+from src.settings.groups import grouped, needed, rare, section
 from src.settings.network import Known, NetConfig, QuantConfig, ShapeConfig, StudentPlan
 from src.settings.published_flags import NLP_ARCHITECT, TERNARYBERT
 from src.settings.shared import (
@@ -295,15 +295,15 @@ class QuantizedStudentConfig(VocabularyConfig):
 
     GROUP = "Teacher and student"
 
-    do_train: bool = True
+    do_train: bool = grouped(True, "Run and log")
     """Train; false quantizes the student as it is."""
-    pred_distill: bool = True
+    pred_distill: bool = grouped(True, "Training")
     """Fit the teacher's predictions (soft cross-entropy)."""
-    intermediate_distill: bool = True
+    intermediate_distill: bool = grouped(True, "Training")
     """Fit the teacher's attention scores and hidden states, layer by layer."""
-    is_lgt_fit: bool = False
+    is_lgt_fit: bool = grouped(False, "Training")
     """Fit the ground-truth labels too."""
-    do_quant: bool = True
+    do_quant: bool = grouped(True, "Quantization")
     """Quantize the activations, as on the published pages: false leaves them in float32, and only weights and
     embeddings are quantized. To train all of it in float32: --quantization none."""
     quant_cfg: QuantConfig = section(QuantConfig, "Quantization")
@@ -354,16 +354,16 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     data_dir: str = needed("", "data")
     """The folder of the task's records or raw files, or a folder that holds it under the task's lower-case
     name. Raw files are prepared first, in OUTPUT_DIR/records."""
-    model_path: str = ""
+    model_path: str = grouped("", "Answers")
     """Do not train: answer the task's test set with this trained model, a line a row, in
     OUTPUT_DIR/output.txt."""
-    split: Literal["test", "eval"] = "test"
+    split: Literal["test", "eval"] = grouped("test", "Answers")
     """With model_path: the test set, or the dev set."""
-    eval_batch_size: PositiveInt = 32
+    eval_batch_size: PositiveInt = grouped(32, "Evaluation")
     """Rows of an evaluation batch."""
-    eval_ckpt_step: NonNegativeInt = 0
+    eval_ckpt_step: NonNegativeInt = grouped(0, "Evaluation")
     """Evaluate every N steps; 0: at the end of every epoch."""
-    temperature: PositiveFloat = 1.0
+    temperature: PositiveFloat = grouped(1.0, "Training")
     """Softmax temperature of the soft cross-entropy."""
     quantization: Literal["ternary", "q8bert", "none"] = needed("ternary", "model")
     """What quant_cfg starts from: ternary is 2-bit weights and embeddings with 8-bit activations, q8bert 8
@@ -372,18 +372,18 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     """The training stage; its batch_size may also be given as train_batch_size."""
     teacher_net_cfg: ShapeConfig = section(ShapeConfig, "Teacher network", hidden=True)
     """The teacher's network; normally empty, for its checkpoint's config.json says it."""
-    compute_type: ComputeType = "auto"
+    compute_type: ComputeType = grouped("auto", "Training")
     """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
     min_teacher_gain: NonNegativeFloat = 2.0
     """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else
     it is refused.
     """
-    save_quantized_model: bool = True
+    save_quantized_model: bool = grouped(True, "Run and log")
     """Write the best model packed to OUTPUT_DIR/TASK/."""
-    save_fp_model: bool = False
+    save_fp_model: bool = grouped(False, "Run and log")
     """Keep the best model's float32 weights for further training, in OUTPUT_DIR/latent/TASK/, where
     save_ckpt_step's files are too; these keep it as well."""
-    packed_bits: Literal["1.6", "2"] = "1.6"
+    packed_bits: Literal["1.6", "2"] = grouped("1.6", "Run and log")
     """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
 
     def __post_init__(self):
