@@ -7,8 +7,8 @@ import os
 import time
 
 from src.errors import UserError
+from src.events import Events
 from src.files import make_folder, replacing, write_text
-from src.train.events import Events
 
 _HELD = {}
 """{folder: file descriptor} of the folders that this process has locked."""
