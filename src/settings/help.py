@@ -91,7 +91,10 @@ def _stands_for(item):
 
 def _choices(kind):
     """The words a setting takes, where it takes nothing else."""
-    return [str(choice) for choice in get_args(kind)] if get_origin(kind) is Literal else []
+    kinds = (
+        [one for one in get_args(kind) if one is not type(None)] if type(None) in get_args(kind) else [kind]
+    )
+    return [str(choice) for one in kinds if get_origin(one) is Literal for choice in get_args(one)]
 
 
 def _first_sentence(text):
@@ -110,7 +113,8 @@ def _line(item, width):
 
 def _fitted(text, room):
     """As much of a sentence as fits into `room` characters: to a semicolon, else to a word."""
-    if len(text) > room and 0 < (end := text.rfind(";", 0, room)):
+    end = text.rfind(";", 0, room)
+    if len(text) > room and end > 0 and text.count("(", 0, end) == text.count(")", 0, end):
         return f"{text[:end].rstrip('.')}."
     return textwrap.shorten(text, room, placeholder=" ...")
 

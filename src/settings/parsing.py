@@ -5,6 +5,7 @@ dots (`--phase1_cfg.batch_size 16`). Precedence: command line, then the YAML of 
 defaults. Keys of other commands in a YAML file are left aside, which is said; unknown keys raise.
 """
 
+import contextlib
 import functools
 import os
 import re
@@ -14,8 +15,9 @@ from dataclasses import asdict, fields, replace
 import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from src.errors import UserError, one_line
+from src.errors import UserError, command, one_line
 from src.settings.command_line import CommandLine
+from src.settings.commands import SCRIPTS
 from src.settings.help import FLAGS, help_text
 from src.settings.keys import Keys, Sorter, flat, nested
 from src.settings.published_flags import translated
@@ -159,6 +161,20 @@ def parse(config_class, arguments=None, script=None):
         raise _readable(error, keys) from error
     settings = config_class(**vars(settings) if isinstance(settings, Namespace) else settings)
     return _with_task_version(settings), list(dict.fromkeys(notices))
+
+
+@command
+def answer_help(command_line):
+    """Print the help that an entry script is asked for, and exit; of any other program do nothing.
+
+    Args:
+        command_line (list of str): as `sys.argv`.
+    """
+    path, *arguments = command_line
+    config_class = SCRIPTS.get(os.path.basename(path).removesuffix(".py"))
+    if config_class:
+        with contextlib.suppress(UserError):  # which the program itself will tell
+            parse(config_class, arguments)
 
 
 def _with_task_version(settings):

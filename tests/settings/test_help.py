@@ -1,12 +1,15 @@
 """What `--help` of every command shows, and in what order."""
 
 import re
+import subprocess
+import sys
 from dataclasses import is_dataclass
+from pathlib import Path
 
 import pytest
 
 from src.settings import groups
-from src.settings.commands import COMMANDS
+from src.settings.commands import COMMANDS, SCRIPTS
 from src.settings.defaults import chosen
 from src.settings.help import shown_of
 from src.settings.keys import types_of
@@ -14,6 +17,7 @@ from src.settings.parsing import parse
 from src.settings.tools import EvaluateConfig, PredictConfig
 from src.settings.training import FinetuneConfig, GeneralDistillConfig, TaskDistillConfig, TernaryConfig
 
+ROOT = Path(__file__).resolve().parents[2]
 TRAINING = (FinetuneConfig, GeneralDistillConfig, TaskDistillConfig, TernaryConfig)
 
 
@@ -137,6 +141,46 @@ def test_a_preset_is_no_difference_but_for_itself():
         parse(TernaryConfig, ["--quant_cfg.weight_bits", "4", "--quant_cfg.weight_quantizer", "minmax"])[0]
     )
     assert lines[1:] == ["  quant_cfg.weight_bits: 4", "  quant_cfg.weight_quantizer: minmax"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_table_of_scripts_is_what_the_scripts_say(script):
+    text = (ROOT / f"{script}.py").read_text(encoding="utf-8")
+    assert re.findall(r"(?:with_settings|read_settings|parse)\((\w+Config)", text) == [
+        SCRIPTS[script].__name__
+    ]
+
+
+def started(code, program):
+    """A Python without MindSpore that was told to run a program and imports `src`."""
+    first = f"import sys; sys.modules['mindspore'] = None; sys.argv = {program!r}; "
+    return subprocess.run([sys.executable, "-c", first + code], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("flag", ["--help", "--help_all", "-h"])
+def test_help_comes_before_the_program_loads_what_it_needs(flag):
+    done = started("import src; print('too late')", ["x/train.py", "--seed", "1", flag])
+    assert done.returncode == 0 and done.stderr == "" and "too late" not in done.stdout
+    assert done.stdout.startswith("usage: python train.py") and "--train_cfg.batch_size 32" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "program", [["pytest", "--help"], ["predict.py", "--text=-h"], ["predict.py", "--text", "-h"]]
+)
+def test_what_asks_for_no_help_of_ours_gets_none(program):
+    assert started("import src; print('goes on')", program).stdout == "goes on\n"
+
+
+def test_a_reader_of_the_help_may_go():
+    done = subprocess.run(
+        f"{sys.executable} train.py --help | head -1; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.count("\n") == 1 and "Traceback" not in done.stderr
 
 
 def test_every_mark_is_one_of_the_known_ones():
