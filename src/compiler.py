@@ -29,6 +29,7 @@ class Compiler:
     def __init__(self, say=print):
         self.say, self.fuse, self.cache = say, False, None
         self._started, self._work = False, None
+        self.seconds = 0.0  # spent with compiling
         self._compiled = weakref.WeakKeyDictionary()
 
     def prepare(self, fuse, cache):
@@ -74,8 +75,10 @@ class Compiler:
         known = self._compiled.setdefault(cell, set())
         shapes = tuple((i.shape, str(i.dtype)) if isinstance(i, ms.Tensor) else i for i in inputs)
         if (cell.training, shapes) not in known:
+            started = time.monotonic()
             with aloud(title, self.say):
                 self._compile(cell, inputs)
+            self.seconds += time.monotonic() - started
             known.add((cell.training, shapes))
         return cell(*inputs)
 

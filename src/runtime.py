@@ -186,3 +186,8 @@ def run(title, cell, *inputs):
     told: fused, and kept for the next run. `title` says what, as in "student step, 8 x 128".
     """
     return _compiler.run(title, cell, *inputs)
+
+
+def compile_seconds():
+    """Seconds that this process has spent with compiling."""
+    return _compiler.seconds

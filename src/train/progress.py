@@ -8,7 +8,7 @@ import time
 import mindspore as ms
 from tqdm import tqdm
 
-from src.runtime import say
+from src.runtime import compile_seconds, say
 from src.terminal import LINE_SECONDS, bar
 from src.train.callbacks import Callback, passed
 
@@ -38,7 +38,8 @@ class Progress(Callback):
     """A bar with the present loss, learning rate and speed; every `log_step` steps a line in the log and a
     record in metrics.jsonl; once, how long all of it will take.
 
-    It stands before the other callbacks, and its `after` behind them: what they take is no part of the speed.
+    It stands before the other callbacks, and its `after` behind them: what they take is no part of the speed,
+    nor is compiling.
     """
 
     SETTLED = 20  # steps that are timed before one tells how long it will take
@@ -48,13 +49,15 @@ class Progress(Callback):
         self.log_step = log_step
         self.after = _After(self)
         self.bar = None
-        self._left_off = self._read = self._started = 0.0
+        self._left_off = self._read = self._started = self._compiled = 0.0
         self._first = 0  # the step before the first that is timed; it compiles
         self._told = False
 
     def on_step(self, stage, step):
         if self.bar is None:
             self._begin(stage, step)
+        self._leave_out(compile_seconds() - self._compiled)
+        self._compiled = compile_seconds()
         self._show(stage, step)
         self.bar.update(stage.advance)
         if not self._told:
@@ -64,12 +67,14 @@ class Progress(Callback):
     def on_epoch(self, stage, epoch):
         self._left_off = time.time()
 
-    def pause(self):
-        """Since this callback's last turn nothing was trained: leave that out of the speed."""
-        passed_by = time.time() - self._left_off
-        self.bar.start_t += passed_by
-        self.bar.last_print_t += passed_by
-        self._started += passed_by
+    def go_on(self):
+        """Since this callback's last turn nothing was trained."""
+        self._leave_out(time.time() - self._left_off)
+
+    def _leave_out(self, seconds):
+        self.bar.start_t += seconds
+        self.bar.last_print_t += seconds
+        self._started += seconds
 
     def close(self):
         if self.bar is not None:
@@ -77,7 +82,7 @@ class Progress(Callback):
 
     def _begin(self, stage, step):
         self.bar = bar(stage.name, stage.total_steps, "step", None, True, step - stage.advance, _BAR)
-        self._first, self._started = step, time.time()
+        self._first, self._started, self._compiled = step, time.time(), compile_seconds()
 
     def _show(self, stage, step):
         """Read a step's numbers where they are to be written, and for the bar now and then: each time the
@@ -123,7 +128,7 @@ class _After(Callback):
         self.progress = progress
 
     def on_step(self, stage, step):
-        self.progress.pause()
+        self.progress.go_on()
 
     def on_epoch(self, stage, epoch):
-        self.progress.pause()
+        self.progress.go_on()

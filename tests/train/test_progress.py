@@ -82,14 +82,27 @@ def test_the_bar_shows_the_present_loss_and_not_the_logs(stage_of, monkeypatch, 
     assert 100 / 0.06 < speed < 100 / 0.03  # 100 tokens in a step of 0.03 s and a little
 
 
-def test_evaluation_is_no_part_of_the_speed(stage_of, monkeypatch, capsys):
+def test_evaluation_and_compiling_are_no_part_of_the_speed(tmp_path, monkeypatch, capsys):
     class Slow(Callback):
         def on_step(self, stage, step):
             time.sleep(0.2 if step == 5 else 0)
 
+    class Compiling(FakeStage):
+        @property
+        def step_number(self):
+            return self._step
+
+        @step_number.setter
+        def step_number(self, step):
+            self._step = step
+            time.sleep(0.3 if step == 3 else 0)  # a graph for another length
+
+    monkeypatch.setattr(
+        "src.train.progress.compile_seconds", lambda: 1.0 + (0.3 if stage.step_number >= 3 else 0)
+    )
     monkeypatch.setattr(Progress, "SETTLED", 8)
     monkeypatch.setattr("src.train.progress.LINE_SECONDS", 0.0)
-    stage = stage_of(30)
+    stage = Compiling(tmp_path, 30)
     stage.go(Progress(100), Slow(), seconds=0.01)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if " s a step" in line]
     words = line.split()
