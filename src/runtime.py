@@ -2,7 +2,6 @@
 
 import os
 import random
-import sys
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -10,6 +9,7 @@ import numpy as np
 
 from src.compiler import Compiler
 from src.errors import UserError, one_line
+from src.terminal import say
 
 _DEVICES = ("Ascend", "GPU", "CPU")
 
@@ -168,14 +168,6 @@ def compute_type(name, device):
     if name == "auto":
         name = "float32" if device == "CPU" else "float16"
     return {"float32": ms.float32, "float16": ms.float16}[name]
-
-
-def say(line):
-    """Print a line at once, past any progress bar."""
-    from tqdm import tqdm
-
-    tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
 
 
 _compiler = Compiler(say)

@@ -14,6 +14,12 @@ TICK_SECONDS = 1.0
 _LINE = "{desc}: {n_fmt}/{total_fmt} {unit}s, {percentage:.0f} %, {remaining} left{postfix}"
 
 
+def say(line):
+    """Print a line at once, past any bar."""
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
+
+
 class _Lines:
     """A stream in which every redraw of a bar is a line of its own: for files and pipes, where the next line
     would follow the bar.

@@ -27,7 +27,7 @@ ALLOWED = {
     "nn": {"quant"},
     "compile_cache": {"errors", "files", "fingerprint"},
     "compiler": {"compile_cache", "graph_kernels", "terminal"},
-    "runtime": {"compiler", "errors"},
+    "runtime": {"compiler", "errors", "terminal"},
     "vocabulary": {"errors"},
     "tokenizer_files": {"errors", "files", "vocabulary"},
     "evaluate": {"metrics", "terminal"},
@@ -47,7 +47,7 @@ ALLOWED = {
         "tokenizer_files",
         "vocabulary",
     },
-    "data": {"description", "errors", "examples", "files", "kinds", "tasks", "vocabulary"},
+    "data": {"description", "errors", "examples", "files", "kinds", "tasks", "terminal", "vocabulary"},
     "deploy": {
         "checkpoint",
         "data",
@@ -126,6 +126,7 @@ WITHOUT_MINDSPORE = {
     "kinds",
     "tasks",
     "settings",
+    "terminal",
     "data",
 }
 

@@ -18,6 +18,7 @@ from src.data.records import SCHEMA_FILE, count_rows
 from src.errors import UserError
 from src.files import make_folder, read_json, replacing, sample_checksum, write_json
 from src.kinds import CLASSIFICATION
+from src.terminal import say
 
 FOLDER = "gd"
 """Where the records go inside output_dir, and the data set's task name."""
@@ -118,10 +119,9 @@ class ShardFolder:
                     "choose another output_dir"
                 ) from error
             except OSError as error:  # a file system without locks
-                print(
+                say(
                     f"{self.folder} cannot be locked ({error.strerror}); let no other prepare_data.py "
-                    "write there",
-                    flush=True,
+                    "write there"
                 )
             yield
         finally:
