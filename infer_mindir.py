@@ -7,7 +7,6 @@ python infer_mindir.py --model_file MODEL.mindir --input_dir preprocess_Result -
 import time
 
 import numpy as np
-from tqdm import tqdm
 
 from src.deploy.bin_files import OWN_RESULTS, read_inputs, write_model, write_results
 from src.deploy.sessions import MindirSession
@@ -15,6 +14,7 @@ from src.errors import command
 from src.files import check_replaceable, replacing_folder
 from src.settings.parsing import read_settings, required
 from src.settings.tools import InferConfig
+from src.terminal import bar
 
 
 @command
@@ -34,7 +34,7 @@ def main():
     starts = range(0, inputs.rows, model.batch_size)
     with replacing_folder(settings.output_dir) as folder:
         write_model(folder, model.description)
-        for start in tqdm(starts, desc="inference", leave=False, disable=None):
+        for start in bar("inference", len(starts), "batch", starts):
             columns = inputs.read(start, min(start + model.batch_size, inputs.rows))
             began = time.perf_counter()
             logits = model(*columns)

@@ -17,7 +17,7 @@ from src.settings.parsing import parse, part, required
 from src.settings.tools import AugmentConfig, PrepareConfig
 from src.tasks import get_task
 from src.tokenizer_files import form_beside
-from src.vocabulary import read_vocabulary
+from src.vocabulary import model_beside, read_vocabulary
 
 AUGMENT_KEYS = tuple(item.name for item in fields(AugmentConfig))
 TASK_KEYS = ("data_dir", "labels", "doc_stride", "max_query_length", *AUGMENT_KEYS)
@@ -30,10 +30,8 @@ def main(arguments=None):
     settings, notices = parse(PrepareConfig, arguments, "prepare_data.py")
     print(*notices, sep="\n", end="\n" if notices else "")
     required(settings, "task_name")
-    if is_corpus_task(settings.task_name):
-        make_corpus(settings)
-    else:
-        make_task(settings)
+    make = make_corpus if is_corpus_task(settings.task_name) else make_task
+    make(settings)
 
 
 def make_task(settings):
@@ -48,10 +46,11 @@ def make_task(settings):
     options = options_of(settings)
     more = augmentation(settings, options, max_seq_length)
     splits = prepare_task(task, settings.data_dir, settings.labels, max_seq_length, folder, options, more)
+    data = f"--task_name {task.name} --train_data_dir {folder} --eval_data_dir {folder}"
     print(
-        f"wrote {', '.join(splits)} as {settings.dataset_type} to {folder}; next: python "
-        f"run_task_distill.py --task_name {task.name} --train_data_dir {folder} --eval_data_dir {folder} "
-        "--load_teacher_ckpt_path TEACHER"
+        f"wrote {', '.join(splits)} as {settings.dataset_type} to {folder}; next: without a teacher of this "
+        f"task: python run_finetune.py --load_ckpt_path {model_beside(settings.vocab_file)} {data}; with one:"
+        f" python run_task_distill.py --load_teacher_ckpt_path TEACHER {data}"
     )
 
 
@@ -86,7 +85,8 @@ def make_corpus(settings):
         return
     print(
         f"wrote {len(shards.files)} {settings.dataset_type} files to {shards.folder}; next: python "
-        f"run_general_distill.py --data_dir {shards.folder} --load_teacher_ckpt_path TEACHER"
+        f"run_general_distill.py --data_dir {shards.folder} "
+        f"--load_teacher_ckpt_path {model_beside(settings.vocab_file)}"
     )
 
 

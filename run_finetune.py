@@ -42,17 +42,18 @@ def main(settings):
     batches = session.train_batches(settings.finetune_cfg, session.packs(model))
     session.check_steps(batches, settings.finetune_cfg, settings.epoch_size)
     session.start()
-    layers = model.config.num_hidden_layers
-    say(f"network: {model.parameters:,} parameters, {layers} layers, started from {started_from}")
+    say(f"network: {model.summary}, started from {started_from}")
 
     loss = Distiller(model.network, LossTerms(label_loss=1.0), kind=data.kind)
     stage = session.stage("finetune", model, loss, batches, settings.finetune_cfg, settings.epoch_size)
     results = session.fit(stage, folder, session.watch(model, folder))
+    train, evals = settings.train_data_dir, settings.eval_data_dir or settings.train_data_dir
+    task = data.task.name
     session.finish(
         {"fine-tuned": results},
-        f"done: the network is in {folder}; evaluate it with: python eval.py --task_name {data.task.name} "
-        f"--model_dir {folder} --data_dir {settings.eval_data_dir or settings.train_data_dir}; or distil "
-        f"it with: python run_task_distill.py --load_teacher_ckpt_path {folder} ...",
+        f"done: the network is in {folder}; evaluate it with: python eval.py --task_name {task} --model_dir "
+        f"{folder} --data_dir {evals}; or distil it with: python run_task_distill.py --task_name {task} "
+        f"--load_teacher_ckpt_path {folder} --train_data_dir {train} --eval_data_dir {evals}",
     )
 
 

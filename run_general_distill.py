@@ -76,11 +76,10 @@ def main(settings):
     )
     batches = open_data(settings, session, readers)
     say(
-        f"general distillation on {session.device}: {sum(batches.rows):,} rows in {len(batches.parts)} "
+        f"data: general distillation on {session.device}: {sum(batches.rows):,} rows in {len(batches.parts)} "
         f"part(s), {session.group.size} process(es) of {settings.gd_cfg.batch_size} rows a step"
     )
-    depth = teacher.config.num_hidden_layers
-    say(f"{student.summary}; teacher: {teacher.parameters:,} parameters, {depth} layers")
+    say(f"teacher: {teacher.summary}, {path}\n{student.summary}")
 
     folder = output_folder(settings, session.run)
     settings = replace(settings, gd_student_net_cfg=student_net.filled(model.config))
@@ -98,8 +97,9 @@ def main(settings):
             "parameters": model.parameters,
             "made_from": session.made_from(),
         },
-        f"done: the student is in {folder}; distil a task with: python run_task_distill.py "
-        f"--load_gd_ckpt_path {folder} --load_teacher_ckpt_path FINE_TUNED_TEACHER ...",
+        f"done: the student is in {folder}; next: fine-tune a teacher of your task: python run_finetune.py "
+        f"--load_ckpt_path {path} ...; then python run_task_distill.py --load_gd_ckpt_path {folder} "
+        "--load_teacher_ckpt_path FINE_TUNED_TEACHER ...",
     )
 
 

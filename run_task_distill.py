@@ -111,7 +111,8 @@ def main(settings):
     session.finish(
         models,
         f"done: the student is in {folder}; evaluate it: python eval.py --task_name {session.data.task.name} "
-        f"--model_dir {folder} --data_dir {settings.eval_data_dir or settings.train_data_dir}",
+        f"--model_dir {folder} --data_dir {settings.eval_data_dir or settings.train_data_dir}; or deploy it: "
+        f"python export.py --ckpt_file {folder}",
     )
 
 

@@ -95,7 +95,7 @@ def main(settings):
         models["teacher"] = session.check_teacher(teacher, *source, settings.min_teacher_gain)
 
     session.start(if_finished=result.clean_up)
-    say(f"student: {student.parameters:,} parameters, started from {student_dir}")
+    say(f"student: {student.summary}, started from {student_dir}")
     if settings.do_train:
         scores = fit_student(settings, session, student, teacher, terms, result.latent)
     if not session.group.first:

@@ -3,8 +3,8 @@
     python run_with_log.py LOG_FILE COMMAND [ARGUMENT ...]
 
 On a terminal the command writes to a pseudo-terminal, so that its progress bars move as if it had been
-started directly; in the log every redraw of a bar is a line. Ctrl-C reaches the command, SIGTERM is passed on
-to it.
+started directly; in the log a bar is a line every half minute. Ctrl-C reaches the command, SIGTERM is
+passed on to it.
 
 A log that cannot be opened is an error of one line and exit status 2, before the command starts. If its disk
 fills up later, one line says so and the command goes on: hours of training are worth more than their log. It
@@ -14,10 +14,12 @@ goes on too, with its log, when whoever reads the output has gone (`| head`).
 import fcntl
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 import termios
+import time
 
 
 def open_channel(terminal):
@@ -49,16 +51,42 @@ class Log:
         path (str): file to replace.
     """
 
+    BAR_SECONDS = 30.0
+
     def __init__(self, path):
         self._path = path
         self._file = open(path, "wb", buffering=0)
+        self._rest, self._redrawn = b"", -self.BAR_SECONDS
 
     def write(self, data):
-        """Append what the command printed; after the first failure nothing more."""
+        """Append what the command printed, but for the line that has not ended; after the first failure
+        nothing more.
+        """
+        whole = self._rest + data
+        end = 1 + max(whole.rfind(b"\n"), whole.rfind(b"\r", 0, -1))  # a last \r may be half of \r\n
+        self._rest = whole[end:]
+        lines = re.findall(rb"[^\r\n]*(?:\r\n|\r|\n)", whole[:end])
+        self._append(b"".join(map(self._kept, lines)))
+
+    def close(self):
+        """Append what is left."""
+        self._append(self._rest)
+
+    def _kept(self, line):
+        """What the log has of a line: a bar that is drawn again ends with a carriage return alone."""
+        text = line.rstrip(b"\r\n")
+        if line.endswith(b"\n"):
+            return text + b"\n"
+        if not text.strip() or time.monotonic() - self._redrawn < self.BAR_SECONDS:
+            return b""
+        self._redrawn = time.monotonic()
+        return text.rstrip() + b"\n"
+
+    def _append(self, data):
         if self._file is None:
             return
         try:
-            self._file.write(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+            self._file.write(data)
         except OSError as error:
             self._file = None
             print(
@@ -91,6 +119,7 @@ def run(log_path, command):
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         log.write(data)
+    log.close()
     status = child.wait()
     return status if status >= 0 else 128 - status
 

@@ -16,3 +16,9 @@ os.environ.setdefault("GLOG_v", "3")
 if os.environ["GLOG_v"] == "3":
     # What is wrong with a record file it raises as well, and we tell it in one line.
     os.environ.setdefault("MS_SUBMODULE_LOG_v", "{MD:4}")
+
+if {"-h", "--help", "--help_all"}.intersection(sys.argv[1:]):
+    # The help needs nothing of what the program is about to load: MindSpore alone takes seconds.
+    from src.settings.parsing import answer_help
+
+    answer_help(sys.argv)

@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
 import weakref
 
@@ -14,6 +13,7 @@ import mindspore as ms
 
 from src import graph_kernels
 from src.compile_cache import CompileCache, folder_of
+from src.terminal import busy
 
 QUIET_SECONDS = 2.0
 """A compilation shorter than this is not worth a line."""
@@ -29,6 +29,7 @@ class Compiler:
     def __init__(self, say=print):
         self.say, self.fuse, self.cache = say, False, None
         self._started, self._work = False, None
+        self.seconds = 0.0  # spent with compiling
         self._compiled = weakref.WeakKeyDictionary()
 
     def prepare(self, fuse, cache):
@@ -74,8 +75,10 @@ class Compiler:
         known = self._compiled.setdefault(cell, set())
         shapes = tuple((i.shape, str(i.dtype)) if isinstance(i, ms.Tensor) else i for i in inputs)
         if (cell.training, shapes) not in known:
+            started = time.monotonic()
             with aloud(title, self.say):
                 self._compile(cell, inputs)
+            self.seconds += time.monotonic() - started
             known.add((cell.training, shapes))
         return cell(*inputs)
 
@@ -116,27 +119,9 @@ class Compiler:
 @contextlib.contextmanager
 def aloud(title, say=print):
     """Tell that something compiles: on a terminal meanwhile, with the seconds, and in a line at the end."""
-    started, done = time.monotonic(), threading.Event()
-
-    def tick():
-        while not done.wait(1.0):
-            print(
-                f"\rcompiling {title}: {time.monotonic() - started:.0f} s",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    clock = threading.Thread(target=tick, daemon=True)
-    if sys.stderr.isatty():
-        clock.start()
-    try:
+    started = time.monotonic()
+    with busy(f"compiling {title}"):
         yield
-    finally:
-        done.set()
-        if clock.ident:
-            clock.join()
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
     seconds = time.monotonic() - started
     if seconds >= QUIET_SECONDS:
         say(f"compiled {title} in {seconds:.0f} s")

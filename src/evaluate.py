@@ -4,9 +4,9 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from src import metrics
+from src.terminal import bar, busy
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def predict(model, batches, title="evaluate"):
     found, seconds, shapes = [None] * count, [], set()
     parts = _padded(model, batches) if hasattr(batches, "with_rows") else _packed(model, batches)
     with model.evaluating():
-        for inputs, rows, answers in tqdm(parts, total=len(batches), desc=title, leave=False, disable=None):
+        for inputs, rows, answers in bar(title, len(batches), "batch", parts):
             if inputs[0].shape not in shapes:  # compiles; run it once unclocked
                 shapes.add(inputs[0].shape)
                 model(*inputs)
@@ -106,9 +106,10 @@ def evaluate(model, eval_batches, metric_names, keep=None):
     for index, (split, batches) in enumerate(eval_batches.items()):
         prediction = predict(model, batches, f"evaluate {split}")
         examples, description = batches.examples, model.description
-        values = metrics.score(
-            metric_names, description.kind, prediction.logits, examples, description.label_names
-        )
+        with busy(f"scoring {split}"):
+            values = metrics.score(
+                metric_names, description.kind, prediction.logits, examples, description.label_names
+            )
         if index == 0 and keep:
             keep(prediction.logits, examples)
         if index == 0:

@@ -121,6 +121,11 @@ class Model:
         names = self.network.parameters_and_names()
         return sum(item.size for name, item in names if not name.endswith(checkpoints.QUANTIZER_STATE))
 
+    @property
+    def summary(self):
+        """How large it is, in words."""
+        return f"{self.parameters:,} parameters, {self.description.bert.num_hidden_layers} layers"
+
     def packs(self, config, device):
         """Whether rows share the rows of a batch where it runs: as a `PackingConfig` says for the device, but
         for exported files and quantizers with a scale for each head of a text, which then compute otherwise.

@@ -21,9 +21,11 @@ from dataclasses import replace
 from src.errors import UserError, one_line
 from src.files import make_folder, read_json, write_json
 from src.runtime import environment_number
+from src.settings.defaults import chosen
 from src.settings.parsing import part, read_settings
 from src.settings.paths import inside_copies
 from src.settings.shared import ModelArtsConfig
+from src.settings.training import TrainingConfig
 
 _DEVICES_OF_A_MACHINE = 8
 _WAIT_SECONDS = 2 * 60 * 60  # for the process that downloads; a corpus takes its time
@@ -39,6 +41,8 @@ def with_settings(config_class):
         @functools.wraps(main)
         def run():
             with on_platform(read_settings(config_class)) as settings:
+                if issubclass(config_class, TrainingConfig):
+                    print(*chosen(settings), sep="\n", flush=True)
                 return main(settings)
 
         return run

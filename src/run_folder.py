@@ -8,6 +8,7 @@ import time
 
 from src.checkpoint.folder import CONFIG_FILE, PACKED_FILE, VOCABULARY_FILE, WEIGHTS_FILE, step_files
 from src.errors import UserError, listed
+from src.events import Events, event_files
 from src.files import check_apart, locked, make_folder, replacing, sweep, write_text
 from src.tasks import TASK_NAMES, get_task
 
@@ -31,7 +32,7 @@ _HELD_PATHS = set()
 
 
 class RunFolder:
-    """The folder of one run: `config.yaml`, `metrics.jsonl`, curves and checkpoints.
+    """The folder of one run: `config.yaml`, `metrics.jsonl`, event files, curves and checkpoints.
 
     Nothing is written before `start`: a run that is refused leaves an older run's records alone.
 
@@ -40,11 +41,16 @@ class RunFolder:
             these are.
         resume (bool): an earlier run there is gone on with. overwrite (bool): its files are replaced.
         inputs (dict): {setting: path} of what the run reads, which is never replaced.
+        tensorboard (bool): what goes to metrics.jsonl goes to event files too.
+
+    Raises:
+        UserError: event files cannot be written here.
     """
 
-    def __init__(self, path, writes=True, resume=False, overwrite=False, inputs=None):
+    def __init__(self, path, writes=True, resume=False, overwrite=False, inputs=None, tensorboard=False):
         self.path, self.writes, self.resume, self.overwrite = path, writes, resume, overwrite
         self.inputs = inputs or {}
+        self._events = Events(path) if tensorboard and writes else None
         self.models = [self.join(name) for name in _MODELS]
         """Folders that take its networks; further ones may lie elsewhere."""
 
@@ -112,7 +118,7 @@ class RunFolder:
     def _remove_earlier(self):
         """Remove exactly the files that runs write, and folders that are then empty."""
         networks = self._networks()
-        own = [path for path in map(self.join, _OWN) if os.path.exists(path)]
+        own = [*filter(os.path.exists, map(self.join, _OWN)), *event_files(self.path)]
         if networks or self._begun():
             print(
                 f"output_dir: replaces what an earlier run left in {self.path}: "
@@ -155,15 +161,19 @@ class RunFolder:
         write_text(self.join(CONFIG_YAML), resolved)
         with replacing(metrics) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.writelines(lines)
+        if self._events:
+            self._events.start(map(json.loads, lines))
 
     def record(self, **values):
         """Append one line of JSON to metrics.jsonl, with the time in seconds since the epoch."""
         if not self.writes:
             return
-        metrics = self.join(METRICS_FILE)
+        metrics, values = self.join(METRICS_FILE), {"time": round(time.time(), 3), **values}
         try:
             with open(metrics, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+                file.write(json.dumps(values) + "\n")
+            if self._events:
+                self._events.write(values)
         except OSError as error:  # of an open file the system does not say which
             error.filename = error.filename or metrics
             raise

@@ -2,7 +2,6 @@
 
 import os
 import random
-import sys
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -10,6 +9,7 @@ import numpy as np
 
 from src.compiler import Compiler
 from src.errors import UserError, one_line
+from src.terminal import say
 
 _DEVICES = ("Ascend", "GPU", "CPU")
 
@@ -170,14 +170,6 @@ def compute_type(name, device):
     return {"float32": ms.float32, "float16": ms.float16}[name]
 
 
-def say(line):
-    """Print a line at once, past any progress bar."""
-    from tqdm import tqdm
-
-    tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
-
-
 _compiler = Compiler(say)
 
 
@@ -186,3 +178,8 @@ def run(title, cell, *inputs):
     told: fused, and kept for the next run. `title` says what, as in "student step, 8 x 128".
     """
     return _compiler.run(title, cell, *inputs)
+
+
+def compile_seconds():
+    """Seconds that this process has spent with compiling."""
+    return _compiler.seconds

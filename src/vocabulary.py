@@ -3,6 +3,7 @@ and models. How text is written before it is cut into tokens is in `src/tokenize
 """
 
 import hashlib
+import os
 import unicodedata
 
 from src.errors import UserError
@@ -80,3 +81,9 @@ def keeps_accents(tokens):
 
 def _plain(tokens):
     return [token for token in tokens if not (token.startswith("[") and token.endswith("]"))]
+
+
+def model_beside(path):
+    """The folder of a vocabulary file where a model lies too, for what is said to run next; else ENCODER."""
+    folder = os.path.dirname(path) or "."
+    return folder if os.path.exists(os.path.join(folder, "config.json")) else "ENCODER"

@@ -14,21 +14,23 @@ ROOT = Path(__file__).resolve().parent.parent
 # Room of src/ -> the other rooms it imports, all of them. Everything may import its own room.
 ALLOWED = {
     "errors": set(),
+    "events": {"errors"},
     "examples": set(),
     "quant": set(),
     "sources": set(),
     "files": {"errors"},
     "kinds": {"errors", "examples"},
     "fingerprint": set(),
+    "terminal": set(),
     "graph_kernels": set(),
     "metrics": {"errors"},
     "nn": {"quant"},
     "compile_cache": {"errors", "files", "fingerprint"},
-    "compiler": {"compile_cache", "graph_kernels"},
-    "runtime": {"compiler", "errors"},
+    "compiler": {"compile_cache", "graph_kernels", "terminal"},
+    "runtime": {"compiler", "errors", "terminal"},
     "vocabulary": {"errors"},
     "tokenizer_files": {"errors", "files", "vocabulary"},
-    "evaluate": {"metrics"},
+    "evaluate": {"metrics", "terminal"},
     "settings": {"errors", "files", "kinds"},
     "tasks": {"errors", "kinds", "sources"},
     "description": {"errors", "kinds", "settings", "tasks"},
@@ -45,7 +47,7 @@ ALLOWED = {
         "tokenizer_files",
         "vocabulary",
     },
-    "data": {"description", "errors", "examples", "files", "kinds", "tasks", "vocabulary"},
+    "data": {"description", "errors", "examples", "files", "kinds", "tasks", "terminal", "vocabulary"},
     "deploy": {
         "checkpoint",
         "data",
@@ -62,7 +64,7 @@ ALLOWED = {
     },
     "submission": {"errors", "files", "metrics"},
     "predictor": {"data", "deploy", "evaluate", "model", "runtime", "settings", "submission"},
-    "run_folder": {"checkpoint", "errors", "files", "tasks"},
+    "run_folder": {"checkpoint", "errors", "events", "files", "tasks"},
     "raw_data": {
         "checkpoint",
         "data",
@@ -105,6 +107,7 @@ ALLOWED = {
         "runtime",
         "settings",
         "tasks",
+        "terminal",
         "vocabulary",
     },
 }
@@ -125,6 +128,7 @@ WITHOUT_MINDSPORE = {
     "kinds",
     "tasks",
     "settings",
+    "terminal",
     "data",
 }
 

@@ -117,7 +117,7 @@ def test_text_to_records(raw, capsys):
     out = capsys.readouterr().out
     assert f"corpus: {len(DOCUMENTS)} documents, {len(TEXTS)} sentences" in out and "lines/s" in out
     assert out.splitlines()[-1].endswith(
-        f"next: python run_general_distill.py --data_dir {folder} --load_teacher_ckpt_path TEACHER"
+        f"next: python run_general_distill.py --data_dir {folder} --load_teacher_ckpt_path ENCODER"
     )
     with pytest.raises(UserError, match="unknown task 'gd'"):
         get_task(info.task_name)

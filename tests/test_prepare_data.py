@@ -99,8 +99,11 @@ def test_sst2(raw, capsys, dataset_type, ending):
     assert os.path.exists(os.path.join(folder, "schema.json")) == (dataset_type == "tfrecord")
     out = capsys.readouterr().out
     assert "train: 3 rows, 0 skipped, 0 cut" in out and "test: 2 rows without labels" in out
-    assert out.splitlines()[-1].startswith(
-        f"wrote train, eval, test as {dataset_type} to {folder}; next: python run_task_distill"
+    data = f"--task_name SST-2 --train_data_dir {folder} --eval_data_dir {folder}"
+    assert out.splitlines()[-1] == (
+        f"wrote train, eval, test as {dataset_type} to {folder}; next: without a teacher of this task: "
+        f"python run_finetune.py --load_ckpt_path ENCODER {data}; with one: "
+        f"python run_task_distill.py --load_teacher_ckpt_path TEACHER {data}"
     )
 
 

@@ -1,6 +1,7 @@
 """The launchers, with stand-ins for Python and pip: no network, nothing installed."""
 
 import fcntl
+import importlib
 import os
 import re
 import shlex
@@ -165,7 +166,17 @@ def test_output_goes_to_the_terminal_and_the_log_and_the_status_is_pythons(elsew
     assert done.returncode == 7
     assert "<a b>" in done.stdout and "problem" in done.stdout
     log = (elsewhere / "log.txt").read_bytes()
-    assert b"<a b>\nGLOG_v=3\n10%\n20%\nproblem\n" in log and b"\r" not in log
+    assert b"<a b>\nGLOG_v=3\n10%\nproblem\n" in log and b"\r" not in log
+
+
+def test_bars_break_no_line_of_a_log_and_fill_none(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    log = importlib.import_module("run_with_log").Log(tmp_path / "log.txt")
+    sent = b"begin\r\n\rbar 1 \rbar 2 \r      \rline\r\n\rbar 3\r\n\r\nend"
+    for place in range(len(sent)):  # however it arrives
+        log.write(sent[place : place + 1])
+    log.close()
+    assert (tmp_path / "log.txt").read_bytes() == b"begin\nbar 1\nline\nbar 3\n\nend"
 
 
 def test_a_log_that_cannot_be_opened_is_one_line_and_nothing_is_started(elsewhere, stand_in):
@@ -246,7 +257,7 @@ def test_in_the_background_the_launcher_returns_and_a_termination_ends_the_run(e
     assert done.returncode == 0 and time.monotonic() - started < 25
     process = int(re.match(r"started process (\d+); follow it with: tail -f .*log.txt", done.stdout).group(1))
     log = elsewhere / "log.txt"
-    while not (log.exists() and b"20%" in log.read_bytes()):
+    while not (log.exists() and b"10%" in log.read_bytes()):
         assert time.monotonic() - started < 50
         time.sleep(0.05)
     os.kill(process, signal.SIGTERM)

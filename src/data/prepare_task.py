@@ -18,6 +18,7 @@ from src.data.tokenization import TokenizerPool
 from src.errors import UserError, listed
 from src.files import replacing_folder
 from src.kinds.base import BERT_WINDOWS
+from src.terminal import say
 
 CHUNK_ROWS = 2048  # rows tokenized and written at a time: what bounds the memory
 
@@ -178,14 +179,14 @@ def write_split(writer, encoded, bad_rows, progress, texts=""):
             progress.update(of_texts or len(examples), rows=len(examples))
     writer.close()
     windows = f" of {whole:,} texts" if whole else ""
-    print(
+    say(
         f"{progress.name}: {rows:,} rows{windows}{'' if labelled else ' without labels'}, "
         f"{bad_rows.count:,} skipped, "
         f"{cut:,} cut; {describe_lengths(counts)}; {progress.rate}"
     )
     if bad_rows.count:
-        print(f"  first skipped row: {bad_rows.first}")
+        say(f"  first skipped row: {bad_rows.first}")
     for what, (count, where) in bad_rows.notes.items():
-        print(f"  {count:,} {what}; the first: {where}")
+        say(f"  {count:,} {what}; the first: {where}")
     skipped = {"skipped": bad_rows.count} if bad_rows.count else {}
     return {**split_info(rows, labelled, counts, [writer.name]), **skipped}

@@ -43,7 +43,8 @@ class ShardedSteps:
         first = steps(self._held[1], (seed, 0), None)
         self._steps = sum(map(first.count, rows))
         self.shape, self.several, self.columns = first.shape, first.several, first.columns
-        self.global_rows, self.summary = first.global_rows, first.summary_of(rows)
+        self.global_rows, self.tokens = first.global_rows, first.tokens
+        self.summary = first.summary_of(rows)
 
     def __len__(self):
         """Steps of an epoch."""

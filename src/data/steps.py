@@ -50,6 +50,11 @@ class Steps:
         return self.summary_of([len(self.examples)])
 
     @property
+    def tokens(self):
+        """Tokens of a step of all devices, without padding: the mean."""
+        return self.examples.lengths.mean() * min(self.global_rows, len(self.examples) / len(self))
+
+    @property
     def columns(self):
         """Names of a micro-batch's arrays."""
         return (*INPUTS, TOTALS, *(column.name for column in self.examples.columns))

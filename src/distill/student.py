@@ -33,8 +33,7 @@ class Student:
     @property
     def summary(self):
         """One line for the log."""
-        layers = self.model.config.num_hidden_layers
-        return f"student: {self.model.parameters:,} parameters, {layers} layers, started from {self.start}"
+        return f"student: {self.model.summary}, started from {self.start}"
 
 
 def student_layers(chosen, depth, teacher_depth, section="td_student_net_cfg"):

@@ -9,6 +9,7 @@ from typing import get_origin
 import yaml
 
 from src.errors import UserError, one_line, shown
+from src.settings.help import FLAGS
 from src.settings.keys import Sorter, flat, is_boolean, tidy_value
 from src.settings.published import left_aside, without_place
 from src.settings.published_flags import with_quantizers
@@ -41,7 +42,7 @@ class CommandLine:
             name, equals, value = argument.removeprefix("--").partition("=")
             alone = not equals and (not waiting or waiting[0].startswith("--"))
             kind = self.keys.types.get(self.keys.today(name))
-            if not argument.startswith("--") or name == "help" or (alone and not is_boolean(kind)):
+            if not argument.startswith("--") or argument in FLAGS or (alone and not is_boolean(kind)):
                 rest.append(argument)  # for the parser to serve, or to refuse as it is
             else:
                 self._take(name, value if equals else "true" if alone else waiting.pop(0))

@@ -13,18 +13,24 @@ from src.settings.tools import (
 )
 from src.settings.training import FinetuneConfig, GeneralDistillConfig, TaskDistillConfig, TernaryConfig
 
-COMMANDS = (
-    GeneralDistillConfig,
-    TaskDistillConfig,
-    TernaryConfig,
-    FinetuneConfig,
-    EvaluateConfig,
-    ExportConfig,
-    EvaluateExportedConfig,
-    PreprocessConfig,
-    InferConfig,
-    PostprocessConfig,
-    PredictConfig,
-    PrepareConfig,
-    ConvertConfig,
-)
+TRAINING = {
+    "run_general_distill": GeneralDistillConfig,
+    "run_task_distill": TaskDistillConfig,
+    "train": TernaryConfig,
+    "run_finetune": FinetuneConfig,
+}
+"""{entry script: its settings} of the commands that train."""
+SCRIPTS = {
+    **TRAINING,
+    "eval": EvaluateConfig,
+    "export": ExportConfig,
+    "run_eval_onnx": EvaluateExportedConfig,
+    "preprocess": PreprocessConfig,
+    "infer_mindir": InferConfig,
+    "postprocess": PostprocessConfig,
+    "predict": PredictConfig,
+    "prepare_data": PrepareConfig,
+    "convert_checkpoint": ConvertConfig,
+}
+"""{entry script: its settings} of all of them."""
+COMMANDS = tuple(SCRIPTS.values())

@@ -87,7 +87,7 @@ class Keys:
             or difflib.get_close_matches(key, known, 1)
             or [parts[part] for part in difflib.get_close_matches(last, parts, 1)]
         )
-        hint = f"; did you mean {close[0]}?" if close else "; --help lists the known ones"
+        hint = f"; did you mean {close[0]}?" if close else "; --help_all lists the known ones"
         return UserError(f"{where}: unknown setting '{key}'{hint}")
 
 

@@ -5,6 +5,7 @@ from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
 from src.kinds.base import TaskKind
+from src.settings.groups import rare
 from src.settings.types import (
     HIDDEN_ACTS,
     ComputeType,
@@ -87,7 +88,7 @@ class QuantConfig:
     """
     embedding_granularity: Literal["tensor", "row"] = "row"
     """What shares one scale; by row only the looked-up rows need be quantized."""
-    embedding_clip_value: NonNegativeFloat = 2.5
+    embedding_clip_value: NonNegativeFloat = rare(2.5)
     """Values are clipped to plus and minus this first; beyond it there is no gradient. 0: no clip. 2.5 as in
     TernaryBERT.
     """
@@ -97,7 +98,7 @@ class QuantConfig:
     """As embedding_quantizer."""
     weight_granularity: Literal["tensor", "row"] = "tensor"
     """What shares one scale: a whole layer's weight, as in TernaryBERT, or each of its output rows."""
-    weight_clip_value: NonNegativeFloat = 2.5
+    weight_clip_value: NonNegativeFloat = rare(2.5)
     """As embedding_clip_value."""
     activation_bits: int = 32
     """Bits of the activations: 2 to 8, or 32 for none."""
@@ -107,13 +108,13 @@ class QuantConfig:
     activation_granularity: Literal["tensor", "row", "head"] = "tensor"
     """What shares one scale (symmetric and minmax): a whole tensor, each token's row, or, of attention's
     operands, each head of each text (then the other activations have one scale a tensor)."""
-    activation_clip_value: NonNegativeFloat = 2.5
+    activation_clip_value: NonNegativeFloat = rare(2.5)
     """As embedding_clip_value; ema has no clip."""
-    ema_decay: Probability = 0.9999
+    ema_decay: Probability = rare(0.9999)
     """Decay of ema's moving average."""
-    ema_start_step: NonNegativeInt = 0
+    ema_start_step: NonNegativeInt = rare(0)
     """Training batches before ema's quantization starts."""
-    rest_bits: int = 32
+    rest_bits: int = rare(32)
     """Bits of position and token-type embeddings and the classifier's weight: 8 (symmetric, one scale a row),
     or 32 for none.
     """
@@ -162,7 +163,7 @@ class ShapeConfig:
     seq_length: Optional[PositiveInt] = None
     """Longest row this run accepts, in tokens (run's choice). Unset: as long as the network has positions.
     The network itself takes any length."""
-    vocab_size: Optional[PositiveInt] = None
+    vocab_size: Optional[PositiveInt] = rare(None)
     """Rows of the word embedding table."""
     hidden_size: Optional[PositiveInt] = None
     """Width of the hidden states."""
@@ -177,19 +178,19 @@ class ShapeConfig:
     teacher: gelu_new there trades a difference of about 1e-3 in its hidden states for speed, and the log says
     so.
     """
-    max_position_embeddings: Optional[PositiveInt] = None
+    max_position_embeddings: Optional[PositiveInt] = rare(None)
     """Rows of the position embedding table."""
-    type_vocab_size: Optional[PositiveInt] = None
+    type_vocab_size: Optional[PositiveInt] = rare(None)
     """Rows of the token-type embedding table."""
-    initializer_range: Optional[PositiveFloat] = None
+    initializer_range: Optional[PositiveFloat] = rare(None)
     """Standard deviation of randomly initialized weights (run's choice)."""
-    layer_norm_eps: Optional[PositiveFloat] = None
+    layer_norm_eps: Optional[PositiveFloat] = rare(None)
     """Epsilon inside LayerNorm."""
-    use_relative_positions: Optional[bool] = None
+    use_relative_positions: Optional[bool] = rare(None)
     """Learnt relative positions inside attention in place of position embeddings."""
-    max_relative_position: Optional[PositiveInt] = None
+    max_relative_position: Optional[PositiveInt] = rare(None)
     """Relative distances are clipped to this many tokens."""
-    classifier_relu: Optional[bool] = None
+    classifier_relu: Optional[bool] = rare(None)
     """ReLU before the classifier, as in TinyBERT's published checkpoints."""
 
     _RUN_CHOICES = (
@@ -234,7 +235,7 @@ class NetConfig(ShapeConfig):
     """Dropout on embeddings and layer outputs while training (run's choice)."""
     attention_probs_dropout_prob: Optional[Probability] = None
     """Dropout on attention probabilities while training (run's choice)."""
-    classifier_dropout: Optional[Probability] = None
+    classifier_dropout: Optional[Probability] = rare(None)
     """Dropout on what the classifier reads (run's choice); published as cls_dropout_prob. Unset: as
     hidden_dropout_prob."""
     compute_type: ComputeType = "auto"

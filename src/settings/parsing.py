@@ -5,6 +5,7 @@ dots (`--phase1_cfg.batch_size 16`). Precedence: command line, then the YAML of 
 defaults. Keys of other commands in a YAML file are left aside, which is said; unknown keys raise.
 """
 
+import contextlib
 import functools
 import os
 import re
@@ -14,8 +15,10 @@ from dataclasses import asdict, fields, replace
 import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from src.errors import UserError, one_line
+from src.errors import UserError, command, one_line
 from src.settings.command_line import CommandLine
+from src.settings.commands import SCRIPTS
+from src.settings.help import FLAGS, help_text
 from src.settings.keys import Keys, Sorter, flat, nested
 from src.settings.published_flags import translated
 from src.settings.yaml_file import found_config, read_yaml
@@ -25,9 +28,7 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 @functools.cache  # it takes long to make, and is not changed by what it reads
 def _parser(config_class, script):
-    parser = ArgumentParser(
-        prog=script, exit_on_error=False, allow_abbrev=False, description=config_class.__doc__.strip()
-    )
+    parser = ArgumentParser(prog=script, exit_on_error=False, allow_abbrev=False, add_help=False)
     parser.add_class_arguments(config_class, nested_key=None, instantiate=False)
     return parser
 
@@ -129,9 +130,14 @@ def parse(config_class, arguments=None, script=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     arguments = translated(arguments, keys, notices)
     arguments = CommandLine(keys, notices).tidy(arguments)
-    parser = _parser(config_class, script or os.path.basename(sys.argv[0]))
+    script = script or os.path.basename(sys.argv[0])
+    if asked := set(FLAGS).intersection(arguments):
+        usual, _ = parse(config_class, [])
+        print(help_text(usual, script, everything="--help_all" in asked))
+        sys.exit(0)
+    parser = _parser(config_class, script)
     try:
-        chosen = parser.parse_args(arguments)  # also serves --help
+        chosen = parser.parse_args(arguments)
         file, path = {}, chosen.config_path
         if path:
             path = found_config(path, notices)
@@ -155,6 +161,20 @@ def parse(config_class, arguments=None, script=None):
         raise _readable(error, keys) from error
     settings = config_class(**vars(settings) if isinstance(settings, Namespace) else settings)
     return _with_task_version(settings), list(dict.fromkeys(notices))
+
+
+@command
+def answer_help(command_line):
+    """Print the help that an entry script is asked for, and exit; of any other program do nothing.
+
+    Args:
+        command_line (list of str): as `sys.argv`.
+    """
+    path, *arguments = command_line
+    config_class = SCRIPTS.get(os.path.basename(path).removesuffix(".py"))
+    if config_class:
+        with contextlib.suppress(UserError):  # which the program itself will tell
+            parse(config_class, arguments)
 
 
 def _with_task_version(settings):

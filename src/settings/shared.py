@@ -1,8 +1,9 @@
 """Settings that several commands have: device, group, ModelArts job, records and their batches."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Optional, Tuple, Union
 
+from src.settings.groups import grouped, needed, rare, section
 from src.settings.network import Known, NetConfig
 from src.settings.types import (
     AssessmentMethod,
@@ -17,6 +18,8 @@ from src.settings.types import (
 @dataclass(frozen=True)
 class DeviceConfig:
     """Where to run."""
+
+    GROUP = "Device"
 
     device_target: DeviceTarget = "auto"
     """Ascend, GPU or CPU; auto takes the first of these that this MindSpore can use."""
@@ -46,6 +49,8 @@ class GroupConfig(DeviceConfig):
 class VocabularyConfig:
     """What a checkpoint without it reads text with."""
 
+    GROUP = "Data"
+
     vocab_file: str = ""
     """Vocabulary of a checkpoint that has none beside it, vocab.txt or tokenizer.json."""
 
@@ -54,11 +59,13 @@ class VocabularyConfig:
 class CheckpointConfig(VocabularyConfig):
     """What a checkpoint's own files may leave open."""
 
-    net_cfg: NetConfig = field(default_factory=NetConfig)
+    GROUP = "Data"
+
+    net_cfg: NetConfig = section(NetConfig, "Network of the checkpoint", hidden=True)
     """Network of a checkpoint that does not say it, as a published MindSpore .ckpt without config.json: its
     num_attention_heads, and what else its weights do not tell. What contradicts its files is an error."""
 
-    td_student_net_cfg: NetConfig = field(default_factory=NetConfig)
+    td_student_net_cfg: NetConfig = section(NetConfig, "Network of the checkpoint", hidden=True)
     """The same in a recipe of run_task_distill.py, for the checkpoint of its student. It counts only where
     neither the checkpoint nor net_cfg say anything, for the recipe may be given with another one."""
 
@@ -71,7 +78,7 @@ class CheckpointConfig(VocabularyConfig):
 class AnsweringConfig:
     """How questions are answered that may have no answer."""
 
-    null_score_diff_threshold: Optional[FiniteNumber] = None
+    null_score_diff_threshold: Optional[FiniteNumber] = grouped(None, "Answers")
     """SQuAD2 only: a question has no answer where that scores better than the best one by more than this;
     best_thresholds.json of eval.py says which value is best. Unset: what export.py gave the model, else 0.
     """
@@ -80,6 +87,8 @@ class AnsweringConfig:
 @dataclass(frozen=True)
 class ModelArtsConfig:
     """A job on ModelArts; src/modelarts.py says how its paths are read."""
+
+    GROUP = "ModelArts"
 
     enable_modelarts: bool = False
     """Copy data_url and checkpoint_url to this machine first, and the results to train_url at the end; false
@@ -113,6 +122,8 @@ class PaddingConfig:
     little on it.
     """
 
+    GROUP = "Batches"
+
     bucket_boundaries: Tuple[PositiveInt, ...] = (16, 32, 64, 128)
     """Padded lengths in tokens: each batch is padded to the smallest one that holds it. Longer rows use the
     longest row.
@@ -144,7 +155,7 @@ class BatchesConfig(PackingConfig):
 
     dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
     """Format of the record files; auto looks at the folder's file endings."""
-    schema_dir: str = ""
+    schema_dir: str = rare("")
     """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is
     one.
     """
@@ -158,13 +169,15 @@ class BatchesConfig(PackingConfig):
 class DataConfig(BatchesConfig):
     """Which task and how its rows are read."""
 
-    task_name: str = ""
+    GROUP = "Data"
+
+    task_name: str = needed("", "task")
     """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, TNEWS, CLUENER, SQuAD,
     SQuAD2, or custom for your own data.
     """
-    version_2_with_negative: bool = False
+    version_2_with_negative: bool = rare(False)
     """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
-    task_type: TaskType = "auto"
+    task_type: TaskType = rare("auto")
     """Kind of the task's head; auto takes it from the task. Naming another kind than the task's is an
     error.
     """
@@ -181,17 +194,19 @@ class DataConfig(BatchesConfig):
 class RecordsConfig:
     """Which of a task's records a program reads."""
 
-    config_path: str = ""
+    GROUP = "Data"
+
+    config_path: str = needed("", "config")
     """YAML file with settings that differ from these defaults."""
-    task_name: str = ""
+    task_name: str = needed("", "task")
     """Task, in any case."""
-    version_2_with_negative: bool = False
+    version_2_with_negative: bool = rare(False)
     """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
-    data_dir: str = ""
+    data_dir: str = needed("", "data")
     """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
     dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
     """Format of the record files; auto looks at the folder's file endings."""
-    schema_dir: str = ""
+    schema_dir: str = rare("")
     """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is
     one.
     """
@@ -203,6 +218,8 @@ class RecordsConfig:
 @dataclass(frozen=True)
 class TextsConfig:
     """How a task's raw files become the tokens BERT reads."""
+
+    GROUP = "Raw texts"
 
     max_seq_length: NonNegativeInt = 0
     """Of raw files: tokens of the longest row, [CLS] and [SEP] included; longer texts are cut. 0: the task's

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, Tuple
 
+from src.settings.groups import needed, rare
 from src.settings.types import (
     AboveOne,
     ClosedUnitInterval,
@@ -20,11 +21,11 @@ class AdamWeightDecayConfig:
     rate.
     """
 
-    learning_rate: PositiveFloat = 5e-5
+    learning_rate: PositiveFloat = needed(5e-5, "rate")
     """Peak learning rate, reached at the end of the warm-up."""
-    end_learning_rate: NonNegativeFloat = 0.0
+    end_learning_rate: NonNegativeFloat = rare(0.0)
     """Learning rate at the last step, where the decay ends."""
-    power: PositiveFloat = 1.0
+    power: PositiveFloat = rare(1.0)
     """Exponent of the polynomial decay; 1 is linear."""
     warmup_ratio: ClosedUnitInterval = 0.1
     """Share of all steps over which the learning rate rises linearly from 0."""
@@ -32,13 +33,13 @@ class AdamWeightDecayConfig:
     """Decoupled weight decay, applied as learning rate x weight decay x weight; 0.01 as in the BERT and
     TinyBERT papers.
     """
-    decay_filter: Tuple[str, ...] = ("layernorm", "bias")
+    decay_filter: Tuple[str, ...] = rare(("layernorm", "bias"))
     """Parameters whose name holds one of these words are not decayed; case and underscores do not count."""
-    beta1: Probability = 0.9
+    beta1: Probability = rare(0.9)
     """Decay of the first moment."""
-    beta2: Probability = 0.999
+    beta2: Probability = rare(0.999)
     """Decay of the second moment."""
-    eps: PositiveFloat = 1e-6
+    eps: PositiveFloat = rare(1e-6)
     """Added to the root of the second moment."""
 
 
@@ -54,7 +55,7 @@ class OptimizerConfig:
 class PhaseConfig:
     """One training stage."""
 
-    batch_size: PositiveInt = 32
+    batch_size: PositiveInt = needed(32, "batch")
     """Rows of a batch on one device."""
     gradient_accumulation_steps: PositiveInt = 1
     """Batches that one optimizer step is made of: so many times batch_size rows, whose mean loss it
@@ -63,13 +64,13 @@ class PhaseConfig:
     """Gradients are scaled down to this global norm; 0 turns clipping off."""
     loss_scale: Literal["auto", "none", "static", "dynamic"] = "auto"
     """Loss scaling: auto is dynamic where the compute type is float16 and none where it is float32."""
-    loss_scale_value: PositiveFloat = 65536.0
+    loss_scale_value: PositiveFloat = rare(65536.0)
     """The static loss scale, or the first dynamic one."""
-    scale_factor: AboveOne = 2.0
+    scale_factor: AboveOne = rare(2.0)
     """A dynamic loss scale is divided by this on overflow and multiplied by it after scale_window clean
     steps.
     """
-    scale_window: PositiveInt = 1000
+    scale_window: PositiveInt = rare(1000)
     """Clean steps before a dynamic loss scale grows."""
     optimizer_cfg: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Optimizer and learning-rate schedule."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Tuple, Union
 
 from src.errors import UserError
+from src.settings.groups import grouped, needed, rare
 from src.settings.published_flags import ANSWERS
 from src.settings.shared import (
     AnsweringConfig,
@@ -31,15 +32,17 @@ class EvaluateConfig(
 ):
     """Evaluate a checkpoint on a task's dev set; every row counts."""
 
-    model_dir: str = ""
+    GROUP = "Evaluation"
+
+    model_dir: str = needed("", "model")
     """The model's folder, another program's too, or one that holds it under the task's lower-case name."""
     assessment_method: AssessmentMethod = "auto"
     """Metric of the last line; auto takes the task's own."""
-    batch_size: PositiveInt = 32
+    batch_size: PositiveInt = needed(32, "batch")
     """Rows of a batch; the last, smaller one is evaluated too."""
     compute_type: ComputeType = "auto"
     """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
-    output_file: str = ""
+    output_file: str = needed("", "output")
     """Also write the results as JSON to this file."""
     predictions_dir: str = ""
     """Questions only: folder for predictions.json and nbest_predictions.json in SQuAD's layout, of SQuAD2
@@ -52,15 +55,17 @@ class EvaluateConfig(
 class ExportConfig(AnsweringConfig, DeviceConfig, ModelArtsConfig, CheckpointConfig):
     """Turn a checkpoint into the file a user deploys."""
 
-    config_path: str = ""
+    GROUP = "Exported file"
+
+    config_path: str = needed("", "config")
     """YAML file with settings that differ from these defaults."""
-    ckpt_file: str = ""
+    ckpt_file: str = needed("", "model")
     """The checkpoint: a .ckpt file, or a model's folder, packed ones and other programs' included."""
-    task_name: str = ""
+    task_name: str = needed("", "task")
     """Task the checkpoint was trained on, in any case; unset: the one it names itself."""
-    file_name: str = ""
+    file_name: str = needed("", "output")
     """File to write; its ending is added where it lacks. Unset: output/export/TASK/model."""
-    file_format: Literal["ONNX", "MINDIR", "AIR", "SAFETENSORS", "WEB"] = "ONNX"
+    file_format: Literal["ONNX", "MINDIR", "AIR", "SAFETENSORS", "WEB"] = needed("ONNX", "output")
     """Format: MINDIR for Ascend 310 and MindSpore Lite, AIR on Ascend only, SAFETENSORS a Hugging Face folder
     (float models), WEB a folder with a page that runs the ONNX file in the browser.
     """
@@ -90,7 +95,9 @@ class ExportConfig(AnsweringConfig, DeviceConfig, ModelArtsConfig, CheckpointCon
 class EvaluateExportedConfig(AnsweringConfig, RecordsConfig, PaddingConfig):
     """Evaluate an exported model on a task's records; every row counts."""
 
-    model_file: str = ""
+    GROUP = "Evaluation"
+
+    model_file: str = needed("", "model")
     """The .onnx or .mindir file."""
     assessment_method: AssessmentMethod = "auto"
     """Metric that counts; auto takes the task's own."""
@@ -98,11 +105,11 @@ class EvaluateExportedConfig(AnsweringConfig, RecordsConfig, PaddingConfig):
     """Where it runs: ONNX on CPU or GPU (CUDA), MINDIR on CPU or Ascend."""
     device_id: NonNegativeInt = 0
     """Number of the device, on Ascend."""
-    batch_size: PositiveInt = 32
+    batch_size: PositiveInt = needed(32, "batch")
     """Rows of a batch; the last, smaller one is evaluated too."""
     threads: NonNegativeInt = 0
     """Threads ONNX Runtime uses inside one operator; 0 is all cores."""
-    output_file: str = ""
+    output_file: str = needed("", "output")
     """Also write the results as JSON to this file."""
 
     OLD_NAMES = {"onnx_path": "model_file", "eval_data_dir": "data_dir", "eval_cfg.batch_size": "batch_size"}
@@ -112,9 +119,11 @@ class EvaluateExportedConfig(AnsweringConfig, RecordsConfig, PaddingConfig):
 class PreprocessConfig(RecordsConfig):
     """Turn a task's records into the .bin files that inference on Ascend 310 reads."""
 
+    GROUP = "Data"
+
     seq_length: NonNegativeInt = 0
     """Tokens every row is filled up to: the exported model's. 0: the task's longest."""
-    output_dir: str = "preprocess_Result"
+    output_dir: str = needed("preprocess_Result", "output")
     """Folder to write; an older one is replaced."""
     layout: Literal["own", "published"] = "own"
     """published: for the published TinyBERT programs and their MINDIRs, which take ids, token types and mask
@@ -163,11 +172,14 @@ class PostprocessConfig(AnsweringConfig):
 class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConfig):
     """Label texts, or the test sets of a task, with any model of this project."""
 
-    config_path: str = ""
+    GROUP = "Answers"
+
+    config_path: str = needed("", "config")
     """YAML file with settings that differ from these defaults."""
-    model: str = ""
+    model: str = needed("", "model")
     """An .onnx or .mindir file, a .ckpt file, or a model's folder, packed and other programs' included."""
-    text: Union[str, Literal[False]] = False  # of an Optional the parser would take the word null for nothing
+    # Of an Optional the parser would take the word null for nothing.
+    text: Union[str, Literal[False]] = needed(False, "data")
     """The text. Without it, and without file, lines of standard input are labelled."""
     text_pair: Union[str, Literal[False]] = False
     """Its second text, for tasks on pairs."""
@@ -175,13 +187,13 @@ class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConf
     """A question about a text, for models of SQuAD, SQuAD2 and the like."""
     context: Union[str, Literal[False]] = False
     """The text that it is about; long ones are read in windows."""
-    file: str = ""
+    file: str = needed("", "data")
     """A file with one text a line; a tab separates the two texts of a pair, or a question and its text."""
     max_seq_length: NonNegativeInt = 0
     """Longest row in tokens; longer texts are cut with a notice. 0: as many as the model takes, at most
     512; of a task's raw files the task's own, 64 or 128.
     """
-    batch_size: PositiveInt = 32
+    batch_size: PositiveInt = needed(32, "batch")
     """Rows of a batch."""
     data_dir: str = ""
     """Folder with a task's raw files or records (or one that holds it under the task's lower-case name),
@@ -190,7 +202,7 @@ class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConf
     """The task of data_dir, in any case; unset: the one the model names itself."""
     split: Literal["test", "eval"] = "test"
     """Which rows of data_dir: the test sets, or the dev sets."""
-    output_dir: str = ""
+    output_dir: str = needed("", "output")
     """Folder for the predictions of data_dir, in the layout that the task's benchmark asks for, as GLUE's
     MNLI-m.tsv and MNLI-mm.tsv."""
     dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
@@ -219,6 +231,8 @@ class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConf
 class AugmentConfig(DeviceConfig):
     """More training rows by a masked-language model; the device is where that runs."""
 
+    GROUP = "Augmentation"
+
     augment: str = ""
     """Add training rows with other words in them, as TinyBERT does: folder or file of a masked-language
     model, Hugging Face's or Google's TensorFlow one, with the vocabulary of vocab_file. Unset: none are
@@ -242,31 +256,33 @@ class PrepareConfig(TextsConfig, AugmentConfig):
     BERT reads.
     """
 
-    config_path: str = ""
+    GROUP = "Text corpus (task_name gd)"
+
+    config_path: str = needed("", "config")
     """YAML file with settings that differ from these defaults."""
-    task_name: str = ""
+    task_name: str = needed("", "task")
     """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, TNEWS, CLUENER, SQuAD, SQuAD2,
     or custom for your own data; gd for a text corpus (general distillation)."""
-    version_2_with_negative: bool = False
+    version_2_with_negative: bool = rare(False)
     """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
-    data_dir: str = ""
+    data_dir: str = needed("", "data")
     """Folder with the raw files: train.tsv, dev.tsv (and test.tsv) as GLUE ships them, train.json, dev.json
     (and test.json) as CLUE does, Hugging Face's parquet files, or train.jsonl, dev.jsonl (and test.jsonl); of
     own tags also train.conll or train.txt (a word and its tag a line); questions: train-v1.1.json and
     dev-v1.1.json of SQuAD (-v2.0 of SQuAD2), or train.json and dev.json in its layout."""
-    vocab_file: str = ""
+    vocab_file: str = needed("", "model")
     """WordPiece vocabulary, one token a line."""
-    output_dir: str = ""
+    output_dir: str = needed("", "output")
     """The records go to a folder in here that has the task's lower-case name."""
-    dataset_type: Literal["mindrecord", "tfrecord"] = "mindrecord"
+    dataset_type: Literal["mindrecord", "tfrecord"] = grouped("mindrecord", "Data")
     """Format to write; tfrecord needs requirements-convert.txt."""
-    labels: Tuple[str, ...] = ()
+    labels: Tuple[str, ...] = grouped((), "Data")
     """Class names (or types of entities) of a custom task in index order, as `--labels bad,good`. Unset:
     those in its training file, sorted.
     """
-    skip_bad_rows: bool = False
+    skip_bad_rows: bool = grouped(False, "Data")
     """Skip malformed rows and count them, instead of stopping at the first one."""
-    input: Tuple[str, ...] = ()
+    input: Tuple[str, ...] = needed((), "data")
     """General distillation only: the corpus, files and folders as `--input a,b`: plain text with blank lines
     between documents, or WikiExtractor's output (also as JSON lines); gz, bz2, xz or uncompressed."""
     short_seq_prob: ClosedUnitInterval = 0.1

@@ -3,10 +3,11 @@
 A field's docstring is its help text: what it is, its unit, and why the default is what it is.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, Optional, Tuple
 
 from src.errors import UserError
+from src.settings.groups import grouped, needed, rare, section
 from src.settings.network import Known, NetConfig, QuantConfig, ShapeConfig, StudentPlan
 from src.settings.published_flags import NLP_ARCHITECT, TERNARYBERT
 from src.settings.shared import (
@@ -33,25 +34,31 @@ from src.settings.types import (
 class TrainingConfig(GroupConfig, ModelArtsConfig):
     """Settings that every training command shares."""
 
-    config_path: str = ""
+    GROUP = "Run and log"
+
+    config_path: str = needed("", "config")
     """YAML file with settings that differ from these defaults."""
     enable_data_sink: bool = False
     """Let the device pull batches from a queue of its own (Ascend, GPU); on CPU a notice says it does not
     apply.
     """
-    data_sink_steps: MinusOneOrPositive = 1
+    data_sink_steps: MinusOneOrPositive = rare(1)
     """Steps between two returns from the device's queue; -1: a whole epoch."""
     save_ckpt_step: NonNegativeInt = 0
     """Save a checkpoint every N steps; 0: only the best one (with do_eval) or the last one (without)."""
     max_ckpt_num: PositiveInt = 1
     """How many of the save_ckpt_step checkpoints are kept; older ones are deleted."""
     log_step: PositiveInt = 50
-    """Write losses to metrics.jsonl every N steps."""
-    profile_steps: NonNegativeInt = 0
+    """Write losses to the log and to metrics.jsonl every N steps."""
+    tensorboard: bool = False
+    """Write what goes to metrics.jsonl as event files too, in the run folder: tensorboard --logdir output.
+    Needs the package tensorboardX.
+    """
+    profile_steps: NonNegativeInt = rare(0)
     """Write MindSpore's profile of N steps, after the first 20 of a stage, to profile/ in the run folder; 0:
     none.
     """
-    output_dir: str = ""
+    output_dir: str = needed("", "output")
     """Run folder; unset: output/ with the command's and the task's name."""
     resume: bool = False
     """Go on where a stopped run with the same settings last saved its state: every save_ckpt_step steps,
@@ -64,6 +71,8 @@ class TrainingConfig(GroupConfig, ModelArtsConfig):
 @dataclass(frozen=True)
 class RunConfig(TrainingConfig, DataConfig, RawDataConfig):
     """Settings of the commands that train on a task."""
+
+    GROUP = "Run and log"
 
     do_train: bool = True
     """Train; false with do_eval true only evaluates."""
@@ -79,11 +88,13 @@ class RunConfig(TrainingConfig, DataConfig, RawDataConfig):
 class FoldersConfig:
     """Where a task's records lie, and how a network is evaluated on them."""
 
-    train_data_dir: str = ""
+    GROUP = "Data"
+
+    train_data_dir: str = needed("", "data")
     """Folder with training records (train.mindrecord or train.tf_record, or files of the published shape)."""
-    eval_data_dir: str = ""
+    eval_data_dir: str = needed("", "data")
     """Folder with evaluation records; may be train_data_dir: the split is taken by file name."""
-    eval_cfg: EvalConfig = field(default_factory=EvalConfig)
+    eval_cfg: EvalConfig = section(EvalConfig, "Evaluation")
     """Evaluation settings."""
 
 
@@ -93,15 +104,17 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
     section 3.2).
     """
 
-    epoch_size: PositiveInt = 3
+    GROUP = "Teacher and student"
+
+    epoch_size: PositiveInt = needed(3, "epochs")
     """Passes over the corpus."""
     train_steps: MinusOneOrPositive = -1
     """Optimizer steps in all, in as many passes as that takes; -1: as many as epoch_size passes have."""
-    data_dir: str = ""
+    data_dir: str = needed("", "data")
     """Folder of the corpus's records: OUTPUT_DIR/gd of prepare_data.py --task_name gd, or files of the
     published shape.
     """
-    load_teacher_ckpt_path: str = ""
+    load_teacher_ckpt_path: str = needed("", "model")
     """Pre-trained teacher, fine-tuned or not: a checkpoint of ours, Hugging Face's, TensorFlow BERT's or a
     published MindSpore .ckpt.
     """
@@ -119,11 +132,11 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
     """Save a checkpoint and the state to resume from every N steps; 0: the state after every epoch, and the
     student after the last step.
     """
-    gd_cfg: Phase1Config = field(default_factory=Phase1Config)
+    gd_cfg: Phase1Config = section(Phase1Config, "Training")
     """The training stage; batch_size is a device's own."""
-    gd_teacher_net_cfg: NetConfig = field(default_factory=NetConfig)
+    gd_teacher_net_cfg: NetConfig = section(NetConfig, "Teacher network", hidden=True)
     """The teacher's network; normally empty, for its checkpoint's config.json says it."""
-    gd_student_net_cfg: NetConfig = field(default_factory=NetConfig)
+    gd_student_net_cfg: NetConfig = section(NetConfig, "Student network")
     """The student's network; what is left out is as in its checkpoint or, without one, as in the teacher."""
 
     @property
@@ -156,15 +169,17 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
 class TaskDistillConfig(FoldersConfig, RunConfig, VocabularyConfig):
     """Distil a task's teacher into a student in two phases and evaluate it (TinyBERT, arXiv 1909.10351)."""
 
-    td_phase1_epoch_size: NonNegativeInt = 10
+    GROUP = "Teacher and student"
+
+    td_phase1_epoch_size: NonNegativeInt = needed(10, "epochs")
     """Epochs of phase 1; 0 skips it."""
-    td_phase2_epoch_size: NonNegativeInt = 3
+    td_phase2_epoch_size: NonNegativeInt = needed(3, "epochs")
     """Epochs of phase 2; 0 skips it."""
-    load_teacher_ckpt_path: str = ""
+    load_teacher_ckpt_path: str = needed("", "model")
     """Teacher fine-tuned on the task: a checkpoint of run_finetune.py, Hugging Face's, TensorFlow BERT's or a
     published MindSpore .ckpt.
     """
-    load_gd_ckpt_path: str = ""
+    load_gd_ckpt_path: str = needed("", "model")
     """Student after general distillation, to start phase 1 from."""
     load_td1_ckpt_path: str = ""
     """Student after phase 1, to start phase 2 from; with do_train false, the model to evaluate."""
@@ -178,13 +193,13 @@ class TaskDistillConfig(FoldersConfig, RunConfig, VocabularyConfig):
     """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else
     it is refused.
     """
-    phase1_cfg: Phase1Config = field(default_factory=Phase1Config)
+    phase1_cfg: Phase1Config = section(Phase1Config, "Phase 1")
     """Phase 1: attention scores and hidden states."""
-    phase2_cfg: Phase2Config = field(default_factory=Phase2Config)
+    phase2_cfg: Phase2Config = section(Phase2Config, "Phase 2")
     """Phase 2: predictions."""
-    td_teacher_net_cfg: NetConfig = field(default_factory=NetConfig)
+    td_teacher_net_cfg: NetConfig = section(NetConfig, "Teacher network", hidden=True)
     """The teacher's network; normally empty, for its checkpoint's config.json says it."""
-    td_student_net_cfg: NetConfig = field(default_factory=NetConfig)
+    td_student_net_cfg: NetConfig = section(NetConfig, "Student network")
     """The student's network."""
 
     def teacher_known(self, kind):
@@ -241,9 +256,11 @@ class TaskDistillConfig(FoldersConfig, RunConfig, VocabularyConfig):
 class FinetuneConfig(FoldersConfig, RunConfig):
     """Fine-tune a BERT checkpoint on a task: makes teachers, and is the baseline without distillation."""
 
-    epoch_size: PositiveInt = 3
+    GROUP = "Teacher and student"
+
+    epoch_size: PositiveInt = needed(3, "epochs")
     """Epochs."""
-    load_ckpt_path: str = ""
+    load_ckpt_path: str = needed("", "model")
     """Encoder (or task) checkpoint to start from: ours, Hugging Face's, TensorFlow BERT's or a published
     MindSpore .ckpt. Unset: random weights.
     """
@@ -251,9 +268,9 @@ class FinetuneConfig(FoldersConfig, RunConfig):
     """Use only these encoder layers of the checkpoint, counted from 0. Unset: all of them."""
     vocab_file: str = ""
     """Vocabulary of a network that starts from random weights, or of a checkpoint that has none beside it."""
-    finetune_cfg: PhaseConfig = field(default_factory=PhaseConfig)
+    finetune_cfg: PhaseConfig = section(PhaseConfig, "Training")
     """The training stage."""
-    net_cfg: NetConfig = field(default_factory=NetConfig)
+    net_cfg: NetConfig = section(NetConfig, "Network of the checkpoint")
     """The network; needed only for random weights, to change the run's choices, or for a checkpoint that does
     not say it, as a published MindSpore .ckpt without config.json.
     """
@@ -263,18 +280,20 @@ class FinetuneConfig(FoldersConfig, RunConfig):
 class QuantizedStudentConfig(VocabularyConfig):
     """What a quantized student is, and what it learns from."""
 
-    do_train: bool = True
+    GROUP = "Teacher and student"
+
+    do_train: bool = grouped(True, "Run and log")
     """Train; false quantizes the student as it is."""
-    pred_distill: bool = True
+    pred_distill: bool = grouped(True, "Training")
     """Fit the teacher's predictions (soft cross-entropy)."""
-    intermediate_distill: bool = True
+    intermediate_distill: bool = grouped(True, "Training")
     """Fit the teacher's attention scores and hidden states, layer by layer."""
-    is_lgt_fit: bool = False
+    is_lgt_fit: bool = grouped(False, "Training")
     """Fit the ground-truth labels too."""
-    do_quant: bool = True
+    do_quant: bool = grouped(True, "Quantization")
     """Quantize the activations, as on the published pages: false leaves them in float32, and only weights and
     embeddings are quantized. To train all of it in float32: --quantization none."""
-    quant_cfg: QuantConfig = field(default_factory=QuantConfig)
+    quant_cfg: QuantConfig = section(QuantConfig, "Quantization")
     """Bits, quantizers, granularities, clips; keys given here count more than quantization's."""
     hidden_dropout_prob: Probability = 0.0
     """The student's dropout while training; quantization regularizes enough."""
@@ -283,7 +302,7 @@ class QuantizedStudentConfig(VocabularyConfig):
     classifier_dropout: Optional[Probability] = None
     """The same for what the classifier reads; published as cls_dropout_prob. Unset: as hidden_dropout_prob.
     """
-    student_net_cfg: ShapeConfig = field(default_factory=ShapeConfig)
+    student_net_cfg: ShapeConfig = section(ShapeConfig, "Student network", hidden=True)
     """The student's network; normally empty, for its checkpoint's config.json says it. What is quantized and
     the dropout, which published settings have here, are settings of their own."""
 
@@ -311,45 +330,47 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     transformer_glue are read too.
     """
 
-    epoch_size: PositiveInt = 3
+    GROUP = "Teacher and student"
+
+    epoch_size: PositiveInt = needed(3, "epochs")
     """Epochs."""
-    teacher_model_dir: str = ""
+    teacher_model_dir: str = needed("", "model")
     """The fine-tuned float32 teacher's folder, or one that holds it under the task's lower-case name."""
-    student_model_dir: str = ""
+    student_model_dir: str = needed("", "model")
     """Checkpoint the student starts from, likewise; usually the teacher's own."""
-    data_dir: str = ""
+    data_dir: str = needed("", "data")
     """The folder of the task's records or raw files, or a folder that holds it under the task's lower-case
     name. Raw files are prepared first, in OUTPUT_DIR/records."""
-    model_path: str = ""
+    model_path: str = grouped("", "Answers")
     """Do not train: answer the task's test set with this trained model, a line a row, in
     OUTPUT_DIR/output.txt."""
-    split: Literal["test", "eval"] = "test"
+    split: Literal["test", "eval"] = grouped("test", "Answers")
     """With model_path: the test set, or the dev set."""
-    eval_batch_size: PositiveInt = 32
+    eval_batch_size: PositiveInt = grouped(32, "Evaluation")
     """Rows of an evaluation batch."""
-    eval_ckpt_step: NonNegativeInt = 0
+    eval_ckpt_step: NonNegativeInt = grouped(0, "Evaluation")
     """Evaluate every N steps; 0: at the end of every epoch."""
-    temperature: PositiveFloat = 1.0
+    temperature: PositiveFloat = grouped(1.0, "Training")
     """Softmax temperature of the soft cross-entropy."""
-    quantization: Literal["ternary", "q8bert", "none"] = "ternary"
+    quantization: Literal["ternary", "q8bert", "none"] = needed("ternary", "model")
     """What quant_cfg starts from: ternary is 2-bit weights and embeddings with 8-bit activations, q8bert 8
     bits everywhere with moving-average activation ranges, none is float32."""
-    train_cfg: PhaseConfig = field(default_factory=PhaseConfig)
+    train_cfg: PhaseConfig = section(PhaseConfig, "Training")
     """The training stage; its batch_size may also be given as train_batch_size."""
-    teacher_net_cfg: ShapeConfig = field(default_factory=ShapeConfig)
+    teacher_net_cfg: ShapeConfig = section(ShapeConfig, "Teacher network", hidden=True)
     """The teacher's network; normally empty, for its checkpoint's config.json says it."""
-    compute_type: ComputeType = "auto"
+    compute_type: ComputeType = grouped("auto", "Training")
     """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
     min_teacher_gain: NonNegativeFloat = 2.0
     """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else
     it is refused.
     """
-    save_quantized_model: bool = True
+    save_quantized_model: bool = grouped(True, "Run and log")
     """Write the best model packed to OUTPUT_DIR/TASK/."""
-    save_fp_model: bool = False
+    save_fp_model: bool = grouped(False, "Run and log")
     """Keep the best model's float32 weights for further training, in OUTPUT_DIR/latent/TASK/, where
     save_ckpt_step's files are too; these keep it as well."""
-    packed_bits: Literal["1.6", "2"] = "1.6"
+    packed_bits: Literal["1.6", "2"] = grouped("1.6", "Run and log")
     """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
 
     def __post_init__(self):

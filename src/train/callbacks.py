@@ -1,14 +1,10 @@
-"""What happens around the train steps: the progress bar, the log, evaluation, checkpoints, curves."""
+"""What happens around the train steps: evaluation, checkpoints, saved states, profiles."""
 
-import math
 import os
 import signal
 import sys
-import time
 
-import mindspore as ms
 from mindspore import profiler
-from tqdm import tqdm
 
 from src.checkpoint.folder import step_file, step_files
 from src.errors import UserError
@@ -37,72 +33,6 @@ class Callback:
 def passed(stage, step, every):
     """Whether a multiple of `every` is among the steps that were run since the last look."""
     return step // every > (step - stage.advance) // every
-
-
-def outputs(values, device):
-    """A step's numbers as the published logs have them: the loss, on Ascend in a tuple with whether the
-    gradients overflowed and the loss scale; ours follow.
-
-    Args:
-        values (dict): of `Stage.read_step`. device (str): Ascend, GPU or CPU.
-    """
-    loss = f"{values['loss']:.6g}"
-    if device == "Ascend":
-        overflow = not math.isfinite(values["grad_norm"])
-        loss = (
-            f"(Tensor(shape=[1], dtype=Float32, {loss}), Tensor(shape=[], dtype=Bool, {overflow}), "
-            f"Tensor(shape=[], dtype=Float32, {values['loss_scale']:.6g}))"
-        )
-    return ", ".join([loss, *(f"{name}: {value:.6g}" for name, value in values.items() if name != "loss")])
-
-
-class _Lines:
-    """A stream in which every redraw of a bar is a line of its own: for files and pipes, where the next line
-    would follow the bar.
-    """
-
-    def __init__(self, stream):
-        self._stream = stream
-
-    def write(self, text):
-        self._stream.write("".join(f"{part.rstrip()}\n" for part in text.split("\r") if part.strip()))
-
-    def flush(self):
-        self._stream.flush()
-
-
-class Progress(Callback):
-    """A progress bar with the loss, and every `log_step` steps a line in the log and in metrics.jsonl."""
-
-    def __init__(self, log_step):
-        self.log_step = log_step
-        self.bar = None
-        self.started = None
-
-    def on_step(self, stage, step):
-        if self.bar is None:
-            terminal = sys.stderr.isatty()  # elsewhere the bar is redrawn rarely
-            self.bar = tqdm(
-                total=stage.total_steps,
-                initial=step - stage.advance,
-                desc=stage.name,
-                unit="step",
-                smoothing=0.05,
-                mininterval=0.5 if terminal else 30.0,
-                file=sys.stderr if terminal else _Lines(sys.stderr),
-            )
-            self.started = time.time()
-        self.bar.update(stage.advance)
-        if passed(stage, step, self.log_step) or step in (stage.advance, stage.total_steps):
-            values = stage.read_step()
-            self.bar.set_postfix_str(f"loss {values['loss']:.4g}", refresh=False)
-            given = outputs(values, ms.get_context("device_target"))
-            say(f"epoch: {stage.epoch}, step: {step}, outputs are {given}")
-            stage.run.record(stage=stage.name, epoch=stage.epoch, step=step, **values)
-
-    def close(self):
-        if self.bar is not None:
-            self.bar.close()
 
 
 class Evaluation(Callback):

@@ -12,6 +12,7 @@ from src.files import check_apart
 from src.model import Model
 from src.run_folder import LATENT, UNPACKED
 from src.runtime import say
+from src.terminal import busy
 
 TERNARY_DENSITY = {"1.6": 5, "2": 4}
 """Ternary weights a byte holds, by the bits that each takes."""
@@ -58,7 +59,8 @@ class PackedResult:
             bits (str): a ternary weight takes, "1.6" or "2".
         """
         density, network = TERNARY_DENSITY[bits], student.network
-        size = save_packed(self.packed, network, student.description, student.vocabulary, density)
+        with busy(f"packing {self.packed}"):
+            size = save_packed(self.packed, network, student.description, student.vocabulary, density)
         say(
             f"packed model: {size:,} bytes in {os.path.join(self.packed, PACKED_FILE)}, "
             f"{4 * student.parameters / size:.1f} times smaller than in float32"

@@ -33,6 +33,7 @@ from src.settings.shared import BatchesConfig, PackingConfig
 from src.settings.stage import EvalConfig
 from src.settings.training import TrainingConfig
 from src.tasks import get_task
+from src.terminal import busy
 from src.train.callbacks import Evaluation, LastCheckpoint, Profile, StepCheckpoints, TrainingState
 from src.train.curves import draw
 from src.train.known_scores import known_scores, rows_digest
@@ -61,8 +62,7 @@ class TrainingRun:
 
     @classmethod
     def begin(cls, name, config, rows, resolved, **further):
-        """Set up the device and the group and print the settings; `start` is left to the command's own
-        checks.
+        """Set up the device and the group; `start` is left to the command's own checks.
 
         Args:
             name (str): of the run folder when output_dir is unset.
@@ -73,8 +73,6 @@ class TrainingRun:
         started = time.time()
         device = runtime.set_up(config, rows.seed, config.distribute)
         group = runtime.join_group(config, device)
-        if group.first:
-            print(resolved, flush=True)
         if config.enable_data_sink and device == "CPU":
             runtime.say("enable_data_sink: not available on CPU, ignored")
         elif config.enable_data_sink and rows.enable_buckets and not rows.packs(device):
@@ -83,8 +81,10 @@ class TrainingRun:
                 "enable_buckets: the data sink needs batches of one shape, so all rows are padded to the "
                 "longest of them"
             )
-        path = config.output_dir or os.path.join("output", name)
-        run = RunFolder(path, group.first, config.resume, config.overwrite_output_dir, inputs_of(resolved))
+        path, further = config.output_dir or os.path.join("output", name), inputs_of(resolved)
+        run = RunFolder(
+            path, group.first, config.resume, config.overwrite_output_dir, further, config.tensorboard
+        )
         run.claim()
         return cls(config, rows, resolved, device, group, run, started, **further)
 
@@ -201,7 +201,8 @@ class TrainingRun:
             "wall_seconds": round(time.time() - self.started, 1),
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }
-        drawn = draw(self.run.join(METRICS_FILE), self.run.join(CURVES_FILE))
+        with busy("drawing the curves"):
+            drawn = draw(self.run.join(METRICS_FILE), self.run.join(CURVES_FILE))
         write_json(self.run.join(RESULTS_FILE), summary)  # the last: where it is, the run is finished
         print(
             f"wall time {summary['wall_seconds']:.0f} s, peak memory {summary['peak_memory_mib']} MiB; "
@@ -224,7 +225,7 @@ class Session(TrainingRun):
 
     @classmethod
     def open(cls, name, config, folders, resolved, labels=()):
-        """Set up the device, read the data, print the settings; `start` is left to the command's own checks.
+        """Set up the device and read the data; `start` is left to the command's own checks.
 
         Args:
             name (str): of the command; names the run folder when output_dir is unset.
@@ -255,7 +256,7 @@ class Session(TrainingRun):
         for note in metrics.notes(session.metric_names, data.evals):
             runtime.say(note)
         sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
-        runtime.say(f"task {task.name} on {session.device}: {sizes}")
+        runtime.say(f"data: task {task.name} on {session.device}: {sizes}")
         return session
 
     def stage(self, name, student, *arguments, **options):
@@ -335,6 +336,7 @@ class Session(TrainingRun):
 
         Without evaluation rows, training rows serve, drawn at random.
         """
+        runtime.say(f"teacher: {teacher.summary}, {path}")
         data = self.data
         if not data.evals:
             rows = np.random.default_rng(self.rows.seed).permutation(len(data.train))[:SAMPLE_ROWS]

@@ -16,8 +16,9 @@ from src.nn.dropout import draws_for
 from src.nn.layers import second_moments
 from src.runtime import ALONE, same_everywhere, say
 from src.settings.stage import PhaseConfig
-from src.train.callbacks import Progress
+from src.terminal import busy
 from src.train.optim import AdamW
+from src.train.progress import Progress
 from src.train.resume import read_state, write_state
 from src.train.step import LossScale, TrainStep
 from src.train.watch import Taken, Watch
@@ -144,9 +145,9 @@ class Stage:
             UserError: its numbers are not sound (see `Watch`).
         """
         started, progress = time.time(), Progress(log_step)
-        say(f"{self.name}: {self.total_steps} steps; {self.batches.summary}")
+        say(f"{self.name}: {self.total_steps} steps; {self.batches.summary}; {self._held()}")
         try:
-            self._run([progress, *callbacks])
+            self._run([progress, *callbacks, progress.after])
         finally:
             for callback in (progress, *callbacks):  # what is said next is then below the bar
                 callback.close()
@@ -256,14 +257,29 @@ class Stage:
         terms, norm, _, skipped = self._last
         names = ("loss", *self.loss_network.names)
         values = dict(zip(names, self.train_step.read_terms(terms)))
-        optimizer = self.train_step.optimizer  # counts only the steps that were not skipped
-        values["learning_rate"] = (
-            optimizer.learning_rate(ops.maximum(optimizer.global_step - 1, 0)).asnumpy().item()
-        )
+        values["learning_rate"] = self._learning_rate()
         values["grad_norm"] = float(norm.asnumpy())
         values["loss_scale"] = float(self.train_step.loss_scale.scale.asnumpy())
         values["skipped_steps"] = int(skipped.asnumpy())
         return values
+
+    def read_now(self):
+        """(loss, learning rate) of the last step as this process knows them: of a group, its own rows' loss.
+        No other process need ask.
+        """
+        own = sum(float(part[0].asnumpy()) for part in self._last[0])
+        return own * self.group.size, self._learning_rate()
+
+    def _learning_rate(self):
+        optimizer = self.train_step.optimizer  # counts only the steps that were not skipped
+        return optimizer.learning_rate(ops.maximum(optimizer.global_step - 1, 0)).asnumpy().item()
+
+    def _held(self):
+        """Words for the memory that is known before the first step."""
+        trained = sum(item.nbytes for item in self.train_step.optimizer.parameters)
+        sums = trained if self.train_step.several else 0
+        held = sum(item.nbytes for item in self._state().values()) + trained + sums
+        return f"{held / 2**20:,.0f} MiB for weights, gradients and moments, what a step computes on top"
 
     def save(self, folder, name=WEIGHTS_FILE):
         """Save the student to `folder`, its weights (and the projection's) as the file `name`."""
@@ -271,7 +287,8 @@ class Stage:
             return
         projection = getattr(self.loss_network, "projection", None)
         further = projection.parameters_and_names() if projection is not None else ()
-        self.student.save(folder, name, {key: item.asnumpy() for key, item in further})
+        with busy(f"saving {name}"):
+            self.student.save(folder, name, {key: item.asnumpy() for key, item in further})
 
     def _state(self):
         """{name: Parameter} of everything that steps change: weights, moments, loss scale, quantizer ranges,
@@ -302,7 +319,8 @@ class Stage:
             return
         note = {**self.fingerprint(), "step": self.step_number, "best": best}
         note["first_loss"] = self.watch.first_loss
-        write_state(path, note, {name: item.asnumpy() for name, item in self._state().items()})
+        with busy("saving the state to resume from"):
+            write_state(path, note, {name: item.asnumpy() for name, item in self._state().items()})
 
     def load_state(self, path):
         """Go on after the last step of the run that wrote the state `path`.

@@ -163,6 +163,9 @@ def test_padding_and_summary_say_what_the_first_epoch_computes(make, devices):
     tokens = sum((part.inputs[1] > 0).sum() for part in parts)
     assert padding == pytest.approx(1 - tokens / sum(part.inputs[1].size for part in parts))
     assert f"{100 * padding:.1f} % are padding" in summary
+    assert ranks[0].tokens == pytest.approx(
+        examples.lengths.mean() * (67 / len(ranks[0]) if make is packed else 8 * devices)
+    )
     left_out = 67 - sum(len(part.rows) for part in parts)
     assert (f"{left_out} rows, other ones each time, are left out" in summary) == (left_out > 0)
     if make is packed:

@@ -615,29 +615,6 @@ def test_required_names_the_first_empty_setting():
     refuses(error, "train_data_dir is needed", "--train_data_dir")
 
 
-# --- help ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("config_class", [TaskDistillConfig, FinetuneConfig, EvaluateConfig, PrepareConfig])
-def test_help_mentions_every_key(config_class, capsys):
-    with pytest.raises(SystemExit) as caught:
-        parse(config_class, ["--help"], script="x.py")
-    text = capsys.readouterr().out
-    assert caught.value.code == 0
-    assert [key for key in leaves(config_class) if "--" + key not in text] == []
-    assert "Traceback" not in text
-
-
-def test_help_explains_a_setting_with_its_own_words(capsys):
-    with pytest.raises(SystemExit):
-        parse(TaskDistillConfig, ["--help"])
-    words = " ".join(capsys.readouterr().out.split())
-    assert (
-        "Softmax temperature of the soft cross-entropy" in words and "Rows of a batch on one device" in words
-    )
-    assert "Learning rate at the last step" in words
-
-
 def test_version_2_with_negative_is_a_word_for_squad2():
     chosen = settings_of("--task_name", "squad", "--version_2_with_negative", config_class=PrepareConfig)
     assert chosen.task_name == "SQuAD2" and settings_of("--task_name", "squad").task_name == "squad"

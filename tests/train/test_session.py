@@ -141,7 +141,7 @@ def test_the_data_sink_takes_batches_of_one_shape(monkeypatch, tmp_path, capsys,
     assert run.rows == replace(rows, enable_buckets=False)
     assert run.plan(sixty, PhaseConfig(), 1).sink_steps == expected
     out = capsys.readouterr().out
-    assert "enable_buckets: the data sink needs batches of one shape" in out and "seed: 42\n" in out
+    assert "enable_buckets: the data sink needs batches of one shape" in out and "seed" not in out
     packed = replace(rows, padding="none")  # of one shape anyway
     assert TrainingRun.begin("gd", config, packed, "").rows == packed
     assert "enable_buckets" not in capsys.readouterr().out

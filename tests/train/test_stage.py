@@ -80,7 +80,7 @@ def make_stage(
     )
 
 
-def test_stage_runs_every_step_logs_them_and_learns():
+def test_stage_runs_every_step_logs_them_and_learns(capsys):
     run, watch = Run(), Weights()
     stage = make_stage(run, teachable(64, 5), batch_size=16, epochs=15)
     stage.fit([watch], log_step=10)
@@ -95,6 +95,11 @@ def test_stage_runs_every_step_logs_them_and_learns():
         run.rows[0]["learning_rate"] == pytest.approx(1e-2 / 6, rel=1e-4)
         and run.rows[0]["skipped_steps"] == 0
     )
+    last = run.rows[-1]
+    assert stage.read_now() == pytest.approx((last["loss"], last["learning_rate"]))
+    out = capsys.readouterr().out
+    assert out.startswith("phase2: 60 steps; 16 rows, 80 tokens a step, ")
+    assert " MiB for weights, gradients and moments, what a step computes on top\n" in out
 
 
 def test_accumulation_divides_the_steps_and_an_epochs_odd_batches_are_left_out():
