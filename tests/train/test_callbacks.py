@@ -285,7 +285,7 @@ def test_a_new_best_and_its_state_belong_together(stage, tmp_path):
     stage.total_steps = 5
     stage.go(evaluation, saving)
     saving.close()
-    assert state_of(tmp_path / "state")[0] == 2 and step_of(str(tmp_path / "best")) == 5
+    assert state_of(tmp_path / "state")[0] == 3 and step_of(str(tmp_path / "best")) == 5
 
 
 def test_a_state_that_the_disk_does_not_take_ends_nothing(stage, tmp_path, capsys):
