@@ -5,6 +5,7 @@ What a link leads to is replaced, the link stays.
 
 import atexit
 import contextlib
+import errno
 import functools
 import hashlib
 import json
@@ -198,6 +199,18 @@ def make_folder(path):
         raise UserError(f"cannot create the folder {path}: {error.strerror}") from error
 
 
+def cache_folder(name):
+    """The user's own folder for what may be lost, where XDG's rules put it.
+
+    Raises:
+        OSError: nobody's home.
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    if base.startswith("~"):
+        raise OSError(errno.ENOENT, "HOME is not set", base)
+    return os.path.join(base, "ternarybert-mindspore", name)
+
+
 def checksum(*paths):
     """SHA-256 of the bytes of some files one after the other, as hexadecimal digits."""
     digest = hashlib.sha256()
@@ -236,19 +249,3 @@ def write_json(path, value):
     Bytes of a path that are not UTF-8 come back when it is read: Python's escape of them is JSON's too.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_json(path, what):
-    """The JSON object in `path`; a `UserError` that calls the file `what` when it is missing or not a JSON
-    object.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
-    except FileNotFoundError as error:
-        raise UserError(f"{what} {path} does not exist") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{what} {path} cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{what} {path} must hold a JSON object, not {type(value).__name__}")
-    return value

@@ -18,8 +18,11 @@ import zipfile
 import zlib
 from dataclasses import replace
 
-from src.errors import UserError, one_line
-from src.files import make_folder, read_json, write_json
+from msgspec import Struct
+
+from src.errors import UserError, one_line, shown
+from src.files import make_folder, write_json
+from src.json_file import read_json
 from src.runtime import environment_number
 from src.settings.parsing import part, read_settings
 from src.settings.paths import inside_copies
@@ -126,6 +129,13 @@ def _stop_as_exception():
 # --- copying ------------------------------------------------------------------------------------------------
 
 
+class _Flag(Struct):
+    """What the process that downloads leaves for the others."""
+
+    error: str
+    """"" where it has all."""
+
+
 def _rank():
     """Number of this process among all of the job; the launchers have names of their own for it."""
     return environment_number("RANK_ID", "OMPI_COMM_WORLD_RANK", default=0)
@@ -179,7 +189,7 @@ def _wait_for(flag):
                 f"{_WAIT_SECONDS} s (no new {flag})"
             )
         time.sleep(0.5)
-    error = read_json(flag, "the download's flag")["error"]
+    error = read_json(flag, "the download's flag", _Flag).error
     if error:
         raise UserError(f"the job's first process on this machine could not download: {error}")
 
@@ -300,11 +310,11 @@ def _check_member(member, path):
     name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in re.split(r"[\\/]", name):
         raise UserError(
-            f"{path}: its member {name!r} would be unpacked outside the folder; nothing was unpacked"
+            f"{path}: its member {shown(name)} would be unpacked outside the folder; nothing was unpacked"
         )
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):  # 0: packed on a system that does not record it
         raise UserError(
-            f"{path}: its member {name!r} is a link or a device, not a file; nothing was unpacked"
+            f"{path}: its member {shown(name)} is a link or a device, not a file; nothing was unpacked"
         )
 
 

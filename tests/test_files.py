@@ -13,13 +13,13 @@ from src.files import (
     ROOT,
     make_folder,
     plain_path,
-    read_json,
     replacing,
     replacing_folder,
     replacing_together,
     write_json,
     write_text,
 )
+from src.json_file import read_json
 from tests.helpers import refuses
 
 LATIN = os.fsdecode("café".encode("latin-1"))

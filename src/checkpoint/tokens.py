@@ -2,10 +2,11 @@
 
 import os
 import re
+from typing import Dict
 
 from src.checkpoint.folder import VOCABULARY_FILE
 from src.errors import UserError
-from src.files import read_json
+from src.json_file import Count, checked, read_json
 from src.tokenizer_files import read_text_form
 from src.vocabulary import SPECIAL, read_vocabulary
 
@@ -55,8 +56,8 @@ def _tokenizer_json(path):
     kind = model.get("type", "WordPiece") if isinstance(model, dict) else "no"
     if not isinstance(ids, dict) or kind != "WordPiece":
         raise UserError(f"{path} holds {kind} tokens and no WordPiece vocabulary; give --vocab_file")
-    whole = all(type(number) is int for number in ids.values())
-    if not whole or sorted(ids.values()) != list(range(len(ids))) or any(map(_NO_LINE.search, ids)):
+    checked(ids, Dict[str, Count], f"{path}: the vocabulary's ids")
+    if sorted(ids.values()) != list(range(len(ids))) or any(map(_NO_LINE.search, ids)):
         raise UserError(
             f"{path}: the vocabulary's ids must run from 0 to {len(ids) - 1}, with no line break nor half a "
             "surrogate pair in a token"

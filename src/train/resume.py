@@ -1,6 +1,5 @@
 """What a run that was stopped goes on from, and whether it is the same run."""
 
-import json
 import math
 import os
 
@@ -9,7 +8,8 @@ from safetensors import SafetensorError, safe_open
 
 from src.checkpoint.folder import WEIGHTS_FILE, digest
 from src.errors import UserError, shown
-from src.files import read_json, sample_checksum, write_json
+from src.files import sample_checksum, write_json
+from src.json_file import parse, read_json
 from src.runtime import same_everywhere, say
 from src.settings.paths import INCIDENTAL
 
@@ -34,7 +34,7 @@ def read_state(path, weights=True):
     """
     try:
         with safe_open(path, "numpy") as file:
-            note = json.loads(file.metadata()["state"])
+            note = parse(file.metadata()["state"])
             names = file.keys() if weights else ()
             return {**note, "step": int(note["step"])}, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:

@@ -8,6 +8,7 @@ import time
 
 from src.errors import UserError
 from src.files import make_folder, replacing, write_text
+from src.json_file import parse
 
 _HELD = {}
 """{folder: file descriptor} of the folders that this process has locked."""
@@ -106,7 +107,7 @@ def _counts(line, kept):
     process left unfinished is of none.
     """
     try:
-        values = json.loads(line)
+        values = parse(line)
         return values["step"] <= kept.get(values["stage"], -1)
     except (ValueError, KeyError, TypeError):
         return False

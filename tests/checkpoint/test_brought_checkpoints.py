@@ -14,7 +14,7 @@ from src.checkpoint.foreign import from_pickle, other_programs
 from src.checkpoint.tokens import find_vocabulary
 from src.description import Description
 from src.errors import UserError
-from src.files import read_json
+from src.json_file import read_json
 from src.settings.network import BertConfig
 
 SPECIAL = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3}

@@ -8,7 +8,8 @@ from src.deploy.bin_files import read_inputs, read_results, write_inputs, write_
 from src.description import DataFacts
 from src.errors import UserError
 from src.examples import Examples, offsets_of
-from src.files import read_json, write_json
+from src.files import write_json
+from src.json_file import read_json
 from src.kinds import CLASSIFICATION, REGRESSION
 from tests.helpers import labelled, refuses
 
