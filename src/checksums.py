@@ -34,9 +34,9 @@ def note(path):
     return Noted(bytes=os.path.getsize(path), sha256=checksum(path))
 
 
-def notes(folder, names):
-    """{name: `Noted`} of some files in a folder."""
-    return {name: note(os.path.join(folder, name)) for name in names}
+def notes(folder):
+    """{name: `Noted`} of the files in a folder."""
+    return {name: note(os.path.join(folder, name)) for name in sorted(os.listdir(folder))}
 
 
 def check(path, noted, advice):

@@ -155,12 +155,16 @@ def read_lines(path, what, shape=dict):
     Raises:
         UserError: the file is missing, or a line is no JSON or of another shape.
     """
-    number = 0
     try:
-        with open(path, encoding="utf-8", newline="\n") as file:
+        with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
-                yield checked(parse(line), shape, f"{what} {path}, line {number}")
+                where = f"{what} {path}, line {number}"
+                try:
+                    value = parse(line.rstrip(b"\r\n"))
+                except ValueError as error:
+                    raise UserError(f"{where} cannot be read as JSON: {error}") from error
+                yield checked(value, shape, where)
     except FileNotFoundError as error:
         raise UserError(f"{what} {path} does not exist") from error
-    except (OSError, ValueError) as error:  # what is no UTF-8 is a ValueError too
-        raise UserError(f"{what} {path}, line {number + 1} cannot be read as JSON: {error}") from error
+    except OSError as error:
+        raise UserError(f"{what} {path} cannot be read: {error.strerror}") from error

@@ -211,8 +211,8 @@ def _check_sum(path):
     sums = _sums(folder).get(name)
     if sums and digest_of(path) not in sums:
         raise UserError(
-            f"{path} is damaged: its SHA-256 is not the one in {CONFIG_FILE} beside it; copy it anew (where it "
-            f"was changed on purpose, remove {SUMS_KEY} from {CONFIG_FILE})"
+            f"{path} is damaged: its SHA-256 is not the one in {CONFIG_FILE} beside it; copy it anew (where "
+            f"it was changed on purpose, remove {SUMS_KEY} from {CONFIG_FILE})"
         )
 
 

@@ -2,14 +2,15 @@
 
 import os
 from dataclasses import dataclass, field, fields
-from typing import Dict, Optional, Tuple, TypedDict
+from typing import Dict, List, Optional, Tuple, TypedDict
 
 import msgspec
 import numpy as np
 
 from src.checksums import Noted
+from src.errors import UserError
 from src.files import write_json
-from src.json_file import Count, Digest, Digits, Text, read_json
+from src.json_file import Count, Digits, Text, read_json
 from src.kinds import kind_named
 from src.kinds.base import TaskKind
 
@@ -26,7 +27,7 @@ class Split(TypedDict, total=False):
     labelled: bool
     length_histogram: Dict[Digits, Count]
     """{largest length: rows}"""
-    files: Tuple[Text, ...]
+    files: List[Text]
     skipped: Count
     """Malformed rows that were left out, where there were any."""
 
@@ -37,7 +38,7 @@ class _File(msgspec.Struct, rename=_KEYS):
     task_name: Text
     kind: Text
     labels: Tuple[Text, ...]
-    vocab_sha256: Digest
+    vocab_sha256: Text
     vocab_size: Count
     do_lower_case: bool
     max_seq_length: Count
@@ -102,5 +103,8 @@ class DatasetInfo:
         path = os.path.join(folder, INFO_FILE)
         if not os.path.exists(path):
             return None
-        values = msgspec.structs.asdict(read_json(path, "the data set's description", _File))
+        try:
+            values = msgspec.structs.asdict(read_json(path, "the data set's description", _File))
+        except UserError as error:
+            raise UserError(f"{error}; run prepare_data.py again") from error
         return cls(**{**values, "kind": kind_named(values["kind"], path)})

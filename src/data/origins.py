@@ -6,7 +6,7 @@ its rows stands for: start, end, start, end, ...
 
 import json
 import os
-from typing import Annotated, Optional, Tuple, TypedDict
+from typing import Annotated, List, Optional, TypedDict
 
 import numpy as np
 from msgspec import Meta
@@ -25,9 +25,9 @@ class _Line(TypedDict):
 
     id: Text
     text: Text
-    answers: Optional[Tuple[Text, ...]]
+    answers: Optional[List[Text]]
     """None where they are not known."""
-    rows: Tuple[Tuple[Annotated[int, Meta(ge=-1, le=2**31 - 1)], ...], ...]
+    rows: List[List[Annotated[int, Meta(ge=-1, le=2**31 - 1)]]]
 
 
 def texts_file(folder, split):

@@ -64,8 +64,7 @@ def prepare_task(task, data_dir, names, longest, folder, options, augmentation=N
             with Progress(split, total, "rows") as progress:
                 splits[split] = write_split(writer, encoded, bad_rows, progress, texts)
             tally.tell()
-        noted = notes(temporary, sorted(os.listdir(temporary)))
-        options.info(task.name, kind, names, longest, splits, noted).save(temporary)
+        options.info(task.name, kind, names, longest, splits, notes(temporary)).save(temporary)
     for stem in absent:
         print(f"no {stem} file in {data_dir}: that split was not made")
     named = f" ({listed(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""

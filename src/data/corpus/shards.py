@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from dataclasses import asdict
-from typing import Dict, Tuple, TypedDict
+from typing import Dict, List, TypedDict
 
 import numpy as np
 
@@ -54,13 +54,13 @@ class _Shard(TypedDict):
     """A line of `shards.jsonl`: a shard that is finished."""
 
     number: Count
-    files: Tuple[Text, ...]
+    files: List[Text]
     rows: Count
     documents: Count
     sentences: Count
     cut: Count
     tokens: Count
-    lengths: Tuple[Count, ...]
+    lengths: List[Count]
     """Rows by their length in tokens."""
 
 
@@ -168,7 +168,7 @@ class ShardFolder:
             yield shard
             shard.close()
             data = [shard.writer.name] if shard.writer else []
-            noted = notes(temporary, sorted(os.listdir(temporary)))
+            noted = notes(temporary)
             # The data last: it has its index then.
             for name in sorted(os.listdir(temporary), key=lambda name: name in data):
                 os.replace(os.path.join(temporary, name), os.path.join(self.folder, name))
