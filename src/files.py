@@ -14,15 +14,17 @@ import re
 import shutil
 import tempfile
 
-from src.errors import WRITE_FAULTS, UserError
+from src.errors import STANDS_FOR, WRITE_FAULTS, UserError
 
+_UMASK = os.umask(0o077)  # it cannot be asked for without being set
+os.umask(_UMASK)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the repository
 
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yield a temporary path in `path`'s folder; on success it becomes `path` (mode 0644), on failure it is
-    removed.
+    """Yield a temporary path in `path`'s folder; on success it becomes `path`, with the mode that the
+    user's umask wants, on failure it is removed.
 
     The temporary name keeps `path`'s ending, which some writers (MindSpore's `save_checkpoint`) insist on.
     """
@@ -35,9 +37,9 @@ def replacing(path):
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     os.close(handle)
     try:
-        with _naming(path):
+        with _naming(path, temporary):
             yield temporary
-            os.chmod(temporary, 0o644)
+            set_mode(temporary)
             os.replace(temporary, target)
     finally:
         # save_checkpoint has a name of its own for it while it writes.
@@ -45,6 +47,19 @@ def replacing(path):
             if os.path.exists(left):
                 os.chmod(left, 0o644)  # save_checkpoint leaves 0400
                 os.remove(left)
+
+
+def set_mode(path):
+    """Give a file, or a folder and all in it, the mode of a new one: libraries write some for their user
+    alone.
+    """
+    if os.path.isdir(path):
+        os.chmod(path, 0o777 & ~_UMASK)
+        for entry in os.scandir(path):
+            if not entry.is_symlink():
+                set_mode(entry.path)
+    else:
+        os.chmod(path, 0o666 & ~_UMASK)
 
 
 def _target(path):
@@ -56,13 +71,17 @@ def _target(path):
 
 
 @contextlib.contextmanager
-def _naming(path):
-    """Say of which file the disk is full: the system knows an open one by its number only."""
+def _naming(path, temporary=""):
+    """Say of which file the disk is full: the system knows an open one by its number only, and a new one by
+    the `temporary` name, whose ending a library may change.
+    """
+    begin = os.path.splitext(temporary)[0]
     try:
         yield
     except OSError as error:
-        if error.errno in WRITE_FAULTS and error.filename is None:
-            error.filename = path
+        known = error.filename is not None and not (begin and str(error.filename).startswith(begin))
+        if error.errno in WRITE_FAULTS and not known:
+            error.filename, error.filename2 = path, None
         raise
 
 
@@ -78,7 +97,7 @@ def replacing_together(path):
         yield os.path.join(temporary, name)
         for item in sorted(os.listdir(temporary), reverse=True):  # the file itself comes last
             new, old = os.path.join(temporary, item), os.path.join(folder, item)
-            os.chmod(new, 0o755 if os.path.isdir(new) else 0o644)
+            set_mode(new)
             if os.path.isdir(new) and os.path.isdir(old):
                 os.rename(old, os.path.join(temporary, f".old-{item}"))
             os.replace(new, old)
@@ -94,8 +113,9 @@ def replacing_folder(path):
     make_folder(parent)
     temporary = tempfile.mkdtemp(dir=parent, prefix=".writing-", suffix="-" + name)
     try:
-        yield temporary
-        os.chmod(temporary, 0o755)
+        with _naming(path):
+            yield temporary
+        set_mode(temporary)
         if os.path.isdir(path):
             old = tempfile.mkdtemp(dir=parent, prefix=f".old-{name}-")
             os.rename(path, os.path.join(old, name))
@@ -140,6 +160,7 @@ def link_to(folder):
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)
     link = os.path.join(temporary, "folder")
     os.symlink(os.path.abspath(folder), link)
+    STANDS_FOR[link] = folder
     return link
 
 
@@ -152,6 +173,7 @@ def write_safetensors(path, arrays, metadata):
 
     try:
         save_file(arrays, path, metadata)
+        set_mode(path)  # it lets nobody else read it
     except SafetensorError as error:
         raise UserError(f"{path} cannot be written: {error}") from error
 

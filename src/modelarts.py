@@ -320,15 +320,20 @@ def _check_member(member, path):
 
 def _check_places(path, source, target):
     """Refuse files below `source` where `target` has a folder of that name, and folders where it has a
-    file.
+    file or a link.
     """
     for parent, folders, files in os.walk(source):
         for name in folders + files:
             member = os.path.relpath(os.path.join(parent, name), source)
             place = os.path.join(target, member)
+            if name in folders and os.path.islink(place):
+                raise UserError(
+                    f"{path}: its member {shown(member)} is a folder, but {place} is a link, which leads "
+                    "elsewhere; nothing was unpacked"
+                )
             if os.path.exists(place) and os.path.isdir(place) != (name in folders):
                 raise UserError(
-                    f"{path}: its member '{member}' is a {'folder' if name in folders else 'file'}, but "
+                    f"{path}: its member {shown(member)} is a {'folder' if name in folders else 'file'}, but "
                     f"{place} is not; nothing was unpacked"
                 )
 

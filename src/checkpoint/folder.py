@@ -32,12 +32,23 @@ QUANTIZER_STATE = (".second_moment", ".threshold", ".steps")
 """How the names of a quantized network's parameters end that only its quantizers know."""
 
 
+_SIZES = {
+    WORD_EMBEDDINGS: ("vocab_size", "hidden_size"),
+    "bert.embeddings.position_embeddings.weight": ("max_position_embeddings",),
+    "bert.embeddings.token_type_embeddings.weight": ("type_vocab_size",),
+    "bert.encoder.layers.0.feed_forward.intermediate.weight": ("intermediate_size",),
+}
+"""Weight -> the fields of `BertConfig` that are its shape."""
+_OF_LAYER = re.compile(r"bert\.encoder\.layers\.(\d+)\.")
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """One network's weights and everything needed to use them.
 
     Raises:
-        UserError: the description is of another head, or the vocabulary longer than its embedding.
+        UserError: the description is of another head or other sizes, or the vocabulary longer than its
+            embedding.
     """
 
     weights: dict
@@ -53,6 +64,7 @@ class Checkpoint:
                 f"{self.source}: {CONFIG_FILE} says {self.description.outputs} outputs (num_labels) but the "
                 f"classifier has {outputs}"
             )
+        self._check_sizes()
         rows = self.description.bert.vocab_size
         if self.vocabulary is not None and len(self.vocabulary) > rows:
             raise UserError(
@@ -60,6 +72,21 @@ class Checkpoint:
                 f"{len(self.vocabulary)} tokens but the word embedding has only {rows} rows; it belongs "
                 "to another checkpoint"
             )
+
+    def _check_sizes(self):
+        """Before a network is made as large as the description says."""
+        bert, matches = self.description.bert, map(_OF_LAYER.match, self.weights)
+        layers = {match[1] for match in matches if match}
+        found = {"num_hidden_layers": len(layers)} if layers else {}
+        for name, sizes in _SIZES.items():
+            if name in self.weights:
+                found.update(zip(sizes, np.shape(self.weights[name])))
+        for name, size in found.items():
+            if size != getattr(bert, name):
+                raise UserError(
+                    f"{self.source}: {CONFIG_FILE} says {name} {getattr(bert, name)} but its weights have "
+                    f"{size}"
+                )
 
     @property
     def source(self):

@@ -9,13 +9,13 @@ from msgspec import Struct
 
 from src import files
 from src.checkpoint.base import Format, no_place_for, outgoing
-from src.checkpoint.folder import CONFIG_FILE, with_hash
+from src.checkpoint.folder import CONFIG_FILE, digest, with_hash
 from src.checkpoint.foreign import INSIDE, TORCH, from_pickle
 from src.checkpoint.mismatch import refuse
 from src.checkpoint.tokenizer import TOKENIZER_FILE, write_tokenizer
 from src.errors import UserError, one_line, shown
 from src.files import write_json, write_safetensors
-from src.json_file import Text, read_json
+from src.json_file import Text, checked, parse, read_json
 from src.vocabulary import is_lower_case
 
 FILES = (
@@ -115,7 +115,16 @@ def _read_safetensors(path):
         if tensor["dtype"] == "BF16":
             values = (values.astype(np.uint32) << 16).view(np.float32)
         weights[name] = values.astype(np.float32).reshape(tensor["shape"])
+    own = _own_digest(content)
+    if own and digest(weights) != own:
+        raise UserError(f"{path} is damaged: its checksum differs from the one stored in it; copy it anew")
     return weights
+
+
+def _own_digest(content):
+    """The checksum that `write` leaves in a file, given as its bytes; "" where it has none."""
+    header = parse(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return checked(header.get("__metadata__") or {}, Dict[str, str], "metadata").get("sha256", "")
 
 
 def _read_torch(path):
@@ -169,7 +178,7 @@ def write(folder, checkpoint):
     notices += no_place_for(["quantization"] if description.quantization is not None else [])
     if description.kind is None:  # BertModel's own files have no prefix
         weights = {name.removeprefix("bert."): value for name, value in weights.items()}
-    write_safetensors(os.path.join(folder, FILES[0]), weights, {"format": "pt"})
+    write_safetensors(os.path.join(folder, FILES[0]), weights, {"format": "pt", "sha256": digest(weights)})
     write_description(folder, description, checkpoint.vocabulary)
     return notices
 

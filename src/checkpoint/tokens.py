@@ -8,7 +8,7 @@ from src.checkpoint.folder import VOCABULARY_FILE
 from src.errors import UserError
 from src.json_file import Count, checked, read_json
 from src.tokenizer_files import read_text_form
-from src.vocabulary import SPECIAL, read_vocabulary
+from src.vocabulary import check_tokens, read_vocabulary
 
 _OTHERS = (
     "spiece.model",
@@ -63,7 +63,5 @@ def _tokenizer_json(path):
             "surrogate pair in a token"
         )
     tokens = tuple(sorted(ids, key=ids.get))
-    missing = [token for token in SPECIAL if token not in ids]
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}; it is not BERT's vocabulary")
+    check_tokens(tokens, path)
     return tokens

@@ -13,7 +13,7 @@ from msgspec import Struct
 from src.data.origins import append_texts, read_texts, texts_file
 from src.deploy.sessions import INPUTS
 from src.description import DataFacts
-from src.errors import UserError, shown
+from src.errors import UserError, one_line, shown
 from src.examples import Examples
 from src.files import make_folder, write_json
 from src.json_file import Count, Size, Text, read_json
@@ -122,13 +122,35 @@ class Inputs:
             with np.load(path, allow_pickle=False) as file:
                 columns = {column: file[_COLUMN + column.name] for column in self.facts.kind.columns}
                 examples = Examples(*(file[name] for name in _FLAT), columns)
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} cannot be read: {error}; {_AGAIN}") from error
-        if len(examples) != self.rows:
-            raise UserError(f"{path} holds {len(examples)} rows, not {self.rows}; {_AGAIN}")
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
+            raise UserError(f"{path} cannot be read: {one_line(error)}; {_AGAIN}") from error
+        fault = _fault(examples, self.rows)
+        if fault:
+            raise UserError(f"{path}: {fault}; {_AGAIN}")
+        names = self.facts.labels or tuple(map(str, range(self.facts.outputs)))
+        self.facts.kind.check_labels(examples, names, self.split)
         if self.facts.kind.needs_texts:
             return replace(examples, origin=read_texts(self.folder, self.split, examples))
         return examples
+
+
+def _fault(examples, rows):
+    """What is wrong with the types and lengths of some `Examples`' arrays; "" for nothing."""
+    tokens = len(examples.input_ids) if examples.input_ids.ndim == 1 else -1
+    expected = {name: (np.int32, (tokens,)) for name in _FLAT[:2]} | {_FLAT[2]: (np.int64, (rows + 1,))}
+    arrays = {name: getattr(examples, name) for name in _FLAT}
+    for column, values in examples.columns.items():
+        count = rows if column.per == "row" else tokens
+        expected[column.name] = column.dtype, (count,) if column.width == 1 else (count, column.width)
+        arrays[column.name] = values
+    for name, (dtype, shape) in expected.items():
+        found = arrays[name]
+        if found.dtype.kind != np.dtype(dtype).kind or found.shape != shape:
+            return f"{name} is {found.dtype} {found.shape}, not {np.dtype(dtype)} {shape}"
+    ends = examples.offsets
+    if ends[0] != 0 or ends[-1] != tokens or (np.diff(ends) < 1).any():
+        return "its rows do not lie one after the other"
+    return ""
 
 
 def write_inputs(folder, columns, examples, facts, split, layout="own"):
