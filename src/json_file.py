@@ -104,6 +104,8 @@ def checked(value, shape, where):
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
         raise UserError(f"{where}{_plain(str(error))}") from error
+    except UnicodeEncodeError as error:  # in a key
+        raise UserError(f"{where}: a key holds half a surrogate pair, which is no character") from error
 
 
 def _plain(fault):

@@ -114,7 +114,7 @@ def test_dropout_before_the_head_is_as_inside_unless_it_is_given():
     [
         ({"num_attention_heads": 3}, ("hidden_size 16", "num_attention_heads 3")),
         ({"hidden_size": "wide"}, ("hidden_size", "wide")),
-        ({"num_hidden_layers": 0}, ("num_hidden_layers must be 1 or more, not 0",)),
+        ({"num_hidden_layers": 0}, ("num_hidden_layers must be 1 to 1,000, not 0",)),
         ({"hidden_act": "swish"}, ("hidden_act", "gelu, gelu_new, relu", "swish")),
         ({"num_labels": None}, ("lacks num_labels",)),
         ({"problem_type": None}, ("lacks problem_type",)),

@@ -67,7 +67,6 @@ class BertConfig:
         if self.hidden_act not in HIDDEN_ACTS:
             known = ", ".join(HIDDEN_ACTS)
             raise UserError(f"hidden_act must be one of {known}, not {shown(self.hidden_act)}")
-
         for name in ("initializer_range", "layer_norm_eps"):
             value = getattr(self, name)
             if not 0 <= value < 1e30:  # 1e30 is finite in float32
