@@ -93,7 +93,7 @@ class Entry:
             folder = cache_folder("seen")
             os.makedirs(folder, mode=0o700, exist_ok=True)
             self._path = os.path.join(folder, hashlib.sha256(identity.encode()).hexdigest()[:40])
-            self._file = open(self._path, "a+", encoding="ascii")
+            self._file = open(self._path, "a+b")
             fcntl.flock(self._file, fcntl.LOCK_EX)
         except OSError:  # no home, a full disk, a file system without locks
             self.close()
@@ -103,7 +103,7 @@ class Entry:
         if not self._file or time.time() - os.fstat(self._file.fileno()).st_mtime > seconds:
             return ""
         self._file.seek(0)
-        found = self._file.read()
+        found = self._file.read(100).decode(errors="replace")
         return found if re.fullmatch("[0-9a-f]{64}", found) else ""
 
     def keep(self, digest):
@@ -112,7 +112,7 @@ class Entry:
             return
         with contextlib.suppress(OSError):  # a full disk: then it is hashed again
             self._file.truncate(0)
-            self._file.write(digest)
+            self._file.write(digest.encode())
             self._file.flush()
         _sweep(os.path.dirname(self._path))
 
@@ -124,6 +124,8 @@ class Entry:
     def close(self):
         """Let others have it."""
         if self._file:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_UN)  # a child of this process may have it open, too
             self._file.close()
             self._file = None
 
