@@ -65,8 +65,13 @@ def _look_at(files):
         if lacking:
             _read_elsewhere(lacking)
         for path in lacking:
-            with _reading(path) as entry:
-                entry.keep(checksums.digest_of(path))
+            remember(path)
+
+
+def remember(path):
+    """Keep that a MindRecord file, as it lies there, can be read."""
+    with _reading(path) as entry:
+        entry.keep(checksums.digest_of(path))
 
 
 def _reading(path):
