@@ -64,6 +64,15 @@ def _description(metadata, file, path):
     return description
 
 
+def described_by(notes, path):
+    """The `Description` in the metadata of an ONNX file: {key: JSON text}."""
+    metadata = {}
+    for key, text in notes.items():
+        with contextlib.suppress(ValueError):  # other tools' notes need not be JSON
+            metadata[key] = parse(text)
+    return _description(metadata, path, path)
+
+
 def _version(text):
     return tuple(int(part) for part in text.split(".")[:2])
 
@@ -91,11 +100,7 @@ class OnnxSession:
         if not os.path.isfile(path):
             raise UserError(f"{path} does not exist")
         self._session = _onnx_runtime(path, _provider(device), device, threads)
-        metadata = {}
-        for key, value in self._session.get_modelmeta().custom_metadata_map.items():
-            with contextlib.suppress(ValueError):  # other tools' notes need not be JSON
-                metadata[key] = parse(value)
-        self.description = _description(metadata, path, path)
+        self.description = described_by(self._session.get_modelmeta().custom_metadata_map, path)
         self._outputs = output_names(self.description.kind)
         inputs = tuple(item.name for item in self._session.get_inputs())
         outputs = tuple(item.name for item in self._session.get_outputs())
