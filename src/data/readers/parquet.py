@@ -49,8 +49,10 @@ def _open(path):
             "requirements-convert.txt"
         ) from error
     try:
-        return pyarrow.parquet.ParquetFile(plain_path(path))
-    except (pyarrow.ArrowException, OSError) as error:
+        file = pyarrow.parquet.ParquetFile(plain_path(path))
+        file.schema_arrow.names  # noqa: B018 (decoded here, where a fault is the file's)
+        return file
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a parquet file or is damaged: {listed([error])}") from error
 
 
