@@ -95,7 +95,7 @@ def read_config(folder, bert_config, needed, known):
     for name, allowed in _ABSENT_OR.items():
         if given.get(name) is not None and given[name] not in allowed:
             raise UserError(
-                f"{path}: {name} is '{given[name]}'; only BERT encoders can be converted "
+                f"{path}: {name} is {shown(given[name])}; only BERT encoders can be converted "
                 f"({name} {' or '.join(str(item) for item in allowed)})"
             )
     return known.fill(given)
@@ -217,7 +217,7 @@ def bert_config(given, weights, file_format, relu, source, notices, known):
     for name, value in sizes.items():
         if given.get(name) is not None and given[name] != value and name != "max_relative_position":
             raise UserError(
-                f"{name} is {given[name]} in the configuration of {source} but {value} in its weights"
+                f"{name} is {shown(given[name])} in the configuration of {source} but {value} in its weights"
             )
     heads = sizes.get("num_attention_heads", given.get("num_attention_heads"))
     width = sizes["hidden_size"]

@@ -26,7 +26,7 @@ from src.checkpoint.folder import (
     with_hash,
     write_vocabulary,
 )
-from src.errors import UserError
+from src.errors import UserError, shown
 from src.files import make_folder, replacing, write_json, write_safetensors
 from src.json_file import Size, checked, parse, read_json
 from src.nn.layers import quantized_weights
@@ -79,7 +79,7 @@ def _unpack(parts, entry, name):
     elif kind == "minmax":
         values = unpack_minmax(parts["codes"], parts["low"], parts["width"], entry.bits)
     else:
-        raise ValueError(f"unknown kind '{kind}'")
+        raise ValueError(f"unknown kind {shown(kind)}")
     if values.shape != entry.shape:
         raise ValueError(f"{name} has the shape {values.shape}, not {entry.shape}")
     return values

@@ -14,6 +14,9 @@ from src.data.info import DatasetInfo
 from src.data.whole import check_files
 from src.errors import UserError
 from src.kinds import CLASSIFICATION
+from tests.helpers import make_examples, refuses, write_split
+
+READ_ELSEWHERE = whole._read_elsewhere  # before a fixture takes it away
 
 
 @pytest.fixture
@@ -99,10 +102,10 @@ def test_however_the_other_process_ends_it_is_one_line(tmp_path, monkeypatch, en
         whole.subprocess, "run", lambda command, **how: run([sys.executable, "-c", code], **how)
     )
     if ENDS[end] is None:
-        whole._read_elsewhere(files)
+        READ_ELSEWHERE(files)
         return
     with pytest.raises(UserError, match=ENDS[end]):
-        whole._read_elsewhere(files)
+        READ_ELSEWHERE(files)
 
 
 def test_the_other_process_is_bound_and_has_no_place_in_a_job(tmp_path, monkeypatch):
@@ -116,6 +119,23 @@ def test_the_other_process_is_bound_and_has_no_place_in_a_job(tmp_path, monkeypa
     monkeypatch.setenv("RANK_ID", "1")
     (tmp_path / "a.mindrecord").write_bytes(b"x")
     monkeypatch.chdir(tmp_path)
-    whole._read_elsewhere(["a.mindrecord"])
+    READ_ELSEWHERE(["a.mindrecord"])
     assert told["command"][1:] == ["-m", "src.data.whole", str(tmp_path / "a.mindrecord")]
     assert told["timeout"] >= 60 and not {"MS_ROLE", "RANK_ID"} & set(told["env"])
+
+
+def test_a_published_file_is_read_by_another_process_and_a_damaged_one_is_one_line(tmp_path, monkeypatch):
+    """The real thing, once: a file whose index points far beyond its end."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(whole, "_read_elsewhere", READ_ELSEWHERE)
+    write_split(tmp_path, "good", make_examples(9, 12))
+    write_split(tmp_path, "other", make_examples(9, 12))
+    good, other = (str(tmp_path / f"{name}.mindrecord") for name in ("good", "other"))
+    content = bytearray(open(other, "rb").read())
+    content[(3 << 20) :] = bytes(len(content) - (3 << 20))
+    with open(other, "wb") as file:
+        file.write(content)
+    whole._look_at([good])
+    with pytest.raises(UserError) as error:
+        READ_ELSEWHERE([good, other])
+    refuses(error, "other.mindrecord")
