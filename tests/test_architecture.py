@@ -31,7 +31,7 @@ ALLOWED = {
     "vocabulary": {"errors"},
     "tokenizer_files": {"errors", "json_file", "vocabulary"},
     "evaluate": {"metrics"},
-    "settings": {"errors", "files", "kinds"},
+    "settings": {"errors", "files", "json_file", "kinds"},
     "tasks": {"errors", "kinds", "sources"},
     "description": {"errors", "json_file", "kinds", "settings", "tasks"},
     "modelarts": {"errors", "files", "json_file", "runtime", "settings"},

@@ -15,7 +15,7 @@ from src.checkpoint.mismatch import refuse
 from src.checkpoint.tokenizer import TOKENIZER_FILE, write_tokenizer
 from src.errors import UserError, one_line, shown
 from src.files import write_json, write_safetensors
-from src.json_file import Text, checked, parse, read_json
+from src.json_file import Text, parse, read_json
 from src.vocabulary import is_lower_case
 
 FILES = (
@@ -115,7 +115,10 @@ def _read_safetensors(path):
         if tensor["dtype"] == "BF16":
             values = (values.astype(np.uint32) << 16).view(np.float32)
         weights[name] = values.astype(np.float32).reshape(tensor["shape"])
-    own = _own_digest(content)
+    try:
+        own = _own_digest(content)
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: its header {one_line(error)}") from error
     if own and digest(weights) != own:
         raise UserError(f"{path} is damaged: its checksum differs from the one stored in it; copy it anew")
     return weights
@@ -123,8 +126,10 @@ def _read_safetensors(path):
 
 def _own_digest(content):
     """The checksum that `write` leaves in a file, given as its bytes; "" where it has none."""
-    header = parse(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return checked(header.get("__metadata__") or {}, Dict[str, str], "metadata").get("sha256", "")
+    header = parse(
+        content[8 : 8 + int.from_bytes(content[:8], "little")]
+    )  # which the library has read before
+    return (header.get("__metadata__") or {}).get("sha256", "")
 
 
 def _read_torch(path):

@@ -23,7 +23,7 @@ _AGAIN = (
 )
 _REFUSED = 3  # exit status of the process that looks, with the line on its standard output
 _SECONDS, _BYTES_A_SECOND = 120, 1 << 20
-_MEMORY, _TIMES = 4 << 30, 40  # bytes, and bytes for each of the largest file: rows are padded while read
+_MEMORY, _TIMES = 4 << 30, 10  # bytes, and bytes for each of the largest file: rows are padded while read
 _OF_A_JOB = ("MS_", "RANK_", "OMPI_", "DEVICE_ID")
 """How the variables begin that tell a process its place in a job, which the looking one has none in."""
 

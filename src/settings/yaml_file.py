@@ -7,6 +7,7 @@ import yaml
 
 from src.errors import UserError, one_line
 from src.files import ROOT
+from src.json_file import LONGEST_NUMBER
 from src.settings.keys import Sorter, flat, nested
 from src.settings.published_flags import with_quantizers
 
@@ -23,6 +24,13 @@ class UniqueKeys(yaml.SafeLoader):
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_scalar(self, node):
+        if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST_NUMBER:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a number has {len(node.value):,} characters", node.start_mark
+            )
+        return super().construct_scalar(node)
 
 
 def found_config(path, notices):
@@ -61,6 +69,10 @@ def read_yaml(path, keys, notices):
         raise UserError(f"config_path: {path} is not UTF-8 text") from error
     except yaml.YAMLError as error:
         raise UserError(f"config_path: {path} is not valid YAML: {one_line(error)}") from error
+    except RecursionError as error:
+        raise UserError(f"config_path: {path}: lists and sections lie too deep in one another") from error
+    except (ValueError, OverflowError) as error:  # as 2001-99-99, which looks like a date
+        raise UserError(f"config_path: {path}: {one_line(error)}") from error
     if documents > 1:
         notices.append(f"{path} holds {documents} YAML documents; only the first one counts")
     settings = {} if settings is None else settings
