@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from typing import Dict
+from typing import Dict, Union
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def known_scores(setting, teacher, evals, how, measure):
         return measure()
     path = os.path.join(folder, f"{_key(teacher, evals, how)}.json")
     try:
-        results = read_json(path, "the scores of a teacher", Dict[str, float])
+        results = read_json(path, "the scores of a teacher", Dict[str, Union[int, float]])
     except UserError:  # not there yet, or damaged: as good as not there
         results = {}
     if results:

@@ -667,7 +667,7 @@ def test_numbers_of_thousands_of_characters_are_refused_wherever_they_stand(tmp_
     given = (["--seed", number], [f"--seed={number}"], ["--config_path", str(tmp_path / "c.yaml")])
     for arguments in given:
         with pytest.raises(UserError, match="a number .*characters") as error:
-            parse(GeneralDistillConfig, arguments)
+            parse(TaskDistillConfig, arguments)
         assert len(str(error.value)) < 400
 
 
@@ -677,4 +677,4 @@ def test_numbers_of_thousands_of_characters_are_refused_wherever_they_stand(tmp_
 def test_yaml_that_is_nested_without_end_is_one_line(tmp_path, text):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(UserError, match="c.yaml.*too deep in one another"):
-        parse(GeneralDistillConfig, ["--config_path", str(tmp_path / "c.yaml")])
+        parse(TaskDistillConfig, ["--config_path", str(tmp_path / "c.yaml")])
