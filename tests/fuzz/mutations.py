@@ -27,7 +27,7 @@ WORDS = (
     *(b"\xe2\x80\xa8", b"\r", b"\x1f\x8b", b"<doc ", b"</doc>", b"~", b"--", b"=", b"True", b"/"),
 )
 """What breaks readers: other types, numbers beyond every type, halves of characters, nesting, magic bytes."""
-KINDS = ("value", "value", "value", "byte", "bit", "insert", "delete", "repeat", "cut", "append")
+KINDS = ("value", "value", "value", "part", "byte", "bit", "insert", "delete", "repeat", "cut", "append")
 
 
 def _value(data, at, size, word):
@@ -36,6 +36,19 @@ def _value(data, at, size, word):
         return word
     start, end = found[at % len(found)].span()
     return data[:start] + word + data[end:]
+
+
+def _part(data, at, size, word):
+    """A list or object with all in it replaced."""
+    starts = [place for place, byte in enumerate(data) if byte in b"[{"]
+    if not starts:
+        return _value(data, at, size, word)
+    start, depth = starts[at % len(starts)], 0
+    for end in range(start, len(data)):
+        depth += (data[end] in b"[{") - (data[end] in b"]}")
+        if not depth:
+            return data[:start] + word + data[end + 1 :]
+    return data[:start] + word
 
 
 def _bit(data, at, size, word):
@@ -52,6 +65,8 @@ def edited(data, kind, at, size, word):
     """
     if kind == "value":
         return _value(data, at, size, word)
+    if kind == "part":
+        return _part(data, at, size, word)
     if not data:
         return word
     if kind == "bit":

@@ -1,8 +1,11 @@
 """What reads files, each as a `Target`. None needs MindSpore to read; nothing here compiles."""
 
 import contextlib
+import io
 import json
 import os
+import tempfile
+import zipfile
 from types import SimpleNamespace
 from typing import Callable, NamedTuple, Tuple
 
@@ -16,6 +19,7 @@ from src.checkpoint.folder import PACKED_FILE, _sums, digest
 from src.checkpoint.formats import read_any
 from src.checkpoint.tokens import find_vocabulary
 from src.data.augment.parts import Parts
+from src.data.augment.vectors import WordVectors
 from src.data.corpus.documents import CorpusReader
 from src.data.corpus.files import find_files
 from src.data.corpus.shards import ShardFolder
@@ -92,8 +96,6 @@ def documents(folder):
 
 
 def parquet_bytes():
-    import io
-
     import pyarrow
     import pyarrow.parquet
 
@@ -301,8 +303,6 @@ def packed_layout(folder):
 
 
 def examples_bytes():
-    import io
-
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -412,6 +412,32 @@ def command_line(folder):
             to_yaml(parse(config_class, words)[0])
 
 
+def vectors(folder):
+    found = WordVectors.read(os.path.join(folder, "v.txt"))
+    assert all(isinstance(word, str) for word in found.nearest("day", 2))
+
+
+def zip_bytes():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a/b.txt", "c.txt"):
+            archive.writestr(name, "text " * 20)
+    return buffer.getvalue()
+
+
+def unpacked(folder):
+    from src.modelarts import unpack
+
+    with tempfile.TemporaryDirectory() as target:
+        unpack(os.path.join(folder, "a.zip"), target)
+
+
+def results(folder):
+    inputs = bin_files.read_inputs(folder)
+    found = bin_files.read_results(os.path.join(folder), inputs, inputs.examples())
+    assert found.shape == (2, 2)
+
+
 WORDS = "\n".join(VOCABULARY).encode()
 OWN_TSV = b"text\tlabel\na\tx\nb\ty\n", b"text\ttext_pair\tlabel\na\tc\t1.5\nb\td\t2\n"
 INDEX = as_json({"weight_map": {"a": "model-1.safetensors"}})
@@ -420,6 +446,7 @@ PART = as_lines({"text": "a", "text_pair": None, "label": 1, "line_number": 3, "
 METRICS = as_lines({"time": 1.5, "step": 2, "stage": "a", "loss": 0.5})
 STATE = safetensors_bytes({"a": np.ones(3, np.float32)}, {"state": json.dumps({"stage": "a", "step": 3})})
 WEIGHTS = hugging_face_bytes()
+ROW = np.float32([0.5, -0.5]).tobytes()
 INPUTS = {"rows.json": as_json(ROWS), "examples.npz": examples_bytes()}
 TARGETS = (
     Target("tsv", "train.tsv", (TSV,), rows_of("SST-2")),
@@ -460,6 +487,11 @@ TARGETS = (
     Target("packed layout", "layout", (packed_bytes()[1].encode(),), packed_layout),
     Target("rows.json", "rows.json", (as_json(ROWS),), examples, INPUTS),
     Target("examples.npz", "examples.npz", (examples_bytes(),), examples, INPUTS),
+    Target("results", "row_0000000.bin", (ROW,), results, {**INPUTS, "row_0000001.bin": ROW}),
+    Target("word vectors", "v.txt", (b"2 3\nday 0.1 0.2 0.3\nnight 1 2 3e-1\n",), vectors),
+    Target("zip", "a.zip", (zip_bytes(),), unpacked),
+    Target("gd_plan.json", "gd_plan.json", (as_json(PLAN),), shards, {"shards.jsonl": as_lines(SHARDS)}),
+    Target("plan.json", "plan.json", (as_json({"seed": 1}),), parts, {"part-00000.jsonl": PART}),
     Target("texts of rows", "eval.texts.jsonl", (TEXTS,), texts_of_rows),
     Target("shards.jsonl", "shards.jsonl", (as_lines(SHARDS),), shards, {"gd_plan.json": as_json(PLAN)}),
     Target("augmented part", "part-00000.jsonl", (PART,), parts, {"plan.json": as_json({"seed": 1})}),
