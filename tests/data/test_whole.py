@@ -84,7 +84,7 @@ ENDS = {
     "sys.exit(0)": None,
     "os.kill(os.getpid(), signal.SIGSEGV)": "two.mindrecord is damaged: MindSpore crashes .*SIGSEGV",
     "os.kill(os.getpid(), signal.SIGABRT)": "two.mindrecord is damaged: MindSpore crashes .*SIGABRT",
-    "time.sleep(9)": "two.mindrecord is damaged: MindSpore was still reading it after 1 s",
+    "time.sleep(9)": "two.mindrecord is damaged: MindSpore was still reading it after 0.4 s",
     "print('two is so and so'); sys.exit(3)": "^two is so and so$",
     "sys.exit('no such module')": "two.mindrecord cannot be read: no such module",
 }
@@ -97,7 +97,7 @@ def test_however_the_other_process_ends_it_is_one_line(tmp_path, monkeypatch, en
         open(path, "wb").close()
     code = f"import os, signal, sys, time\nprint('.', flush=True)\nprint('.', flush=True)\n{end}"
     run = subprocess.run
-    monkeypatch.setattr(whole, "_SECONDS", 1)
+    monkeypatch.setattr(whole, "_SECONDS", 0.4)
     monkeypatch.setattr(
         whole.subprocess, "run", lambda command, **how: run([sys.executable, "-c", code], **how)
     )
