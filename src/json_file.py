@@ -103,13 +103,13 @@ def checked(value, shape, where):
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        raise UserError(f"{where}{_plain(str(error))}") from error
+        raise UserError(f"{where}{_plain(str(error), value)}") from error
     except UnicodeEncodeError as error:  # in a key
         raise UserError(f"{where}: a key holds half a surrogate pair, which is no character") from error
 
 
-def _plain(fault):
-    """msgspec's message as the end of a line that begins with the file."""
+def _plain(fault, value):
+    """msgspec's message about a value as the end of a line that begins with the file."""
     fault, _, place = fault.partition(" - at `$")
     place = place.removeprefix(".").removesuffix("`")
     key = f": {shown(place, 200)[1:-1]}" if place else ""
@@ -124,8 +124,18 @@ def _plain(fault):
         return f"{key}: {fault}"
     wanted = " or ".join(_WORDS.get(name, name) for name in expected[1].split(" | "))
     bound = {">=": " of at least ", "<=": " of at most "}.get(expected[2], "") + (expected[3] or "")
-    found = f", not {_WORDS.get(expected[4], expected[4])}" if expected[4] else ""
+    found = _found(value, place, expected[4] and _WORDS.get(expected[4], expected[4]))
     return f"{key} must be {wanted}{bound}{found}"
+
+
+def _found(value, place, kind):
+    """What stands at a place, for the message: `, not 7`; its `kind` where that is long or hard to find."""
+    for key, index in re.findall(r"([^.\[\]]+)|\[([^\]]*)\]", place):
+        key = int(index) if index.isdigit() and isinstance(value, list) else key
+        if index == "..." or not isinstance(value, (dict, list)):
+            return f", not {kind}" if kind else ""
+        value = value.get(key) if isinstance(value, dict) else value[key]
+    return f", not {kind if kind and isinstance(value, (dict, list)) and len(value) > 3 else shown(value)}"
 
 
 def read_json(path, what, shape=dict, most=MOST_BYTES):

@@ -3,6 +3,7 @@ results are copied back. `src/settings/paths.py` says which settings are taken f
 """
 
 import contextlib
+import errno
 import functools
 import lzma
 import os
@@ -298,7 +299,8 @@ def unpack(path, folder):
         _check_places(path, temporary, folder)
         _move(temporary, folder)
     except _DAMAGED as error:
-        if getattr(error, "strerror", None):  # the disk's fault; bz2's own has none
+        # The disk's fault; bz2's own has no reason, and a seek to before the file's begin has none but this.
+        if getattr(error, "strerror", None) and error.errno != errno.EINVAL:
             raise
         raise UserError(f"{path} is not a readable zip: {one_line(error)}") from error
     finally:

@@ -68,21 +68,21 @@ def test_what_files_hold_is_read(text, value):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"name": 3}, "x: name must be a text, not a whole number"),
-        ({"name": None}, "x: name must be a text, not null"),
+        ({"name": 3}, "x: name must be a text, not 3"),
+        ({"name": None}, "x: name must be a text, not None"),
         ({"name": "\ud800"}, "x: name must be UTF-8 text"),
-        ({"size": 0}, "x: size must be a whole number of at least 1"),
+        ({"size": 0}, "x: size must be a whole number of at least 1, not 0"),
         ({"size": 2**31}, "x: size must be a whole number of at most 2147483647"),
         ({"size": 10**99}, "x: size must be a whole number of at most 2147483647"),
-        ({"size": True}, "x: size must be a whole number, not true or false"),
-        ({"size": 1.0}, "x: size must be a whole number, not a number"),
-        ({"parts": "ab"}, "x: parts must be a list, not a text"),
-        ({"parts": ["a", [1]]}, "x: parts[1] must be a text, not a list"),
+        ({"size": True}, "x: size must be a whole number, not True"),
+        ({"size": 1.0}, "x: size must be a whole number, not 1.0"),
+        ({"parts": "ab"}, "x: parts must be a list, not 'ab'"),
+        ({"parts": ["a", [1]]}, "x: parts[1] must be a text, not [1]"),
         ({"counts": {"1x": 2}}, "must be digits"),
         ({"counts": {"1": -2}}, "x: counts[...] must be a whole number of at least 0"),
         ({"digest": "12"}, "x: digest must be a SHA-256"),
-        ({"share": "0.5"}, "x: share must be a number, not a text"),
-        ({"on": 1}, "x: on must be true or false, not a whole number"),
+        ({"share": "0.5"}, "x: share must be a number, not '0.5'"),
+        ({"on": 1}, "x: on must be true or false, not 1"),
     ],
 )
 def test_another_shape_is_told_with_its_key(change, words):
@@ -92,7 +92,7 @@ def test_another_shape_is_told_with_its_key(change, words):
 
 
 @pytest.mark.parametrize(
-    "value, words", [({}, "x lacks name"), ([], "x must be an object"), (None, "not null")]
+    "value, words", [({}, "x lacks name"), ([], "x must be an object"), (None, "not None")]
 )
 def test_a_missing_key_and_no_object(value, words):
     with pytest.raises(UserError) as error:

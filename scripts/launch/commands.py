@@ -85,7 +85,7 @@ class Command:
 def positive(name, text):
     """`text` as an integer of at least 1."""
     if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
-        raise LaunchError(f"{name} must be a positive whole number below 10^9, not '{text[:200]}'")
+        raise LaunchError(f"{name} must be a positive whole number, not '{text[:200]}'")
     return int(text)
 
 

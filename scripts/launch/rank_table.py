@@ -70,7 +70,9 @@ def check_header(table, where):
         )
     count = table.get("server_count", len(servers))
     if count not in (len(servers), str(len(servers))):
-        raise LaunchError(f"{where}: server_count is {quoted(count)}, but server_list has {len(servers)}")
+        raise LaunchError(
+            f"{where}: server_count is {quoted(count).strip(chr(34))}, but server_list has {len(servers)}"
+        )
 
 
 def is_list_of_objects(value):

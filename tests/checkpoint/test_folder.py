@@ -84,6 +84,7 @@ def test_config_json_has_hugging_faces_names_and_ours(folder):
             "id2label": {"0": "no", "1": "maybe", "2": "yes"},
             "label2id": {"no": 0, "maybe": 1, "yes": 2},
             "vocab_sha256": vocabulary_hash(TOKENS),
+            "weights_sha256": {"eval_model.ckpt": [sha256(os.path.join(folder, "eval_model.ckpt"))]},
         }
 
 
