@@ -131,10 +131,10 @@ def _plain(fault, value):
 def _found(value, place, kind):
     """What stands at a place, for the message: `, not 7`; its `kind` where that is long or hard to find."""
     for key, index in re.findall(r"([^.\[\]]+)|\[([^\]]*)\]", place):
-        key = int(index) if index.isdigit() and isinstance(value, list) else key
-        if index == "..." or not isinstance(value, (dict, list)):
+        try:
+            value = value[int(index)] if index else value[key]
+        except (LookupError, TypeError, ValueError):  # some key of many, which msgspec does not name
             return f", not {kind}" if kind else ""
-        value = value.get(key) if isinstance(value, dict) else value[key]
     return f", not {kind if kind and isinstance(value, (dict, list)) and len(value) > 3 else shown(value)}"
 
 

@@ -70,9 +70,8 @@ def check_header(table, where):
         )
     count = table.get("server_count", len(servers))
     if count not in (len(servers), str(len(servers))):
-        raise LaunchError(
-            f"{where}: server_count is {quoted(count).strip(chr(34))}, but server_list has {len(servers)}"
-        )
+        said = quoted(count).strip('"')
+        raise LaunchError(f"{where}: server_count is {said}, but server_list has {len(servers)}")
 
 
 def is_list_of_objects(value):

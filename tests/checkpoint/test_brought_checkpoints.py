@@ -24,10 +24,8 @@ SPECIAL = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3}
 def test_ids_of_a_tokenizer_that_are_no_numbers_in_order_are_refused(tmp_path, number):
     values = {"model": {"type": "WordPiece", "vocab": {**SPECIAL, "fox": number}}}
     (tmp_path / "tokenizer.json").write_text(json.dumps(values))
-    with pytest.raises(
-        UserError,
-        match="tokenizer.json: the vocabulary's ids(: fox must be a whole number|.* must run from 0 to 4|.* must be a whole number)",
-    ):
+    words = r"tokenizer.json: the vocabulary's ids(\[...\])? must (run from 0 to 4|be a whole number)"
+    with pytest.raises(UserError, match=words):
         find_vocabulary(str(tmp_path), "", {}, [])
 
 
@@ -45,7 +43,9 @@ def test_tokens_are_lines_of_text(tmp_path, token, taken):
 @pytest.mark.parametrize("names", [1, [1], {"a": 1}, "BertModel", [None]])
 def test_architectures_that_are_no_list_of_names_are_refused(tmp_path, names):
     (tmp_path / "config.json").write_text(json.dumps({"architectures": names}))
-    with pytest.raises(UserError, match=r"config.json: architectures(\[0\])? must be a (list|text), not "):
+    with pytest.raises(
+        UserError, match=r"config.json: architectures(\[0\])? must be a (list or null|text), not "
+    ):
         read_config(str(tmp_path), "", True, NOTHING)
 
 
