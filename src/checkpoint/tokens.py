@@ -4,6 +4,8 @@ import os
 import re
 from typing import Dict
 
+from msgspec import Struct
+
 from src.checkpoint.folder import VOCABULARY_FILE
 from src.errors import UserError
 from src.json_file import Count, checked, read_json
@@ -21,6 +23,12 @@ _OTHERS = (
 """Files of tokenizers that are no WordPiece."""
 _NO_LINE = re.compile("[\r\n\ud800-\udfff]")
 """What a line of vocab.txt cannot hold."""
+
+
+class _Model(Struct):
+    """What is read of a tokenizer.json's model."""
+
+    vocab: Dict[str, Count]
 
 
 def find_vocabulary(folder, vocab_file, given, notices):
@@ -56,7 +64,7 @@ def _tokenizer_json(path):
     kind = model.get("type", "WordPiece") if isinstance(model, dict) else "no"
     if not isinstance(ids, dict) or kind != "WordPiece":
         raise UserError(f"{path} holds {kind} tokens and no WordPiece vocabulary; give --vocab_file")
-    checked(ids, Dict[str, Count], f"{path}: the vocabulary's ids")
+    checked({"vocab": ids}, _Model, path)
     if sorted(ids.values()) != list(range(len(ids))) or any(map(_NO_LINE.search, ids)):
         raise UserError(
             f"{path}: the vocabulary's ids must run from 0 to {len(ids) - 1}, with no line break nor half a "

@@ -24,7 +24,7 @@ SPECIAL = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3}
 def test_ids_of_a_tokenizer_that_are_no_numbers_in_order_are_refused(tmp_path, number):
     values = {"model": {"type": "WordPiece", "vocab": {**SPECIAL, "fox": number}}}
     (tmp_path / "tokenizer.json").write_text(json.dumps(values))
-    words = r"tokenizer.json: the vocabulary's ids(\[...\])? must (run from 0 to 4|be a whole number)"
+    words = "tokenizer.json: (the vocabulary's ids must run from 0 to 4|vocab.* must be a whole number)"
     with pytest.raises(UserError, match=words):
         find_vocabulary(str(tmp_path), "", {}, [])
 
