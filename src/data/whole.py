@@ -2,7 +2,7 @@
 as other rows, so it is held against the checksums of its `dataset.json` first.
 
 Files without any, as the published programs wrote them, are read once by a process of its own, whose crash is
-one line here. That costs its start, about three seconds, and a reading of the files; where they then lie
+one line here. That costs its start, 2 to 3 seconds, and a reading of the files; where they then lie
 unchanged it is not done again.
 """
 
