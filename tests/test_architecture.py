@@ -4,6 +4,7 @@ Parsed from the source, so that nothing need be imported.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -218,6 +219,14 @@ def test_heavy_packages_are_imported_only_where_they_are_used(path):
     if path in SOURCES and room_of(path) in WITHOUT_MINDSPORE:
         heavy.add("mindspore")
     assert not {name.split(".")[0] for name in imported(run_on_import(parse(path)))} & heavy
+
+
+def test_json_comes_in_by_one_function():
+    reading = re.compile(r"\bjson\.loads?\b")
+    found = {
+        title(path) for path in SOURCES + ENTRY_SCRIPTS if reading.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"src/json_file.py"}
 
 
 @pytest.mark.parametrize("path", SOURCES + ENTRY_SCRIPTS + LAUNCHERS, ids=title)
