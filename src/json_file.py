@@ -9,6 +9,7 @@ NaN and bytes of a path (lone surrogates), which msgspec's reader refuses.
 
 import json
 import re
+from itertools import accumulate
 from typing import Annotated, Union
 
 import msgspec
@@ -34,6 +35,8 @@ Size = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Scalar = Union[str, int, float, bool, None]
 
 _LONG_NUMBER = re.compile(r"[0-9][0-9.eE+-]{%d}" % LONGEST_NUMBER)
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
 _WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -52,14 +55,12 @@ def parse(text):
             digits.
     """
     text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-    strict = _LONG_NUMBER.search(text)  # it may stand inside a text, where it is none
-    try:
-        value = json.loads(text, parse_int=_whole, parse_float=_real) if strict else json.loads(text)
-    except RecursionError:
-        raise ValueError(f"lists and objects lie more than {DEEPEST} deep in one another") from None
-    if text.count("[") + text.count("{") > DEEPEST:
-        _check_depth(value)
-    return value
+    # Counted before it is parsed: libraries raise Python's bound on recursion beyond what the stack holds.
+    if text.count("[") + text.count("{") > DEEPEST and _depth(text) > DEEPEST:
+        raise ValueError(f"lists and objects lie more than {DEEPEST} deep in one another")
+    if _LONG_NUMBER.search(text):  # it may stand inside a text, where it is none
+        return json.loads(text, parse_int=_whole, parse_float=_real)
+    return json.loads(text)
 
 
 def _whole(digits):
@@ -76,19 +77,10 @@ def _short(digits):
     return digits
 
 
-def _check_depth(value):
-    level = [value]
-    for _ in range(DEEPEST + 1):
-        level = [item for part in level for item in _inside(part)]
-        if not level:
-            return
-    raise ValueError(f"lists and objects lie more than {DEEPEST} deep in one another")
-
-
-def _inside(value):
-    """The lists and objects right inside a list or object."""
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return (item for item in items if isinstance(item, (dict, list)))
+def _depth(text):
+    """How deep lists and objects lie in one another in a JSON text, or what begins as one."""
+    steps = (1 if bracket in "[{" else -1 for bracket in _BRACKET.findall(_STRING.sub("", text)))
+    return max(accumulate(steps), default=0)
 
 
 def checked(value, shape, where):

@@ -659,9 +659,7 @@ def test_a_question_comes_with_its_context_and_without_a_text():
         refuses(error, words)
 
 
-@pytest.mark.parametrize(
-    "number", ["1" * 5000, "-" + "9" * 101, "0b" + "1" * 20000, "0x" + "f" * 200, "1e" + "0" * 200]
-)
+@pytest.mark.parametrize("number", ["1" * 5000, "-" + "9" * 101, "0b" + "1" * 20000, "0x" + "f" * 200])
 def test_numbers_of_thousands_of_characters_are_refused_wherever_they_stand(tmp_path, number):
     (tmp_path / "c.yaml").write_text(f"seed: {number}\n")
     given = (["--seed", number], [f"--seed={number}"], ["--config_path", str(tmp_path / "c.yaml")])
@@ -676,5 +674,5 @@ def test_numbers_of_thousands_of_characters_are_refused_wherever_they_stand(tmp_
 )
 def test_yaml_that_is_nested_without_end_is_one_line(tmp_path, text):
     (tmp_path / "c.yaml").write_text(text)
-    with pytest.raises(UserError, match="c.yaml.*too deep in one another"):
+    with pytest.raises(UserError, match="c.yaml.*lie more than 64 deep in one another"):
         parse(TaskDistillConfig, ["--config_path", str(tmp_path / "c.yaml")])
