@@ -17,7 +17,7 @@ import time
 from tabulate import tabulate
 
 from src.errors import UserError, command
-from src.files import read_json
+from src.json_file import read_json
 
 FOLDER = os.path.join("output", "quick_start")
 TASK = "SST-2"

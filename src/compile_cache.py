@@ -12,7 +12,6 @@ that missed one file reads none.)
 """
 
 import contextlib
-import errno
 import glob
 import hashlib
 import os
@@ -22,12 +21,14 @@ import shutil
 import sys
 import tempfile
 import time
+from typing import Dict
 
 import mindspore as ms
 
 from src.errors import UserError
-from src.files import ROOT, checksum, read_json, replacing, write_json
+from src.files import ROOT, cache_folder, checksum, replacing, write_json
 from src.fingerprint import Unknown, fingerprint
+from src.json_file import read_json
 
 LARGEST = 2 << 30
 """Bytes of all graphs together; the ones unused for longest are removed beyond it."""
@@ -38,19 +39,11 @@ _DEPENDENCIES = "compile_dependency.hash"
 _KERNELS, _BUILT = "akg_kernel_meta", "-kernels"
 
 
-def default_folder():
-    """The user's own, where XDG's rules put it."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    if base.startswith("~"):
-        raise OSError(errno.ENOENT, "HOME is not set", base)
-    return os.path.join(base, "ternarybert-mindspore", "graphs")
-
-
 def folder_of(setting):
     """The folder that a `compile_cache` setting means; "" for none."""
     if setting in ("", "off"):
         return ""
-    return default_folder() if setting == "auto" else os.path.abspath(os.path.expanduser(setting))
+    return cache_folder("graphs") if setting == "auto" else os.path.abspath(os.path.expanduser(setting))
 
 
 def program():
@@ -136,7 +129,7 @@ class CompileCache:
         if not os.path.isdir(entry):
             return False
         try:
-            sums = read_json(os.path.join(entry, _SUMS), "the list of files")
+            sums = read_json(os.path.join(entry, _SUMS), "the list of files", Dict[str, str])
             if any(checksum(os.path.join(entry, name)) != value for name, value in sums.items()):
                 raise UserError("a checksum differs")
         except (UserError, FileNotFoundError) as error:

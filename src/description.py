@@ -8,10 +8,13 @@ import os
 import re
 import shlex
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Optional, Tuple
+from typing import Dict, Optional, Tuple
+
+from msgspec import Struct
 
 from src import tasks
 from src.errors import UserError, shown
+from src.json_file import Scalar, Size, Text, checked
 from src.kinds import kind_of_problem
 from src.kinds.base import TaskKind
 from src.settings.network import BertConfig, QuantConfig
@@ -19,8 +22,21 @@ from src.settings.parsing import from_json
 
 LONGEST_ROW = 512
 """Tokens of a row where neither the model nor the user sets fewer."""
-_THRESHOLD = "null_score_diff_threshold"
 _PLACEHOLDER = re.compile(r"label_\d+", re.IGNORECASE)
+
+
+class Said(Struct):
+    """What a config.json, ours or Hugging Face's, says besides the network; null is nothing."""
+
+    num_labels: Optional[Size] = None
+    problem_type: Optional[Text] = None
+    id2label: Optional[Dict[Text, Scalar]] = None
+    label2id: Optional[Dict[Text, Scalar]] = None
+    task_name: Optional[Text] = None
+    do_lower_case: Optional[bool] = None
+    strip_accents: Optional[bool] = None
+    vocab_sha256: Optional[Text] = None
+    null_score_diff_threshold: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +119,7 @@ class Description:
         if self.kind is not None:
             values.update(num_labels=self.outputs, problem_type=self.kind.problem_type, **self.label_fields())
             if self.kind.threshold:
-                values[_THRESHOLD] = self.kind.threshold
+                values["null_score_diff_threshold"] = self.kind.threshold
         if self.quantization is not None:
             values["quantization"] = asdict(self.quantization)
         if self.vocab_sha256:
@@ -129,6 +145,7 @@ class Description:
         Raises:
             UserError: a field is missing or has a value of another kind.
         """
+        said = checked(values, Said, file)
         own = {item.name: values[item.name] for item in fields(BertConfig) if item.name in values}
         bert = from_json(BertConfig, own, file, complete=True)
         quantization = values.get("quantization")
@@ -136,11 +153,11 @@ class Description:
             quantization = from_json(QuantConfig, quantization, f"{file}: quantization")
         return cls(
             bert,
-            **_head(values, file),
-            task_name=_text(values, "task_name", file),
-            do_lower_case=_boolean(values, "do_lower_case", file),
-            strip_accents=_boolean(values, "strip_accents", file),
-            vocab_sha256=_text(values, "vocab_sha256", file),
+            **_head(said, file),
+            task_name=said.task_name or "",
+            do_lower_case=said.do_lower_case,
+            strip_accents=said.strip_accents,
+            vocab_sha256=said.vocab_sha256 or "",
             quantization=quantization,
             source=source,
         )
@@ -304,29 +321,27 @@ def _text_form(lower_case, strip_accents):
     return ("lower-cased words" if lower_case else "case kept") + accents
 
 
-def label_names(values, source):
-    """Class names of a config.json in index order; () where there are none or only placeholders (LABEL_0).
-    Some programs write only label2id, which counts where there is no id2label.
+def label_names(said, source):
+    """Class names of a config.json (`Said`) in index order; () where there are none or only placeholders
+    (LABEL_0). Some programs write only label2id, which counts where there is no id2label.
 
     Raises:
         UserError: id2label does not number its labels 0, 1, ..., or calls two of them the same.
     """
-    names, numbers = (values.get(field) or {} for field in ("id2label", "label2id"))
-    if not names and isinstance(numbers, dict):
+    if not said.id2label:
+        numbers = said.label2id or {}
         return _in_order({str(number): name for name, number in numbers.items()}, "label2id", source)
-    return _in_order(names, "id2label", source)
+    return _in_order(said.id2label, "id2label", source)
 
 
 def _in_order(names, field, source):
     """The names that {number: name} gives in order; () for placeholders. `field`: of config.json."""
-    try:
-        ordered = tuple(_name(names[key]) for key in sorted(names.keys(), key=int))
-        complete = sorted(int(key) for key in names) == list(range(len(names)))
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{field} in {source} must map 0, 1, ... to label names") from error
-    if not complete:
+    keys = {int(key): key for key in names if re.fullmatch("[0-9]{1,9}", key)}
+    if sorted(keys) != list(range(len(names))):
         raise UserError(f"{field} in {source} must number its labels 0 to {len(names) - 1} without a gap")
-    if all(_PLACEHOLDER.fullmatch(name) for name in ordered) or set(names.values()) == {None}:
+    values = [names[keys[index]] for index in range(len(names))]
+    ordered = tuple("" if value is None else str(value) for value in values)
+    if all(_PLACEHOLDER.fullmatch(name) for name in ordered) or set(values) == {None}:
         return ()
     twice = [name for name in ordered if ordered.count(name) > 1 or not name.strip()]
     if twice:
@@ -336,48 +351,20 @@ def _in_order(names, field, source):
     return ordered
 
 
-def _name(value):
-    """A class name as JSON has it; "" for null. Raises a TypeError where it is a list or an object."""
-    if isinstance(value, (list, dict)):
-        raise TypeError
-    return "" if value is None else str(value)
-
-
-def _head(values, file):
+def _head(said, file):
     """kind, outputs and labels of a config.json, as a dict; {} for an encoder's."""
-    if "num_labels" not in values and "problem_type" not in values:
+    if said.num_labels is None and said.problem_type is None:
         return {}
-    absent = [name for name in ("num_labels", "problem_type") if name not in values]
+    absent = [name for name in ("num_labels", "problem_type") if getattr(said, name) is None]
     if absent:
         raise UserError(f"{file} lacks {', '.join(absent)}")
-    outputs = values["num_labels"]
-    if type(outputs) is not int or outputs < 1:
-        raise UserError(f"{file}: num_labels must be a whole number, 1 or more, not {outputs!r}")
-    kind = at_own_threshold(kind_of_problem(values["problem_type"], file), values, file)
-    return {"kind": kind, "outputs": outputs, "labels": label_names(values, file)}
+    kind = at_own_threshold(kind_of_problem(said.problem_type, file), said, file)
+    return {"kind": kind, "outputs": said.num_labels, "labels": label_names(said, file)}
 
 
-def at_own_threshold(kind, values, file):
-    """The kind with the threshold that a config.json's content says; 0 where it says none."""
-    return kind.at_threshold(_number(values, _THRESHOLD, file), f"{file}: ")
-
-
-def _text(values, name, source):
-    value = values.get(name) or ""
-    if not isinstance(value, str):
-        raise UserError(f"{source}: {name} must be a text, not {value!r}")
-    return value
-
-
-def _number(values, name, source):
-    value = values.get(name, 0.0)
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise UserError(f"{source}: {name} must be a number, not {shown(value)}")
-    return float(value)
-
-
-def _boolean(values, name, source):
-    value = values.get(name)
-    if not isinstance(value, (bool, type(None))):
-        raise UserError(f"{source}: {name} must be true or false, not {value!r}")
-    return value
+def at_own_threshold(kind, said, file):
+    """The kind with the threshold that a config.json (`Said`) says; 0 where it says none."""
+    threshold = said.null_score_diff_threshold or 0.0
+    if not math.isfinite(threshold):
+        raise UserError(f"{file}: null_score_diff_threshold must be a finite number, not {threshold}")
+    return kind.at_threshold(threshold, f"{file}: ")

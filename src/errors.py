@@ -20,6 +20,10 @@ def one_line(message):
     return " ".join(str(message).split())
 
 
+LONGEST_MESSAGE = 2000
+"""Characters of the one line: paths may be long."""
+
+
 def shown(value, most=80):
     """What a user gave, as Python writes it, for a message: cut where it is long."""
     text = repr(value)
@@ -30,6 +34,19 @@ def listed(items, most=160):
     """Some texts with commas between them, for a message: cut where they are long."""
     text = ", ".join(map(str, items))
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+STANDS_FOR = {}
+"""{path that this program made: the user's own that it leads to}, for messages."""
+
+
+def shortened(message):
+    """A line without its middle where it is very long: a message may quote what the user gave through a
+    library, which does not cut it.
+    """
+    if len(message) <= LONGEST_MESSAGE:
+        return message
+    return f"{message[: LONGEST_MESSAGE - 500]} ... {message[-500:]}"
 
 
 # How writing to a file that is already open fails; the system then gives no path.
@@ -111,12 +128,16 @@ def command(main):
             if path is None:
                 raise
             message = one_line(f"{path}: {error.strerror}")
+        except MemoryError as error:
+            message = one_line(f"there is not enough memory: {error}" if str(error) else "out of memory")
         except KeyboardInterrupt:
             tell("stopped by the user")
             sys.exit(130)
+        for name, meant in STANDS_FOR.items():
+            message = message.replace(name, meant)
         # A temporary name is gone, and means the file it would become.
         message = re.sub(r"\.writing-\w{8}[-/]", "", message)
-        tell(f"error: {message}")
+        tell(f"error: {shortened(message)}")
         sys.exit(2)
 
     return run

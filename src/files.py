@@ -5,6 +5,7 @@ What a link leads to is replaced, the link stays.
 
 import atexit
 import contextlib
+import errno
 import fcntl
 import functools
 import hashlib
@@ -14,8 +15,10 @@ import re
 import shutil
 import tempfile
 
-from src.errors import WRITE_FAULTS, UserError, listed
+from src.errors import STANDS_FOR, WRITE_FAULTS, UserError, listed
 
+_UMASK = os.umask(0o077)  # it cannot be asked for without being set
+os.umask(_UMASK)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the repository
 WRITING = ".writing-"
 """How the names of files and folders begin that are being written."""
@@ -23,8 +26,8 @@ WRITING = ".writing-"
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yield a temporary path in `path`'s folder; on success it becomes `path` (mode 0644), on failure it is
-    removed.
+    """Yield a temporary path in `path`'s folder; on success it becomes `path`, with the mode that the
+    user's umask wants, on failure it is removed.
 
     The temporary name keeps `path`'s ending, which some writers (MindSpore's `save_checkpoint`) insist on.
     """
@@ -37,9 +40,9 @@ def replacing(path):
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     try:
         _lock(handle)
-        with _naming(path):
+        with _naming(path, temporary):
             yield temporary
-            os.chmod(temporary, 0o644)
+            set_mode(temporary)
             os.replace(temporary, target)
     finally:
         os.close(handle)
@@ -48,6 +51,19 @@ def replacing(path):
             if os.path.exists(left):
                 os.chmod(left, 0o644)  # save_checkpoint leaves 0400
                 os.remove(left)
+
+
+def set_mode(path):
+    """Give a file, or a folder and all in it, the mode of a new one: libraries write some for their user
+    alone.
+    """
+    if os.path.isdir(path):
+        os.chmod(path, 0o777 & ~_UMASK)
+        for entry in os.scandir(path):
+            if not entry.is_symlink():
+                set_mode(entry.path)
+    else:
+        os.chmod(path, 0o666 & ~_UMASK)
 
 
 def _target(path):
@@ -59,13 +75,17 @@ def _target(path):
 
 
 @contextlib.contextmanager
-def _naming(path):
-    """Say of which file the disk is full: the system knows an open one by its number only."""
+def _naming(path, temporary=""):
+    """Say of which file the disk is full: the system knows an open one by its number only, and a new one by
+    the `temporary` name, whose ending a library may change.
+    """
+    begin = os.path.splitext(temporary)[0]
     try:
         yield
     except OSError as error:
-        if error.errno in WRITE_FAULTS and error.filename is None:
-            error.filename = path
+        known = error.filename is not None and not (begin and str(error.filename).startswith(begin))
+        if error.errno in WRITE_FAULTS and not known:
+            error.filename, error.filename2 = path, None
         raise
 
 
@@ -85,7 +105,7 @@ def replacing_together(path):
         yield os.path.join(temporary, name)
         for item in sorted(os.listdir(temporary), reverse=True):  # the file itself comes last
             new, old = os.path.join(temporary, item), os.path.join(folder, item)
-            os.chmod(new, 0o755 if os.path.isdir(new) else 0o644)
+            set_mode(new)
             if os.path.isdir(new) and os.path.isdir(old):
                 os.rename(old, os.path.join(temporary, f".old-{item}"))
             os.replace(new, old)
@@ -102,9 +122,9 @@ def replacing_folder(path):
     sweep(parent)
     temporary = tempfile.mkdtemp(dir=parent, prefix=WRITING, suffix="-" + name)
     try:
-        with locked(temporary):
+        with locked(temporary), _naming(path):
             yield temporary
-            os.chmod(temporary, 0o755)
+            set_mode(temporary)
             if os.path.isdir(path):
                 with tempfile.TemporaryDirectory(dir=parent, prefix=WRITING) as old:
                     os.rename(path, os.path.join(old, name))
@@ -211,6 +231,7 @@ def link_to(folder):
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)
     link = os.path.join(temporary, "folder")
     os.symlink(os.path.abspath(folder), link)
+    STANDS_FOR[link] = folder
     return link
 
 
@@ -223,6 +244,7 @@ def write_safetensors(path, arrays, metadata):
 
     try:
         save_file(arrays, path, metadata)
+        set_mode(path)  # it lets nobody else read it
     except SafetensorError as error:
         raise UserError(f"{path} cannot be written: {error}") from error
 
@@ -270,6 +292,18 @@ def make_folder(path):
         raise UserError(f"cannot create the folder {path}: {error.strerror}") from error
 
 
+def cache_folder(name):
+    """The user's own folder for what may be lost, where XDG's rules put it.
+
+    Raises:
+        OSError: nobody's home.
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    if base.startswith("~"):
+        raise OSError(errno.ENOENT, "HOME is not set", base)
+    return os.path.join(base, "ternarybert-mindspore", name)
+
+
 def checksum(*paths):
     """SHA-256 of the bytes of some files one after the other, as hexadecimal digits."""
     digest = hashlib.sha256()
@@ -308,19 +342,3 @@ def write_json(path, value):
     Bytes of a path that are not UTF-8 come back when it is read: Python's escape of them is JSON's too.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_json(path, what):
-    """The JSON object in `path`; a `UserError` that calls the file `what` when it is missing or not a JSON
-    object.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
-    except FileNotFoundError as error:
-        raise UserError(f"{what} {path} does not exist") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{what} {path} cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{what} {path} must hold a JSON object, not {type(value).__name__}")
-    return value

@@ -312,6 +312,16 @@ def undecided(metric, examples):
     return why and f"{printed_name(metric)} is 0 whatever a model answers, for {why}"
 
 
+def all_alike(examples):
+    """In words that a constant answers every row right, where there is one label a row and all are the same;
+    "" elsewhere.
+    """
+    labels = examples.labels
+    if labels.ndim > 1 or len(labels) != len(examples) or labels.min() != labels.max():
+        return ""
+    return f"the labels of its {len(examples)} rows are all alike, which a constant gets right"
+
+
 def notes(metric_names, evals):
     """A line for the user of each metric that is `undecided` on an evaluation set of {split: Examples}."""
     found = ((split, undecided(metric, rows)) for split, rows in evals.items() for metric in metric_names)

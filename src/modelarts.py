@@ -3,6 +3,7 @@ results are copied back. `src/settings/paths.py` says which settings are taken f
 """
 
 import contextlib
+import errno
 import functools
 import lzma
 import os
@@ -18,8 +19,11 @@ import zipfile
 import zlib
 from dataclasses import replace
 
-from src.errors import UserError, one_line
-from src.files import make_folder, read_json, write_json
+from msgspec import Struct
+
+from src.errors import UserError, one_line, shown
+from src.files import make_folder, write_json
+from src.json_file import read_json
 from src.runtime import environment_number
 from src.settings.defaults import chosen
 from src.settings.parsing import part, read_settings
@@ -130,6 +134,13 @@ def _stop_as_exception():
 # --- copying ------------------------------------------------------------------------------------------------
 
 
+class _Flag(Struct):
+    """What the process that downloads leaves for the others."""
+
+    error: str
+    """"" where it has all."""
+
+
 def _rank():
     """Number of this process among all of the job; the launchers have names of their own for it."""
     return environment_number("RANK_ID", "OMPI_COMM_WORLD_RANK", default=0)
@@ -183,7 +194,7 @@ def _wait_for(flag):
                 f"{_WAIT_SECONDS} s (no new {flag})"
             )
         time.sleep(0.5)
-    error = read_json(flag, "the download's flag")["error"]
+    error = read_json(flag, "the download's flag", _Flag).error
     if error:
         raise UserError(f"the job's first process on this machine could not download: {error}")
 
@@ -292,7 +303,8 @@ def unpack(path, folder):
         _check_places(path, temporary, folder)
         _move(temporary, folder)
     except _DAMAGED as error:
-        if getattr(error, "strerror", None):  # the disk's fault; bz2's own has none
+        # The disk's fault; bz2's own has no reason, and a seek to before the file's begin has none but this.
+        if getattr(error, "strerror", None) and error.errno != errno.EINVAL:
             raise
         raise UserError(f"{path} is not a readable zip: {one_line(error)}") from error
     finally:
@@ -304,25 +316,30 @@ def _check_member(member, path):
     name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in re.split(r"[\\/]", name):
         raise UserError(
-            f"{path}: its member {name!r} would be unpacked outside the folder; nothing was unpacked"
+            f"{path}: its member {shown(name)} would be unpacked outside the folder; nothing was unpacked"
         )
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):  # 0: packed on a system that does not record it
         raise UserError(
-            f"{path}: its member {name!r} is a link or a device, not a file; nothing was unpacked"
+            f"{path}: its member {shown(name)} is a link or a device, not a file; nothing was unpacked"
         )
 
 
 def _check_places(path, source, target):
     """Refuse files below `source` where `target` has a folder of that name, and folders where it has a
-    file.
+    file or a link.
     """
     for parent, folders, files in os.walk(source):
         for name in folders + files:
             member = os.path.relpath(os.path.join(parent, name), source)
             place = os.path.join(target, member)
+            if name in folders and os.path.islink(place):
+                raise UserError(
+                    f"{path}: its member {shown(member)} is a folder, but {place} is a link, which leads "
+                    "elsewhere; nothing was unpacked"
+                )
             if os.path.exists(place) and os.path.isdir(place) != (name in folders):
                 raise UserError(
-                    f"{path}: its member '{member}' is a {'folder' if name in folders else 'file'}, but "
+                    f"{path}: its member {shown(member)} is a {'folder' if name in folders else 'file'}, but "
                     f"{place} is not; nothing was unpacked"
                 )
 

@@ -10,6 +10,7 @@ from src.checkpoint.folder import CONFIG_FILE, PACKED_FILE, VOCABULARY_FILE, WEI
 from src.errors import UserError, listed
 from src.events import Events, event_files
 from src.files import check_apart, locked, make_folder, replacing, sweep, write_text
+from src.json_file import parse
 from src.tasks import TASK_NAMES, get_task
 
 STATE_FILE, STAGES_FILE, RESULTS_FILE = "state.safetensors", "stages.json", "results.json"
@@ -162,7 +163,7 @@ class RunFolder:
         with replacing(metrics) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.writelines(lines)
         if self._events:
-            self._events.start(map(json.loads, lines))
+            self._events.start(map(parse, lines))
 
     def record(self, **values):
         """Append one line of JSON to metrics.jsonl, with the time in seconds since the epoch."""
@@ -212,7 +213,7 @@ def _counts(line, kept):
     process left unfinished is of none.
     """
     try:
-        values = json.loads(line)
+        values = parse(line)
         return values["step"] <= kept.get(values["stage"], -1)
     except (ValueError, KeyError, TypeError):
         return False

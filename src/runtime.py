@@ -8,7 +8,7 @@ import mindspore as ms
 import numpy as np
 
 from src.compiler import Compiler
-from src.errors import UserError, one_line
+from src.errors import UserError, one_line, shown
 from src.terminal import say
 
 _DEVICES = ("Ascend", "GPU", "CPU")
@@ -127,7 +127,7 @@ def environment_number(*names, default):
                 return int(os.environ[name])
             except ValueError as error:
                 raise UserError(
-                    f"the environment variable {name} must be a whole number, not '{os.environ[name]}'"
+                    f"the environment variable {name} must be a whole number, not {shown(os.environ[name])}"
                 ) from error
     return default
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Optional, Tuple, Union
 
-from src.errors import UserError
+from src.errors import UserError, shown
 from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE, TAGGING
 from src.kinds.base import TaskKind
 from src.sources import ClueEntities, ClueTopics, GlueTsv, OwnRows, SquadJson
@@ -148,7 +148,7 @@ def get_task(name):
         UserError: the table has no such task; the message lists the names it has.
     """
     if _key(name) not in _BY_KEY:
-        raise UserError(f"task_name: unknown task '{name}'; known tasks are {', '.join(TASK_NAMES)}")
+        raise UserError(f"task_name: unknown task {shown(name)}; known tasks are {', '.join(TASK_NAMES)}")
     return _BY_KEY[_key(name)]
 
 

@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple, Optional, Tuple
 
 from src.errors import UserError, listed, shown
-from src.files import read_json
+from src.json_file import read_json
 from src.vocabulary import SPECIAL, has_capitals, is_lower_case, keeps_accents
 
 _CONFIG, _FAST, _ADDED = "tokenizer_config.json", "tokenizer.json", "added_tokens.json"

@@ -20,7 +20,8 @@ def read_vocabulary(path):
     a row's mask tells its padding.
 
     Raises:
-        UserError: the file is missing, not UTF-8, empty, or lacks one of BERT's special tokens.
+        UserError: the file is missing, not UTF-8, empty, lacks one of BERT's special tokens, or has no
+            others.
     """
     try:
         with open(path, encoding="utf-8-sig", newline=None) as file:
@@ -31,13 +32,23 @@ def read_vocabulary(path):
         raise UserError(f"vocab_file: {path} is not UTF-8 text") from error
     while tokens and not tokens[-1].strip(" \t"):
         tokens.pop()
+    check_tokens(tokens, f"vocab_file: {path}")
+    return tokens
+
+
+def check_tokens(tokens, where):
+    """Raise a `UserError` that begins with `where` unless some tokens are a BERT vocabulary."""
     missing = [token for token in SPECIAL if token not in tokens]
     if missing:
         raise UserError(
-            f"vocab_file: {path} holds {len(tokens)} tokens but not {', '.join(missing)}; "
+            f"{where} holds {len(tokens)} tokens but not {', '.join(missing)}; "
             f"it must be a BERT vocabulary with one token a line"
         )
-    return tokens
+    if not any(map(str.strip, _plain(tokens))):
+        raise UserError(
+            f"{where} holds {len(tokens)} tokens, all of them special: every word would be [UNK]; it must be "
+            "the whole BERT vocabulary"
+        )
 
 
 def vocabulary_hash(tokens):

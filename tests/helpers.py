@@ -15,6 +15,7 @@ from mindspore.ops import composite as C
 from src.checkpoint.folder import save as save_checkpoint
 from src.checkpoint.formats import read_any
 from src.checkpoint.names import translate
+from src.data import whole
 from src.data.info import DatasetInfo
 from src.data.micro_batches import totals_of
 from src.data.record_writer import RecordWriter
@@ -208,6 +209,8 @@ def write_split(folder, split, examples, dataset_type="mindrecord", kind=CLASSIF
     writer = RecordWriter(str(folder), split, dataset_type, kind.columns)
     writer.write(examples)
     writer.close()
+    if dataset_type == "mindrecord":  # else a process of its own would look at it first, which takes seconds
+        whole.remember(os.path.join(str(folder), writer.name))
 
 
 def write_info(

@@ -4,6 +4,7 @@ Parsed from the source, so that nothing need be imported.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,26 +20,30 @@ ALLOWED = {
     "quant": set(),
     "sources": set(),
     "files": {"errors"},
+    "json_file": {"errors"},
+    "checksums": {"errors", "files", "json_file"},
     "kinds": {"errors", "examples"},
     "fingerprint": set(),
     "terminal": set(),
     "graph_kernels": set(),
     "metrics": {"errors"},
     "nn": {"quant"},
-    "compile_cache": {"errors", "files", "fingerprint"},
+    "compile_cache": {"errors", "files", "fingerprint", "json_file"},
     "compiler": {"compile_cache", "graph_kernels", "terminal"},
     "runtime": {"compiler", "errors", "terminal"},
     "vocabulary": {"errors"},
-    "tokenizer_files": {"errors", "files", "vocabulary"},
+    "tokenizer_files": {"errors", "json_file", "vocabulary"},
     "evaluate": {"metrics", "terminal"},
-    "settings": {"errors", "files", "kinds"},
+    "settings": {"errors", "files", "json_file", "kinds"},
     "tasks": {"errors", "kinds", "sources"},
-    "description": {"errors", "kinds", "settings", "tasks"},
-    "modelarts": {"errors", "files", "runtime", "settings"},
+    "description": {"errors", "json_file", "kinds", "settings", "tasks"},
+    "modelarts": {"errors", "files", "json_file", "runtime", "settings"},
     "checkpoint": {
+        "checksums",
         "description",
         "errors",
         "files",
+        "json_file",
         "kinds",
         "nn",
         "quant",
@@ -47,7 +52,18 @@ ALLOWED = {
         "tokenizer_files",
         "vocabulary",
     },
-    "data": {"description", "errors", "examples", "files", "kinds", "tasks", "terminal", "vocabulary"},
+    "data": {
+        "checksums",
+        "description",
+        "errors",
+        "examples",
+        "files",
+        "json_file",
+        "kinds",
+        "tasks",
+        "terminal",
+        "vocabulary",
+    },
     "deploy": {
         "checkpoint",
         "data",
@@ -55,6 +71,7 @@ ALLOWED = {
         "errors",
         "examples",
         "files",
+        "json_file",
         "kinds",
         "nn",
         "quant",
@@ -64,7 +81,7 @@ ALLOWED = {
     },
     "submission": {"errors", "files", "metrics"},
     "predictor": {"data", "deploy", "evaluate", "model", "runtime", "settings", "submission"},
-    "run_folder": {"checkpoint", "errors", "events", "files", "tasks"},
+    "run_folder": {"checkpoint", "errors", "events", "files", "json_file", "tasks"},
     "raw_data": {
         "checkpoint",
         "data",
@@ -100,6 +117,7 @@ ALLOWED = {
         "errors",
         "evaluate",
         "files",
+        "json_file",
         "metrics",
         "model",
         "nn",
@@ -119,8 +137,10 @@ LAUNCHERS = sorted((ROOT / "scripts").rglob("*.py"))
 HEAVY = {"tensorflow", "torch", "transformers", "pyarrow", "onnx", "onnxruntime"}
 # The processes that tokenize import these rooms; MindSpore would cost each of them seconds and 300 MB.
 WITHOUT_MINDSPORE = {
+    "checksums",
     "errors",
     "files",
+    "json_file",
     "vocabulary",
     "tokenizer_files",
     "sources",
@@ -207,6 +227,14 @@ def test_heavy_packages_are_imported_only_where_they_are_used(path):
     if path in SOURCES and room_of(path) in WITHOUT_MINDSPORE:
         heavy.add("mindspore")
     assert not {name.split(".")[0] for name in imported(run_on_import(parse(path)))} & heavy
+
+
+def test_json_comes_in_by_one_function():
+    reading = re.compile(r"\bjson\.loads?\b")
+    found = {
+        title(path) for path in SOURCES + ENTRY_SCRIPTS if reading.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"src/json_file.py"}
 
 
 @pytest.mark.parametrize("path", SOURCES + ENTRY_SCRIPTS + LAUNCHERS, ids=title)

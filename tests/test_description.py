@@ -6,7 +6,7 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
-from src.description import DataFacts, Description, label_names
+from src.description import DataFacts, Description, Said, label_names
 from src.errors import UserError
 from src.kinds import CLASSIFICATION, REGRESSION, SPAN_OR_NONE
 from src.settings.network import BertConfig, QuantConfig
@@ -99,10 +99,8 @@ def test_labels_may_be_numbered_in_any_order_and_placeholders_are_none():
     assert read(changed(id2label={"0": "LABEL_0", "1": "LABEL_1"})).labels == ()
     assert read(changed(id2label=None, label2id=None)).labels == ()
     assert replace(TASK, labels=()).label_names == ("LABEL_0", "LABEL_1")
-    assert label_names({"id2label": {str(index): f"n{index}" for index in range(11)}}, "x")[9:] == (
-        "n9",
-        "n10",
-    )
+    said = Said(id2label={str(index): f"n{index}" for index in range(11)})
+    assert label_names(said, "x")[9:] == ("n9", "n10")
 
 
 def test_other_programs_keys_have_no_meaning():
@@ -126,34 +124,40 @@ def test_dropout_before_the_head_is_as_inside_unless_it_is_given():
     [
         ({"num_attention_heads": 3}, ("hidden_size 16", "num_attention_heads 3")),
         ({"hidden_size": "wide"}, ("hidden_size", "wide")),
-        ({"num_hidden_layers": 0}, ("num_hidden_layers must be 1 or more, not 0",)),
+        ({"num_hidden_layers": 0}, ("num_hidden_layers must be 1 to 1,000, not 0",)),
         ({"hidden_act": "swish"}, ("hidden_act", "gelu, gelu_new, relu", "swish")),
         ({"num_labels": None}, ("lacks num_labels",)),
         ({"problem_type": None}, ("lacks problem_type",)),
-        ({"num_labels": 0}, ("num_labels must be a whole number, 1 or more, not 0",)),
-        ({"num_labels": 2.0}, ("num_labels must be a whole number, 1 or more, not 2.0",)),
-        ({"num_labels": True}, ("num_labels must be a whole number, 1 or more, not True",)),
+        ({"num_labels": 0}, ("num_labels must be a whole number of at least 1, not 0",)),
+        ({"num_labels": 2.0}, ("num_labels must be a whole number or null, not 2.0",)),
+        ({"num_labels": True}, ("num_labels must be a whole number or null, not True",)),
         ({"problem_type": "multi_label_classification"}, ("problem_type 'multi_label_classification'",)),
-        ({"task_name": 7}, ("task_name must be a text, not 7",)),
-        ({"vocab_sha256": ["a"]}, ("vocab_sha256 must be a text, not ['a']",)),
-        ({"do_lower_case": "yes"}, ("do_lower_case must be true or false, not 'yes'",)),
-        ({"null_score_diff_threshold": "low"}, ("null_score_diff_threshold must be a number, not 'low'",)),
+        ({"task_name": 7}, ("task_name must be a text or null, not 7",)),
+        ({"vocab_sha256": ["a"]}, ("vocab_sha256 must be a text or null, not ['a']",)),
+        ({"do_lower_case": "yes"}, ("do_lower_case must be true or false or null, not 'yes'",)),
+        (
+            {"null_score_diff_threshold": "low"},
+            ("null_score_diff_threshold must be a number or null, not 'low'",),
+        ),
         (
             {"null_score_diff_threshold": float("nan")},
-            ("null_score_diff_threshold must be a number, not nan",),
+            ("null_score_diff_threshold must be a finite number, not nan",),
         ),
-        ({"null_score_diff_threshold": True}, ("null_score_diff_threshold must be a number, not True",)),
+        (
+            {"null_score_diff_threshold": True},
+            ("null_score_diff_threshold must be a number or null, not True",),
+        ),
         ({"null_score_diff_threshold": 1.0}, ("null_score_diff_threshold", "may have no answer")),
         ({"quantization": {"weight_bits": 16}}, ("quantization", "weight_bits must be 2 to 8")),
         ({"quantization": {"bits": 2}}, ("quantization", "bits")),
         ({"quantization": "ternary"}, ("quantization", "ternary")),
         ({"id2label": {"0": "negative", "2": "positive"}}, ("id2label", "0 to 1 without a gap")),
-        ({"id2label": ["negative", "positive"]}, ("id2label", "must map 0, 1, ...")),
-        ({"id2label": {"no": "negative", "yes": "positive"}}, ("id2label", "must map 0, 1, ...")),
-        ({"id2label": [1, 0]}, ("id2label", "must map 0, 1, ...")),
-        ({"id2label": [5]}, ("id2label", "must map 0, 1, ...")),
-        ({"id2label": {"0": ["x"], "1": "y"}}, ("id2label", "must map 0, 1, ...")),
-        ({"id2label": {"0": "x", "1": {"name": "y"}}}, ("id2label", "must map 0, 1, ...")),
+        ({"id2label": ["negative", "positive"]}, ("id2label must be an object of keys and values",)),
+        ({"id2label": {"no": "negative", "yes": "positive"}}, ("id2label", "0 to 1 without a gap")),
+        ({"id2label": [1, 0]}, ("id2label must be an object", "not [1, 0]")),
+        ({"id2label": [5]}, ("id2label must be an object", "not [5]")),
+        ({"id2label": {"0": ["x"], "1": "y"}}, ("id2label[...]", "or a text", "not a list")),
+        ({"id2label": {"0": "x", "1": {"name": "y"}}}, ("id2label[...]", "not an object")),
         ({"id2label": {"0": "x", "1": None}}, ("id2label", "every class needs a name")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",

@@ -15,7 +15,7 @@ import pytest
 
 from src.checkpoint.folder import save as save_checkpoint
 from src.errors import UserError, command
-from src.files import replacing, write_safetensors
+from src.files import link_to, replacing, write_safetensors
 from tests.helpers import describe, tiny_network
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -170,3 +170,27 @@ def test_standard_output_that_nobody_reads_any_more(options):
         os.close(writing)
         assert process.stderr.read() == "error: standard output: Broken pipe\n"
         assert process.wait(timeout=60) == 2
+
+
+def test_a_message_without_end_loses_its_middle(capsys):
+    text = ended(raising(UserError("data_dir: " + "x" * 100_000 + "; give another")), capsys)
+    assert len(text) < 2100 and text.startswith("data_dir: xxx") and text.endswith("xxx; give another")
+
+
+def test_too_little_memory_is_one_line(capsys):
+    words = "there is not enough memory: Unable to allocate 4.00 EiB"
+    assert ended(lambda: np.zeros(1 << 59), capsys).startswith(words)
+    assert ended(raising(MemoryError()), capsys) == "out of memory"
+
+
+def test_a_name_that_a_library_made_for_itself_is_told_as_the_file(capsys, tmp_path):
+    def main():
+        with replacing(str(tmp_path / "a.ckpt")) as temporary:
+            raise OSError(errno.ENOSPC, "No space left on device", temporary.replace(".ckpt", ".tmp"))
+
+    assert ended(main, capsys) == f"{tmp_path / 'a.ckpt'}: No space left on device"
+
+
+def test_a_link_of_this_programs_is_told_as_what_it_leads_to(capsys, tmp_path):
+    path = os.path.join(link_to(str(tmp_path)), "a.onnx")
+    assert ended(raising(UserError(f"{path} is damaged")), capsys) == f"{tmp_path / 'a.onnx'} is damaged"

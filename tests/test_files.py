@@ -5,21 +5,24 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from src import files
 from src.data.texts import read_texts
 from src.errors import UserError, command
 from src.files import (
     ROOT,
     make_folder,
     plain_path,
-    read_json,
     replacing,
     replacing_folder,
     replacing_together,
     write_json,
+    write_safetensors,
     write_text,
 )
+from src.json_file import read_json
 from tests.helpers import refuses
 
 LATIN = os.fsdecode("café".encode("latin-1"))
@@ -171,3 +174,21 @@ def test_blank_lines_elsewhere_are_told(tmp_path, content, words):
     with pytest.raises(UserError) as error:
         read_texts(False, False, str(path))
     refuses(error, words)
+
+
+@pytest.mark.parametrize(
+    "umask, file_mode, folder_mode", [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700), (0o002, 0o664, 0o775)]
+)
+def test_everything_gets_the_mode_that_the_users_umask_wants(
+    tmp_path, monkeypatch, umask, file_mode, folder_mode
+):
+    monkeypatch.setattr(files, "_UMASK", umask)
+    write_text(str(tmp_path / "a.txt"), "x")
+    write_safetensors(str(tmp_path / "b"), {"x": np.zeros(2)}, {})
+    with replacing_folder(str(tmp_path / "c")) as folder:
+        os.mkdir(os.path.join(folder, "d"), 0o700)
+        os.close(os.open(os.path.join(folder, "d", "e"), os.O_CREAT, 0o400))
+    with replacing_together(str(tmp_path / "f")) as path:
+        os.close(os.open(path, os.O_CREAT, 0o600))
+    found = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert found == {**dict.fromkeys("cd", folder_mode), **dict.fromkeys(("a.txt", "b", "e", "f"), file_mode)}

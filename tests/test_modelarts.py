@@ -490,6 +490,22 @@ def test_files_where_the_folder_has_folders_are_refused_before_anything_is_writt
         assert sorted(os.listdir(tmp_path / "folder")) == ["names", "rows"]
 
 
+@pytest.mark.parametrize("member", ["link/a", "in/link/b/c", "link/"])
+def test_a_link_in_the_folder_is_not_followed(tmp_path, member):
+    for name in ("elsewhere", "folder/in"):
+        (tmp_path / name).mkdir(parents=True)
+    for parent in ("folder", "folder/in"):
+        (tmp_path / parent / "link").symlink_to(tmp_path / "elsewhere")
+    path = zip_of(tmp_path / "led.zip", ("first", 0, "new"), (member, 0, ""))
+    with pytest.raises(UserError) as error:
+        unpack(path, str(tmp_path / "folder"))
+    refuses(error, "is a link, which leads elsewhere; nothing was unpacked")
+    assert not os.listdir(tmp_path / "elsewhere") and sorted(os.listdir(tmp_path / "folder")) == [
+        "in",
+        "link",
+    ]
+
+
 def test_dots_in_names_are_no_reason_to_refuse(tmp_path):
     path = zip_of(
         tmp_path / "good.zip",

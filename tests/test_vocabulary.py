@@ -75,3 +75,11 @@ def test_capitals_tell_a_cased_vocabulary_and_two_of_thousands_do_not():
     assert not is_lower_case(["[PAD]", "[CLS]", "fox", "Fox"])
     assert not is_lower_case(["[PAD]", "##A"])
     assert is_lower_case(["<S>", "<T>"] + ["fox"] * 20000)
+
+
+@pytest.mark.parametrize("more", [[], ["[MASK]"], ["[MASK]", "[unused0]", " "]])
+def test_a_vocabulary_without_any_word_is_refused(tmp_path, more):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join([*TOKENS[:4], *more]) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="all of them special"):
+        read_vocabulary(path)

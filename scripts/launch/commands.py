@@ -6,6 +6,7 @@ msrun sets. (msrun itself leaves its processes behind when it is ended, so it is
 """
 
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -19,6 +20,8 @@ from .rank_table import read_rank_table, this_server
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LOG_FOLDER = "ms_log"
 SCHEDULER = "scheduler"
+MOST_DEVICES = 1024
+"""Of one machine."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,19 @@ class Command:
 
 def positive(name, text):
     """`text` as an integer of at least 1."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise LaunchError(f"{name} must be a positive whole number, not '{text}'")
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
+        raise LaunchError(f"{name} must be a positive whole number, not '{text[:200]}'")
     return int(text)
+
+
+def devices(text):
+    """DEVICE_NUM as an integer: processes that are started here."""
+    number = positive("DEVICE_NUM", text)
+    if number > MOST_DEVICES:
+        raise LaunchError(
+            f"DEVICE_NUM is {number:,}: each is a process on this machine, and {MOST_DEVICES:,} are the most"
+        )
+    return number
 
 
 def entry_script():
@@ -189,7 +202,7 @@ def bind_prefixes(count):
 
 def cluster_commands(python, target, arguments):
     """(commands, {name: path that must exist}) of a job on the GPUs or the CPU of this machine."""
-    device_num, epochs = positive("DEVICE_NUM", arguments[0]), positive("EPOCH_SIZE", arguments[1])
+    device_num, epochs = devices(arguments[0]), positive("EPOCH_SIZE", arguments[1])
     data, schema, teacher = arguments[2:5]
     for key, value in (("DATA_DIR", data), ("TEACHER", teacher)):
         if not value or value.startswith("--"):

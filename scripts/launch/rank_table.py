@@ -7,6 +7,7 @@ is one line instead of a stack trace a rank.
 import ipaddress
 import json
 import os
+import re
 import socket
 from dataclasses import dataclass
 
@@ -21,6 +22,18 @@ class Device:
     rank: int
 
 
+MOST_BYTES, QUOTED = 64 << 20, 200
+
+
+def quoted(value):
+    """What a table says, for a message: cut where it is long."""
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        return "lists in lists"
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
+
+
 def read_rank_table(path):
     """{server_id: list of Device in the order of their ranks}, every entry checked."""
     where = f"rank table {path}"
@@ -33,7 +46,7 @@ def load(path, where):
     """The JSON object in the file."""
     try:
         with open(path, encoding="utf-8") as file:
-            table = json.load(file)
+            table = json.loads(file.read(MOST_BYTES))
     except OSError as error:
         raise LaunchError(f"{where}: {error.strerror}")
     except (ValueError, RecursionError) as error:
@@ -47,18 +60,18 @@ def check_header(table, where):
     """Fail if the table is unfinished, of an unknown version, or not whole."""
     status, version = table.get("status", "completed"), table.get("version", "1.0")
     if status != "completed":
-        raise LaunchError(f'{where}: status is {json.dumps(status)}, not "completed"; it is not finished')
+        raise LaunchError(f'{where}: status is {quoted(status)}, not "completed"; it is not finished')
     if version not in ("1.0", "1.2"):
-        raise LaunchError(f"{where}: version {json.dumps(version)} is not known, only 1.0 and 1.2 are")
+        raise LaunchError(f"{where}: version {quoted(version)} is not known, only 1.0 and 1.2 are")
     servers = table.get("server_list")
     if not is_list_of_objects(servers):
         raise LaunchError(
             f"{where} has no server_list; make it anew with hccl_tools.py (the older format is not read)"
         )
-    if "server_count" in table and str(table["server_count"]) != str(len(servers)):
-        raise LaunchError(
-            f"{where}: server_count is {table['server_count']}, but server_list has {len(servers)}"
-        )
+    count = table.get("server_count", len(servers))
+    if count not in (len(servers), str(len(servers))):
+        said = quoted(count).strip('"')
+        raise LaunchError(f"{where}: server_count is {said}, but server_list has {len(servers)}")
 
 
 def is_list_of_objects(value):
@@ -109,9 +122,9 @@ def checked_devices(servers, where):
 def number_of(entry, key, where):
     """The number from 0 under `key`; rank tables write it as text, some as a JSON number."""
     value = entry.get(key)
-    text = value if isinstance(value, str) else json.dumps(value)
-    if not text.isascii() or not text.isdigit():
-        raise LaunchError(f"{where}: {key} must be a number from 0, not {json.dumps(value)}")
+    text = value if isinstance(value, str) else quoted(value)
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise LaunchError(f"{where}: {key} must be a number from 0, not {quoted(value)}")
     return int(text)
 
 
@@ -121,9 +134,7 @@ def address_of(entry, where):
     try:
         return ipaddress.ip_address(text if isinstance(text, str) else "")
     except ValueError:
-        raise LaunchError(
-            f"{where}: device_ip must be an IPv4 or IPv6 address, not {json.dumps(text)}"
-        ) from None
+        raise LaunchError(f"{where}: device_ip must be an IPv4 or IPv6 address, not {quoted(text)}") from None
 
 
 def claim(owners, key, value, owner, where):

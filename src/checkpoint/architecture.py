@@ -4,6 +4,7 @@ configuration file. The name map's shapes tell whether all of it is there.
 
 import os
 import re
+from typing import Optional, Tuple
 
 import numpy as np
 
@@ -11,9 +12,9 @@ from src.checkpoint.folder import CONFIG_FILE
 from src.checkpoint.mismatch import refuse, shape
 from src.checkpoint.names import QUESTIONS, WORD_EMBEDDINGS, our_parameters, unwrapped
 from src.checkpoint.tensorflow import BERT_CONFIG_FILE
-from src.description import at_own_threshold, label_names
+from src.description import Said, at_own_threshold, label_names
 from src.errors import UserError, shown
-from src.files import read_json
+from src.json_file import Size, Text, checked, read_json
 from src.kinds import CLASSIFICATION, KINDS, REGRESSION, kind_of_problem
 from src.settings.network import BertConfig
 from src.settings.parsing import from_json
@@ -42,6 +43,25 @@ _ABSENT_OR = {
     "is_decoder": (False,),
     "add_cross_attention": (False,),
 }
+
+
+class _Config(Said):
+    """What is read of a network's configuration file, whoever wrote it."""
+
+    architectures: Optional[Tuple[Text, ...]] = None
+    """The first one is the network's class at Hugging Face."""
+    finetuning_task: Optional[Text] = None
+    """run_glue.py's word for the task."""
+    task_type: Optional[Text] = None
+    hidden_act: Optional[Text] = None
+    num_attention_heads: Optional[Size] = None
+    model_type: Optional[Text] = None
+    position_embedding_type: Optional[Text] = None
+    is_decoder: Optional[bool] = None
+    add_cross_attention: Optional[bool] = None
+    classifier_relu: Optional[bool] = None
+
+
 _LAYER = "bert.encoder.layers.0."
 _POSITIONS = "bert.embeddings.position_embeddings.weight"
 _RELATIVE = _LAYER + "attention.relative_positions.weight"
@@ -71,10 +91,11 @@ def read_config(folder, bert_config, needed, known):
             raise UserError(f"{folder} holds neither config.json nor bert_config.json; give {how}")
         return given
     given = read_json(path, "network configuration")
+    checked(given, _Config, path)
     for name, allowed in _ABSENT_OR.items():
         if given.get(name) is not None and given[name] not in allowed:
             raise UserError(
-                f"{path}: {name} is '{given[name]}'; only BERT encoders can be converted "
+                f"{path}: {name} is {shown(given[name])}; only BERT encoders can be converted "
                 f"({name} {' or '.join(str(item) for item in allowed)})"
             )
     return known.fill(given)
@@ -91,8 +112,6 @@ def kinds_of_head(weights, given, likely):
         architecture = QUESTIONS
     else:
         names = given.get("architectures") or [(likely or CLASSIFICATION).architecture]
-        if not isinstance(names, list) or not isinstance(names[0], str):
-            raise UserError(f"architectures of the configuration must be a list of names, not {shown(names)}")
         architecture = names[0]
     # TinyBert... counts too.
     ending = tuple(kind for kind in KINDS if architecture.endswith(kind.architecture.removeprefix("Bert")))
@@ -198,11 +217,11 @@ def bert_config(given, weights, file_format, relu, source, notices, known):
     for name, value in sizes.items():
         if given.get(name) is not None and given[name] != value and name != "max_relative_position":
             raise UserError(
-                f"{name} is {given[name]} in the configuration of {source} but {value} in its weights"
+                f"{name} is {shown(given[name])} in the configuration of {source} but {value} in its weights"
             )
     heads = sizes.get("num_attention_heads", given.get("num_attention_heads"))
     width = sizes["hidden_size"]
-    if not isinstance(heads, int) or heads < 1 or width % heads:
+    if not heads or width % heads:
         fault = "cannot be read from the weights" if heads is None else f"{heads} does not divide {width}"
         flag = '--bert_config with a JSON file that says it, such as {"num_attention_heads": 12}'
         how = known.how("num_attention_heads", flag, "12 (or what it has)")
@@ -215,7 +234,7 @@ def bert_config(given, weights, file_format, relu, source, notices, known):
 
 
 def _activation(name, file_format, source, notices):
-    if not isinstance(name, str) or name not in _SAME_ACTIVATION:
+    if name not in _SAME_ACTIVATION:
         raise UserError(
             f"hidden_act {shown(name)} of {source} is not supported; known are {', '.join(_SAME_ACTIVATION)}"
         )
@@ -259,7 +278,8 @@ def head(given, weights, kinds, likely, source, notices):
     if "classifier.weight" not in weights:
         return {}
     count = len(weights["classifier.weight"])
-    kind = at_own_threshold(_kind(given, count, kinds, likely, source), given, source)
+    said = checked(given, Said, source)
+    kind = at_own_threshold(_kind(given, count, kinds, likely, source), said, source)
     # Many files carry a stale one; Hugging Face does not write it.
     if given.get("num_labels", count) != count:
         notices.append(
@@ -267,7 +287,7 @@ def head(given, weights, kinds, likely, source, notices):
             "outputs; the classifier counts"
         )
     task_name = _task(given, kind, count, notices)
-    return {"kind": kind, "outputs": count, "labels": label_names(given, source), "task_name": task_name}
+    return {"kind": kind, "outputs": count, "labels": label_names(said, source), "task_name": task_name}
 
 
 def _expected_shapes(bert, kind, weights):

@@ -9,23 +9,37 @@ import json
 import os
 import re
 from dataclasses import dataclass, replace
-from typing import Optional
+from typing import Dict, List, Optional
 
 import numpy as np
 
 from src.checkpoint.foreign import is_pickle
 from src.checkpoint.names import WORD_EMBEDDINGS
+from src.checksums import digest_of
 from src.description import Description
 from src.errors import UserError, one_line
-from src.files import make_folder, read_json, replacing, write_json
+from src.files import checksum, make_folder, replacing, write_json
+from src.json_file import Digest, checked, parse, read_json
 from src.vocabulary import read_vocabulary, vocabulary_hash
 
 WEIGHTS_FILE = "eval_model.ckpt"
 PACKED_FILE = "quantized_model.safetensors"  # src/checkpoint/packed.py reads and writes it
 CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "vocab.txt"
+SUMS_KEY = "weights_sha256"
+"""In config.json: {name of a .ckpt file beside it: [SHA-256]}; two for the moment in which it is replaced."""
 QUANTIZER_STATE = (".second_moment", ".threshold", ".steps")
 """How the names of a quantized network's parameters end that only its quantizers know."""
+
+
+_SIZES = {
+    WORD_EMBEDDINGS: ("vocab_size", "hidden_size"),
+    "bert.embeddings.position_embeddings.weight": ("max_position_embeddings",),
+    "bert.embeddings.token_type_embeddings.weight": ("type_vocab_size",),
+    "bert.encoder.layers.0.feed_forward.intermediate.weight": ("intermediate_size",),
+}
+"""Weight -> the fields of `BertConfig` that are its shape."""
+_OF_LAYER = re.compile(r"bert\.encoder\.layers\.(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -33,8 +47,8 @@ class Checkpoint:
     """One network's weights and everything needed to use them.
 
     Raises:
-        UserError: the description is of another head, the vocabulary longer than its embedding, or a weight
-            no finite number.
+        UserError: the description is of another head or other sizes, the vocabulary longer than its
+            embedding, or a weight no finite number.
     """
 
     weights: dict
@@ -50,6 +64,7 @@ class Checkpoint:
                 f"{self.source}: {CONFIG_FILE} says {self.description.outputs} outputs (num_labels) but the "
                 f"classifier has {outputs}"
             )
+        self._check_sizes()
         rows = self.description.bert.vocab_size
         if self.vocabulary is not None and len(self.vocabulary) > rows:
             raise UserError(
@@ -58,6 +73,21 @@ class Checkpoint:
                 "to another checkpoint"
             )
         check_finite(self.weights, self.source)
+
+    def _check_sizes(self):
+        """Before a network is made as large as the description says."""
+        bert, matches = self.description.bert, map(_OF_LAYER.match, self.weights)
+        layers = {match[1] for match in matches if match}
+        found = {"num_hidden_layers": len(layers)} if layers else {}
+        for name, sizes in _SIZES.items():
+            if name in self.weights:
+                found.update(zip(sizes, np.shape(self.weights[name])))
+        for name, size in found.items():
+            if size != getattr(bert, name):
+                raise UserError(
+                    f"{self.source}: {CONFIG_FILE} says {name} {getattr(bert, name)} but its weights have "
+                    f"{size}"
+                )
 
     @property
     def source(self):
@@ -208,6 +238,7 @@ def read_ckpt(path):
 
     if os.path.getsize(path) == 0:
         raise UserError(f"{path} is empty; the program that wrote it was probably interrupted")
+    _check_sum(path)
     try:
         values = mindspore.load_checkpoint(path)
     except Exception as error:  # the parser raises several kinds; all of them mean this file
@@ -218,6 +249,27 @@ def read_ckpt(path):
             value = value.float() if value.dtype == mindspore.bfloat16 else value
             weights[name] = value.asnumpy().astype(np.float32, copy=False)
     return weights
+
+
+def _check_sum(path):
+    """Raise a `UserError` where the config.json beside a .ckpt file knows it with other bytes."""
+    folder, name = os.path.split(os.path.abspath(path))
+    sums = _sums(folder).get(name)
+    if sums and digest_of(path) not in sums:
+        raise UserError(
+            f"{path} is damaged: its SHA-256 is not the one in {CONFIG_FILE} beside it; copy it anew (where "
+            f"it was changed on purpose, remove {SUMS_KEY} from {CONFIG_FILE})"
+        )
+
+
+def _sums(folder):
+    """What the config.json of a folder knows of the .ckpt files that are there; {} in older folders."""
+    path = os.path.join(folder, CONFIG_FILE)
+    if not os.path.isfile(path):
+        return {}
+    sums = read_json(path, "checkpoint configuration").get(SUMS_KEY) or {}
+    sums = checked(sums, Dict[str, List[Digest]], f"{path}: {SUMS_KEY}")
+    return {name: list(values) for name, values in sums.items() if os.path.isfile(os.path.join(folder, name))}
 
 
 # --- writing ------------------------------------------------------------------------------------------------
@@ -245,18 +297,28 @@ def save(folder, weights, description, vocabulary=None, name=WEIGHTS_FILE):
     make_folder(folder)
     values = with_hash(description, vocabulary).to_json()
     unchanged = _same_description(paths, values, vocabulary)
+    sums = _sums(folder) if unchanged else {}
     with contextlib.ExitStack() as stack:  # left in reverse order: config.json comes first, the weights last
-        _write_ckpt(stack.enter_context(replacing(os.path.join(folder, name))), weights)
-        if unchanged:
-            return
-        if vocabulary is not None:
+        new = stack.enter_context(replacing(os.path.join(folder, name)))
+        _write_ckpt(new, weights)
+        own = checksum(new)
+        sums[name] = [*sums.get(name, ()), own]
+        if not unchanged and vocabulary is not None:
             write_vocabulary(stack.enter_context(replacing(paths[VOCABULARY_FILE])), vocabulary)
-        write_json(stack.enter_context(replacing(paths[CONFIG_FILE])), values)
-        for old in (WEIGHTS_FILE,) if vocabulary is not None else (WEIGHTS_FILE, VOCABULARY_FILE):
-            if os.path.exists(paths[old]):
-                os.remove(paths[old])
-        for old in step_files(folder):  # of another network, which the new config.json does not describe
-            os.remove(old)
+        write_json(stack.enter_context(replacing(paths[CONFIG_FILE])), {**values, SUMS_KEY: sums})
+        if not unchanged:
+            _remove_other_networks(folder, keeps_vocabulary=vocabulary is not None)
+    if len(sums[name]) > 1:
+        write_json(paths[CONFIG_FILE], {**values, SUMS_KEY: {**sums, name: [own]}})
+
+
+def _remove_other_networks(folder, keeps_vocabulary):
+    """Remove what the new config.json does not describe: the old weights, step files included."""
+    for old in (WEIGHTS_FILE,) if keeps_vocabulary else (WEIGHTS_FILE, VOCABULARY_FILE):
+        if os.path.exists(os.path.join(folder, old)):
+            os.remove(os.path.join(folder, old))
+    for old in step_files(folder):
+        os.remove(old)
 
 
 def with_hash(description, vocabulary):
@@ -289,7 +351,8 @@ def _same_description(paths, values, vocabulary):
         old_vocabulary = read_vocabulary(paths[VOCABULARY_FILE]) if has_file else None
     except UserError:  # missing or damaged: it will be replaced
         return False
-    new_values = json.loads(json.dumps(values))  # tuples and integer keys as JSON has them
+    old_values.pop(SUMS_KEY, None)
+    new_values = parse(json.dumps(values))  # tuples and integer keys as JSON has them
     return old_values == new_values and old_vocabulary == (None if vocabulary is None else list(vocabulary))
 
 

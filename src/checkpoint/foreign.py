@@ -3,8 +3,9 @@
 import os
 import re
 import shlex
+from typing import Tuple
 
-from src.files import read_json
+from src.json_file import Text, checked, read_json
 
 _ENDINGS = {".h5": "from_tf=True", ".msgpack": "from_flax=True"}
 """Of Hugging Face's weights for Keras and Flax: how transformers takes them."""
@@ -69,8 +70,7 @@ def _beside(path):
 def _architecture(folder):
     """Hugging Face's class of the network in a folder."""
     config = os.path.join(folder, "config.json")
-    names = (
-        read_json(config, "network configuration").get("architectures") if os.path.isfile(config) else None
-    )
-    first = str(names[0]) if isinstance(names, list) and names else ""
+    values = read_json(config, "network configuration") if os.path.isfile(config) else {}
+    names = checked(values.get("architectures") or ("",), Tuple[Text, ...], f"{config}: architectures")
+    first = names[0]
     return re.sub(r"^(TF|Flax)", "", first) if re.fullmatch(r"\w+", first) else "BertModel"

@@ -2,17 +2,20 @@
 
 import os
 import re
+from typing import Dict
 
 import numpy as np
+from msgspec import Struct
 
 from src import files
 from src.checkpoint.base import Format, no_place_for, outgoing
-from src.checkpoint.folder import CONFIG_FILE, with_hash
+from src.checkpoint.folder import CONFIG_FILE, digest, with_hash
 from src.checkpoint.foreign import INSIDE, TORCH, from_pickle
 from src.checkpoint.mismatch import refuse
 from src.checkpoint.tokenizer import TOKENIZER_FILE, write_tokenizer
-from src.errors import UserError, one_line
-from src.files import read_json, write_json, write_safetensors
+from src.errors import UserError, one_line, shown
+from src.files import write_json, write_safetensors
+from src.json_file import Text, parse, read_json
 from src.vocabulary import is_lower_case
 
 FILES = (
@@ -47,6 +50,13 @@ _PROBLEM_TYPES = ("regression", "single_label_classification")
 """Of ours, those that transformers' configurations may have; `task_type` says the others."""
 
 
+class _Index(Struct):
+    """What an index of several files says."""
+
+    weight_map: Dict[str, Text]
+    """{weight: the file it lies in}"""
+
+
 def _find(path):
     """A weights file, an index of several, or a folder with one."""
     if os.path.isdir(path):
@@ -65,13 +75,13 @@ def _read(path):
 
 def _read_shards(index_file):
     folder = os.path.dirname(index_file)
-    index = read_json(index_file, "index of weights").get("weight_map")
-    if not isinstance(index, dict) or not all(isinstance(shard, str) for shard in index.values()):
-        raise UserError(f"{index_file} lacks weight_map, which says where each weight lies")
+    index = read_json(index_file, "index of weights", _Index).weight_map
     weights = {}
     for shard in sorted(set(index.values())):
         if shard != os.path.basename(shard) or "\\" in shard or shard in ("", ".", ".."):
-            raise UserError(f"{index_file} names the file '{shard}'; only files in the same folder are read")
+            raise UserError(
+                f"{index_file} names the file {shown(shard)}; only files in the same folder are read"
+            )
         weights.update(_read_file(os.path.join(folder, shard)))
     absent = sorted(set(index) - set(weights))
     refuse(f"{index_file} promises more than its files hold", {"missing": absent})
@@ -105,7 +115,21 @@ def _read_safetensors(path):
         if tensor["dtype"] == "BF16":
             values = (values.astype(np.uint32) << 16).view(np.float32)
         weights[name] = values.astype(np.float32).reshape(tensor["shape"])
+    try:
+        own = _own_digest(content)
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: its header {one_line(error)}") from error
+    if own and digest(weights) != own:
+        raise UserError(f"{path} is damaged: its checksum differs from the one stored in it; copy it anew")
     return weights
+
+
+def _own_digest(content):
+    """The checksum that `write` leaves in a file, given as its bytes; "" where it has none."""
+    header = parse(
+        content[8 : 8 + int.from_bytes(content[:8], "little")]
+    )  # which the library has read before
+    return (header.get("__metadata__") or {}).get("sha256", "")
 
 
 def _read_torch(path):
@@ -159,7 +183,7 @@ def write(folder, checkpoint):
     notices += no_place_for(["quantization"] if description.quantization is not None else [])
     if description.kind is None:  # BertModel's own files have no prefix
         weights = {name.removeprefix("bert."): value for name, value in weights.items()}
-    write_safetensors(os.path.join(folder, FILES[0]), weights, {"format": "pt"})
+    write_safetensors(os.path.join(folder, FILES[0]), weights, {"format": "pt", "sha256": digest(weights)})
     write_description(folder, description, checkpoint.vocabulary)
     return notices
 

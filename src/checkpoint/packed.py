@@ -10,21 +10,25 @@ import contextlib
 import json
 import os
 from dataclasses import replace
+from typing import Dict, Literal, Tuple
 
 import numpy as np
+from msgspec import Struct
 from safetensors import SafetensorError, safe_open
 
 from src.checkpoint.folder import (
     CONFIG_FILE,
     PACKED_FILE,
+    SUMS_KEY,
     VOCABULARY_FILE,
     described,
     digest,
     with_hash,
     write_vocabulary,
 )
-from src.errors import UserError
-from src.files import make_folder, read_json, replacing, write_json, write_safetensors
+from src.errors import UserError, shown
+from src.files import make_folder, replacing, write_json, write_safetensors
+from src.json_file import Size, checked, parse, read_json
 from src.nn.layers import quantized_weights
 from src.quant.packing import (
     pack_minmax,
@@ -34,6 +38,18 @@ from src.quant.packing import (
     unpack_symmetric,
     unpack_ternary,
 )
+
+
+class _Entry(Struct):
+    """What the layout says of a weight."""
+
+    kind: str
+    shape: Tuple[Size, ...]
+    density: Literal[4, 5] = 5
+    """Ternary codes a byte."""
+    bits: Literal[2, 3, 4, 5, 6, 7, 8] = 8
+    """Of min-max codes."""
+
 
 _FORMAT, _VERSION = "bert-packed", "4"
 
@@ -53,19 +69,19 @@ def _pack(values, latent, kind, bits, granularity, density):
 
 
 def _unpack(parts, entry, name):
-    kind = entry["kind"]
+    kind = entry.kind
     if kind == "float":
         values = parts["values"].astype(np.float32)
     elif kind == "ternary":
-        values = unpack_ternary(parts["codes"], parts["scale"], tuple(entry["shape"]), entry["density"])
+        values = unpack_ternary(parts["codes"], parts["scale"], entry.shape, entry.density)
     elif kind == "symmetric":
         values = unpack_symmetric(parts["codes"], parts["scale"])
     elif kind == "minmax":
-        values = unpack_minmax(parts["codes"], parts["low"], parts["width"], entry["bits"])
+        values = unpack_minmax(parts["codes"], parts["low"], parts["width"], entry.bits)
     else:
-        raise ValueError(f"unknown kind '{kind}'")
-    if list(values.shape) != list(entry["shape"]):
-        raise ValueError(f"{name} has the shape {values.shape}, not {tuple(entry['shape'])}")
+        raise ValueError(f"unknown kind {shown(kind)}")
+    if values.shape != entry.shape:
+        raise ValueError(f"{name} has the shape {values.shape}, not {entry.shape}")
     return values
 
 
@@ -134,7 +150,8 @@ def _config_digest(values):
     """The checksum of a config.json: it decides what is computed with the codes, so they are read with their
     own only.
     """
-    return digest({}, json.dumps(values, sort_keys=True))
+    own = {name: value for name, value in values.items() if name != SUMS_KEY}  # of other files in the folder
+    return digest({}, json.dumps(own, sort_keys=True))
 
 
 def load_packed(folder):
@@ -181,8 +198,8 @@ def _read_weights(path):
         name, _, part = key.partition("|")
         parts.setdefault(name, {})[part] = value
     try:
-        layout = json.loads(metadata["layout"])
+        layout = checked(parse(metadata["layout"]), Dict[str, _Entry], path)
         weights = {name: _unpack(parts[name], entry, name) for name, entry in layout.items()}
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, IndexError) as error:  # arrays of other types and shapes
         raise UserError(f"{path} is damaged: {error}") from error
     return weights, metadata.get("config_sha256")

@@ -2,12 +2,15 @@
 
 import os
 import re
+from typing import Dict
+
+from msgspec import Struct
 
 from src.checkpoint.folder import VOCABULARY_FILE
 from src.errors import UserError
-from src.files import read_json
+from src.json_file import Count, checked, read_json
 from src.tokenizer_files import read_text_form
-from src.vocabulary import SPECIAL, read_vocabulary
+from src.vocabulary import check_tokens, read_vocabulary
 
 _OTHERS = (
     "spiece.model",
@@ -20,6 +23,12 @@ _OTHERS = (
 """Files of tokenizers that are no WordPiece."""
 _NO_LINE = re.compile("[\r\n\ud800-\udfff]")
 """What a line of vocab.txt cannot hold."""
+
+
+class _Model(Struct):
+    """What is read of a tokenizer.json's model."""
+
+    vocab: Dict[str, Count]
 
 
 def find_vocabulary(folder, vocab_file, given, notices):
@@ -55,14 +64,12 @@ def _tokenizer_json(path):
     kind = model.get("type", "WordPiece") if isinstance(model, dict) else "no"
     if not isinstance(ids, dict) or kind != "WordPiece":
         raise UserError(f"{path} holds {kind} tokens and no WordPiece vocabulary; give --vocab_file")
-    whole = all(type(number) is int for number in ids.values())
-    if not whole or sorted(ids.values()) != list(range(len(ids))) or any(map(_NO_LINE.search, ids)):
+    checked({"vocab": ids}, _Model, path)
+    if sorted(ids.values()) != list(range(len(ids))) or any(map(_NO_LINE.search, ids)):
         raise UserError(
             f"{path}: the vocabulary's ids must run from 0 to {len(ids) - 1}, with no line break nor half a "
             "surrogate pair in a token"
         )
     tokens = tuple(sorted(ids, key=ids.get))
-    missing = [token for token in SPECIAL if token not in ids]
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}; it is not BERT's vocabulary")
+    check_tokens(tokens, path)
     return tokens

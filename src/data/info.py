@@ -1,19 +1,50 @@
 """`dataset.json`: what a folder of records says about itself."""
 
 import os
-from dataclasses import dataclass, fields
-from typing import Optional
+from dataclasses import dataclass, field, fields
+from typing import Dict, List, Optional, Tuple, TypedDict
 
+import msgspec
 import numpy as np
 
+from src.checksums import Noted
 from src.errors import UserError
-from src.files import read_json, write_json
+from src.files import write_json
+from src.json_file import Count, Digits, Text, read_json
 from src.kinds import kind_named
 from src.kinds.base import TaskKind
 
 INFO_FILE = "dataset.json"
 HISTOGRAM_STEP = 8  # width in tokens of the length histogram's buckets
 _KEYS = {"kind": "head"}  # dataset.json's word for a field, where it differs
+_LEFT_OUT = {"strip_accents": None, "checksums": {}}  # from the file, where a field has this value
+
+
+class Split(TypedDict, total=False):
+    """What `dataset.json` says of a split."""
+
+    rows: Count
+    labelled: bool
+    length_histogram: Dict[Digits, Count]
+    """{largest length: rows}"""
+    files: List[Text]
+    skipped: Count
+    """Malformed rows that were left out, where there were any."""
+
+
+class _File(msgspec.Struct, rename=_KEYS):
+    """The file's shape; the fields are those of `DatasetInfo`."""
+
+    task_name: Text
+    kind: Text
+    labels: Tuple[Text, ...]
+    vocab_sha256: Text
+    vocab_size: Count
+    do_lower_case: bool
+    max_seq_length: Count
+    splits: Dict[Text, Split]
+    strip_accents: Optional[bool] = None
+    checksums: Dict[Text, Noted] = {}
 
 
 def length_histogram(counts):
@@ -46,20 +77,19 @@ class DatasetInfo:
     max_seq_length: int
     """Longest row in tokens, special ones included."""
     splits: dict
-    """{split: {"rows": int, "labelled": bool, "length_histogram": {largest length as string: rows}, "files":
-    [names], and where malformed rows were left out, "skipped": int}}
-    """
+    """{name: `Split`}"""
     strip_accents: Optional[bool] = None
     """Whether accents were taken off; None, which the file leaves out: where the text was lower-cased."""
+    checksums: dict = field(default_factory=dict)
+    """{name of a file: `Noted`} of all that is read of the folder; {} in the folders of older versions."""
 
     def save(self, folder):
         """Write `dataset.json` into `folder`."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
         values["kind"] = self.kind.name
-        if self.strip_accents is None:
-            del values["strip_accents"]
+        kept = {name: value for name, value in values.items() if _LEFT_OUT.get(name, ...) != value}
         write_json(
-            os.path.join(folder, INFO_FILE), {_KEYS.get(name, name): value for name, value in values.items()}
+            os.path.join(folder, INFO_FILE), {_KEYS.get(name, name): value for name, value in kept.items()}
         )
 
     @classmethod
@@ -67,17 +97,14 @@ class DatasetInfo:
         """The folder's `DatasetInfo`, or None when it has no `dataset.json` (the published layout).
 
         Raises:
-            UserError: the file is not JSON, lacks a key, or names an unknown kind.
+            UserError: the file is not JSON, lacks a key, has a value of another type, or names an unknown
+                kind.
         """
         path = os.path.join(folder, INFO_FILE)
         if not os.path.exists(path):
             return None
-        value = read_json(path, "the data set's description")
-        keys = {field.name: _KEYS.get(field.name, field.name) for field in fields(cls)}
-        value.setdefault("strip_accents", None)
-        missing = [key for key in keys.values() if key not in value]
-        if missing:
-            raise UserError(f"{path} lacks {', '.join(missing)}; run prepare_data.py again")
-        values = {name: value[key] for name, key in keys.items()}
-        values["kind"], values["labels"] = kind_named(values["kind"], path), tuple(values["labels"])
-        return cls(**values)
+        try:
+            values = msgspec.structs.asdict(read_json(path, "the data set's description", _File))
+        except UserError as error:
+            raise UserError(f"{error}; run prepare_data.py again") from error
+        return cls(**{**values, "kind": kind_named(values["kind"], path)})

@@ -6,13 +6,28 @@ its rows stands for: start, end, start, end, ...
 
 import json
 import os
+from typing import Annotated, List, Optional, TypedDict
 
 import numpy as np
+from msgspec import Meta
 
+from src.data.info import DatasetInfo
+from src.data.whole import check_noted
 from src.errors import UserError
 from src.examples import Origin
+from src.json_file import Text, read_lines
 
 _AGAIN = "run prepare_data.py again"
+
+
+class _Line(TypedDict):
+    """What the file keeps of a text."""
+
+    id: Text
+    text: Text
+    answers: Optional[List[Text]]
+    """None where they are not known."""
+    rows: List[List[Annotated[int, Meta(ge=-1, le=2**31 - 1)]]]
 
 
 def texts_file(folder, split):
@@ -41,18 +56,15 @@ def read_texts(folder, split, examples):
     path = texts_file(folder, split)
     texts, spans, numbers = [], [], []
     try:
-        with open(path, encoding="utf-8", newline="\n") as file:
-            for line in file:
-                text = json.loads(line)
-                rows = text.pop("rows")
-                numbers += [len(texts)] * len(rows)
-                spans += [np.array(row, np.int32).reshape(-1, 2) for row in rows]
-                texts.append(text)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}); it holds the texts of the rows: {_AGAIN}"
-        ) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        check_noted(path, DatasetInfo.load(folder))
+        for text in read_lines(path, "the texts of the rows", _Line):
+            rows = text.pop("rows")
+            numbers += [len(texts)] * len(rows)
+            spans += [np.array(row, np.int32).reshape(-1, 2) for row in rows]
+            texts.append(text)
+    except (OSError, UserError) as error:
+        raise UserError(f"{error}; {_AGAIN}") from error
+    except ValueError as error:  # an odd number of places
         raise UserError(f"{path}, line {len(texts) + 1} is damaged; {_AGAIN}") from error
     if [len(span) for span in spans] != examples.lengths.tolist():
         raise UserError(f"{path} is of other rows than the records beside it; {_AGAIN}")

@@ -38,7 +38,7 @@ class Options:
         """A new `BadRows`."""
         return BadRows(self.skip_bad_rows)
 
-    def info(self, task_name, kind, labels, max_seq_length, splits):
+    def info(self, task_name, kind, labels, max_seq_length, splits, checksums):
         """The `DatasetInfo` of what was made; arguments as its fields."""
         return DatasetInfo(
             task_name,
@@ -50,6 +50,7 @@ class Options:
             max_seq_length,
             splits,
             self.strip_accents,
+            checksums,
         )
 
 

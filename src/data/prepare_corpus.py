@@ -60,7 +60,8 @@ def prepare_corpus(inputs, recipe, shard_mb, output_dir, options):
         shards.discard()
         raise UserError(f"input: {', '.join(inputs)} holds no text")
     train = split_info(shards.total("rows"), recipe.next_sentence, shards.lengths, shards.files)
-    options.info(FOLDER, CLASSIFICATION, (), recipe.max_seq_length, {"train": train}).save(folder)
+    longest = recipe.max_seq_length
+    options.info(FOLDER, CLASSIFICATION, (), longest, {"train": train}, shards.checksums).save(folder)
     _report(shards, bad_rows, progress)
     return shards
 

@@ -6,6 +6,7 @@ from itertools import chain, islice
 
 import numpy as np
 
+from src.checksums import notes
 from src.data.augment.split import augment_split
 from src.data.info import INFO_FILE
 from src.data.origins import append_texts, texts_file
@@ -64,7 +65,7 @@ def prepare_task(task, data_dir, names, longest, folder, options, augmentation=N
             with Progress(split, total, "rows") as progress:
                 splits[split] = write_split(writer, encoded, bad_rows, progress, texts)
             tally.tell()
-        options.info(task.name, kind, names, longest, splits).save(temporary)
+        options.info(task.name, kind, names, longest, splits, notes(temporary)).save(temporary)
     for stem in absent:
         print(f"no {stem} file in {data_dir}: that split was not made")
     named = f" ({listed(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""

@@ -8,7 +8,7 @@ import numpy as np
 
 from src.data.records import MASK, SCHEMA_FILE, SEGMENTS, TOKEN_COLUMNS, TOKENS, telling
 from src.errors import UserError
-from src.files import is_utf8, plain_path, write_json
+from src.files import is_utf8, plain_path, set_mode, write_json
 
 
 class RecordWriter:
@@ -108,7 +108,7 @@ class _MindRecordFile:
         for path in (self._path, self._path + ".db"):
             if self._elsewhere:
                 shutil.move(os.path.join(self._folder, os.path.basename(path)), path)
-            os.chmod(path, 0o644)  # MindSpore lets nobody else read them
+            set_mode(path)  # MindSpore lets nobody else read them
         if self._elsewhere:
             self._elsewhere.cleanup()
 

@@ -16,9 +16,11 @@ import numpy as np
 
 from src.data.info import INFO_FILE
 from src.data.readers.files import check_parts
+from src.data.whole import check_files
 from src.errors import UserError, one_line
 from src.examples import Examples, concatenate, offsets_of
-from src.files import plain_path, read_json
+from src.files import plain_path
+from src.json_file import read_json
 
 TOKENS, MASK, SEGMENTS = TOKEN_COLUMNS = ("input_ids", "input_mask", "segment_ids")
 SCHEMA_FILE = "schema.json"
@@ -151,6 +153,7 @@ def read_records(files, dataset_type, columns, schema=""):
             an `input_mask` is not ones followed by zeros; columns of one row differ in length.
     """
     schema = _schema_file(schema, files[0]) if dataset_type == "tfrecord" else None
+    check_whole(files, dataset_type)
     parts = [_read_file(path, dataset_type, columns, schema) for path in files]
     return concatenate(parts)
 
@@ -173,8 +176,12 @@ def _schema_file(schema, first_file):
     return plain_path(schema)
 
 
+def read_alone(path):
+    """Read the tokens of a MindRecord file that nothing vouches for; errors as `read_records`."""
+    _read_file(path, "mindrecord", (), None)
+
+
 def _read_file(path, dataset_type, columns, schema):
-    _check_there(path, dataset_type)
     # Not `count_rows`: a corpus is read by a thread, and MindSpore's `get_dataset_size` releases whatever
     # iterators other threads create meanwhile.
     rows = _count_tfrecord(path) if dataset_type == "tfrecord" else None
@@ -294,11 +301,20 @@ def count_rows(path, dataset_type):
     """The number of rows of a record file, without reading them all.
 
     Raises:
-        UserError: the file is missing, empty, of another format, truncated, or (MindRecord) renamed or
-            without its index `path + ".db"`.
+        UserError: the file is missing, empty, damaged, of another format, truncated, or (MindRecord) renamed
+            or without its index `path + ".db"`.
     """
-    _check_there(path, dataset_type)
+    check_whole([path], dataset_type)
     return _count_tfrecord(path) if dataset_type == "tfrecord" else _count_mindrecord(path)
+
+
+def check_whole(files, dataset_type):
+    """Raise a `UserError` where one of some record files is missing, or damaged as far as that can be told
+    before MindSpore opens it.
+    """
+    for path in files:
+        _check_there(path, dataset_type)
+    check_files(files, dataset_type)
 
 
 def _check_there(path, dataset_type):

@@ -5,27 +5,22 @@ NumPy's own bytes, and beside them what a metric reads of the rows.
 import os
 import zipfile
 from dataclasses import dataclass, replace
+from typing import Optional, Tuple
 
 import numpy as np
+from msgspec import Struct
 
 from src.data.origins import append_texts, read_texts, texts_file
 from src.deploy.sessions import INPUTS
-from src.description import DataFacts, at_own_threshold
-from src.errors import UserError
+from src.description import DataFacts, Said, at_own_threshold
+from src.errors import UserError, one_line, shown
 from src.examples import Examples
-from src.files import make_folder, read_json, write_json
+from src.files import make_folder, write_json
+from src.json_file import Count, Size, Text, read_json
 from src.kinds import kind_named
 
 _INFO = "rows.json"
 _MODEL = "model.json"
-_LEAST = {
-    "rows": 1,
-    "seq_length": 1,
-    "longest": 1,
-    "num_labels": 1,
-    "largest_token_id": 0,
-    "largest_segment_id": 0,
-}
 _AGAIN = "run preprocess.py again"
 _EXAMPLES = "examples.npz"
 _FLAT = ("input_ids", "segment_ids", "offsets")  # of `Examples`, in that file
@@ -35,6 +30,26 @@ OWN_INPUTS = (
 )
 OWN_RESULTS = r"row_\d+\.bin|model\.json"
 """What the names of the files and folders written here look like."""
+
+
+class _Info(Struct):
+    """The shape of rows.json."""
+
+    rows: Size
+    seq_length: Size
+    task_name: Text
+    split: Text
+    kind: Text
+    num_labels: Size
+    labels: Tuple[Text, ...]
+    vocab_sha256: Text
+    longest: Size
+    largest_token_id: Count
+    largest_segment_id: Count
+    do_lower_case: Optional[bool] = None
+    strip_accents: Optional[bool] = None
+    layout: Text = "own"
+    """Older folders do not say it."""
 
 
 @dataclass(frozen=True)
@@ -108,13 +123,35 @@ class Inputs:
             with np.load(path, allow_pickle=False) as file:
                 columns = {column: file[_COLUMN + column.name] for column in self.facts.kind.columns}
                 examples = Examples(*(file[name] for name in _FLAT), columns)
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} cannot be read: {error}; {_AGAIN}") from error
-        if len(examples) != self.rows:
-            raise UserError(f"{path} holds {len(examples)} rows, not {self.rows}; {_AGAIN}")
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
+            raise UserError(f"{path} cannot be read: {one_line(error)}; {_AGAIN}") from error
+        fault = _fault(examples, self.rows)
+        if fault:
+            raise UserError(f"{path}: {fault}; {_AGAIN}")
+        names = self.facts.labels or tuple(map(str, range(self.facts.outputs)))
+        self.facts.kind.check_labels(examples, names, self.split)
         if self.facts.kind.needs_texts:
             return replace(examples, origin=read_texts(self.folder, self.split, examples))
         return examples
+
+
+def _fault(examples, rows):
+    """What is wrong with the types and lengths of some `Examples`' arrays; "" for nothing."""
+    tokens = len(examples.input_ids) if examples.input_ids.ndim == 1 else -1
+    expected = {name: (np.int32, (tokens,)) for name in _FLAT[:2]} | {_FLAT[2]: (np.int64, (rows + 1,))}
+    arrays = {name: getattr(examples, name) for name in _FLAT}
+    for column, values in examples.columns.items():
+        count = rows if column.per == "row" else tokens
+        expected[column.name] = column.dtype, (count,) if column.width == 1 else (count, column.width)
+        arrays[column.name] = values
+    for name, (dtype, shape) in expected.items():
+        found = arrays[name]
+        if found.dtype.kind != np.dtype(dtype).kind or found.shape != shape:
+            return f"{name} is {found.dtype} {found.shape}, not {np.dtype(dtype)} {shape}"
+    ends = examples.offsets
+    if ends[0] != 0 or ends[-1] != tokens or (np.diff(ends) < 1).any():
+        return "its rows do not lie one after the other"
+    return ""
 
 
 def write_inputs(folder, columns, examples, facts, split, layout="own"):
@@ -166,33 +203,28 @@ def write_inputs(folder, columns, examples, facts, split, layout="own"):
 def read_inputs(folder):
     """The `Inputs` in a folder; a `UserError` where preprocess.py did not write it, or an older one did."""
     path = os.path.join(folder, _INFO)
-    info = read_json(path, "the description preprocess.py writes")
-    needed = *_LEAST, "task_name", "split", "kind", "labels", "vocab_sha256"
-    absent = [name for name in needed if name not in info]
-    if absent:
-        raise UserError(f"{path} lacks {', '.join(absent)}; {_AGAIN}")
-    for name, least in _LEAST.items():
-        if type(info[name]) is not int or info[name] < least:
-            raise UserError(
-                f"{path}: {name} must be a whole number of at least {least}, not {info[name]!r}; {_AGAIN}"
-            )
+    try:
+        info = read_json(path, "the description preprocess.py writes", _Info)
+    except UserError as error:
+        raise UserError(f"{error}; {_AGAIN}") from error
     facts = DataFacts(
         rows=f"the rows in {folder}",
-        longest=info["longest"],
-        largest_token_id=info["largest_token_id"],
-        largest_segment_id=info["largest_segment_id"],
-        vocab_sha256=info["vocab_sha256"],
-        task_name=info["task_name"],
-        kind=kind_named(info["kind"], path),
-        labels=tuple(info["labels"]),
-        outputs=info["num_labels"],
-        do_lower_case=info.get("do_lower_case"),
-        strip_accents=info.get("strip_accents"),
+        longest=info.longest,
+        largest_token_id=info.largest_token_id,
+        largest_segment_id=info.largest_segment_id,
+        vocab_sha256=info.vocab_sha256,
+        task_name=info.task_name,
+        kind=kind_named(info.kind, path),
+        labels=info.labels,
+        outputs=info.num_labels,
+        do_lower_case=info.do_lower_case,
+        strip_accents=info.strip_accents,
     )
-    layout = info.get("layout", "own")  # older folders do not say
-    if layout not in LAYOUTS:
-        raise UserError(f"{path}: layout must be one of {', '.join(LAYOUTS)}, not {layout!r}; {_AGAIN}")
-    return Inputs(folder, info["rows"], info["seq_length"], info["split"], facts, LAYOUTS[layout])
+    if info.layout not in LAYOUTS:
+        raise UserError(
+            f"{path}: layout must be one of {', '.join(LAYOUTS)}, not {shown(info.layout)}; {_AGAIN}"
+        )
+    return Inputs(folder, info.rows, info.seq_length, info.split, facts, LAYOUTS[info.layout])
 
 
 def write_results(folder, start, logits):
@@ -214,8 +246,8 @@ def kind_of_results(folder, inputs, threshold=None):
     """
     path = os.path.join(folder, _MODEL)
     if threshold is None and os.path.isfile(path):
-        values = read_json(path, "the description infer_mindir.py writes")
-        return at_own_threshold(inputs.facts.kind, values, path)
+        said = read_json(path, "the description infer_mindir.py writes", Said)
+        return at_own_threshold(inputs.facts.kind, said, path)
     return inputs.facts.kind.at_threshold(threshold or 0.0)
 
 

@@ -1,15 +1,16 @@
 """Exported files as functions of arrays: ONNX in ONNX Runtime, MINDIR in MindSpore Lite or MindSpore."""
 
 import contextlib
-import json
 import os
 from typing import NamedTuple, Tuple
 
 import numpy as np
+from msgspec import Struct
 
 from src.description import Description
 from src.errors import UserError
-from src.files import checksum, is_utf8, plain_path, read_json
+from src.files import checksum, is_utf8, plain_path
+from src.json_file import Size, checked, parse, read_json
 
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 """Every exported model's inputs, in order."""
@@ -63,6 +64,15 @@ def _description(metadata, file, path):
     return description
 
 
+def described_by(notes, path):
+    """The `Description` in the metadata of an ONNX file: {key: JSON text}."""
+    metadata = {}
+    for key, text in notes.items():
+        with contextlib.suppress(ValueError):  # other tools' notes need not be JSON
+            metadata[key] = parse(text)
+    return _description(metadata, path, path)
+
+
 def _version(text):
     return tuple(int(part) for part in text.split(".")[:2])
 
@@ -90,11 +100,7 @@ class OnnxSession:
         if not os.path.isfile(path):
             raise UserError(f"{path} does not exist")
         self._session = _onnx_runtime(path, _provider(device), device, threads)
-        metadata = {}
-        for key, value in self._session.get_modelmeta().custom_metadata_map.items():
-            with contextlib.suppress(ValueError):  # other tools' notes need not be JSON
-                metadata[key] = json.loads(value)
-        self.description = _description(metadata, path, path)
+        self.description = described_by(self._session.get_modelmeta().custom_metadata_map, path)
         self._outputs = output_names(self.description.kind)
         inputs = tuple(item.name for item in self._session.get_inputs())
         outputs = tuple(item.name for item in self._session.get_outputs())
@@ -158,12 +164,21 @@ def _advice(path, error, version):
 
     try:
         model = onnx.load(path, load_external_data=False)
-        oldest = json.loads({item.key: item.value for item in model.metadata_props}["oldest_onnxruntime"])
+        notes = {item.key: item.value for item in model.metadata_props}
+        oldest = checked(parse(notes["oldest_onnxruntime"]), str, path)
     except Exception:  # whatever is wrong with the file, ONNX Runtime's own words say it
         return error.strip().splitlines()[0]
     if _version(version) < _version(oldest):
         return f"it needs ONNX Runtime {oldest} or later (pip install 'onnxruntime>={oldest}')"
     return error.strip().splitlines()[0]
+
+
+class _Shape(Struct):
+    """What `path`.json says of a MINDIR besides its `Description`."""
+
+    batch_size: Size
+    seq_length: Size
+    sha256: str = ""
 
 
 class MindirSession:
@@ -190,17 +205,11 @@ class MindirSession:
         if not os.path.isfile(path):
             raise UserError(f"{path} does not exist; export.py writes it")
         values = read_json(file, "the description export.py writes beside a MINDIR")
-        try:
-            self.batch_size, self.length = int(values["batch_size"]), int(values["seq_length"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{file} is not the description export.py wrote: {error}") from error
-        if min(self.batch_size, self.length) < 1:
-            raise UserError(
-                f"{file} is not the description export.py wrote: batches of {self.batch_size} x {self.length}"
-            )
+        shape = checked(values, _Shape, f"{file} is not the description export.py wrote")
+        self.batch_size, self.length = shape.batch_size, shape.seq_length
         self.description = _description(values, file, path)
         found = checksum(*files_of(path))
-        if values.get("sha256") != found:  # told here, before MindSpore logs its own findings
+        if shape.sha256 != found:  # told here, before MindSpore logs its own findings
             raise UserError(
                 f"{path} is damaged, or {file} is of another file: the checksum differs; export it again"
             )

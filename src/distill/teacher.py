@@ -101,7 +101,7 @@ def check_better_than_guessing(results, metric, examples, least_gain, key, path)
     name, score = metrics.printed_name(metric), results[metric]
     chance = metrics.chance_level(metric, examples)
     say(f"teacher: {name} {100 * score:.2f} (the best constant answer: {100 * chance:.2f})")
-    undecided = metrics.undecided(metric, examples)
+    undecided = metrics.undecided(metric, examples) or metrics.all_alike(examples)
     if undecided:
         say(f"note: whether the teacher is better than a guess cannot be seen: {undecided}")
     elif 100 * (score - chance) < least_gain and score < 1:

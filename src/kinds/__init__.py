@@ -1,6 +1,6 @@
 """The kinds of tasks, a file each: a new one is a file here and a line in the table."""
 
-from src.errors import UserError
+from src.errors import UserError, shown
 from src.kinds.classification import SequenceClassification
 from src.kinds.regression import Regression
 from src.kinds.span import QuestionAnswering, QuestionAnsweringOrNone
@@ -19,7 +19,7 @@ def kind_named(name, where):
         if kind.name == name:
             return kind
     raise UserError(
-        f"{where}: '{name}' is no kind of task; known are {', '.join(kind.name for kind in KINDS)}"
+        f"{where}: {shown(name)} is no kind of task; known are {', '.join(kind.name for kind in KINDS)}"
     )
 
 
@@ -29,4 +29,4 @@ def kind_of_problem(problem_type, where):
         if kind.problem_type == problem_type:
             return kind
     known = ", ".join(kind.problem_type for kind in KINDS)
-    raise UserError(f"{where}: problem_type '{problem_type}' is not supported; known are {known}")
+    raise UserError(f"{where}: problem_type {shown(problem_type)} is not supported; known are {known}")

@@ -51,7 +51,7 @@ class SequenceClassification(TaskKind):
             return same[0]
         # Where all names are numbers, a number that is none of them is no index either.
         numbered = not all(_NUMBER.fullmatch(name) for name in names)
-        if numbered and text.isascii() and text.isdigit() and int(text) < len(names):
+        if numbered and re.fullmatch("[0-9]{1,9}", text) and int(text) < len(names):
             return int(text)
         index = f" (nor an index 0 to {len(names) - 1})" if numbered else ""
         raise UserError(f"{where}: the label {shown(text)} is none of {listed(names)}{index}")

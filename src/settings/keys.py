@@ -88,7 +88,7 @@ class Keys:
             or [parts[part] for part in difflib.get_close_matches(last, parts, 1)]
         )
         hint = f"; did you mean {close[0]}?" if close else "; --help_all lists the known ones"
-        return UserError(f"{where}: unknown setting '{key}'{hint}")
+        return UserError(f"{where}: unknown setting {shown(key)}{hint}")
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal, Optional, Tuple
 
-from src.errors import UserError
+from src.errors import UserError, shown
 from src.kinds.base import TaskKind
 from src.settings.groups import rare
 from src.settings.types import (
@@ -16,6 +16,18 @@ from src.settings.types import (
     PositiveInt,
     Probability,
 )
+
+_MOST = {
+    "vocab_size": 1 << 24,
+    "hidden_size": 1 << 16,
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 1 << 12,
+    "intermediate_size": 1 << 18,
+    "max_position_embeddings": 1 << 20,
+    "type_vocab_size": 1 << 16,
+    "max_relative_position": 1 << 16,
+}
+"""What no network exceeds: a larger number is a slip or damage, and would ask for all memory there is."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +57,26 @@ class BertConfig:
     classifier_dropout: Optional[float] = None  # of the head's input; None: hidden_dropout_prob
 
     def __post_init__(self):
-        for name in (
-            "vocab_size",
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "intermediate_size",
-            "max_position_embeddings",
-            "type_vocab_size",
-        ):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        for name, most in _MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise UserError(f"{name} must be 1 to {most:,}, not {shown(getattr(self, name))}")
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
                 f"{self.num_attention_heads}"
             )
         if self.hidden_act not in HIDDEN_ACTS:
-            raise UserError(f"hidden_act must be one of {', '.join(HIDDEN_ACTS)}, not '{self.hidden_act}'")
+            known = ", ".join(HIDDEN_ACTS)
+            raise UserError(f"hidden_act must be one of {known}, not {shown(self.hidden_act)}")
+        for name in ("initializer_range", "layer_norm_eps"):
+            value = getattr(self, name)
+            if not 0 <= value < 1e30:  # 1e30 is finite in float32
+                raise UserError(f"{name} must be a number from 0, not {value}")
+            object.__setattr__(self, name, abs(value))  # a spread of -0.0 is negative to NumPy
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise UserError(f"{name} must be at least 0 and below 1, not {value}")
 
     @property
     def head_dropout(self):

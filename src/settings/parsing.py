@@ -15,7 +15,8 @@ from dataclasses import asdict, fields, replace
 import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from src.errors import UserError, command, one_line
+from src.errors import UserError, command, one_line, shown
+from src.json_file import LONGEST_NUMBER
 from src.settings.command_line import CommandLine
 from src.settings.commands import SCRIPTS
 from src.settings.help import FLAGS, help_text
@@ -33,6 +34,9 @@ def _parser(config_class, script):
     return parser
 
 
+_LONG_NUMBER = re.compile(
+    rf"(--\w[\w.]*=)?(?=.{{{LONGEST_NUMBER + 1}}})[-+]?(0b[01_]+|0x[0-9a-f_]+|[0-9_.eE+-]+)"
+)
 # What jsonargparse says, in plain words; in order. The first is its message for an Optional type.
 _PLAIN_WORDS = tuple(
     (re.compile(pattern), plain)
@@ -88,7 +92,7 @@ def from_json(config_class, values, where, complete=False):
         UserError: no dict, an unknown or missing key, a value of the wrong type or outside its range.
     """
     if not isinstance(values, dict):
-        raise UserError(f"{where} must hold keys and values, not {values!r}")
+        raise UserError(f"{where} must hold keys and values, not {shown(values)}")
     keys = Keys(config_class, renames=False)
     absent = [name for name in keys.needed if name not in values]
     if complete and absent:
@@ -128,6 +132,7 @@ def parse(config_class, arguments=None, script=None):
     """
     notices, keys = [], Keys(config_class)
     arguments = sys.argv[1:] if arguments is None else arguments
+    _check_numbers(arguments)
     arguments = translated(arguments, keys, notices)
     arguments = CommandLine(keys, notices).tidy(arguments)
     script = script or os.path.basename(sys.argv[0])
@@ -161,6 +166,13 @@ def parse(config_class, arguments=None, script=None):
         raise _readable(error, keys) from error
     settings = config_class(**vars(settings) if isinstance(settings, Namespace) else settings)
     return _with_task_version(settings), list(dict.fromkeys(notices))
+
+
+def _check_numbers(arguments):
+    """Python itself takes seconds for numbers that long."""
+    for word in arguments:
+        if _LONG_NUMBER.fullmatch(word):
+            raise UserError(f"a number of {len(word):,} characters is given: {shown(word)}")
 
 
 @command

@@ -7,12 +7,27 @@ import yaml
 
 from src.errors import UserError, one_line
 from src.files import ROOT
+from src.json_file import DEEPEST, LONGEST_NUMBER
 from src.settings.keys import Sorter, flat, nested
 from src.settings.published_flags import with_quantizers
 
 
 class UniqueKeys(yaml.SafeLoader):
-    """Safe YAML in which a key stands once; PyYAML itself lets the last one win."""
+    """Safe YAML in which a key stands once, where PyYAML itself lets the last one win, and nothing is nested
+    or long without end.
+    """
+
+    depth = 0
+
+    def compose_node(self, parent, index):
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.composer.ComposerError(
+                None, None, f"lists and sections lie more than {DEEPEST} deep in one another"
+            )
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -23,6 +38,13 @@ class UniqueKeys(yaml.SafeLoader):
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_scalar(self, node):
+        if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST_NUMBER:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a number has {len(node.value):,} characters", node.start_mark
+            )
+        return super().construct_scalar(node)
 
 
 def found_config(path, notices):
@@ -53,7 +75,7 @@ def read_yaml(path, keys, notices):
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
-        documents = sum(1 for _ in yaml.compose_all(text, yaml.SafeLoader))
+        documents = sum(1 for _ in yaml.compose_all(text, UniqueKeys))
         settings = next(yaml.load_all(text, UniqueKeys), None)
     except OSError as error:
         raise UserError(f"config_path: cannot read {path}: {error.strerror}") from error
@@ -61,6 +83,8 @@ def read_yaml(path, keys, notices):
         raise UserError(f"config_path: {path} is not UTF-8 text") from error
     except yaml.YAMLError as error:
         raise UserError(f"config_path: {path} is not valid YAML: {one_line(error)}") from error
+    except (ValueError, OverflowError) as error:  # as 2001-99-99, which looks like a date
+        raise UserError(f"config_path: {path}: {one_line(error)}") from error
     if documents > 1:
         notices.append(f"{path} holds {documents} YAML documents; only the first one counts")
     settings = {} if settings is None else settings

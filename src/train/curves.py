@@ -1,8 +1,7 @@
 """Curves of a run, drawn from its metrics.jsonl."""
 
-import json
-
 from src.files import replacing
+from src.json_file import parse
 
 _NOT_DRAWN = {
     "time",
@@ -35,7 +34,7 @@ def draw(metrics_path, picture_path):
 
     panels = {}
     with open(metrics_path, encoding="utf-8") as file:
-        for row in map(json.loads, file):
+        for row in map(parse, file):
             kind = "loss" if "loss" in row else "metric"
             for name in row.keys() - _NOT_DRAWN:
                 curves = panels.setdefault((row["stage"], kind), {})

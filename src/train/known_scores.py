@@ -2,13 +2,15 @@
 
 import hashlib
 import os
+from typing import Dict, Union
 
 import numpy as np
 
 from src.checkpoint.folder import digest
 from src.compile_cache import folder_of, program
 from src.errors import UserError
-from src.files import read_json, write_json
+from src.files import write_json
+from src.json_file import read_json
 from src.runtime import say
 
 TIMES = ("seconds_per_1000_rows", "p50_ms", "p95_ms")
@@ -32,10 +34,10 @@ def known_scores(setting, teacher, evals, how, measure):
         return measure()
     path = os.path.join(folder, f"{_key(teacher, evals, how)}.json")
     try:
-        results = read_json(path, "the scores of a teacher")
+        results = read_json(path, "the scores of a teacher", Dict[str, Union[int, float]])
     except UserError:  # not there yet, or damaged: as good as not there
         results = {}
-    if results and all(isinstance(value, (int, float)) for value in results.values()):
+    if results:
         say(f"the teacher was evaluated on these rows before; its scores are in {path}")
         return results
     results = measure()

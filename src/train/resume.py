@@ -9,7 +9,8 @@ from safetensors import SafetensorError, safe_open
 
 from src.checkpoint.folder import WEIGHTS_FILE, digest
 from src.errors import UserError, shown
-from src.files import read_json, replacing, sample_checksum, write_json, write_safetensors
+from src.files import replacing, sample_checksum, write_json, write_safetensors
+from src.json_file import parse, read_json
 from src.run_folder import RESULTS_FILE, STAGES_FILE, STATE_FILE
 from src.runtime import same_everywhere, say
 from src.settings.paths import CHECKPOINTS, DATA, INCIDENTAL
@@ -34,7 +35,7 @@ def read_state(path, weights=True):
     """
     try:
         with safe_open(path, "numpy") as file:
-            note = json.loads(file.metadata()["state"])
+            note = parse(file.metadata()["state"])
             names = file.keys() if weights else ()
             values = {name: file.get_tensor(name) for name in names}
             if weights and note.get("sha256", "") not in ("", digest(values)):

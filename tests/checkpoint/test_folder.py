@@ -1,5 +1,7 @@
 """Our own files: saving, strict loading, and that a stop in between mixes nothing."""
 
+import contextlib
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -82,6 +84,7 @@ def test_config_json_has_hugging_faces_names_and_ours(folder):
             "id2label": {"0": "no", "1": "maybe", "2": "yes"},
             "label2id": {"no": 0, "maybe": 1, "yes": 2},
             "vocab_sha256": vocabulary_hash(TOKENS),
+            "weights_sha256": {"eval_model.ckpt": [sha256(os.path.join(folder, "eval_model.ckpt"))]},
         }
 
 
@@ -228,3 +231,81 @@ def test_new_weights_of_the_same_network_never_leave_the_folder_empty(folder, mo
 def test_vocabulary_of_an_earlier_checkpoint_does_not_stay(folder):
     save(folder, our_weights(), our_description())
     assert load(folder).vocabulary is None
+
+
+# --- checksums ----------------------------------------------------------------------------------------------
+
+
+def sums(folder):
+    with open(os.path.join(folder, "config.json")) as file:
+        return json.load(file)["weights_sha256"]
+
+
+def sha256(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_config_json_knows_the_weights_of_every_file_beside_it(folder):
+    step = os.path.join(folder, "step_1.ckpt")
+    save(folder, our_weights(seed=1), our_description(), TOKENS, "step_1.ckpt")
+    save(folder, our_weights(seed=2), our_description(), TOKENS)
+    own = os.path.join(folder, "eval_model.ckpt")
+    assert sums(folder) == {"eval_model.ckpt": [sha256(own)], "step_1.ckpt": [sha256(step)]}
+    os.remove(step)
+    save(folder, our_weights(seed=3), our_description(), TOKENS)
+    assert sums(folder) == {"eval_model.ckpt": [sha256(own)]}
+
+
+@pytest.mark.parametrize("name", ["eval_model.ckpt", "step_1.ckpt"])
+@pytest.mark.parametrize("place", [0, 0.3, 0.7, -1])
+def test_one_changed_bit_of_the_weights_is_told_before_mindspore_opens_them(folder, monkeypatch, name, place):
+    path = Path(folder, name)
+    save(folder, our_weights(seed=1), our_description(), TOKENS, name)
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * place) if isinstance(place, float) else place] ^= 4
+    path.write_bytes(content)
+    monkeypatch.setattr("mindspore.load_checkpoint", lambda path: pytest.fail("it was opened"))
+    words = refusal(load, path)
+    assert (
+        f"{name} is damaged: its SHA-256 is not the one in config.json" in words and "weights_sha256" in words
+    )
+
+
+def test_folders_without_checksums_are_read_and_get_them_with_the_next_save(folder):
+    path = os.path.join(folder, "config.json")
+    values = json.loads(Path(path).read_text())
+    del values["weights_sha256"]
+    write_json(path, values)
+    assert_same(load(folder).weights, our_weights())
+    save(folder, our_weights(seed=1), our_description(), TOKENS)
+    assert sums(folder) == {"eval_model.ckpt": [sha256(os.path.join(folder, "eval_model.ckpt"))]}
+
+
+def test_a_stop_between_two_saves_of_one_network_leaves_weights_that_are_believed(folder, monkeypatch):
+    for count in range(4):
+        done, real = [], os.replace
+
+        def rename(source, target, done=done, count=count, real=real):
+            if len(done) == count:
+                raise KeyboardInterrupt
+            done.append(target)
+            real(source, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", rename)
+            with contextlib.suppress(KeyboardInterrupt):
+                save(folder, our_weights(seed=count + 1), our_description(), TOKENS)
+        load(folder)
+    save(folder, our_weights(), our_description(), TOKENS)
+    assert len(sums(folder)["eval_model.ckpt"]) == 1
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [("hidden_size", 16), ("vocab_size", 21), ("num_hidden_layers", 3), ("intermediate_size", 1 << 18)]
+    + [("max_position_embeddings", 1 << 20), ("type_vocab_size", 1 << 16)],
+)
+def test_sizes_that_are_not_the_weights_are_told_before_a_network_is_made(folder, field, value):
+    path = os.path.join(folder, "config.json")
+    write_json(path, {**json.loads(Path(path).read_text()), field: value})
+    assert f"config.json says {field} {value} but its weights have" in refusal(load, folder)

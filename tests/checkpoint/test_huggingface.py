@@ -2,9 +2,13 @@
 transformers.
 """
 
+import os
+
 import numpy as np
 import pytest
 
+from src.checkpoint import huggingface
+from src.checkpoint.folder import Checkpoint
 from src.checkpoint.formats import read_any
 from src.checkpoint.names import translate
 from src.files import write_json
@@ -16,6 +20,7 @@ from tests.helpers import (
     POSITIONS,
     assert_same,
     hugging_face_weights,
+    our_description,
     our_weights,
     refusal,
     write_huggingface_by_hand,
@@ -115,3 +120,18 @@ def test_encoder_without_pooler_or_prefix_stays_one(tmp_path):
     theirs["classifier.bias"] = np.ones(3, np.float32)
     write_huggingface_by_hand(tmp_path, theirs)
     assert "bert.pooler.dense.bias" in refusal(read_any, tmp_path)
+
+
+@pytest.mark.parametrize("place", [0.3, 0.7, -1])
+def test_one_changed_bit_of_our_own_safetensors_is_told(tmp_path, place):
+    checkpoint = Checkpoint(our_weights(), our_description())
+    huggingface.write(tmp_path, checkpoint)
+    read_any(tmp_path)
+    path = tmp_path / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    header = 8 + int.from_bytes(content[:8], "little")
+    at = header + int((len(content) - header) * place) if isinstance(place, float) else place
+    content[at] ^= 1
+    path.write_bytes(content)
+    assert "model.safetensors is damaged: its checksum differs" in refusal(read_any, tmp_path)
+    assert os.stat(path).st_mode & 0o777 == 0o644

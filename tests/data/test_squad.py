@@ -152,7 +152,7 @@ def test_missing_damaged_and_foreign_texts_are_refused(tmp_path):
             origins.read_texts(tmp_path, "eval", two_texts())
         return str(error.value)
 
-    assert "eval.texts.jsonl cannot be read" in fault()
-    assert "line 2 is damaged" in fault('{"id":"a","rows":[]}\n{"id":\n')
-    assert "line 1 is damaged" in fault("3\n")
-    assert "of other rows than the records" in fault('{"id":"a","rows":[[1,2]]}\n')
+    assert "eval.texts.jsonl does not exist" in fault()
+    assert "line 2 cannot be read" in fault('{"id":"a","text":"","answers":null,"rows":[]}\n{"id":\n')
+    assert "line 1 must be an object of keys and values" in fault("3\n")
+    assert "of other rows than the records" in fault('{"id":"a","text":"","answers":[],"rows":[[1,2]]}\n')

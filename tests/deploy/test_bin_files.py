@@ -8,7 +8,8 @@ from src.deploy.bin_files import read_inputs, read_results, write_inputs, write_
 from src.description import DataFacts
 from src.errors import UserError
 from src.examples import Examples, offsets_of
-from src.files import read_json, write_json
+from src.files import write_json
+from src.json_file import read_json
 from src.kinds import CLASSIFICATION, REGRESSION
 from tests.helpers import labelled, refuses
 
@@ -87,3 +88,30 @@ def test_a_folder_without_a_layout_is_ours_and_another_one_is_refused(rows, tmp_
     with pytest.raises(UserError) as error:
         read_inputs(str(tmp_path))
     refuses(error, "rows.json: layout must be one of own, published, not 'other'")
+
+
+@pytest.mark.parametrize(
+    "name, change, words",
+    [
+        ("column_{}", lambda values: values.astype("U"), "is <U"),
+        ("column_{}", lambda values: values.astype(complex), "is complex128"),
+        ("column_{}", lambda values: values[:-1], "is"),
+        ("column_{}", lambda values: values[:, None], "(35, 1), not"),
+        ("input_ids", lambda values: values.astype(np.float32), "input_ids is float32"),
+        ("segment_ids", lambda values: values[1:], "segment_ids is int32"),
+        ("offsets", lambda values: values[::-1], "its rows do not lie one after the other"),
+        ("offsets", lambda values: values + 1, "its rows do not lie one after the other"),
+        ("offsets", lambda values: values[:-1], "offsets is int64 (35,), not int64 (36,)"),
+    ],
+)
+def test_arrays_of_another_type_or_length_are_refused(rows, tmp_path, name, change, words):
+    examples, facts, columns = rows
+    write_inputs(str(tmp_path), columns, examples, facts, "eval")
+    (column,) = examples.columns
+    path, name = tmp_path / "examples.npz", name.format(column.name)
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **{**arrays, name: change(arrays[name])})
+    with pytest.raises(UserError) as error:
+        read_inputs(str(tmp_path)).examples()
+    refuses(error, "examples.npz: ", words, "run preprocess.py again")

@@ -87,6 +87,8 @@ def test_a_teacher_worse_than_a_guess_is_told_of_the_label_order(score, words):
         ("matthews", [1, 1], 0.0, "cannot be seen: Matthews is 0 whatever a model answers"),
         ("f1", [0, 0], 0.0, "cannot be seen: F1 is 0"),
         ("accuracy", [1], 1.0, "Accuracy 100.00 (the best constant answer: 100.00)"),
+        ("accuracy", [1, 1], 0.99, "cannot be seen: the labels of its 2 rows are all alike"),
+        ("macro_f1", [0, 0], 1.0, "cannot be seen: the labels of its 2 rows are all alike"),
     ],
 )
 def test_rows_that_cannot_show_a_teacher_to_be_better_do_not_refuse_it(metric, labels, score, words, capsys):

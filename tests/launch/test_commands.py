@@ -290,3 +290,10 @@ def test_on_one_device_a_wrong_entry_is_one_line(folder, python, entry, said):
     script = ROOT / "scripts/run_standalone_gd.sh"
     done = run(script, ["--seed", "1"], folder, PYTHON=python, DRY_RUN="1", ENTRY=entry)
     assert said in refused(done)
+
+
+@pytest.mark.parametrize("number", ["1000000000", "1025", "0", "-1", "1" * 5000, "\u0661", "1.5", ""])
+def test_a_number_of_devices_that_no_machine_has_is_refused(number):
+    with pytest.raises(LaunchError, match="^DEVICE_NUM ") as error:
+        commands.cluster_commands("python", CPU, [number, "1", "D", "none", "T"])
+    assert len(str(error.value)) < 300

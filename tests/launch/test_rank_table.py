@@ -145,3 +145,16 @@ def test_a_server_that_is_not_known_is_one_line(folder, python, table, environme
     path = write_table(folder, json.dumps(table))
     done = run(ROOT / "scripts" / ASCEND, [3, 1, path], folder, PYTHON=python, **environment)
     assert said in refused(done)
+
+
+@pytest.mark.parametrize(
+    "value", ["1" * 5000, "x" * 5000, 10**4000, ["a"] * 3000, None, 1.5], ids=lambda value: repr(value)[:9]
+)
+@pytest.mark.parametrize(
+    "place", [(*FIRST, "device_id"), (*FIRST, "rank_id"), ("server_count",), ("version",)]
+)
+def test_what_a_table_says_is_quoted_in_part(tmp_path, place, value):
+    path = write_table(tmp_path, altered(*place, value))
+    with pytest.raises(LaunchError) as error:
+        devices_here(str(path), 2)
+    assert len(str(error.value)) < 500

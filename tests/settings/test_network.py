@@ -46,3 +46,21 @@ def test_impossible_networks_are_refused(changes, word):
     with pytest.raises(UserError) as error:
         BertConfig(**changes)
     refuses(error, word)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("hidden_size", 2**31), ("vocab_size", 10**20), ("type_vocab_size", 10**20), ("num_hidden_layers", 2000)]
+    + [("max_relative_position", 2**31), ("intermediate_size", 0), ("initializer_range", -0.1)]
+    + [("initializer_range", float("nan")), ("layer_norm_eps", 1e39), ("hidden_dropout_prob", 1.0)]
+    + [("classifier_dropout", -0.1), ("hidden_act", "x" * 5000)],
+)
+def test_numbers_that_no_network_has_are_refused(name, value):
+    with pytest.raises(UserError) as error:
+        BertConfig(**{name: value})
+    refuses(error, f"{name} must be ")
+    assert len(str(error.value)) < 300
+
+
+def test_a_spread_of_minus_zero_is_zero():
+    assert str(BertConfig(initializer_range=-0.0).initializer_range) == "0.0"

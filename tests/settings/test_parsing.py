@@ -634,3 +634,22 @@ def test_a_question_comes_with_its_context_and_without_a_text():
         with pytest.raises(UserError) as error:
             settings_of(*arguments, config_class=PredictConfig).texts  # noqa: B018
         refuses(error, words)
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "-" + "9" * 101, "0b" + "1" * 20000, "0x" + "f" * 200])
+def test_numbers_of_thousands_of_characters_are_refused_wherever_they_stand(tmp_path, number):
+    (tmp_path / "c.yaml").write_text(f"seed: {number}\n")
+    given = (["--seed", number], [f"--seed={number}"], ["--config_path", str(tmp_path / "c.yaml")])
+    for arguments in given:
+        with pytest.raises(UserError, match="a number .*characters") as error:
+            parse(TaskDistillConfig, arguments)
+        assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 3000, "a: " + "[" * 3000, "phase1_cfg: " + "{a: " * 500 + "1" + "}" * 500]
+)
+def test_yaml_that_is_nested_without_end_is_one_line(tmp_path, text):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(UserError, match="c.yaml.*lie more than 64 deep in one another"):
+        parse(TaskDistillConfig, ["--config_path", str(tmp_path / "c.yaml")])

@@ -9,16 +9,29 @@ import json
 import os
 import re
 from itertools import islice
+from typing import Any, List, Optional, TypedDict
 
 from src.data.plan import check_same, names_in
 from src.data.prepare import Progress
 from src.data.readers.rows import Row
-from src.files import make_folder, read_json, sweep, write_json, write_text
+from src.errors import UserError
+from src.files import make_folder, sweep, write_json, write_text
+from src.json_file import Count, Text, checked, parse, read_json, read_lines
 
 PART_ROWS = 256
 """Training rows of a part: what a stop can cost."""
 PLAN_FILE = "plan.json"
 _OURS = re.compile(rf"{re.escape(PLAN_FILE)}|part-\d{{5,}}\.jsonl|\.writing-.*")
+
+
+class _Row(TypedDict):
+    """A `Row` as a part has it."""
+
+    text: Text
+    text_pair: Optional[Text]
+    label: Any
+    line_number: Count
+    id: Text
 
 
 class Parts:
@@ -41,7 +54,7 @@ class Parts:
             make_folder(folder)
             write_json(path, plan)
         sweep(folder)
-        check_same(folder, json.loads(json.dumps(plan)), read_json(path, "the plan"))
+        check_same(folder, parse(json.dumps(plan)), read_json(path, "the plan"))
 
     def fill(self, rows, total, augmenter):
         """Make the parts that are lacking.
@@ -75,8 +88,8 @@ class Parts:
     def _read(self, number):
         """A part's rows; None where it is not there or not whole."""
         try:
-            with open(self._path(number), encoding="utf-8") as file:
-                *lines, end = map(json.loads, file)
-        except (FileNotFoundError, ValueError):  # also where nothing is in it, or no UTF-8
+            *lines, end = read_lines(self._path(number), "the part")
+            rows = checked(lines, List[_Row], self._path(number))
+        except (UserError, ValueError):  # not there, damaged, or nothing in it
             return None
-        return [Row(**line) for line in lines] if end == {"rows": len(lines)} else None
+        return [Row(**row) for row in rows] if end == {"rows": len(rows)} else None

@@ -1,7 +1,5 @@
 """Word vectors in a text file: a word and its numbers a line, as GloVe's and fastText's files are."""
 
-import math
-
 import numpy as np
 
 from src.data.readers.rows import Where
@@ -96,9 +94,9 @@ def _vector(fields, width, where):
 
 
 def _number(text):
-    """A finite float, or None."""
+    """A float whose square float32 can hold, or None."""
     try:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return value if abs(value) < 1e15 else None

@@ -5,7 +5,6 @@ import codecs
 import gzip
 import html
 import io
-import json
 import lzma
 import re
 import zlib
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from src.data.corpus.files import refuse_foreign
 from src.errors import UserError
+from src.json_file import parse
 
 _LONGEST_JSON = 16 << 20  # bytes of a JSON line, which must be held whole
 _OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
@@ -140,10 +140,10 @@ class CorpusReader:
             if line.isspace():
                 continue
             try:
-                value = json.loads(line)
+                value = parse(line)
                 text, title = value["text"].encode("utf-8"), str(value.get("title", ""))
             # ValueError: half a surrogate pair too.
-            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            except (ValueError, LookupError, TypeError, AttributeError):
                 self._bad_rows.add(f'{self._path}, line {self._line}: not a JSON object with a string "text"')
                 continue
             for parts, continues in self._pieces(_lines(io.BytesIO(text), self._piece_bytes)):

@@ -6,15 +6,18 @@ import os
 import re
 import tempfile
 from dataclasses import asdict
+from typing import Dict, List, TypedDict
 
 import numpy as np
 
+from src.checksums import Noted, check, notes
 from src.data.info import INFO_FILE, DatasetInfo
 from src.data.plan import check_same, names_in
 from src.data.record_writer import RecordWriter
 from src.data.records import SCHEMA_FILE, count_rows
 from src.errors import UserError
-from src.files import WRITING, locked, make_folder, read_json, replacing, sample_checksum, sweep, write_json
+from src.files import WRITING, locked, make_folder, replacing, sample_checksum, sweep, write_json
+from src.json_file import Count, Text, read_json, read_lines
 from src.kinds import CLASSIFICATION
 
 FOLDER = "gd"
@@ -43,6 +46,26 @@ def make_plan(files, vocab_sha256, lower_case, dataset_type, shard_mb, recipe):
         **asdict(recipe),
         "inputs": inputs,
     }
+
+
+class _Shard(TypedDict):
+    """A line of `shards.jsonl`: a shard that is finished."""
+
+    number: Count
+    files: List[Text]
+    rows: Count
+    documents: Count
+    sentences: Count
+    cut: Count
+    tokens: Count
+    lengths: List[Count]
+    """Rows by their length in tokens."""
+
+
+class _Line(_Shard, total=False):
+    """The same; older versions did not write the last key."""
+
+    checksums: Dict[Text, Noted]
 
 
 class ShardFolder:
@@ -76,19 +99,22 @@ class ShardFolder:
         if not os.path.exists(path):
             return
         try:
-            with open(path, encoding="utf-8") as file:
-                lines = [json.loads(line) for line in file]
-            self.shards = {
-                line["number"]: line for line in lines if all(self._is_whole(name) for name in line["files"])
-            }
-        except (ValueError, LookupError, TypeError) as error:
-            raise UserError(f"{path} is damaged; remove {self.folder} and run again") from error
+            lines = list(read_lines(path, "the list of shards", _Line))
+        except UserError as error:
+            raise UserError(f"{error}; remove {self.folder} and run again") from error
+        self.shards = {line["number"]: line for line in lines if self._is_whole(line)}
 
-    def _is_whole(self, name):
-        path = os.path.join(self.folder, name)
+    def _is_whole(self, line):
+        """Whether a shard's files are there as they were written; else it is made again."""
+        noted = line.get("checksums", {})
+        paths = {name: os.path.join(self.folder, name) for name in noted or line["files"]}
         try:
-            count_rows(path, self._plan["dataset_type"])
-        except UserError:  # missing, cut, or without its index: it is made again
+            for name, path in paths.items():
+                if noted:
+                    check(path, noted[name], "")
+                else:  # of an older version
+                    count_rows(path, self._plan["dataset_type"])
+        except (UserError, OSError):
             return False
         return True
 
@@ -134,10 +160,17 @@ class ShardFolder:
             yield shard
             shard.close()
             data = [shard.writer.name] if shard.writer else []
+            noted = notes(temporary)
             # The data last: it has its index then.
             for name in sorted(os.listdir(temporary), key=lambda name: name in data):
                 os.replace(os.path.join(temporary, name), os.path.join(self.folder, name))
-        line = {"number": number, "files": data, **shard.counts, "lengths": shard.lengths.tolist()}
+        line = {
+            "number": number,
+            "files": data,
+            "checksums": noted,
+            **shard.counts,
+            "lengths": shard.lengths.tolist(),
+        }
         self.shards = dict(sorted({**self.shards, number: line}.items()))
         with (
             replacing(os.path.join(self.folder, SHARDS_FILE)) as path,
@@ -153,6 +186,12 @@ class ShardFolder:
     def lengths(self):
         """Rows by their length in tokens: int64 (max_seq_length + 1,)."""
         return np.sum([line["lengths"] for line in self.shards.values()], axis=0)
+
+    @property
+    def checksums(self):
+        """{name of a file: `Noted`} of the finished shards."""
+        lines = self.shards.values()
+        return {name: noted for line in lines for name, noted in line.get("checksums", {}).items()}
 
     @property
     def files(self):

@@ -3,8 +3,6 @@
 Hugging Face's names instead, as `sentence1` and `sentence2`: those of the first row whose texts are there.
 """
 
-import json
-
 from src.data.readers.entities import Entities, entities_fault
 from src.data.readers.rows import (
     ROW_NAMES,
@@ -16,6 +14,7 @@ from src.data.readers.rows import (
     wanted_names,
 )
 from src.errors import listed
+from src.json_file import parse
 
 count_rows = count_lines
 
@@ -46,8 +45,8 @@ def objects(path, bad_rows):
     """(`Where`, value) of every line of a file; None for one that is no JSON."""
     for where, line in text_lines(path, bad_rows):
         try:
-            yield where, json.loads(line)
-        except (ValueError, RecursionError):
+            yield where, parse(line)
+        except ValueError:
             yield where, None
 
 

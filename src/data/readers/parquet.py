@@ -21,7 +21,7 @@ def read_rows(path, task, test, bad_rows):
     own_name = next((name for name in ROW_NAMES if test and name in file.schema_arrow.names), None)
     number = 0
     for batch in _batches(path, file, [name for name in (text, pair, label, own_name) if name]):
-        for value in batch.to_pylist():
+        for value in batch:
             number += 1
             where = Where(path, number, "row")
             if not isinstance(value[text], str) or (
@@ -49,15 +49,20 @@ def _open(path):
             "requirements-convert.txt"
         ) from error
     try:
-        return pyarrow.parquet.ParquetFile(plain_path(path))
-    except (pyarrow.ArrowException, OSError) as error:
+        file = pyarrow.parquet.ParquetFile(plain_path(path))
+        file.schema_arrow.names  # noqa: B018 (decoded here, where a fault is the file's)
+        return file
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a parquet file or is damaged: {listed([error])}") from error
 
 
 def _batches(path, file, columns):
+    """Lists of rows."""
     import pyarrow
 
     try:
-        yield from file.iter_batches(batch_size=_ROWS, columns=columns)
-    except (pyarrow.ArrowException, OSError) as error:  # pyarrow raises either for damaged pages
+        for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
+            yield batch.to_pylist()
+    # pyarrow raises any of them for damaged pages, the last where a text is no UTF-8.
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged: {listed([error])}") from error

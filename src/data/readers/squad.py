@@ -3,10 +3,11 @@
 A row is a question with its context; its label holds the right answers.
 """
 
-import json
+from json import JSONDecodeError
 
 from src.data.readers.rows import RawRow, Where, is_text
 from src.errors import UserError, shown
+from src.json_file import MOST_DATA_BYTES, parse
 
 _SHOWN = 40  # characters of a text in a message
 
@@ -46,8 +47,8 @@ def _paragraphs(path):
     """(place in the file, as `data[0].paragraphs[1]`, paragraph) of each paragraph."""
     with open(path, "rb") as file:
         try:
-            value = json.loads(file.read().decode("utf-8-sig"))
-        except (ValueError, RecursionError) as error:  # what is no UTF-8 is a ValueError too
+            value = parse(file.read(MOST_DATA_BYTES))
+        except ValueError as error:  # what is no UTF-8 is a ValueError too
             hint = "; where it has an object a line, call it .jsonl" if _more_follows(error) else ""
             raise UserError(f"{path} is not JSON: {error}{hint}") from error
     for number, article in enumerate(_list_in(path, "its object", value, "data")):
@@ -58,7 +59,7 @@ def _paragraphs(path):
 
 def _more_follows(error):
     """Whether something follows a first JSON value."""
-    return isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
+    return isinstance(error, JSONDecodeError) and error.msg == "Extra data"
 
 
 def _list_in(path, place, value, key):
