@@ -93,11 +93,15 @@ class Compiler:
             self._compile_once(cell, inputs)
 
     def _compile_once(self, cell, inputs):
-        self._start()
-        if self.cache:
-            self.cache.compile(cell, inputs, self.fuse)
-        else:
-            cell.compile(*inputs)
+        stream = sys.stderr
+        try:
+            self._start()
+            if self.cache:
+                self.cache.compile(cell, inputs, self.fuse)
+            else:
+                cell.compile(*inputs)
+        finally:
+            sys.stderr = stream  # the compiler of fused kernels leaves one that has no encoding
 
     def _start(self):
         """Start the compiler of fused kernels, once.

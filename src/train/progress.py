@@ -59,7 +59,7 @@ class Progress(Callback):
         self._leave_out(compile_seconds() - self._compiled)
         self._compiled = compile_seconds()
         self._show(stage, step)
-        self.bar.update(stage.advance)
+        self.bar.update(step - self.bar.n)
         if not self._told:
             self._tell_time(stage, step)
         self._left_off = time.time()
@@ -81,7 +81,7 @@ class Progress(Callback):
             self.bar.close()
 
     def _begin(self, stage, step):
-        self.bar = bar(stage.name, stage.total_steps, "step", None, True, step - stage.advance, _BAR)
+        self.bar = bar(stage.name, stage.total_steps, "step", None, True, step, _BAR)
         self._first, self._started, self._compiled = step, time.time(), compile_seconds()
 
     def _show(self, stage, step):

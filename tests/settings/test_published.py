@@ -370,7 +370,7 @@ def test_do_quant_is_about_activations_alone(read):
 
 def test_do_quant_says_so_in_the_help(capsys):
     with pytest.raises(SystemExit):
-        parse(TernaryConfig, ["--help"])
+        parse(TernaryConfig, ["--help_all"])
     assert "Quantize the activations, as on the published pages" in " ".join(capsys.readouterr().out.split())
 
 
