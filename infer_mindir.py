@@ -31,18 +31,19 @@ def main():
     model.description.check_fits(inputs.facts, "model_file")
     model(*inputs.read(0, 1))  # loads and compiles, unclocked
     seconds = []
-    starts = range(0, inputs.rows, model.batch_size)
+    size = model.batch_size or settings.batch_size
+    starts = range(0, inputs.rows, size)
     with replacing_folder(settings.output_dir) as folder:
         write_model(folder, model.description)
         for start in bar("inference", len(starts), "batch", starts):
-            columns = inputs.read(start, min(start + model.batch_size, inputs.rows))
+            columns = inputs.read(start, min(start + size, inputs.rows))
             began = time.perf_counter()
             logits = model(*columns)
             seconds.append(time.perf_counter() - began)
             write_results(folder, start, logits)
     print(
         f"done: logits of {inputs.rows} rows in {settings.output_dir}, {1000 * np.mean(seconds):.2f} ms a "
-        f"batch of {model.batch_size}; next: python postprocess.py --input_dir {settings.input_dir} "
+        f"batch of {size}; next: python postprocess.py --input_dir {settings.input_dir} "
         f"--result_dir {settings.output_dir}",
         flush=True,
     )

@@ -90,7 +90,7 @@ def measure(name, made, folder, options):
     models = made["models"]
     if not spinning:  # OpenVINO cannot be told
         models = {title: model for title, model in models.items() if model["runtime"] != "openvino"}
-    workers, sides = {}, {}
+    workers, sides, load = {}, {}, os.getloadavg()[0]
     with contextlib.ExitStack() as stack:
         for title, model in models.items():
             workers[title] = start(model, made, folder, threads, spinning)
@@ -109,7 +109,7 @@ def measure(name, made, folder, options):
                 for shape in SHAPES:
                     print_profile(title, shape, *worker.ask("profile", *shape))
     how = {"rounds": options.rounds, "seconds": options.seconds, "commit": made["commit"]}
-    return {"name": name, "condition": condition, **how, "sides": sides}
+    return {"name": name, "condition": condition, **how, "load": load, "sides": sides}
 
 
 def print_profile(title, shape, total, operators, times):

@@ -93,7 +93,8 @@ def ratio_rows(figures):
                 f"{times_as_fast(*(side['shapes'][shape] for side in pair)):.2f}" if all(pair) else "-"
                 for pair in pairs
             )
-            row.append(" / ".join(found) + (f" (reach {reach[shape]})" if shape in reach else ""))
+            held = f" (reach {reach[shape]})" if shape in reach and figures[0]["name"] == "all" else ""
+            row.append(" / ".join(found) + held)
         yield row
 
 
@@ -101,10 +102,11 @@ def page(figures, facts):
     """The tables as Markdown: the first condition whole, medians and ratios of them all."""
     shapes = list(next(iter(figures[0]["sides"].values()))["shapes"])
     named = " / ".join(figure["condition"] for figure in figures)
+    load = " / ".join(f"{figure['load']:.1f}" for figure in figures)
     head = ["model", "bytes", "times smaller", "opens in s", "peak MiB", *shapes, "accuracy"]
     return "\n\n".join(
         [
-            ", ".join(f"{name} {value}" for name, value in facts.items()),
+            ", ".join(f"{name} {value}" for name, value in facts.items()) + f"; load before it {load}",
             f"{figures[0]['condition']}; MiB of the process after {shapes[0]} and {shapes[-1]}; ms, "
             "median / 95th percentile (times as fast as BERT-base):",
             table(head, model_rows(figures[0]["sides"])),

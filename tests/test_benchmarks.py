@@ -134,7 +134,7 @@ def deployed(own, other):
         return {"bytes": size, "open_seconds": 0.25, "shapes": {"1 x 16": summary(turns)}, **further}
 
     sides = {BERT_BASE: side(4000, other), TERNARY: side(40, own, accuracy=0.5), DYNAMIC: side(400, other)}
-    return {"name": "all", "condition": "defaults", "sides": sides}
+    return {"name": "all", "condition": "defaults", "load": 0.5, "sides": sides}
 
 
 def test_deployed_models_are_compared_turn_by_turn():

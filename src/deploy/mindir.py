@@ -48,7 +48,7 @@ def write_mindir(path, weights, description, compute_type, shape, form, file_for
         weights (dict): our parameter names -> float32 arrays, as `computed_weights` gives them.
         description (Description): of the network.
         compute_type (mindspore.dtype): of its matrix products.
-        shape (tuple): rows and tokens of a call.
+        shape (tuple): rows and tokens of a call; 0 rows: any number.
         form (str): of the weights: "float", or "packed" where they are written as `hold_as_codes` has them.
         file_format (str): "MINDIR" or "AIR".
 
@@ -57,8 +57,10 @@ def write_mindir(path, weights, description, compute_type, shape, form, file_for
         NAME_variables; and how many of the weights are codes.
 
     Raises:
-        UserError: the network is too large for this format or name.
+        UserError: the network is too large for this format or name, or the format wants a number of rows.
     """
+    if file_format != "MINDIR" and not shape[0]:
+        raise UserError(f"batch_size: an {file_format} file takes a fixed number of rows; give 1 or more")
     activations = description.quantization and description.quantization.activations_only()
     network = HEADS[description.kind.logits_per](
         description.frozen().bert, description.outputs, compute_type, activations
@@ -74,9 +76,9 @@ def write_mindir(path, weights, description, compute_type, shape, form, file_for
     packed = hold_as_codes(network, weights) if form == "packed" else 0
     use_rounding_operator(network)
     network.set_train(False)
-    column = ms.Tensor(np.zeros(shape, np.int32))
-    path = _export(path, Logits(network), [column] * 3, file_format)
     rows, tokens = shape
+    column = ms.Tensor(np.zeros(shape, np.int32)) if rows else ms.Tensor(shape=(None, tokens), dtype=ms.int32)
+    path = _export(path, Logits(network), [column] * 3, file_format)
     size = {"batch_size": rows, "seq_length": tokens, "sha256": checksum(*files_of(path))}
     write_json(path + ".json", {**description.to_json(), **size})
     return path, packed

@@ -1,8 +1,8 @@
 """How a MINDIR holds quantized weights: as their codes, from which its graph computes the floats of its
 products.
 
-Ternary codes lie 5 to a byte, each row's filled up to whole bytes; others are int8. A runtime that folds
-constants unpacks them once, as it loads the file; MindSpore itself does it at every call.
+Ternary codes lie 5 to a byte, each row's filled up to whole bytes; others are int8. MindSpore unpacks them at
+every call; a runtime that folds constants does it once.
 """
 
 import mindspore as ms

@@ -10,7 +10,7 @@ from msgspec import Struct
 from src.description import Description
 from src.errors import UserError
 from src.files import checksum, is_utf8, plain_path
-from src.json_file import Size, checked, parse, read_json
+from src.json_file import Count, Size, checked, parse, read_json
 
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 """Every exported model's inputs, in order."""
@@ -176,7 +176,8 @@ def _advice(path, error, version):
 class _Shape(Struct):
     """What `path`.json says of a MINDIR besides its `Description`."""
 
-    batch_size: Size
+    batch_size: Count
+    """0: any number of rows."""
     seq_length: Size
     sha256: str = ""
 
@@ -184,7 +185,8 @@ class _Shape(Struct):
 class MindirSession:
     """A MINDIR file, in MindSpore Lite where that is installed, else in MindSpore.
 
-    Its batch size and length are fixed: rows are filled up to them, and longer batches cut into several.
+    Its length is fixed, and its batch size unless it takes any: rows are filled up to them, and longer
+    batches cut into several.
 
     Args:
         path (str): the .mindir file; `path`.json beside it, as export.py writes it, tells its shape and what
@@ -193,7 +195,7 @@ class MindirSession:
 
     Attributes:
         description (Description): what the model says of itself.
-        batch_size, length (int): rows of a call, and tokens of the longest row.
+        batch_size, length (int): rows of a call, None for any, and tokens of the longest row.
 
     Raises:
         UserError: the file or its description is missing or damaged, or one is of another export than the
@@ -206,14 +208,20 @@ class MindirSession:
             raise UserError(f"{path} does not exist; export.py writes it")
         values = read_json(file, "the description export.py writes beside a MINDIR")
         shape = checked(values, _Shape, f"{file} is not the description export.py wrote")
-        self.batch_size, self.length = shape.batch_size, shape.seq_length
+        self.batch_size, self.length = shape.batch_size or None, shape.seq_length
+        if not shape.batch_size and device == "Ascend":
+            raise UserError(
+                f"device_target: {path} takes any number of rows, and Ascend runs graphs of fixed shapes; "
+                "export it with --batch_size 1 or more"
+            )
         self.description = _description(values, file, path)
         found = checksum(*files_of(path))
         if shape.sha256 != found:  # told here, before MindSpore logs its own findings
             raise UserError(
                 f"{path} is damaged, or {file} is of another file: the checksum differs; export it again"
             )
-        self._run = _lite_runner(path, device, device_id) or _mindspore_runner(path, device, device_id)
+        place = path, device, device_id
+        self._run = _lite_runner(*place, any_rows=not rows) or _mindspore_runner(*place)
 
     def __call__(self, *columns):
         """float32 (B, C) logits, or (B, S, C) of a head that answers for tokens, of int32 (B, S) input_ids,
@@ -225,12 +233,12 @@ class MindirSession:
                 f"a row of {length} tokens is longer than the {self.length} this MINDIR was exported for; "
                 f"export it with --seq_length {length}"
             )
-        whole = -(-rows // self.batch_size) * self.batch_size
+        size = self.batch_size or rows
+        whole = -(-rows // size) * size
         filled = [np.pad(column, ((0, 0), (0, self.length - length))) for column in columns]
         filled = [np.concatenate([column, np.repeat(column[:1], whole - rows, axis=0)]) for column in filled]
         parts = [
-            self._run(*(column[start : start + self.batch_size] for column in filled))
-            for start in range(0, whole, self.batch_size)
+            self._run(*(column[start : start + size] for column in filled)) for start in range(0, whole, size)
         ]
         logits = np.concatenate(parts)[:rows]
         return logits[:, :length] if self.description.kind.logits_per == "token" else logits
@@ -264,8 +272,8 @@ def _mindspore_runner(path, device, device_id):
     return run
 
 
-def _lite_runner(path, device, device_id):
-    """The graph in MindSpore Lite, or None where that is not installed."""
+def _lite_runner(path, device, device_id, any_rows):
+    """The graph in MindSpore Lite, or None where that is not installed; `any_rows`: it takes any number."""
     try:
         import mindspore_lite as lite
     except ImportError:
@@ -284,7 +292,9 @@ def _lite_runner(path, device, device_id):
         ) from error
 
     def run(*columns):
-        inputs = model.get_inputs()
+        inputs, shapes = model.get_inputs(), [list(column.shape) for column in columns]
+        if any_rows:
+            model.resize(inputs, shapes)
         for tensor, column in zip(inputs, columns):
             tensor.set_data_from_numpy(np.ascontiguousarray(column))
         return model.predict(inputs)[0].get_data_to_numpy()

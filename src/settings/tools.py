@@ -83,8 +83,9 @@ class ExportConfig(AnsweringConfig, DeviceConfig, ModelArtsConfig, CheckpointCon
     """Inputs of an ONNX file: mindspore is input_ids, input_mask, segment_ids (int32); huggingface is
     input_ids, attention_mask, token_type_ids (int64) in a folder with its configuration and tokenizer, for
     Optimum and the like."""
-    batch_size: PositiveInt = 1
-    """Rows a call takes; ONNX files take any number."""
+    batch_size: NonNegativeInt = 1
+    """Rows a call of a MINDIR takes; 0: any number, for MindSpore on CPU (Ascend 310 wants a fixed one). ONNX
+    files take any."""
     seq_length: NonNegativeInt = 0
     """Tokens a row has; ONNX files take any number. 0: the task's longest."""
     compute_type: ComputeType = "auto"
@@ -144,6 +145,8 @@ class InferConfig:
     """What preprocess.py wrote."""
     output_dir: str = "result_Files"
     """Folder for the logits, one file a row; an older one is replaced."""
+    batch_size: PositiveInt = 32
+    """Rows of a call where the MINDIR takes any number."""
     device_target: Literal["CPU", "GPU", "Ascend"] = "CPU"
     """Where it runs."""
     device_id: NonNegativeInt = 0

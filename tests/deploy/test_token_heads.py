@@ -31,7 +31,7 @@ from src.kinds import SPAN, SPAN_OR_NONE, TAGGING
 from src.model import Model
 from src.nn.heads import BertForTokens
 from src.nn.layers import computed_weights
-from tests.commands import says
+from tests.commands import refused_by, says
 from tests.deploy.conftest import run_export
 from tests.helpers import (
     VOCABULARY,
@@ -77,12 +77,16 @@ def test_a_tagger_scores_what_numpy_does_as_onnx_and_through_the_310_chain(tagge
     run_script(run_eval_onnx, capsys, *given)
     assert json.loads(results.read_text())["accuracy"] == pytest.approx(accuracy)
 
-    shape = ("--file_format", "MINDIR", "--batch_size", 4, "--seq_length", 14)
+    shape = ("--file_format", "MINDIR", "--batch_size", 0, "--seq_length", 14)  # any number of rows
     run_export("--ckpt_file", folder, "--file_name", tmp_path / "m.mindir", *shape)
     rows, logits = tmp_path / "rows", tmp_path / "logits"
     run_script(preprocess, capsys, *flags, "--seq_length", 14, "--output_dir", rows)
     place = ("--input_dir", rows, "--output_dir", logits)
-    run_script(infer_mindir, capsys, "--model_file", tmp_path / "m.mindir", *place)
+    given = ("--model_file", tmp_path / "m.mindir", *place)
+    says(
+        run_script(infer_mindir, capsys, *given, "--batch_size", 5), "13 rows", "a batch of 5"
+    )  # the last of 3
+    says(refused_by(infer_mindir, capsys, *given, "--device_target", "Ascend"), "any number of rows")
     assert os.path.getsize(logits / "row_0000000.bin") == 14 * len(LABELS) * 4
     out = run_script(postprocess, capsys, "--input_dir", rows, "--result_dir", logits)
     says(out, "entity_f1 is", "13 rows")
