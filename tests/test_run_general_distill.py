@@ -109,7 +109,13 @@ def test_the_student_is_an_encoder_with_its_projection_and_the_losses_fall(disti
         1
     ] * 5 + [2] * 5
     assert rows[-1]["loss"] < rows[0]["loss"] and rows[0]["attention_loss"] > 0 < rows[0]["hidden_loss"]
-    assert {"curves.png", "results.json", "config.yaml"} < set(
+    says(
+        (distilled / "report.html").read_text(encoding="utf-8"),
+        "general distillation",
+        "gd, on ",
+        "hidden_loss",
+    )
+    assert {"results.json", "config.yaml"} < set(
         os.listdir(distilled)
     ) and "state.safetensors" not in os.listdir(distilled)
     assert sorted(os.listdir(distilled / "gd")) == [
@@ -259,12 +265,11 @@ def test_a_run_can_be_resumed_until_its_results_are_written(corpus, tmp_path, ca
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "src.train.session.draw",
-            lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left", "curves.png")),
+            "src.train.session.write_json",
+            lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left", "results.json")),
         )
-        says(refused_by(run_general_distill, capsys, *given), "curves.png: No space left")
+        says(refused_by(run_general_distill, capsys, *given), "results.json: No space left")
     assert (tmp_path / "state.safetensors").exists()
-    (tmp_path / "results.json").unlink()
     says(run(capsys, *given, "--resume", "true"), "resumed after step 12 of 15", "done:")
     assert (tmp_path / "results.json").exists() and not (tmp_path / "state.safetensors").exists()
 

@@ -61,6 +61,8 @@ class TaskKind:
     """Every metric that fits, the ones reported for data that name none first."""
     default_metrics = ()
     """The metrics of data that name none, the deciding one first."""
+    shown_as = ""
+    """How a report shows its answers: a key of `_VIEWS` in `src/report/answers.py`."""
     answers_called = ""
     """What a text may have several of, of which the cut to the longest row may lose some, as `entities`; ""
     for one label a row."""

@@ -10,14 +10,19 @@ from src.settings.tools import (
     PredictConfig,
     PrepareConfig,
     PreprocessConfig,
+    ReportConfig,
 )
 from src.settings.training import FinetuneConfig, GeneralDistillConfig, TaskDistillConfig, TernaryConfig
 
+TRAINING = {
+    "run_general_distill": GeneralDistillConfig,
+    "run_task_distill": TaskDistillConfig,
+    "train": TernaryConfig,
+    "run_finetune": FinetuneConfig,
+}
+"""{entry script: its settings} of the commands that train."""
 COMMANDS = (
-    GeneralDistillConfig,
-    TaskDistillConfig,
-    TernaryConfig,
-    FinetuneConfig,
+    *TRAINING.values(),
     EvaluateConfig,
     ExportConfig,
     EvaluateExportedConfig,
@@ -27,4 +32,5 @@ COMMANDS = (
     PredictConfig,
     PrepareConfig,
     ConvertConfig,
+    ReportConfig,
 )

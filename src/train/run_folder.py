@@ -8,13 +8,16 @@ import time
 
 from src.errors import UserError
 from src.files import make_folder, replacing, write_text
+from src.report.layers import LAYERS_FILE
+from src.report.predictions import PREDICTIONS_FILE
+from src.report.run import REPORT_FILE
 
 _HELD = {}
 """{folder: file descriptor} of the folders that this process has locked."""
 
 
 class RunFolder:
-    """The folder of one run: `config.yaml`, `metrics.jsonl`, curves and checkpoints.
+    """The folder of one run: `config.yaml`, `metrics.jsonl`, its report and checkpoints.
 
     Nothing is written before `start`: a run that is refused leaves an older run's records alone.
 
@@ -43,8 +46,10 @@ class RunFolder:
             return
         make_folder(self.path)
         self.lock()
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(self.join("results.json"))  # an older run's, which config.yaml will no longer describe
+        # An older run's, which config.yaml will no longer describe.
+        for name in ("results.json", REPORT_FILE, *(() if kept else (PREDICTIONS_FILE, LAYERS_FILE))):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self.join(name))
         write_text(self.join("config.yaml"), resolved)
         lines = []
         if kept and os.path.exists(self._metrics):

@@ -25,8 +25,8 @@ from src.settings.stage import EvalConfig
 from src.settings.training import TrainingConfig
 from src.tasks import get_task
 from src.train.callbacks import Evaluation, LastCheckpoint, Profile, StepCheckpoints, TrainingState
-from src.train.curves import draw
 from src.train.known_scores import known_scores, rows_digest
+from src.train.report_files import keep_answers, keep_layers, keep_record, write_report
 from src.train.resume import STATE_FILE, FinishedStages, deciding
 from src.train.run_folder import RunFolder
 from src.train.stage import Stage, StagePlan
@@ -45,6 +45,7 @@ class TrainingRun:
     group: runtime.Group
     run: RunFolder
     started: float
+    teacher_results = None  # of its evaluation, where there was one
 
     @classmethod
     def begin(cls, name, config, rows, resolved, **further):
@@ -89,6 +90,7 @@ class TrainingRun:
     def start(self, resolved="", kept=None):
         """Begin the run folder's records: nothing is refused any more. Arguments as in `RunFolder.start`."""
         self.run.start(resolved or self.resolved, kept)
+        keep_record(self.run, self.device, self.group, self.teacher_results)
 
     def plan(self, batches, config, epochs, max_steps=0):
         """The `StagePlan` of a stage on this device; arguments as its fields."""
@@ -125,15 +127,17 @@ class TrainingRun:
         stage.student.widen()
         runtime.say(f"{stage.name}: {stage.total_steps} steps in {seconds:.0f} s; saved in {folder}")
         if evaluation is None:
+            keep_layers(stage)
             return None
         if evaluation.best is None:
             raise UserError(f"{stage.name}: the student could not be evaluated once; train for more steps")
         if self.group.first:
             stage.student.restore(folder)
+        keep_layers(stage)
         return {**evaluation.best, "parameters": stage.student.parameters}
 
     def close(self, results, last_line):
-        """Write results.json and the curves, print where they are and the last line.
+        """Write results.json and the report, print where they are and the last line.
 
         Args:
             results (dict): for results.json. last_line (str): what was produced, where, and what to run next.
@@ -147,10 +151,10 @@ class TrainingRun:
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }
         write_json(self.run.join("results.json"), summary)
-        drawn = draw(self.run.join("metrics.jsonl"), self.run.join("curves.png"))
+        drawn = write_report(self.run)
         print(
             f"wall time {summary['wall_seconds']:.0f} s, peak memory {summary['peak_memory_mib']} MiB; "
-            f"results.json{', curves.png' if drawn else ''} and metrics.jsonl are in {self.run.path}"
+            f"results.json{', report.html' if drawn else ''} and metrics.jsonl are in {self.run.path}"
         )
         print(last_line, flush=True)
 
@@ -273,11 +277,11 @@ class Session(TrainingRun):
 
     def evaluate(self, model):
         """Results of a `Model` on every evaluation set, its `parameters` among them."""
-        return self._scores(model, self.data)
+        return self._scores(model, self.data, lambda *rows: keep_answers(self.run, model.description, *rows))
 
-    def _scores(self, model, data):
+    def _scores(self, model, data, keep=None):
         batches = data.eval_batches(self.evaluation.batch_size, self.rows, self.packs(model))
-        results = {**evaluate(model, batches, self.metric_names), "parameters": model.parameters}
+        results = {**evaluate(model, batches, self.metric_names, keep), "parameters": model.parameters}
         model.release()  # a stage needs the memory that its graphs hold
         return results
 
@@ -290,10 +294,18 @@ class Session(TrainingRun):
             return None
         batches = self.data.eval_batches(self.evaluation.batch_size, self.rows, self.packs(model))
 
-        def results():
-            return None if model.uncalibrated_ranges() else evaluate(model, batches, self.metric_names)
+        seen = []  # the logits and rows of the last evaluation
 
-        return Evaluation(results, self.evaluation.eval_step, folder)
+        def results():
+            seen.clear()
+            if model.uncalibrated_ranges():
+                return None
+            return evaluate(model, batches, self.metric_names, lambda *rows: seen.extend(rows))
+
+        def keep():
+            keep_answers(self.run, model.description, *seen)
+
+        return Evaluation(results, self.evaluation.eval_step, folder, keep)
 
     def check_teacher(self, teacher, key, path, least_gain):
         """Evaluate a teacher (Model); a `UserError` where it is not better than guessing. Returns its
@@ -308,6 +320,7 @@ class Session(TrainingRun):
         kept = self.config.compile_cache if self.device == "CPU" else "off"
         how = self.metric_names, self.evaluation.batch_size, part(self.rows, PackingConfig)
         results = known_scores(kept, teacher, data.evals, how, lambda: self._scores(teacher, data))
+        self.teacher_results = results
         self.teacher_digest = {"the teacher's weights": digest(teacher.weights())[:16]}
         examples = next(iter(data.evals.values()))
         check_better_than_guessing(results, self.metric_names[0], examples, least_gain, key, path)

@@ -130,6 +130,8 @@ class Stage:
         self.step_number = 0
         self.advance = 1  # steps between two looks of the callbacks: the data sink's are done at once
         self._last = None
+        self.last_batch = None
+        """The `MicroBatch` that was trained on last; None where the device pulls its own."""
 
     def fit(self, callbacks, log_step=50):
         """Run all steps.
@@ -200,8 +202,14 @@ class Stage:
 
     def _tensors(self, batch):
         """The loss network's inputs for a micro-batch."""
+        self.last_batch = batch
+        arrays, answers = self.ask(batch)
+        return arrays + answers
+
+    def ask(self, batch):
+        """(a micro-batch's arrays, the teacher's answers to it), as tensors."""
         arrays = tuple(ms.Tensor(array) for array in batch.arrays)
-        return arrays + self.teacher(batch, arrays) if self.teacher else arrays
+        return arrays, self.teacher(batch, arrays) if self.teacher else ()
 
     def _sink_epoch(self, steps):
         """The same through the device's queue, which may ask for the batches more than once, as to learn

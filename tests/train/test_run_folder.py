@@ -22,7 +22,8 @@ def used(tmp_path):
     run.start("seed: 1\n")
     for step in (1, 2, 3):
         run.record(stage="phase1", step=step, loss=1.0 / step)
-    (tmp_path / "run" / "results.json").write_text("{}")
+    for name in ("results.json", "report.html", "predictions.npz", "layers.json"):
+        (tmp_path / "run" / name).write_text("{}")
     return tmp_path / "run"
 
 
@@ -47,7 +48,8 @@ def test_a_resumed_run_keeps_the_lines_up_to_its_step(used):
     with open(used / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write('{"stage": "phase1", "st')  # the process was killed here
     RunFolder(str(used)).start("seed: 1\n", kept={"phase1": 2})
-    assert [row["step"] for row in lines(used)] == [1, 2]
+    kept = ["config.yaml", "layers.json", "metrics.jsonl", "predictions.npz"]
+    assert [row["step"] for row in lines(used)] == [1, 2] and sorted(os.listdir(used)) == kept
     RunFolder(str(used)).record(stage="phase1", step=3)
     assert [row["step"] for row in lines(used)] == [1, 2, 3]
 
