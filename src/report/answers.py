@@ -70,6 +70,8 @@ class View:
     """The `WrongRow`s to look at."""
     sorted_by: str
     """What they are sorted by, in words."""
+    called: str = "rows"
+    """What the rows are."""
     tables: tuple = ()
     matrix: Optional[Matrix] = None
     scatter: Optional[Scatter] = None
@@ -121,7 +123,7 @@ def _classes(predictions, texts):
     tables = (_scores_of_classes(labels, counts), *(() if whole else (_confusions(labels, counts),)))
     how = "confidence, the probability of the class that was answered"
     matrix = Matrix(tuple(labels), counts) if whole else None
-    return View(len(right), int((found != right).sum()), tuple(worst), how, tables, matrix)
+    return View(len(right), int((found != right).sum()), tuple(worst), how, "rows", tables, matrix)
 
 
 def _scores_of_classes(labels, counts):
@@ -181,7 +183,7 @@ def _entities(predictions, texts):
     worst = map(shown, _worst(wrong, confidence))
     how = "confidence, the mean probability of the tags of its surest wrong or missed entity"
     table = _scores_of_types(found, right)
-    return View(rows, int(wrong.sum()), tuple(worst), how, (table,))
+    return View(rows, int(wrong.sum()), tuple(worst), how, "texts", (table,))
 
 
 def _listed(entities, examples, row, texts):
@@ -219,7 +221,7 @@ def _questions(predictions, texts):
     worst = map(shown, _worst(exact < 1, shares))
     how = "confidence, the share of the answer among the best ones"
     table = _scores_by_length(found, references)
-    return View(len(found), int((exact < 1).sum()), tuple(worst), how, (table,))
+    return View(len(found), int((exact < 1).sum()), tuple(worst), how, "questions", (table,))
 
 
 def _scores_by_length(found, references):

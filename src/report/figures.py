@@ -1,7 +1,9 @@
 """Draws what has axes: SVG with text as text, in the colours of the page it stands in."""
 
+import html
 import io
 import re
+import warnings
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -53,7 +55,10 @@ def _curves(axes, curves, in_decades):
         steps, values = zip(*((step, float("nan") if value is None else value) for step, value in points))
         marker = "o" if len(points) < 10 else None
         colour, dashes = _COLOURS[number % SERIES], "-" if number < SERIES else "--"
-        axes.plot(steps, values, dashes, label=name, color=colour, marker=marker, markersize=4, linewidth=1.5)
+        label = f" {name}" if name.startswith("_") else name  # matplotlib hides those
+        axes.plot(
+            steps, values, dashes, label=label, color=colour, marker=marker, markersize=4, linewidth=1.5
+        )
     if in_decades:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -87,7 +92,8 @@ def scatter(scatter):
 
 def _drawn(name, draw):
     """The SVG that `draw` (a function of axes) draws; `name` tells its parts from other pictures'."""
-    with rc_context({**_STYLE, "svg.hashsalt": name}):
+    with rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of characters that its own font lacks: the browser has others
         figure = Figure(figsize=(WIDTH, HEIGHT))
         axes = figure.add_axes((0.15, 0.16, 0.82, 0.80))
         axes.grid(color=_GRID, linewidth=0.6)
@@ -95,14 +101,14 @@ def _drawn(name, draw):
         draw(axes)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    return _inline(file.getvalue())
+    return _inline(file.getvalue(), name)
 
 
-def _inline(text):
+def _inline(text, name):
     """matplotlib's SVG file as a part of a page: without a file's head, a fixed size, and names that nothing
-    refers to.
+    refers to; with a name for those who hear the page.
     """
-    text = text[text.index("<svg") :]
+    text = text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{html.escape(name)}"', 1)
     text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
     text = re.sub(r"font-family: [^;]*; ", "", text)  # the page's
     text = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", text))

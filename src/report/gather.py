@@ -56,7 +56,7 @@ def _join(run, name):
 
 def _view(run, student, notes):
     predictions = Predictions.load(_join(run, PREDICTIONS_FILE))
-    path = os.path.join(student, VOCABULARY_FILE)
+    path = os.path.join(student or run.folder, VOCABULARY_FILE)
     vocabulary = or_note(lambda: read_vocabulary(path), "texts, shown as numbers of tokens", notes)
     return view_of(predictions, Texts(vocabulary))
 

@@ -30,7 +30,13 @@ def cards_of(report):
         cards.append(("Size", _size(summary.bytes), _times(summary.smaller, "smaller", "'s float32 weights")))
     if summary.seconds:
         faster = _times(summary.faster, "faster", f", both on {run.record.get('device', 'this device')}")
-        cards.append(("A thousand rows", f"{summary.seconds:.2f} s", faster or "the teacher was not timed"))
+        cards.append(
+            (
+                "Time of 1,000 rows",
+                f"{summary.seconds:.2f} s",
+                faster or "the teacher was not timed in this run",
+            )
+        )
     if summary.parameters:
         of_teacher = summary.teacher_parameters
         more = f"the teacher has {of_teacher:,}" if of_teacher else ""
@@ -157,7 +163,7 @@ def comparison_lines(reports):
         ),
         ("bytes", [item.bytes for item in summaries], plain, min),
         ("times smaller than the teacher", [item.smaller for item in summaries], "{:.1f}".format, max),
-        ("seconds a thousand rows", [item.seconds for item in summaries], percent, min),
+        ("seconds for 1,000 rows", [item.seconds for item in summaries], percent, min),
         ("times faster than the teacher", [item.faster for item in summaries], "{:.1f}".format, max),
         ("weights", [item.parameters for item in summaries], plain, None),
         (

@@ -139,11 +139,16 @@ class Run:
 
     def model_folder(self):
         """Where the student that the run leaves lies; "" for nowhere."""
-        names = ["gd", "phase1"]
-        if self.task:
-            names = [self.task.folder, os.path.join("latent", self.task.folder), "phase1"]
-        places = [self.setting("save_ckpt_path"), *(os.path.join(self.folder, name) for name in names)]
-        return next((place for place in places if place and _weights(place)), "")
+        given, folder = self.settings, self.folder
+        if self.task is None:
+            places = [self.setting("save_ckpt_path") or os.path.join(folder, "gd")]
+        elif given.get("do_train") is False and given.get("load_td1_ckpt_path"):  # which was evaluated only
+            places = [given["load_td1_ckpt_path"]]
+        else:
+            names = [self.task.folder, os.path.join("latent", self.task.folder)]
+            names = [*(names if given.get("td_phase2_epoch_size", 1) else ()), "phase1"]
+            places = [os.path.join(folder, name) for name in names]
+        return next(filter(_weights, places), "")
 
 
 def or_note(read, what, notes):

@@ -83,7 +83,7 @@ def test_the_wrong_rows_stand_in_their_order_with_text_and_answers(page):
     words = plain(page)
     assert words.index("a bad films") < words.index("北京")
     assert "row 2 · answered positive · right negative · 100.0 %" in words
-    assert "2 of 4 evaluation rows" in words and "negative 1 1 positive 1 1" in words
+    assert "2 of 4 evaluation rows are answered wrongly" in words and "negative 1 1 positive 1 1" in words
 
 
 def test_layers_are_paired_by_the_layer_map(page):
@@ -149,6 +149,23 @@ def test_several_runs_stand_side_by_side_with_what_differs(finished, tmp_path, m
     assert "load_teacher_ckpt_path" not in words and "other: predictions: " not in words
     assert "phase2: Accuracy" in words and page.count("<svg") == 3
     assert 'href="../' in page  # only the first has a page of its own
+
+
+def test_any_name_of_a_folder_can_be_read_in_a_legend(finished, tmp_path, monkeypatch, capsys, recwarn):
+    other = write_run(tmp_path / "_<b>$x_1$ 运行")
+    status, _, err = run(monkeypatch, capsys, finished, other, "--output_file", tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert status == 0 and not err and not recwarn.list
+    legends = [item for item in re.findall(r"<text[^>]*>([^<]*)</text>", page) if "运行" in item]
+    assert set(legends) == {" _&lt;b&gt;$x_1$ 运行"} and "_<b>" not in page
+
+
+def test_the_student_is_what_the_run_made_last(tmp_path):
+    folder = write_run(tmp_path / "run", td_phase2_epoch_size=0)
+    assert "4,000 bytes" not in page_of(folder)  # of an older run's phase 2
+    (folder / "phase1").mkdir()
+    (folder / "phase1" / "eval_model.ckpt").write_bytes(bytes(2000))
+    assert "2,000 bytes" in page_of(folder)
 
 
 def test_one_run_is_drawn_anew(finished, monkeypatch, capsys):
