@@ -41,10 +41,10 @@ def report_of(folder):
     run = Run.read(folder)
     summary, notes = summary_of(run), list(run.notes)
     view = compared = None
-    if run.task:
+    if run.answers_rows:
         view = or_note(lambda: _view(run, summary.student, notes), "answers to evaluation rows", notes)
-    if summary.teacher:
-        compared = or_note(lambda: layers.read(_join(run, layers.LAYERS_FILE)), "distances of layers", notes)
+    if run.compares_layers:
+        compared = or_note(lambda: layers.read(_join(run, layers.LAYERS_FILE)), "", notes)
     shares = or_note(lambda: _shares(run, summary.student), "ternary weights", notes)
     panels = panels_of(run.lines)
     return Report(run, summary, panels, view, compared or {}, shares or {}, notes)

@@ -82,7 +82,7 @@ def read(path):
     Raises:
         UserError: it is missing or damaged.
     """
-    stages = read_json(path, "distances of layers")
+    stages = read_json(path, "how far layers are from the teacher's:")
     try:
         return {stage: LayerDistances(**_plain(values)) for stage, values in stages.items()}
     except (TypeError, ValueError, AttributeError) as error:

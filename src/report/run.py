@@ -137,6 +137,19 @@ class Run:
         name = self.setting("task_name")
         return get_task(name) if name else None
 
+    @property
+    def answers_rows(self):
+        """Whether it evaluates a student on a task's rows."""
+        return self.task is not None and self.settings.get("do_eval", True)
+
+    @property
+    def compares_layers(self):
+        """Whether it fits a student's layers to a teacher's."""
+        given = self.settings
+        fits = given.get("intermediate_distill", True) and given.get("td_phase1_epoch_size", 1)
+        trains = given.get("do_train", True) and not given.get("load_td1_ckpt_path")
+        return bool(self.setting(*_TEACHERS) and fits and trains)
+
     def model_folder(self):
         """Where the student that the run leaves lies; "" for nowhere."""
         given, folder = self.settings, self.folder

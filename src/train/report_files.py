@@ -46,8 +46,10 @@ def keep_layers(stage):
     if not stage.loss_network.terms.compares_layers or not stage.run.writes:
         return
     with _or_said(layers.LAYERS_FILE):
-        if stage.last_batch is None or stage.group.size > 1:
+        if stage.sink_steps or stage.group.size > 1:
             raise UserError("layers are compared where one process trains without a data sink")
+        if stage.last_batch is None:
+            raise UserError("no step was left to train, so there are no rows to compare layers on")
         layers.note(stage.run.join(layers.LAYERS_FILE), stage.name, _distances(stage))
 
 

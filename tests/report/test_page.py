@@ -132,6 +132,12 @@ def test_of_a_folder_with_its_settings_alone_there_is_a_page(tmp_path):
     assert "general distillation" in words and "run.json does not exist" in words and "2 settings" in words
 
 
+def test_what_a_run_was_not_to_have_is_not_missed(tmp_path):
+    folder = write_run(tmp_path / "run", do_eval=False, td_phase1_epoch_size=0)
+    (folder / "layers.json").unlink()
+    assert "Not shown here" not in page_of(folder)
+
+
 def test_numbers_have_a_scatter(tmp_path):
     page = page_of(write_run(tmp_path / "run", numbers()))
     assert "The right number and the student" in plain(page) and page.count("<svg") == 5

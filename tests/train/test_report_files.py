@@ -21,7 +21,7 @@ class Described:
 class Trained:
     """A stage of which there is no micro-batch to look at."""
 
-    name, last_batch, group = "quantized", None, ALONE
+    name, last_batch, group, sink_steps = "quantized", None, ALONE, 0
 
     class loss_network:
         class terms:
