@@ -1,8 +1,9 @@
-"""Draws docs/report-light.png and docs/report-dark.png: the page of a run, as wide as a screen and as a telephone.
+"""Draws docs/report-light.png and docs/report-dark.png: the page of a run, as wide as a screen and as a
+telephone.
 
     python docs/draw_report.py RUN_DIR [CHROMIUM]
 
-RUN_DIR is best the quick start's: its rows are made up, so that no data set's sentence is published with the picture.
+Take a run of the quick start: its rows are made up, so the pictures publish no data set's sentences.
 """
 
 import os
