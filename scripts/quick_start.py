@@ -217,7 +217,7 @@ def main():
     step("put the runs side by side", "report.py", *runs, "--output_file", path("comparison.html"))
     print(
         f"\n{table(models)}\n\n{EXPLANATION}\n"
-        f"{(time.monotonic() - started) / 60:.1f} minutes; everything is in {FOLDER}, to look at in a browser "
+        f"{(time.monotonic() - started) / 60:.1f} minutes; everything is in {FOLDER}; look in a browser at "
         'comparison.html and each run\'s report.html. Next, your own model: README.md, "Distil my model"'
     )
 
