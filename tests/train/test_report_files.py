@@ -3,14 +3,22 @@
 import json
 import os
 
+import mindspore as ms
+import numpy as np
 import pytest
 
+from src.data.micro_batches import MicroBatch
+from src.distill.distiller import Distiller, LossTerms, Projection
+from src.distill.teacher import LiveTeacher
 from src.kinds import CLASSIFICATION
-from src.report import page
+from src.nn.layers import eager
+from src.report import layers, page
 from src.report.predictions import Predictions
 from src.runtime import ALONE, Group
 from src.train.report_files import keep_answers, keep_layers, keep_record, write_report
 from src.train.run_folder import RunFolder
+from tests.helpers import as_model, fill, micro_batch, random_batch, tensors, tiny_network, weights_of
+from tests.numpy_bert import NumpyBert
 from tests.reports import LABELS, classes, write_run
 
 
@@ -26,6 +34,57 @@ class Trained:
     class loss_network:
         class terms:
             compares_layers = True
+
+
+class Fitted:
+    """A stage that has trained a student with dropout, 12 wide, of one layer, which learns from the second
+    layer of a teacher 16 wide; its last micro-batch holds four rows of different lengths.
+    """
+
+    name, group, sink_steps = "phase1", ALONE, 0
+
+    def __init__(self, run):
+        self.run = run
+        self.networks = [
+            tiny_network(
+                seed, labels=2, num_hidden_layers=depth, hidden_size=width, hidden_dropout_prob=dropout
+            )
+            for seed, depth, width, dropout in ((1, 1, 12, 0.5), (2, 2, 16, 0.0))
+        ]
+        self.student = as_model(self.networks[0])
+        terms = LossTerms(attention_loss=1.0, hidden_loss=1.0)
+        self.loss_network = Distiller(self.networks[0], terms, fill(Projection(12, 16, 0.02), 3))
+        self.loss_network.set_train(True)
+        self.teacher = LiveTeacher(self.loss_network.ask(self.networks[1]))
+        self.rows = random_batch(labels=2)[:3]
+        *inputs, totals = micro_batch(*self.rows)
+        lengths = self.rows[1].sum(axis=1)
+        self.last_batch = MicroBatch(np.arange(4), inputs[4], lengths, tuple(inputs), (), totals)
+
+    def ask(self, batch):
+        with eager():
+            return tensors(*batch.arrays), self.teacher.network(*tensors(*batch.inputs))
+
+
+def test_layers_are_compared_as_numpys_networks_compare_them(tmp_path):
+    stage = Fitted(RunFolder(str(tmp_path)))
+    keep_layers(stage)
+    found = layers.read(str(tmp_path / "layers.json"))["phase1"]
+    projection = weights_of(stage.loss_network.projection)
+    weight, bias = projection["fit_dense.weight"], projection["fit_dense.bias"]
+    sums = np.zeros((3, 2))  # of the two states and the scores: squared distances, the teacher's squares
+    for ids, mask, segments in zip(*stage.rows):
+        row = [values[: mask.sum()] for values in (ids, mask, segments)]
+        (_, student, scores), (_, teacher, further) = (
+            NumpyBert(weights_of(network), network.config).row(*row) for network in stage.networks
+        )
+        pairs = [*((state @ weight.T + bias, teacher[2 * n]) for n, state in enumerate(student))]
+        for place, (own, other) in enumerate([*pairs, (scores[0], further[1])]):
+            sums[place] += np.square(own - other).sum(), np.square(other).sum()
+    expected = sums[:, 0] / sums[:, 1]
+    np.testing.assert_allclose([*found.hidden, *found.attention], expected, rtol=1e-4)
+    assert found.rows == 4 and found.stride == 2
+    assert stage.networks[0].training and ms.get_context("mode") == ms.GRAPH_MODE  # as it was
 
 
 def test_answers_and_the_record_of_the_command_lie_in_the_folder(tmp_path, monkeypatch):
