@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from src.errors import UserError
 from src.metrics import METRICS, printed_name
 
-LOSSES, RATE, SCORES = "Loss terms", "Learning rate", "Metrics"
+LOSSES, RATE, SCORES = "Loss terms", "Learning rate", "Metrics in percent"
 _FEW = 800
 """Points of a curve that are drawn; of a longer one every second, or third ..., and the last."""
 
@@ -31,9 +31,12 @@ class Panel:
 
     @property
     def in_decades(self):
-        """Whether the values have a logarithmic axis: losses, where all of them are above 0."""
-        values = (value for points in self.curves.values() for _, value in points)
-        return self.title == LOSSES and all(value is None or value > 0 for value in values)
+        """Whether the values have a logarithmic axis: losses above 0, where the largest is ten times the
+        smallest.
+        """
+        points = (point for curve in self.curves.values() for point in curve)
+        values = [value for _, value in points if value is not None]
+        return self.title == LOSSES and bool(values) and 0 < 10 * min(values) <= max(values)
 
 
 def read_lines(path):
@@ -69,7 +72,7 @@ def panels_of(lines):
             title = _panel_of(name)
             if title and isinstance(value, (int, float)):
                 curves = panels.setdefault((row["stage"], title), {})
-                shown = printed_name(name) if title == SCORES else name
+                shown, value = (printed_name(name), 100 * value) if title == SCORES else (name, value)
                 curves.setdefault(shown, []).append((row["step"], value if math.isfinite(value) else None))
     stages = list(dict.fromkeys(row["stage"] for row in lines))
     order = sorted(panels, key=lambda key: (stages.index(key[0]), (LOSSES, RATE, SCORES).index(key[1])))

@@ -13,7 +13,7 @@ from src.report.curves import LOSSES, SCORES, Panel
 
 SERIES = 6
 """Colours of curves; the page's style names so many."""
-WIDTH, HEIGHT = 4.6, 3.0  # inches of 72 units: about a telephone's width, so that 10-unit text stays readable
+WIDTH, HEIGHT = 4.6, 3.0  # inches of 72 units: about a telephone's width, so that 11-unit text stays readable
 _MOST_POINTS = 1000
 # Colours that the page gives: it knows whether it is light or dark.
 _INK, _GRID = "#010101", "#010102"
@@ -23,7 +23,7 @@ _IN_PAGE |= {colour: f"var(--series-{number})" for number, colour in enumerate(_
 _STYLE = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
-    "font.size": 10,
+    "font.size": 11,
     "text.color": _INK,
     "text.parse_math": False,
     "axes.edgecolor": _GRID,
@@ -35,7 +35,7 @@ _STYLE = {
     "xtick.color": _INK,
     "ytick.color": _INK,
     "legend.frameon": False,
-    "legend.fontsize": 9,
+    "legend.fontsize": 10,
 }
 
 

@@ -87,7 +87,7 @@ def test_the_wrong_rows_stand_in_their_order_with_text_and_answers(page):
 
 
 def test_layers_are_paired_by_the_layer_map(page):
-    assert "embeddings embeddings 50.00 % layer 1 layer 2 25.00 % 12.50 %" in plain(page)
+    assert "embeddings 50.00 % layer 1 &larr; 2 25.00 % 12.50 %" in plain(page)
 
 
 def test_pictures_are_drawn_in_the_pages_own_colours(page):
@@ -217,6 +217,8 @@ def test_lines_become_panels_and_values_that_are_not_finite_gaps(tmp_path):
         "hidden_loss": [(1, 1), (2, 0.5), (4, 0.25)],
     }
     assert panels[1].curves["loss"] == [(1, None), (2, None)] and broken == 3
+    assert panels[3].curves == {"Accuracy": [(1, 50), (2, 60), (3, 40)]}
+    assert not panels[0].in_decades and not panels[1].in_decades  # 0.25 to 2, and nothing
 
 
 def test_long_curves_are_thinned_and_keep_their_end():
