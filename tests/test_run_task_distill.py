@@ -107,7 +107,15 @@ def test_the_report_shows_the_score_the_answers_and_the_layers(finished):
         page = file.read()
     models = results_of(output)["models"]
     score = f"<strong>{100 * models['distilled student']['accuracy']:.2f}</strong>"
-    says(page, score, "of 21 evaluation rows are", "phase1, on ", "layer 1 &larr; 2", "word", "run_task_distill.py")
+    says(
+        page,
+        score,
+        "of 21 evaluation rows are",
+        "phase1, on ",
+        "layer 1 &larr; 2",
+        "word",
+        "run_task_distill.py",
+    )
     assert "Not shown here" not in page and "is not written" not in printed
 
 
