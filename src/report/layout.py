@@ -27,9 +27,11 @@ def cards_of(report):
     elif "losses" in run.results:
         cards.append(("Loss of the last step", f"{run.results['losses']['loss']:.4g}", ""))
     if summary.bytes:
-        cards.append(("Size", _size(summary.bytes), _times(summary.smaller, "smaller", "'s float32 weights")))
+        smaller = _times(summary.smaller, "smaller than", "as large as")
+        cards.append(("Size", _size(summary.bytes), smaller and f"{smaller} the teacher's float32 weights"))
     if summary.seconds:
-        faster = _times(summary.faster, "faster", f", both on {run.record.get('device', 'this device')}")
+        faster = _times(summary.faster, "faster than", "as long as")
+        faster = faster and f"{faster} the teacher, both on {run.record.get('device', 'this device')}"
         cards.append(
             (
                 "Time of 1,000 rows",
@@ -54,8 +56,10 @@ def _kept(run, summary):
     return "; ".join(said) or "in percent"
 
 
-def _times(times, how, whose):
-    return f"{times:.1f} times {how} than the teacher{whose}" if times else ""
+def _times(times, better, worse):
+    if not times:
+        return ""
+    return f"{times:.1f} times {better}" if times >= 1 else f"{1 / times:.1f} times {worse}"
 
 
 def _size(count):
@@ -118,7 +122,8 @@ def grouped_shares(shares):
     groups = {}
     for name, (count, parts) in shares.items():
         layer = _LAYER.match(name)
-        title = f"layer {int(layer[1]) + 1}" if layer else name.removeprefix("bert.").removesuffix(".weight")
+        own = name.removeprefix("bert.").removeprefix("embeddings.").partition(".")[0]
+        title = f"layer {int(layer[1]) + 1}" if layer else own
         groups.setdefault(title.replace("_", " "), []).append((count, parts))
     lines = []
     for title, items in groups.items():

@@ -18,6 +18,7 @@ from src.report.run import REPORT_FILE
 from src.settings.keys import flat
 
 COMPARISON_FILE = "comparison.html"
+_ABSENT = Markup("&ndash;")  # where a run's command has no such setting
 _TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")
 
 
@@ -93,8 +94,15 @@ def _link(folder, path):
 
 
 def _differing(settings):
-    """{dotted key: [value of each run]} of the settings that are not the same in all runs."""
+    """{dotted key: [value of each run]} of the settings that two runs or more have, and not with the same
+    value.
+    """
     settings = [flat(values, "config.yaml") for values in settings]
     keys = dict.fromkeys(key for values in settings for key in values)
-    rows = {key: [values.get(key) for values in settings] for key in keys}
-    return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
+    rows = {key: [values.get(key, _ABSENT) for values in settings] for key in keys}
+    return {key: values for key, values in rows.items() if _differ(v for v in values if v is not _ABSENT)}
+
+
+def _differ(values):
+    first, *others = values
+    return any(value != first for value in others)

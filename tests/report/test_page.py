@@ -68,6 +68,16 @@ def test_the_summary_says_what_the_student_is_worth(page):
     assert "Not shown here" not in words
 
 
+def test_a_student_that_is_worse_is_not_called_better(tmp_path):
+    folder = write_run(tmp_path / "run")
+    (folder / "sst-2" / "eval_model.ckpt").write_bytes(bytes(40000))
+    results = json.loads((folder / "results.json").read_text())
+    results["models"]["distilled student"]["seconds_per_1000_rows"] = 12.0
+    (folder / "results.json").write_text(json.dumps(results))
+    words = plain(page_of(folder))
+    assert "2.0 times as large as the teacher&#39;s" in words and "2.0 times as long as the teacher" in words
+
+
 def test_nothing_on_the_page_comes_from_elsewhere_or_runs(page):
     assert not re.search(r"<(script|link|img|iframe|object)\b|@import|\burl\((?!#)", page)
     fetched = re.findall(r'(?:src|href)="([^"]*)"', page)
@@ -144,13 +154,13 @@ def test_numbers_have_a_scatter(tmp_path):
 
 
 def test_several_runs_stand_side_by_side_with_what_differs(finished, tmp_path, monkeypatch, capsys):
-    other = write_run(tmp_path / "other", results=False, td_phase2_epoch_size=3)
+    other = write_run(tmp_path / "other", results=False, td_phase2_epoch_size=3, only_here=1)
     path = tmp_path / "both.html"
     status, out, _ = run(monkeypatch, capsys, finished, other, "--output_file", path)
     assert status == 0 and str(path) in out
     page = path.read_text(encoding="utf-8")
     words = plain(page)
-    assert "finished yes no" in words and "td_phase2_epoch_size 7 3" in words
+    assert "finished yes no" in words and "td_phase2_epoch_size 7 3" in words and "only_here" not in words
     assert "bytes 4,000 4,000" in words and "times faster than the teacher 3.0 -" in words
     assert "load_teacher_ckpt_path" not in words and "other: predictions: " not in words
     assert "phase2: Accuracy" in words and page.count("<svg") == 3
@@ -235,7 +245,7 @@ def test_ternary_shares_of_a_layer_are_those_of_all_its_weights():
         "bert.encoder.layers.0.feed_forward.output.weight": (10, (0.1, 0.8, 0.1)),
     }
     first, second = grouped_shares(shares)
-    assert first == ("embeddings.word embeddings", 100, (0.25, 0.5, 0.25)) and second[:2] == ("layer 1", 40)
+    assert first == ("word embeddings", 100, (0.25, 0.5, 0.25)) and second[:2] == ("layer 1", 40)
     np.testing.assert_allclose(second[2], (16 / 40, 8 / 40, 16 / 40))
 
 
