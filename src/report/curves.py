@@ -97,7 +97,8 @@ def scores_of(lines):
     """[(stage, step, {metric: value}, the deciding one first)] of the evaluations, in their order."""
     found = []
     for row in lines:
-        scores = {name: value for name, value in row.items() if _panel_of(name) == SCORES}
+        numbers = ((name, value) for name, value in row.items() if isinstance(value, (int, float)))
+        scores = {name: value for name, value in numbers if _panel_of(name) == SCORES}
         if scores:
             found.append((row["stage"], row["step"], scores))
     return found

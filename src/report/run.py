@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import yaml
 
 from src.checkpoint.folder import PACKED_FILE, ckpt_file, packed_folder
-from src.errors import UserError, one_line
+from src.errors import UserError, one_line, shown
 from src.files import read_json, write_json
+from src.metrics import METRICS
 from src.report.curves import read_lines, scores_of
 from src.settings.commands import TRAINING
 from src.settings.defaults import differing
@@ -21,6 +22,10 @@ from src.tasks import get_task
 
 RECORD_FILE, REPORT_FILE = "run.json", "report.html"
 _PACKAGES = ("mindspore", "numpy", "scikit-learn", "tokenizers", "safetensors")
+_NUMBER = (int, float)
+_RECORD = {"command": list, "started": str, "device": str, "machine": str, "versions": dict}
+_RECORD |= {"teacher": (dict, type(None))}
+_RESULTS = {"models": dict, "losses": dict, "wall_seconds": _NUMBER, "peak_memory_mib": _NUMBER}
 _TEACHERS = ("load_teacher_ckpt_path", "teacher_model_dir")
 _STARTS = ("load_td1_ckpt_path", "load_gd_ckpt_path", "student_model_dir", "load_ckpt_path")
 
@@ -90,8 +95,8 @@ class Run:
         def noted(read, name, *what):
             return or_note(lambda: read(os.path.join(folder, name), *what), "", notes)
 
-        record = noted(read_json, RECORD_FILE, "how the run was started:") or {}
-        results = noted(read_json, "results.json", "what a run has at its end:") or {}
+        record = noted(_read_object, RECORD_FILE, "how the run was started:", _RECORD) or {}
+        results = noted(_read_object, "results.json", "what a run has at its end:", _RESULTS) or {}
         lines, broken = noted(read_lines, "metrics.jsonl") or ([], 0)
         if broken:
             notes.append(f"metrics.jsonl: {broken} line(s) are no JSON of a step, and are left out")
@@ -162,6 +167,26 @@ class Run:
             names = [*(names if given.get("td_phase2_epoch_size", 1) else ()), "phase1"]
             places = [os.path.join(folder, name) for name in names]
         return next(filter(_weights, places), "")
+
+
+def _read_object(path, what, types):
+    """The JSON object in `path`, which `what` says in words; {key: type} are its values' types.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    values = read_json(path, what)
+    _check(values, types, path)
+    for name, found in (values.get("models") or {}).items():
+        _check({name: found}, {name: (dict, type(None))}, path)
+        _check(found or {}, dict.fromkeys(found or {}, _NUMBER), path)
+    return values
+
+
+def _check(values, types, path):
+    for name, kind in types.items():
+        if name in values and not isinstance(values[name], kind):
+            raise UserError(f"{path} is damaged: {name} is {shown(values[name])}")
 
 
 def or_note(read, what, notes):
@@ -242,8 +267,8 @@ def summary_of(run):
         students, models = list(so_far.values()), {**models, **so_far}
     teacher, student = models.get("teacher", {}), students[-1] if students else run.results
     if students:
-        metric = next(iter(student))
-        facts |= {"metric": metric, "score": student[metric], "teacher_score": teacher.get(metric)}
+        metric = next((name for name in student if name in METRICS), "")
+        facts |= {"metric": metric, "score": student.get(metric), "teacher_score": teacher.get(metric)}
     for name, key in (("seconds", "seconds_per_1000_rows"), ("parameters", "parameters")):
         facts |= {name: student.get(key), f"teacher_{name}": teacher.get(key)}
     return Summary(**facts, scores=models)

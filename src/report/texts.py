@@ -4,8 +4,6 @@ import re
 
 from tokenizers import decoders
 
-from src.errors import shown
-
 LONGEST = 400
 """Characters of a text that are shown."""
 _UNSAID = {"[CLS]", "[SEP]", "[PAD]"}
@@ -45,8 +43,3 @@ def cut(text):
     """A text that is not too long to be shown, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST else line[:LONGEST] + "..."
-
-
-def number(value, digits=4):
-    """A number in a table."""
-    return f"{value:.{digits}f}" if isinstance(value, float) else shown(value)

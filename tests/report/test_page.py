@@ -211,6 +211,23 @@ def test_a_damaged_config_is_refused_in_one_line(tmp_path, monkeypatch, capsys, 
     assert status == 2 and "config.yaml" in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "name, values",
+    [
+        ("results.json", {"models": {"student": {"accuracy": "high"}}}),
+        ("results.json", {"models": {"student": 3}}),
+        ("results.json", {"wall_seconds": "long"}),
+        ("results.json", {"models": [1]}),
+        ("run.json", {"command": "train.py"}),
+        ("run.json", {"versions": ["3.11"]}),
+    ],
+)
+def test_a_damaged_record_is_not_shown_and_that_is_said(tmp_path, name, values):
+    folder = write_run(tmp_path / "run")
+    (folder / name).write_text(json.dumps(values))
+    assert f"{name} is damaged: " in plain(page_of(folder))
+
+
 # --- what is drawn ------------------------------------------------------------------------------------------
 
 
