@@ -213,10 +213,12 @@ def main():
         "the same as ONNX": evaluate("evaluate the ONNX file", onnx),
     }
     step("ask the ONNX file", "predict.py", "--model", onnx, "--text", SENTENCE)
+    runs = [path(name) for name in ("teacher", "student_finetuned", "student_distilled", "student_ternary")]
+    step("put the runs side by side", "report.py", *runs, "--output_file", path("comparison.html"))
     print(
         f"\n{table(models)}\n\n{EXPLANATION}\n"
-        f"{(time.monotonic() - started) / 60:.1f} minutes; everything is in {FOLDER}. Next, your own model: "
-        'README.md, "Distil my model"'
+        f"{(time.monotonic() - started) / 60:.1f} minutes; everything is in {FOLDER}; look in a browser at "
+        'comparison.html and each run\'s report.html. Next, your own model: README.md, "Distil my model"'
     )
 
 

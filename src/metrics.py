@@ -162,6 +162,8 @@ _METRICS = {
     "entity_macro_f1": _entity_macro_f1,
 }
 
+METRICS = tuple(_METRICS)
+"""Names of all metrics."""
 _PRINTED = {
     "accuracy": "Accuracy",
     "f1": "F1",
@@ -257,7 +259,12 @@ def score(metric_names, kind, logits, examples, labels):
         UserError: a logit is not finite: the largest of such is no answer.
     """
     check_finite(logits)
-    return {name: _METRICS[name](*kind.evidence(name, logits, examples, labels)) for name in metric_names}
+    return {name: value_of(name, *kind.evidence(name, logits, examples, labels)) for name in metric_names}
+
+
+def value_of(metric, predictions, references):
+    """The value of a metric of what a kind's `evidence` for it gave, or of a part of that."""
+    return _METRICS[metric](predictions, references)
 
 
 def check_finite(logits):

@@ -14,10 +14,14 @@ from src.json_file import parse
 from src.tasks import TASK_NAMES, get_task
 
 STATE_FILE, STAGES_FILE, RESULTS_FILE = "state.safetensors", "stages.json", "results.json"
-METRICS_FILE, CURVES_FILE, CONFIG_YAML, PROFILE = "metrics.jsonl", "curves.png", "config.yaml", "profile"
+METRICS_FILE, CONFIG_YAML, PROFILE = "metrics.jsonl", "config.yaml", "profile"
+REPORT_FILE, RECORD_FILE = "report.html", "run.json"
+PREDICTIONS_FILE, LAYERS_FILE = "predictions.npz", "layers.json"
+"""What the report is made of besides."""
 RECORDS, TEACHER_CACHE = "records", "teacher_cache"
 """Folders of what a run reads; a next one there uses it again, or makes it anew."""
-_OWN = (CONFIG_YAML, METRICS_FILE, RESULTS_FILE, CURVES_FILE, PROFILE, STATE_FILE, STAGES_FILE)
+_OF_REPORT = (REPORT_FILE, RECORD_FILE, PREDICTIONS_FILE, LAYERS_FILE)
+_OWN = (CONFIG_YAML, METRICS_FILE, RESULTS_FILE, PROFILE, STATE_FILE, STAGES_FILE, *_OF_REPORT)
 LATENT, UNPACKED = "latent", "unpacked"
 """Folders of the folders of float32 weights beside a packed model, asked for or not."""
 _TASKS = tuple(get_task(name).folder for name in TASK_NAMES)
@@ -33,7 +37,7 @@ _HELD_PATHS = set()
 
 
 class RunFolder:
-    """The folder of one run: `config.yaml`, `metrics.jsonl`, event files, curves and checkpoints.
+    """The folder of one run: `config.yaml`, `metrics.jsonl`, event files, its report and checkpoints.
 
     Nothing is written before `start`: a run that is refused leaves an older run's records alone.
 
@@ -155,8 +159,9 @@ class RunFolder:
             if kept and os.path.exists(metrics):
                 with open(metrics, encoding="utf-8") as file:
                     lines = [line for line in file if _counts(line, kept)]
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(self.join(RESULTS_FILE))  # it is written again when the run ends
+            for name in (RESULTS_FILE, REPORT_FILE):  # they are written again when the run ends
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(self.join(name))
         else:
             self._remove_earlier()
         write_text(self.join(CONFIG_YAML), resolved)

@@ -4,7 +4,7 @@ ones.
     python -m tests.kills --folder /tmp/kills --kills 100 --minutes 30
 
 Every training command runs on a tiny network with dropout. A run is killed (SIGKILL) one to three times, by
-turns after a random time and right before a random call that changes the disk or draws the curves, then
+turns after a random time and right before a random call that changes the disk or draws the report, then
 goes on with --resume true to its end. Its weights, metrics and scores must be those of the undisturbed run,
 and nothing else may lie in its folder. The folder keeps data and tallies: a later call goes on with them.
 """
@@ -70,7 +70,7 @@ def make_inputs():
 
 def run(arguments, log, at):
     """Run an entry script in this process, which is killed right before the call number `at` of those that
-    change the disk or draw the curves; their number is written to LOG.calls.
+    change the disk or draw the report; their number is written to LOG.calls.
     """
     import src.train.session as session
 
@@ -90,7 +90,7 @@ def run(arguments, log, at):
 
     for name in ("replace", "rename", "remove", "rmdir", "chmod"):
         setattr(os, name, counted(getattr(os, name)))
-    session.draw = counted(session.draw)
+    session.write_report = counted(session.write_report)
     sys.argv = arguments
     try:
         runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
@@ -118,7 +118,7 @@ def outcome(folder):
     found = {}
     for path in sorted(item for item in Path(folder).rglob("*") if item.is_file()):
         name = str(path.relative_to(folder))
-        if name.startswith("teacher_cache") or name in ("curves.png", "config.yaml"):
+        if name.startswith("teacher_cache") or name in ("report.html", "config.yaml"):
             found[name] = "there"
         elif name.endswith((".json", ".jsonl")):
             lines = path.read_text().splitlines() if name.endswith("l") else [path.read_text()]

@@ -93,7 +93,7 @@ BESIDE = (
     "phase1/vocab.txt",
     "stages.json",
     "state.safetensors",
-    "curves.png",
+    "report.html",
     "profile/a",
 )
 FOREIGN = ("notes.txt", "phase1/notes.txt", "teacher/eval_model.ckpt", "gd/config.json", "records/sst-2/rows")

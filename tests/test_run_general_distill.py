@@ -109,7 +109,13 @@ def test_the_student_is_an_encoder_with_its_projection_and_the_losses_fall(disti
         1
     ] * 5 + [2] * 5
     assert rows[-1]["loss"] < rows[0]["loss"] and rows[0]["attention_loss"] > 0 < rows[0]["hidden_loss"]
-    assert {"curves.png", "results.json", "config.yaml"} < set(
+    says(
+        (distilled / "report.html").read_text(encoding="utf-8"),
+        "general distillation",
+        "gd, on ",
+        "hidden_loss",
+    )
+    assert {"results.json", "config.yaml"} < set(
         os.listdir(distilled)
     ) and "state.safetensors" not in os.listdir(distilled)
     assert sorted(os.listdir(distilled / "gd")) == [
@@ -240,23 +246,22 @@ def test_another_teacher_or_corpus_is_another_run(corpus, distilled, stopped, tm
             says(line, name, "was made with " + words, "--overwrite_output_dir true")
 
 
-def test_a_run_can_be_resumed_until_its_curves_are_drawn(corpus, distilled, tmp_path, capsys):
-    """The results come last: where they are, nothing is left to do."""
+def test_a_run_can_be_resumed_until_its_results_are_written(corpus, distilled, tmp_path, capsys):
     shutil.copytree(distilled, tmp_path, dirs_exist_ok=True)
-    for name in ("results.json", "curves.png"):
+    for name in ("results.json", "report.html"):
         (tmp_path / name).unlink()
     given = [*arguments_for(corpus, tmp_path)[1:], "--resume", "true"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "src.train.session.draw",
-            lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left", "curves.png")),
+            "src.train.session.write_json",
+            lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left", "results.json")),
         )
-        says(refused_by(run_general_distill, capsys, *given), "curves.png: No space left")
+        says(refused_by(run_general_distill, capsys, *given), "results.json: No space left")
     assert not (tmp_path / "results.json").exists()
     says(run(capsys, *given), "resume: gd is finished", "done:")
     ours, theirs = (json.loads((folder / "results.json").read_text()) for folder in (tmp_path, distilled))
     assert ours["losses"] == theirs["losses"] and ours["made_from"] == theirs["made_from"]
-    assert (tmp_path / "curves.png").exists() and not (tmp_path / "state.safetensors").exists()
+    assert (tmp_path / "report.html").exists() and not (tmp_path / "state.safetensors").exists()
 
 
 def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to_begin(

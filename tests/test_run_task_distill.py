@@ -90,7 +90,7 @@ def metrics_of(folder):
 
 def test_run_leaves_a_complete_student_and_its_records(finished):
     output, _ = finished
-    assert {"config.yaml", "metrics.jsonl", "results.json", "curves.png", "phase1", "sst-2"} <= set(
+    assert {"config.yaml", "metrics.jsonl", "results.json", "run.json", "phase1", "sst-2"} <= set(
         os.listdir(output)
     )
     assert {"eval_model.ckpt", "config.json", "vocab.txt"} <= set(os.listdir(os.path.join(output, "sst-2")))
@@ -100,8 +100,24 @@ def test_run_leaves_a_complete_student_and_its_records(finished):
         and student.description.labels == ("negative", "positive")
         and student.vocabulary == VOCABULARY
     )
-    with open(os.path.join(output, "curves.png"), "rb") as file:
-        assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_report_shows_the_score_the_answers_and_the_layers(finished):
+    output, printed = finished
+    with open(os.path.join(output, "report.html"), encoding="utf-8") as file:
+        page = file.read()
+    models = results_of(output)["models"]
+    score = f"<strong>{100 * models['distilled student']['accuracy']:.2f}</strong>"
+    says(
+        page,
+        score,
+        "of 21 evaluation rows are",
+        "phase1, on ",
+        "layer 1 &larr; 2",
+        "word",
+        "run_task_distill.py",
+    )
+    assert "Not shown here" not in page and "is not written" not in printed
 
 
 def test_metrics_are_json_lines_of_both_phases(finished):

@@ -98,6 +98,9 @@ def trained(capsys, task, output, *flags, printed=("best_Accuracy",), **changes)
 
 def test_ternary_training_keeps_latent_weights_and_a_packed_file_of_the_same_score(task, tmp_path, capsys):
     _, models = trained(capsys, task, tmp_path, "--packed_bits", "2")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    says(page, "Ternary weights", "quantized, on ", "2-bit weights", "times smaller")
+    assert "Not shown here" not in page
     weight = read(str(tmp_path / "sst-2")).weights["bert.encoder.layers.0.attention.query.weight"]
     assert len(np.unique(np.abs(weight))) == 2
     assert (
@@ -150,9 +153,10 @@ def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits_on_la
     assert os.listdir(tmp_path / "two" / "unpacked") == ["mnli"]
     assert (tmp_path / "two" / "sst-2" / PACKED_FILE).exists() and sorted(os.listdir(tmp_path / "two")) == [
         "config.yaml",
-        "curves.png",
         "metrics.jsonl",
+        "report.html",
         "results.json",
+        "run.json",
         "sst-2",
         "stages.json",
         "unpacked",

@@ -177,8 +177,23 @@ def load_packed(folder):
     return replace(checkpoint, description=replace(checkpoint.description, quantization=activations))
 
 
-def _read_weights(path):
-    """({our name: float32 array}, the checksum of their config.json) of a packed file."""
+def ternary_shares(folder):
+    """{weight: (how many, (share of -1, of 0, of 1))} of the ternary ones in a packed model's folder.
+
+    Raises:
+        UserError: the file is damaged or of an unknown version.
+    """
+    shares = {}
+    for name, values in _read_weights(os.path.join(folder, PACKED_FILE), ("ternary",))[0].items():
+        counts = [np.count_nonzero(values < 0), np.count_nonzero(values == 0), np.count_nonzero(values > 0)]
+        shares[name] = values.size, tuple(count / values.size for count in counts)
+    return shares
+
+
+def _read_weights(path, kinds=None):
+    """({our name: float32 array}, the checksum of their config.json) of a packed file; with `kinds` only the
+    arrays of these.
+    """
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -199,7 +214,11 @@ def _read_weights(path):
         parts.setdefault(name, {})[part] = value
     try:
         layout = checked(parse(metadata["layout"]), Dict[str, _Entry], path)
-        weights = {name: _unpack(parts[name], entry, name) for name, entry in layout.items()}
+        weights = {
+            name: _unpack(parts[name], entry, name)
+            for name, entry in layout.items()
+            if kinds is None or entry.kind in kinds
+        }
     except (KeyError, ValueError, TypeError, IndexError) as error:  # arrays of other types and shapes
         raise UserError(f"{path} is damaged: {error}") from error
     return weights, metadata.get("config_sha256")

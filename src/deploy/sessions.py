@@ -221,7 +221,7 @@ class MindirSession:
                 f"{path} is damaged, or {file} is of another file: the checksum differs; export it again"
             )
         place = path, device, device_id
-        self._run = _lite_runner(*place, any_rows=not rows) or _mindspore_runner(*place)
+        self._run = _lite_runner(*place, any_rows=self.batch_size is None) or _mindspore_runner(*place)
 
     def __call__(self, *columns):
         """float32 (B, C) logits, or (B, S, C) of a head that answers for tokens, of int32 (B, S) input_ids,

@@ -64,6 +64,8 @@ class TaskKind:
     threshold = 0.0
     """A text has no answer where that is better than the best one by more than this; 0 for kinds whose texts
     all have one."""
+    shown_as = ""
+    """How a report shows its answers: a key of `_VIEWS` in `src/report/answers.py`."""
     answers_called = ""
     """What a text may have several of, of which the cut to the longest row may lose some, as `entities`; ""
     for one label a row."""

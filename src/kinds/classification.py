@@ -24,6 +24,7 @@ class SequenceClassification(TaskKind):
     label_loss = "label_cross_entropy"
     metrics = ("accuracy", "f1", "macro_f1", "matthews")
     default_metrics = ("accuracy", "macro_f1")
+    shown_as = "classes"
 
     def check_outputs(self, outputs, source):
         if outputs < 2:

@@ -20,6 +20,7 @@ class Regression(TaskKind):
     label_loss = "label_mean_square"
     metrics = ("pearson", "spearman")
     default_metrics = ("pearson", "spearman")
+    shown_as = "numbers"
 
     def outputs(self, labels):
         return 1

@@ -65,6 +65,7 @@ class QuestionAnswering(TaskKind):
     logits_per = "token"
     answers_called = "answers"
     submission = "squad"
+    shown_as = "questions"
     picks_tokens = True
     needs_texts = True
     soft_loss = "soft_cross_entropy_of_places"

@@ -33,7 +33,7 @@ class TokenClassification(TaskKind):
     label_loss = "label_cross_entropy_of_tokens"
     metrics = ("entity_f1", "entity_precision", "entity_recall", "accuracy", "entity_macro_f1")
     default_metrics = ("entity_f1", "entity_precision", "entity_recall", "accuracy")
-    answers_called = submission = "entities"
+    answers_called = submission = shown_as = "entities"
 
     def tags(self, types):
         """The class names for entities of these types, in index order: O, then B, I, E and S of each type."""

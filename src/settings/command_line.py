@@ -36,16 +36,20 @@ class CommandLine:
             UserError: two spellings of one setting, a list or a settings file given twice, or a section that
                 is none.
         """
-        rest, waiting = [], list(arguments)
+        rest, bare, waiting = [], [], list(arguments)
         while waiting:
             argument = waiting.pop(0)
             name, equals, value = argument.removeprefix("--").partition("=")
             alone = not equals and (not waiting or waiting[0].startswith("--"))
             kind = self.keys.types.get(self.keys.today(name))
-            if not argument.startswith("--") or argument in FLAGS or (alone and not is_boolean(kind)):
+            if self.keys.positional and not argument.startswith("-"):
+                bare.append(argument)
+            elif not argument.startswith("--") or argument in FLAGS or (alone and not is_boolean(kind)):
                 rest.append(argument)  # for the parser to serve, or to refuse as it is
             else:
                 self._take(name, value if equals else "true" if alone else waiting.pop(0))
+        if bare:
+            self._add(self.keys.positional, self.keys.positional, json.dumps(bare))
         return [f"--{key}={text}" for key, (_, text) in self._given.items()] + rest
 
     def _take(self, name, value):

@@ -10,6 +10,7 @@ from src.settings.tools import (
     PredictConfig,
     PrepareConfig,
     PreprocessConfig,
+    ReportConfig,
 )
 from src.settings.training import FinetuneConfig, GeneralDistillConfig, TaskDistillConfig, TernaryConfig
 
@@ -31,6 +32,7 @@ SCRIPTS = {
     "predict": PredictConfig,
     "prepare_data": PrepareConfig,
     "convert_checkpoint": ConvertConfig,
+    "report": ReportConfig,
 }
 """{entry script: its settings} of all of them."""
 COMMANDS = tuple(SCRIPTS.values())

@@ -52,6 +52,7 @@ class Keys:
     def __init__(self, config_class, renames=True):
         self.types = types_of(config_class)
         self.published = getattr(config_class, "PUBLISHED", {})
+        self.positional = getattr(config_class, "POSITIONAL", "")  # the list of what stands without a key
         self.old = {**OLD_NAMES, **getattr(config_class, "OLD_NAMES", {})} if renames else {}
 
     @property

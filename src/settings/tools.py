@@ -337,3 +337,17 @@ class ConvertConfig:
     classifier_relu: Union[bool, Literal["auto"]] = "auto"
     """Whether the network has TinyBERT's ReLU before the classifier; auto: as config.json says, else only for
     published MindSpore TinyBERT checkpoints."""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Draw the page of a run anew, or compare several: python report.py RUN RUN ..."""
+
+    config_path: str = ""
+    """YAML file with settings that differ from these defaults."""
+    runs: Tuple[str, ...] = ()
+    """Run folders, what training commands call output_dir; without the key too, as RUN RUN."""
+    output_file: str = ""
+    """The page. Unset: report.html in the run's folder, or comparison.html here for several runs."""
+
+    POSITIONAL = "runs"

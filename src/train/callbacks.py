@@ -44,12 +44,14 @@ class Evaluation(Callback):
             cannot be evaluated yet.
         every (int): steps between evaluations.
         folder (str): where the best checkpoint goes.
+        keep (callable): called without arguments after these weights were saved; None for nobody.
     """
 
-    def __init__(self, evaluate, every, folder):
+    def __init__(self, evaluate, every, folder, keep=None):
         self.evaluate = evaluate
         self.every = every
         self.folder = folder
+        self.keep = keep
         self.best = None
 
     def on_step(self, stage, step):
@@ -75,6 +77,8 @@ class Evaluation(Callback):
         if self.best is None or results[metric] > self.best[metric]:
             self.best = {**results, "step": step}
             stage.save(self.folder)
+            if self.keep:
+                self.keep()
             say(f"The best {short_name(metric)} is {results[metric]}")
         further = "".join(  # of MNLI's mismatched set; it is shown and decides nothing
             f", {printed_name(name)} {100 * results[name]}"

@@ -5,6 +5,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass, field, replace
+from typing import Optional
 
 import numpy as np
 from tabulate import tabulate
@@ -20,9 +21,9 @@ from src.errors import UserError
 from src.evaluate import evaluate
 from src.files import write_json
 from src.run_folder import (
-    CURVES_FILE,
     METRICS_FILE,
     PROFILE,
+    REPORT_FILE,
     RESULTS_FILE,
     STATE_FILE,
     TEACHER_CACHE,
@@ -35,8 +36,8 @@ from src.settings.training import TrainingConfig
 from src.tasks import get_task
 from src.terminal import busy
 from src.train.callbacks import Evaluation, LastCheckpoint, Profile, StepCheckpoints, TrainingState
-from src.train.curves import draw
 from src.train.known_scores import known_scores, rows_digest
+from src.train.report_files import keep_answers, keep_layers, keep_record, write_report
 from src.train.resume import FinishedStages, deciding, inputs_of
 from src.train.stage import Stage, StagePlan
 from src.train.verdict import no_better_than_a_constant
@@ -59,6 +60,8 @@ class TrainingRun:
     data_digest: dict = field(default_factory=dict)
     teacher_digest: dict = field(default_factory=dict)
     """What the run is made from besides its settings: {title: digest} of the rows, and of the teacher."""
+    teacher_results: Optional[dict] = None
+    """Of its evaluation, where there was one."""
 
     @classmethod
     def begin(cls, name, config, rows, resolved, **further):
@@ -119,11 +122,14 @@ class TrainingRun:
         self.finished = FinishedStages(self.run)
         if self.config.resume and self.finished.check(self.made_from(), self.group):
             runtime.say(f"resume: this run is finished; its results are in {self.run.join(RESULTS_FILE)}")
+            if not os.path.exists(self.run.join(REPORT_FILE)):  # it was killed while it wrote it
+                write_report(self.run)
             if if_finished:
                 if_finished()
             sys.exit(0)
         kept = self.finished.last_steps()
         self.run.start(resolved or self.resolved, kept)
+        keep_record(self.run, self.device, self.group, self.teacher_results)
 
     def plan(self, batches, config, epochs, max_steps=0):
         """The `StagePlan` of a stage on this device; arguments as its fields."""
@@ -176,15 +182,17 @@ class TrainingRun:
         stage.student.widen()
         runtime.say(f"{stage.name}: {stage.total_steps} steps in {seconds:.0f} s; saved in {folder}")
         if evaluation is None:
+            keep_layers(stage)
             return None
         if evaluation.best is None:
             raise UserError(f"{stage.name}: the student could not be evaluated once; train for more steps")
         if self.group.first:
             stage.student.restore(folder)
+        keep_layers(stage)
         return {**evaluation.best, "parameters": stage.student.parameters}
 
     def close(self, results, last_line, fault=""):
-        """Write results.json and the curves, print where they are and the last line.
+        """Write results.json and the report, print where they are and the last line.
 
         Args:
             results (dict): for results.json. last_line (str): what was produced, where, and what to run next.
@@ -201,12 +209,12 @@ class TrainingRun:
             "wall_seconds": round(time.time() - self.started, 1),
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }
-        with busy("drawing the curves"):
-            drawn = draw(self.run.join(METRICS_FILE), self.run.join(CURVES_FILE))
-        write_json(self.run.join(RESULTS_FILE), summary)  # the last: where it is, the run is finished
+        write_json(self.run.join(RESULTS_FILE), summary)
+        with busy("drawing the report"):
+            drawn = write_report(self.run)
         print(
             f"wall time {summary['wall_seconds']:.0f} s, peak memory {summary['peak_memory_mib']} MiB; "
-            f"{RESULTS_FILE}{f', {CURVES_FILE}' if drawn else ''} and {METRICS_FILE} are in {self.run.path}"
+            f"{RESULTS_FILE}{f', {REPORT_FILE}' if drawn else ''} and {METRICS_FILE} are in {self.run.path}"
         )
         if fault:
             raise UserError(f"{fault}; its weights and results are saved")
@@ -308,11 +316,11 @@ class Session(TrainingRun):
 
     def evaluate(self, model):
         """Results of a `Model` on every evaluation set, its `parameters` among them."""
-        return self._scores(model, self.data)
+        return self._scores(model, self.data, lambda *rows: keep_answers(self.run, model.description, *rows))
 
-    def _scores(self, model, data):
+    def _scores(self, model, data, keep=None):
         batches = data.eval_batches(self.evaluation.batch_size, self.rows, self.packs(model))
-        results = {**evaluate(model, batches, self.metric_names), "parameters": model.parameters}
+        results = {**evaluate(model, batches, self.metric_names, keep), "parameters": model.parameters}
         model.release()  # a stage needs the memory that its graphs hold
         return results
 
@@ -325,10 +333,18 @@ class Session(TrainingRun):
             return None
         batches = self.data.eval_batches(self.evaluation.batch_size, self.rows, self.packs(model))
 
-        def results():
-            return None if model.uncalibrated_ranges() else evaluate(model, batches, self.metric_names)
+        seen = []  # the logits and rows of the last evaluation
 
-        return Evaluation(results, self.evaluation.eval_step, folder)
+        def results():
+            seen.clear()
+            if model.uncalibrated_ranges():
+                return None
+            return evaluate(model, batches, self.metric_names, lambda *rows: seen.extend(rows))
+
+        def keep():
+            keep_answers(self.run, model.description, *seen)
+
+        return Evaluation(results, self.evaluation.eval_step, folder, keep)
 
     def check_teacher(self, teacher, key, path, least_gain):
         """Evaluate a teacher (Model); a `UserError` where it is not better than guessing. Returns its
@@ -344,6 +360,7 @@ class Session(TrainingRun):
         kept = self.config.compile_cache if self.device == "CPU" else "off"
         how = self.metric_names, self.evaluation.batch_size, part(self.rows, PackingConfig)
         results = known_scores(kept, teacher, data.evals, how, lambda: self._scores(teacher, data))
+        self.teacher_results = results
         self.teacher_digest = {"the teacher's weights": digest(teacher.weights())[:16]}
         examples = next(iter(data.evals.values()))
         check_better_than_guessing(results, self.metric_names[0], examples, least_gain, key, path)

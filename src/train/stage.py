@@ -134,6 +134,8 @@ class Stage:
         self.watch = Watch(name, self.total_steps, scaled=loss_scale.in_use)
         self._last = None
         self._read = (0, {})  # the step that was read last, and its numbers
+        self.last_batch = None
+        """The `MicroBatch` that was trained on last; None where the device pulls its own."""
 
     def fit(self, callbacks, log_step=50):
         """Run all steps.
@@ -204,8 +206,14 @@ class Stage:
 
     def _tensors(self, batch):
         """The loss network's inputs for a micro-batch."""
+        self.last_batch = batch
+        arrays, answers = self.ask(batch)
+        return arrays + answers
+
+    def ask(self, batch):
+        """(a micro-batch's arrays, the teacher's answers to it), as tensors."""
         arrays = tuple(ms.Tensor(array) for array in batch.arrays)
-        return arrays + self.teacher(batch, arrays) if self.teacher else arrays
+        return arrays, self.teacher(batch, arrays) if self.teacher else ()
 
     def _sink_epoch(self, steps):
         """The same through the device's queue, which may ask for the batches more than once, as to learn

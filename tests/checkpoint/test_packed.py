@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from src.checkpoint.folder import PACKED_FILE, load, packed_folder
 from src.checkpoint.formats import read_any
-from src.checkpoint.packed import load_packed, save_packed
+from src.checkpoint.packed import load_packed, save_packed, ternary_shares
 from src.errors import UserError
 from src.kinds import TAGGING
 from src.model import Model
@@ -63,8 +63,13 @@ def test_weights_come_back_bit_for_bit_and_the_network_with_them(tmp_path, densi
     )
     save(tmp_path, network, density=density)
     packed = load_packed(packed_folder(str(tmp_path / PACKED_FILE)))  # the folder does as well: other tests
+    shares = ternary_shares(str(tmp_path))
     for name, item in quantized_weights(network).items():
         np.testing.assert_array_equal(packed.weights[name], item.values(), err_msg=name)
+        if item.kind == quantizer:
+            expected = [(np.sign(item.values()) == sign).mean() for sign in (-1, 0, 1)]
+            assert shares.pop(name) == (item.values().size, pytest.approx(tuple(expected)))
+    assert not shares  # of those with 8 bits
     for name, value in weights_of(network).items():
         if name not in quantized_weights(network) and not name.endswith("second_moment"):
             np.testing.assert_array_equal(packed.weights[name], value, err_msg=name)

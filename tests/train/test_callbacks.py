@@ -1,11 +1,10 @@
-"""Checkpoints, the familiar lines, and the curves."""
+"""Checkpoints and the familiar lines."""
 
 import csv
 import glob
 import json
 import os
 import signal
-import struct
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +14,6 @@ from src.checkpoint import folder as checkpoints
 from src.run_folder import RunFolder
 from src.runtime import Group
 from src.train.callbacks import Callback, Evaluation, LastCheckpoint, Profile, StepCheckpoints, TrainingState
-from src.train.curves import draw
 from src.train.progress import Progress
 from src.train.session import results_table
 from src.train.watch import Watch
@@ -181,16 +179,10 @@ def test_steps_that_are_run_at_once_are_looked_at_together(stage, tmp_path):
     ]
 
 
-def test_curves_are_a_png_with_one_panel_a_stage_and_kind(stage, tmp_path):
-    assert (
-        not draw(stage.run.join("metrics.jsonl"), str(tmp_path / "none.png"))
-        and not (tmp_path / "none.png").exists()
-    )
-    stage.go(Progress(1), Evaluation(scores(0.5, 0.6), 0, str(tmp_path / "best")))
-    assert draw(stage.run.join("metrics.jsonl"), str(tmp_path / "curves.png"))
-    content = (tmp_path / "curves.png").read_bytes()
-    width, height = struct.unpack(">II", content[16:24])
-    assert content[:8] == b"\x89PNG\r\n\x1a\n" and width > 1.5 * height  # two panels side by side
+def test_the_answers_of_the_best_evaluation_are_kept_after_its_weights(stage, tmp_path):
+    kept, folder = [], str(tmp_path / "best")
+    stage.go(Evaluation(scores(0.5, 0.4, 0.9), 2, folder, lambda: kept.append(step_of(tmp_path / "best"))))
+    assert kept == [2, 6]
 
 
 def test_results_table_has_a_row_a_model_and_percents():

@@ -1,0 +1,93 @@
+"""How far a student's layers are from the teacher's that they learn from: `layers.json` of a run's folder.
+
+The distance is the squared error that the losses of TinyBERT (arXiv 1909.10351, equations 7 and 8) add up,
+as a share of the teacher's own squares: 0 where both are equal, 1 where the student might as well say 0.
+
+Legend: B bins, S tokens of one, H the teacher's width.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from src.errors import UserError
+from src.files import write_json
+from src.json_file import read_json
+
+
+@dataclass(frozen=True)
+class LayerDistances:
+    """Of the layers that a stage compared."""
+
+    stride: int
+    """Teacher layers that a student layer stands for."""
+    attention: tuple
+    """Of the attention scores of student layer 1, 2 ...; () where they are not compared."""
+    hidden: tuple
+    """Of the hidden states: the embeddings, then layer 1, 2 ...; () likewise."""
+    rows: int
+    """Training rows that they were measured on."""
+
+    @property
+    def lines(self):
+        """[(what, teacher's layer, distance of attention or None, of states or None)]"""
+        depth, states = max(len(self.attention), len(self.hidden) - 1), list(self.hidden) or [None] * 99
+        scores = [None, *(self.attention or [None] * depth)]
+        names = ["embeddings", *(f"layer {number}" for number in range(1, depth + 1))]
+        first = 0 if self.hidden else 1
+        return [(names[n], n * self.stride, scores[n], states[n]) for n in range(first, depth + 1)]
+
+
+def distance(student, teacher, counts):
+    """The squared distance of two arrays as a share of the teacher's squares.
+
+    Args:
+        student, teacher (ndarray): of one shape. counts (ndarray): bool, broadcast to it: what is compared.
+    """
+    student, teacher = (np.where(counts, values, 0).astype(np.float64) for values in (student, teacher))
+    squares = np.square(teacher).sum()
+    return float(np.square(student - teacher).sum() / squares) if squares else 0.0
+
+
+def distances(states, scores, teacher_states, teacher_scores, input_mask, stride, rows):
+    """The `LayerDistances` of some bins.
+
+    Args:
+        states, teacher_states (sequences of ndarray): (B, S, H), the student's already projected.
+        scores, teacher_scores (sequences of ndarray): (B, heads, S, S). All are already paired by the layer
+            map, and empty where they are not compared.
+        input_mask (ndarray): int (B, S), the number of the row that a token is of, 0 for none.
+        stride, rows (int): as the fields.
+    """
+    tokens = input_mask[:, :, None] > 0
+    pairs = (tokens & (input_mask[:, :, None] == input_mask[:, None, :]))[:, None]
+    attention = tuple(distance(*pair, pairs) for pair in zip(scores, teacher_scores))
+    hidden = tuple(distance(*pair, tokens) for pair in zip(states, teacher_states))
+    return LayerDistances(stride, attention, hidden, rows)
+
+
+def note(path, stage, found):
+    """Add a stage's `LayerDistances` to the file."""
+    try:
+        known = read_json(path, "distances of layers")
+    except UserError:  # the first stage, or a file that is damaged
+        known = {}
+    write_json(path, {**known, stage: asdict(found)})
+
+
+def read(path):
+    """{stage: LayerDistances} of the file.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    stages = read_json(path, "how far layers are from the teacher's:")
+    try:
+        return {stage: LayerDistances(**_plain(values)) for stage, values in stages.items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+
+
+def _plain(values):
+    lists = {name: tuple(map(float, values[name])) for name in ("attention", "hidden") if name in values}
+    return {**values, **lists, "stride": int(values["stride"])}

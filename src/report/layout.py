@@ -1,0 +1,205 @@
+"""The numbers of a report as the words and lines that its pages show."""
+
+import os
+import re
+
+import numpy as np
+
+from src.checkpoint.folder import CONFIG_FILE
+from src.errors import UserError
+from src.json_file import read_json
+from src.metrics import METRICS, printed_name
+from src.report.answers import Table
+from src.report.curves import LOSSES, SCORES
+
+_LAYER = re.compile(r"bert\.encoder\.layers\.(\d+)\.")
+
+
+# --- one run ------------------------------------------------------------------------------------------------
+
+
+def cards_of(report):
+    """[(title, value, what else there is to say)] of what one wants to know first."""
+    run, summary = report.run, report.summary
+    cards = []
+    if summary.score is not None:
+        cards.append((printed_name(summary.metric), f"{100 * summary.score:.2f}", _kept(run, summary)))
+    elif "losses" in run.results:
+        cards.append(("Loss of the last step", f"{run.results['losses']['loss']:.4g}", ""))
+    if summary.bytes:
+        smaller = _times(summary.smaller, "smaller than", "as large as")
+        cards.append(("Size", _size(summary.bytes), smaller and f"{smaller} the teacher's float32 weights"))
+    if summary.seconds:
+        faster = _times(summary.faster, "faster than", "as long as")
+        faster = faster and f"{faster} the teacher, both on {run.record.get('device', 'this device')}"
+        cards.append(
+            (
+                "Time of 1,000 rows",
+                f"{summary.seconds:.2f} s",
+                faster or "the teacher was not timed in this run",
+            )
+        )
+    if summary.parameters:
+        of_teacher = summary.teacher_parameters
+        more = f"the teacher has {of_teacher:,}" if of_teacher else ""
+        cards.append(("Weights", f"{summary.parameters:,}", more))
+    if "wall_seconds" in run.results:
+        memory = f"peak memory {run.results['peak_memory_mib']:,} MiB"
+        cards.append(("The whole run", _duration(run.results["wall_seconds"]), memory))
+    return cards
+
+
+def _kept(run, summary):
+    said = [] if run.finished else ["the best so far"]
+    if summary.kept is not None:
+        said.append(f"{100 * summary.kept:.1f} % of the teacher's {100 * summary.teacher_score:.2f}")
+    return "; ".join(said) or "in percent"
+
+
+def _times(times, better, worse):
+    if not times:
+        return ""
+    return f"{times:.1f} times {better}" if times >= 1 else f"{1 / times:.1f} times {worse}"
+
+
+def _size(count):
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+
+
+def _duration(seconds):
+    minutes, hours = divmod(round(seconds), 60), divmod(round(seconds) // 60, 60)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{hours[0]} h {hours[1]} min" if hours[0] else f"{minutes[0]} min {minutes[1]} s"
+
+
+def facts_of(report):
+    """[(name, value)] of where things lie."""
+    summary = report.summary
+    facts = {
+        "teacher": summary.teacher,
+        "started from": summary.started_from,
+        "student": summary.student,
+        "its network": shape_of(summary.student),
+        "its file": f"{summary.bytes:,} bytes" if summary.bytes else "",
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def shape_of(folder):
+    """A model's network in words; "" where its config.json does not say."""
+    try:
+        values = read_json(os.path.join(folder, CONFIG_FILE), "configuration")
+        layers = values["num_hidden_layers"]
+        said = f"{layers} layer{'s' if layers > 1 else ''}, {values['hidden_size']} wide"
+        bits = values.get("quantization") or {}
+        if bits:
+            said += f", {bits['weight_bits']}-bit weights, {bits['activation_bits']}-bit activations"
+    except (UserError, KeyError, TypeError):  # no model yet
+        return ""
+    return said
+
+
+def scores_table(models):
+    """A `Table` of everything that was evaluated; None for nothing."""
+    is_metric = {name: name.partition("/")[0] in METRICS for found in models.values() for name in found}
+    names = [name for name, is_one in is_metric.items() if is_one]
+    rows = tuple((title, *(found.get(name, "") for name in names)) for title, found in models.items())
+    return Table("Scores in percent", ("", *map(printed_name, names)), rows) if names else None
+
+
+def matrix_lines(matrix):
+    """[(class, [(rows, their share of the class's)])] of a `Matrix`."""
+    whole = np.maximum(matrix.counts.sum(axis=1, keepdims=True), 1)
+    shares = np.round(matrix.counts / whole, 3).tolist()
+    return [(name, list(zip(*pair))) for name, *pair in zip(matrix.labels, matrix.counts.tolist(), shares)]
+
+
+def grouped_shares(shares):
+    """[(part of the network, its ternary weights, (share of -1, of 0, of 1))] of {weight: (how many, those)},
+    a layer being one part.
+    """
+    groups = {}
+    for name, (count, parts) in shares.items():
+        layer = _LAYER.match(name)
+        own = name.removeprefix("bert.").removeprefix("embeddings.").partition(".")[0]
+        title = f"layer {int(layer[1]) + 1}" if layer else own
+        groups.setdefault(title.replace("_", " "), []).append((count, parts))
+    lines = []
+    for title, items in groups.items():
+        counts = np.array([count for count, _ in items])
+        mean = np.average([parts for _, parts in items], axis=0, weights=counts)
+        lines.append((title, int(counts.sum()), tuple(mean.tolist())))
+    return lines
+
+
+# --- several runs -------------------------------------------------------------------------------------------
+
+
+def names_of(folders):
+    """What runs are called: the names of their folders, or where two have the same their paths."""
+    names = [os.path.basename(os.path.abspath(folder)) for folder in folders]
+    return names if len(set(names)) == len(names) else list(folders)
+
+
+def comparison_lines(reports):
+    """[(what, [(value of each run, whether it is the best one)])]"""
+    summaries = [report.summary for report in reports]
+    lines = [
+        ("task", [summary.task for summary in summaries], None),
+        ("command", [str(report.run.record.get("command", [""])[0]) for report in reports], None),
+        ("finished", ["yes" if report.run.finished else "no" for report in reports], None),
+        ("teacher", [summary.teacher or "-" for summary in summaries], None),
+        ("student's network", [shape_of(summary.student) or "-" for summary in summaries], None),
+    ]
+    alike = len({summary.metric for summary in summaries}) == 1
+    score, names = "score", dict.fromkeys(filter(None, (summary.metric for summary in summaries)))
+    if names:
+        score = ", ".join(map(printed_name, names)) + " in percent"
+    percent, plain = "{:.2f}".format, "{:,}".format
+    numbers = (
+        (score, [_hundred(item.score) for item in summaries], percent, max if alike else None),
+        ("the teacher's", [_hundred(item.teacher_score) for item in summaries], percent, None),
+        (
+            "share of the teacher's that is kept",
+            [_hundred(item.kept) for item in summaries],
+            "{:.1f} %".format,
+            max,
+        ),
+        ("bytes", [item.bytes for item in summaries], plain, min),
+        ("times smaller than the teacher", [item.smaller for item in summaries], "{:.1f}".format, max),
+        ("seconds for 1,000 rows", [item.seconds for item in summaries], percent, min),
+        ("times faster than the teacher", [item.faster for item in summaries], "{:.1f}".format, max),
+        ("weights", [item.parameters for item in summaries], plain, None),
+        (
+            "seconds of the whole run",
+            [report.run.results.get("wall_seconds") for report in reports],
+            plain,
+            None,
+        ),
+        ("peak MiB", [report.run.results.get("peak_memory_mib") for report in reports], plain, None),
+    )
+    found = [(title, [(value, False) for value in values]) for title, values, _ in lines]
+    return found + [(title, _ranked(values, form, best)) for title, values, form, best in numbers]
+
+
+def _hundred(share):
+    return None if share is None else 100 * share
+
+
+def _ranked(values, form, best):
+    """[(text, whether it is the best)] of numbers or None; nothing is best where all are alike."""
+    known = [value for value in values if value is not None]
+    top = best(known) if best and len(set(known)) > 1 else None
+    return [("-" if value is None else form(value), value is not None and value == top) for value in values]
+
+
+def overlays(names, reports):
+    """[(title, {run: points})] of curves that two runs have or more: the whole loss, the metrics."""
+    found = {}
+    for name, report in zip(names, reports):
+        for panel in report.panels:
+            for curve, points in panel.curves.items():
+                if panel.title == SCORES or (panel.title == LOSSES and curve == "loss"):
+                    found.setdefault((f"{panel.stage}: {curve}", panel.title == LOSSES), {})[name] = points
+    return [(*key, curves) for key, curves in found.items() if len(curves) > 1]

@@ -1,0 +1,286 @@
+"""What the folder of a run says, finished or not."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import shlex
+import sys
+from dataclasses import dataclass, field
+
+import yaml
+
+from src.checkpoint.folder import PACKED_FILE, ckpt_file, packed_folder
+from src.errors import UserError, one_line, shown
+from src.files import write_json
+from src.json_file import read_json
+from src.metrics import METRICS
+from src.report.curves import read_lines, scores_of
+from src.run_folder import CONFIG_YAML, METRICS_FILE, RECORD_FILE, RESULTS_FILE
+from src.settings.commands import TRAINING
+from src.settings.defaults import differing
+from src.settings.keys import flat
+from src.tasks import get_task
+
+_PACKAGES = ("mindspore", "numpy", "scikit-learn", "tokenizers", "safetensors")
+_NUMBER = (int, float)
+_RECORD = {"command": list, "started": str, "device": str, "machine": str, "versions": dict}
+_RECORD |= {"teacher": (dict, type(None))}
+_RESULTS = {"models": dict, "losses": dict, "wall_seconds": _NUMBER, "peak_memory_mib": _NUMBER}
+_TEACHERS = ("load_teacher_ckpt_path", "teacher_model_dir")
+_STARTS = ("load_td1_ckpt_path", "load_gd_ckpt_path", "student_model_dir", "load_ckpt_path")
+
+
+def write_record(path, device, processes, teacher):
+    """Write run.json: the command of this process, where and with what it runs, when it began, and the
+    results of the teacher's evaluation (dict), which a run that is stopped says nowhere else.
+    """
+    versions = {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+    script, *arguments = sys.argv
+    write_json(
+        path,
+        {
+            "command": [os.path.basename(script), *arguments],
+            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "device": device,
+            "processes": processes,
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            "versions": versions,
+            "teacher": teacher,
+        },
+    )
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # as of a MindSpore that was built by hand
+        return "unknown"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The content of a run's folder; what is missing or damaged is empty, and `notes` say so."""
+
+    folder: str
+    settings: dict
+    """Nested, as config.yaml has them."""
+    record: dict
+    """Of run.json."""
+    results: dict
+    """Of results.json."""
+    lines: list
+    """Of metrics.jsonl."""
+    notes: list = field(default_factory=list)
+
+    @classmethod
+    def read(cls, folder):
+        """The run in a folder.
+
+        Raises:
+            UserError: it is no run's folder.
+        """
+        path, notes = os.path.join(folder, CONFIG_YAML), []
+        try:
+            with open(path, encoding="utf-8") as file:
+                settings = yaml.safe_load(file)
+        except OSError as error:
+            raise UserError(
+                f"{folder} is no run's folder: {path} cannot be read ({error.strerror})"
+            ) from error
+        except (ValueError, yaml.YAMLError) as error:
+            raise UserError(f"{path} is not valid YAML: {one_line(error)}") from error
+        if not isinstance(settings, dict):
+            raise UserError(f"{path} must hold keys and values, not {type(settings).__name__}")
+
+        def noted(read, name, *what):
+            return or_note(lambda: read(os.path.join(folder, name), *what), "", notes)
+
+        record = noted(_read_object, RECORD_FILE, "how the run was started:", _RECORD) or {}
+        results = noted(_read_object, RESULTS_FILE, "what a run has at its end:", _RESULTS) or {}
+        lines, broken = noted(read_lines, METRICS_FILE) or ([], 0)
+        if broken:
+            notes.append(f"metrics.jsonl: {broken} line(s) are no JSON of a step, and are left out")
+        return cls(folder, settings, record, results, lines, notes)
+
+    @property
+    def name(self):
+        """Of the folder."""
+        return os.path.basename(os.path.abspath(self.folder))
+
+    @property
+    def finished(self):
+        """Whether it came to its end."""
+        return bool(self.results)
+
+    @property
+    def command(self):
+        """The command line as one starts it; "" where unknown."""
+        words = self.record.get("command")
+        return f"python {shlex.join(map(str, words))}" if isinstance(words, list) and words else ""
+
+    @property
+    def config_class(self):
+        """Of the settings; None where the command is unknown."""
+        words = self.record.get("command") or [""]
+        return TRAINING.get(str(words[0]).removesuffix(".py"))
+
+    def split_settings(self):
+        """({key: (value, default)} of the settings that are not the defaults, {key: value} of the others)."""
+        given = flat(self.settings, "config.yaml")
+        if self.config_class is None:
+            return {}, given
+        changed = differing(self.config_class, self.settings)
+        return changed, {key: value for key, value in given.items() if key not in changed}
+
+    def setting(self, *names):
+        """The first of some settings that is not empty; "" for none."""
+        return next((self.settings[name] for name in names if self.settings.get(name)), "")
+
+    @property
+    def task(self):
+        """The `Task`, or None."""
+        name = self.setting("task_name")
+        return get_task(name) if name else None
+
+    @property
+    def answers_rows(self):
+        """Whether it evaluates a student on a task's rows."""
+        return self.task is not None and self.settings.get("do_eval", True)
+
+    @property
+    def compares_layers(self):
+        """Whether it fits a student's layers to a teacher's."""
+        given = self.settings
+        fits = given.get("intermediate_distill", True) and given.get("td_phase1_epoch_size", 1)
+        trains = given.get("do_train", True) and not given.get("load_td1_ckpt_path")
+        return bool(self.setting(*_TEACHERS) and fits and trains)
+
+    def model_folder(self):
+        """Where the student that the run leaves lies; "" for nowhere."""
+        given, folder = self.settings, self.folder
+        if self.task is None:
+            places = [self.setting("save_ckpt_path") or os.path.join(folder, "gd")]
+        elif given.get("do_train") is False and given.get("load_td1_ckpt_path"):  # which was evaluated only
+            places = [given["load_td1_ckpt_path"]]
+        else:
+            names = [self.task.folder, os.path.join("latent", self.task.folder)]
+            names = [*(names if given.get("td_phase2_epoch_size", 1) else ()), "phase1"]
+            places = [os.path.join(folder, name) for name in names]
+        return next(filter(_weights, places), "")
+
+
+def _read_object(path, what, types):
+    """The JSON object in `path`, which `what` says in words; {key: type} are its values' types.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    values = read_json(path, what)
+    _check(values, types, path)
+    for name, found in (values.get("models") or {}).items():
+        _check({name: found}, {name: (dict, type(None))}, path)
+        _check(found or {}, dict.fromkeys(found or {}, _NUMBER), path)
+    return values
+
+
+def _check(values, types, path):
+    for name, kind in types.items():
+        if name in values and not isinstance(values[name], kind):
+            raise UserError(f"{path} is damaged: {name} is {shown(values[name])}")
+
+
+def or_note(read, what, notes):
+    """What `read` gives; None where it raises a `UserError`, of which `notes` get a line."""
+    try:
+        return read()
+    except UserError as error:
+        notes.append(f"{what}: {error}" if what else str(error))
+        return None
+
+
+def _weights(folder):
+    """The file of the weights that a model's folder means; "" where it holds none."""
+    if not os.path.isdir(folder):
+        return ""
+    packed = packed_folder(folder)
+    return os.path.join(packed, PACKED_FILE) if packed else ckpt_file(folder) or ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run in numbers; None (or "") for what is not known."""
+
+    task: str
+    student: str
+    """Its folder."""
+    started_from: str
+    teacher: str
+    """Its path."""
+    metric: str = ""
+    """The deciding one."""
+    score: float = None
+    teacher_score: float = None
+    scores: dict = field(default_factory=dict)
+    """{model: {metric: value}} of everything that was evaluated."""
+    parameters: int = None
+    teacher_parameters: int = None
+    bytes: int = None
+    seconds: float = None
+    """A thousand rows, on the run's device."""
+    teacher_seconds: float = None
+
+    @property
+    def kept(self):
+        """The share of the teacher's score that the student keeps; None where that means nothing."""
+        if self.score is None or self.teacher_score is None or self.teacher_score <= 0:
+            return None
+        return self.score / self.teacher_score
+
+    @property
+    def smaller(self):
+        """How many times the student's file is smaller than the teacher's weights in float32."""
+        return 4 * self.teacher_parameters / self.bytes if self.teacher_parameters and self.bytes else None
+
+    @property
+    def faster(self):
+        """How many times a row takes the student less time than the teacher."""
+        return self.teacher_seconds / self.seconds if self.teacher_seconds and self.seconds else None
+
+
+def summary_of(run):
+    """The `Summary` of a `Run`; of one that did not end its best evaluation so far counts."""
+    folder = run.model_folder()
+    path = _weights(folder) if folder else ""
+    facts = {
+        "task": run.task.name if run.task else "general distillation",
+        "student": folder,
+        "started_from": run.setting(*_STARTS),
+        "teacher": run.setting(*_TEACHERS),
+        "bytes": os.path.getsize(path) if path else None,
+    }
+    models = {name: found for name, found in (run.results.get("models") or {}).items() if found}
+    if not models and run.record.get("teacher"):
+        models = {"teacher": run.record["teacher"]}
+    students = [found for name, found in models.items() if name != "teacher"]
+    if not students:
+        so_far = _so_far(run)
+        students, models = list(so_far.values()), {**models, **so_far}
+    teacher, student = models.get("teacher", {}), students[-1] if students else run.results
+    if students:
+        metric = next((name for name in student if name in METRICS), "")
+        facts |= {"metric": metric, "score": student.get(metric), "teacher_score": teacher.get(metric)}
+    for name, key in (("seconds", "seconds_per_1000_rows"), ("parameters", "parameters")):
+        facts |= {name: student.get(key), f"teacher_{name}": teacher.get(key)}
+    return Summary(**facts, scores=models)
+
+
+def _so_far(run):
+    """{title: metrics} of the best evaluation of the last stage that has any."""
+    found = scores_of(run.lines)
+    if not found:
+        return {}
+    stage, _, last = found[-1]
+    metric = next(iter(last))
+    of_stage = [scores for name, _, scores in found if name == stage and metric in scores]
+    return {f"{stage}, so far": max(of_stage, key=lambda scores: scores[metric])}
