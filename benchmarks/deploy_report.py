@@ -104,18 +104,17 @@ def page(figures, facts):
     named = " / ".join(figure["condition"] for figure in figures)
     load = " / ".join(f"{figure['load']:.1f}" for figure in figures)
     head = ["model", "bytes", "times smaller", "opens in s", "peak MiB", *shapes, "accuracy"]
-    return "\n\n".join(
-        [
-            ", ".join(f"{name} {value}" for name, value in facts.items()) + f"; load before it {load}",
-            f"{figures[0]['condition']}; MiB of the process after {shapes[0]} and {shapes[-1]}; ms, "
-            "median / 95th percentile (times as fast as BERT-base):",
-            table(head, model_rows(figures[0]["sides"])),
-            f"Medians, ms: {named}:",
-            table(["model", *shapes], latency_rows(figures)),
-            f"Times as fast, medians of the turns' ratios: {named}:",
-            table(["which", *shapes], ratio_rows(figures)),
-        ]
-    )
+    facts = ", ".join(f"{name} {value}" for name, value in facts.items())
+    parts = [
+        f"{facts}; load before it {load}",
+        f"{figures[0]['condition']}; MiB of the process after {shapes[0]} and {shapes[-1]}; ms, median / "
+        "95th percentile (times as fast as BERT-base):",
+        table(head, model_rows(figures[0]["sides"])),
+    ]
+    if len(figures) > 1:
+        parts += [f"Medians, ms: {named}:", table(["model", *shapes], latency_rows(figures))]
+    parts += [f"Times as fast, medians of the turns' ratios: {named}:"]
+    return "\n\n".join([*parts, table(["which", *shapes], ratio_rows(figures))])
 
 
 def table(head, rows):
@@ -160,10 +159,12 @@ def write(figures, facts, folder):
         json.dump({"machine": facts, "figures": figures}, file, indent=2)
         file.write("\n")
     draw(figures[0], facts, os.path.join(folder, "deployment.svg"))
+    tables = page(figures, facts)
     for name in ("deployment.md", os.path.join("zh", "deployment.md")):
         path = os.path.join(folder, name)
         if os.path.isfile(path):
             with open(path, encoding="utf-8") as file:
                 before, rest = file.read().split(MARKS[0])
+            after = rest.split(MARKS[1])[1]
             with open(path, "w", encoding="utf-8") as file:
-                file.write(f"{before}{MARKS[0]}\n{page(figures, facts)}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
+                file.write(f"{before}{MARKS[0]}\n\n{tables}\n\n{MARKS[1]}{after}")

@@ -48,7 +48,8 @@ TIMES = ("time", "seconds_per_1000_rows", "p50_ms", "p95_ms")
 def arguments_of(script, output):
     *given, prefix = COMMANDS[script].split()
     given += [word for rate in RATES for word in (f"{prefix}{rate}", "0.1")]
-    return [script, *given, "--enable_graph_kernel", "false", "--resume", "true", "--output_dir", output]
+    given += ["--enable_graph_kernel", "false", "--compile_cache", "off"]  # a fork has no script of its own
+    return [script, *given, "--resume", "true", "--output_dir", output]
 
 
 def make_inputs():
@@ -91,9 +92,9 @@ def run(arguments, log, at):
     for name in ("replace", "rename", "remove", "rmdir", "chmod"):
         setattr(os, name, counted(getattr(os, name)))
     session.write_report = counted(session.write_report)
-    sys.argv = arguments
+    sys.argv = [str(ROOT / arguments[0]), *arguments[1:]]
     try:
-        runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
+        runpy.run_path(sys.argv[0], run_name="__main__")
     finally:
         Path(f"{log}.calls").write_text(str(calls[0]))
 
@@ -162,11 +163,9 @@ class Kills:
         if not note.exists():
             output = f"{script}-undisturbed"
             shutil.rmtree(output, ignore_errors=True)
-            for _ in range(2):  # the second finds its graphs compiled, as the killed ones will
-                shutil.rmtree(output, ignore_errors=True)
-                status, seconds = attempt(self.processes, arguments_of(script, output), f"{script}.log")
-                if status:
-                    raise SystemExit(f"{script} ended with {status}; see {script}.log")
+            status, seconds = attempt(self.processes, arguments_of(script, output), f"{script}.log")
+            if status:
+                raise SystemExit(f"{script} ended with {status}; see {script}.log")
             calls = int(Path(f"{script}.log.calls").read_text())
             note.write_text(json.dumps({"outcome": outcome(output), "calls": calls, "seconds": seconds}))
         return json.loads(note.read_text())

@@ -2,7 +2,8 @@
 products.
 
 Ternary codes lie 5 to a byte, each row's filled up to whole bytes; others are int8. MindSpore unpacks them at
-every call; a runtime that folds constants does it once.
+every call; a runtime that folds constants does it once. Codes are parameters: MindSpore would unpack
+constants as it exports, into a large file.
 """
 
 import mindspore as ms

@@ -58,9 +58,8 @@ class BertGraph:
                 each of its outputs.
         """
         graph, config = self.graph, self.config
-        mask = graph.node("Cast", self.mask, to=TensorProto.FLOAT)
-        added = graph.node("Mul", graph.node("Sub", scalar(1.0), mask), scalar(_MASKED))
-        added = graph.node("Unsqueeze", added, shape(1, 2), name="added_mask")  # (B, 1, 1, S)
+        mask = graph.node("Unsqueeze", self.mask, shape(1, 2))  # (B, 1, 1, S)
+        added = graph.node("Gather", np.array([_MASKED, 0.0], np.float32), mask, name="added_mask")
         x = self.embeddings()
         for layer in range(config.num_hidden_layers):
             last = layer == config.num_hidden_layers - 1
@@ -73,11 +72,13 @@ class BertGraph:
 
     def embeddings(self):
         """The embedding output (B, S, H)."""
-        graph, table, name = self.graph, self.layers.table, "bert.embeddings."
-        words = table(name + "word_embeddings", self.ids)
-        total = graph.node("Add", words, table(name + "token_type_embeddings", self.segments, rest=True))
+        graph, layers, name = self.graph, self.layers, "bert.embeddings."
+        words = layers.rows(name + "word_embeddings", self.ids)
+        types = graph.node("Gather", layers.table(name + "token_type_embeddings"), self.segments)
+        total = graph.node("Add", words, types)
         if not self.config.use_relative_positions:
-            positions = table(name + "position_embeddings", self._positions(), rest=True)
+            length = graph.node("Shape", self.ids, start=1, end=2)
+            positions = graph.node("Slice", layers.table(name + "position_embeddings"), shape(0), length)
             total = graph.node("Add", total, positions)
         return self.norm(name + "layer_norm", total)
 

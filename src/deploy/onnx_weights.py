@@ -172,23 +172,27 @@ class Weights:
 
     # --- embedding tables -----------------------------------------------------------------------------------
 
-    def table(self, name, ids, rest=False):
-        """Rows of an embedding table (..., H).
-
-        `rest`: a small table, whose codes become floats as the session opens.
-        """
+    def rows(self, name, ids):
+        """Rows of an embedding table (..., H), which stays in codes as it is stored."""
         graph, values = self.graph, self.weights[name + ".weight"]
         found = self._table_codes(values)
         if found is None:
             return graph.node("Gather", graph.constant(values, name), ids, name=name)
         codes, steps = found
-        if rest:
-            return graph.node("Gather", self._dequantized(codes, steps[:, None], name), ids, name=name)
         rows = graph.node("Gather", self._stored(codes, name + ".codes"), ids, name=name)
         rows = graph.node("Cast", rows, to=TensorProto.FLOAT)
         if len(steps) > 1:
             steps = graph.node("Gather", graph.constant(steps[:, None], name + ".steps"), ids)
         return graph.node("Mul", rows, steps)
+
+    def table(self, name):
+        """A small embedding table (rows, H), whose codes become floats as the session opens."""
+        values = self.weights[name + ".weight"]
+        found = self._table_codes(values)
+        if found is None:
+            return self.graph.constant(values, name)
+        codes, steps = found
+        return self._dequantized(codes, steps[:, None], name)
 
     def _table_codes(self, values):
         """int8 codes and steps of a table, or None where it stays in float."""

@@ -209,7 +209,7 @@ def test_ternary_tables_are_exact(form, per_row):
     ids = graph.graph.node("Cast", "x", to=TensorProto.INT32)
     asked = random.integers(0, 50, (3, 7))
     np.testing.assert_array_equal(
-        run_part(graph, graph.layers.table("words", ids), asked.astype(np.float32)), values[asked]
+        run_part(graph, graph.layers.rows("words", ids), asked.astype(np.float32)), values[asked]
     )
 
 

@@ -190,7 +190,7 @@ def test_a_run_closes_with_its_results_and_says_where_they_are(no_device, tmp_pa
     session.start()
     session.finish({"student": session.evaluate(model(Oracle())), "none": None}, "done: next")
     out = capsys.readouterr().out
-    assert out.endswith("done: next\n") and "results.json and metrics.jsonl are in" in out
+    assert out.endswith("done: next\n") and "results.json, report.html and metrics.jsonl are in" in out
     assert "| student |" in out and "100.00" in out and "none" not in out
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["task"] == "SST-2" and results["device"] == "CPU" and results["peak_memory_mib"] > 0
