@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.getcwd())
 import src  # noqa: E402, F401  before MindSpore
-from src.train.callbacks import Progress  # noqa: E402
+from src.train.progress import Progress  # noqa: E402
 
 name, at, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 del sys.argv[:4]

@@ -71,12 +71,14 @@ def _check_same(found, run, group):
 
 def deciding(resolved):
     """{dotted key: JSON value} of the settings, given as YAML, that a resumed run must have too."""
-    return dict(_flat({key: item for key, item in yaml.safe_load(resolved).items() if key not in INCIDENTAL}))
+    return dict(
+        _flat({key: item for key, item in (yaml.safe_load(resolved) or {}).items() if key not in INCIDENTAL})
+    )
 
 
 def inputs_of(resolved):
     """{setting: path} of what a run reads, of its settings, given as YAML."""
-    settings = yaml.safe_load(resolved)
+    settings = yaml.safe_load(resolved) or {}
     return {key: settings[key] for key in (*DATA, *CHECKPOINTS) if settings.get(key)}
 
 

@@ -84,9 +84,9 @@ class TrainingRun:
                 "enable_buckets: the data sink needs batches of one shape, so all rows are padded to the "
                 "longest of them"
             )
-        path, further = config.output_dir or os.path.join("output", name), inputs_of(resolved)
+        path, inputs = config.output_dir or os.path.join("output", name), inputs_of(resolved)
         run = RunFolder(
-            path, group.first, config.resume, config.overwrite_output_dir, further, config.tensorboard
+            path, group.first, config.resume, config.overwrite_output_dir, inputs, config.tensorboard
         )
         run.claim()
         return cls(config, rows, resolved, device, group, run, started, **further)

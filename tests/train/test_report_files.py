@@ -6,7 +6,7 @@ import os
 import mindspore as ms
 import numpy as np
 import pytest
-from src.train.run_folder import RunFolder
+from src.run_folder import RunFolder
 
 from src.data.micro_batches import MicroBatch
 from src.distill.distiller import Distiller, LossTerms, Projection
