@@ -71,9 +71,8 @@ def _check_same(found, run, group):
 
 def deciding(resolved):
     """{dotted key: JSON value} of the settings, given as YAML, that a resumed run must have too."""
-    return dict(
-        _flat({key: item for key, item in (yaml.safe_load(resolved) or {}).items() if key not in INCIDENTAL})
-    )
+    settings = yaml.safe_load(resolved) or {}
+    return dict(_flat({key: item for key, item in settings.items() if key not in INCIDENTAL}))
 
 
 def inputs_of(resolved):

@@ -6,7 +6,6 @@ import os
 import mindspore as ms
 import numpy as np
 import pytest
-from src.run_folder import RunFolder
 
 from src.data.micro_batches import MicroBatch
 from src.distill.distiller import Distiller, LossTerms, Projection
@@ -15,6 +14,7 @@ from src.kinds import CLASSIFICATION
 from src.nn.layers import eager
 from src.report import layers, page
 from src.report.predictions import Predictions
+from src.run_folder import RunFolder
 from src.runtime import ALONE, Group
 from src.train.report_files import keep_answers, keep_layers, keep_record, write_report
 from tests.helpers import as_model, fill, micro_batch, random_batch, tensors, tiny_network, weights_of
