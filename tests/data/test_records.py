@@ -96,7 +96,7 @@ def test_what_is_written_is_read(tmp_path, dataset_type, kind):
     data = examples(labels, kind=kind)
     path = written(tmp_path, data, kind.columns, dataset_type, chunks=2)
     assert_same(read(tmp_path, columns=kind.columns), data)
-    assert count_rows(str(path), dataset_type) == 4
+    assert count_rows([str(path)] * 2, dataset_type) == [4, 4]
 
 
 @pytest.mark.parametrize("dataset_type", ["mindrecord", "tfrecord"])
@@ -138,7 +138,7 @@ def test_token_ids_of_every_size_and_more_rows_than_one_reading_batch(tmp_path):
     data.input_ids[:] = random.choice([0, 127, 128, 255, 256, 32767, 32768, 2**31 - 1], sum(lengths))
     path = written(tmp_path, data, chunks=3)
     assert_same(read(tmp_path), data)
-    assert count_rows(str(path), "mindrecord") == 2500
+    assert count_rows([str(path)], "mindrecord") == [2500]
 
 
 @pytest.mark.parametrize("dataset_type", ["mindrecord", "tfrecord"])
@@ -391,7 +391,7 @@ def test_damaged_mindrecord(tmp_path, good_mindrecord, damage, counting, reading
     damage(folder / "train.mindrecord")
     refused(folder, f"train.mindrecord.*{reading}")
     with pytest.raises(UserError, match=f"train.mindrecord.*{counting}"):
-        count_rows(str(folder / "train.mindrecord"), "mindrecord")
+        count_rows([str(folder / "train.mindrecord")], "mindrecord")
 
 
 def test_an_index_that_is_cut_at_its_end(tmp_path, good_mindrecord):
