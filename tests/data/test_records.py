@@ -333,6 +333,12 @@ def test_files_without_an_ending_are_known_by_what_they_hold(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")  # MindSpore's own opinion of a README
 
 
+@pytest.mark.parametrize("name", ["vocab.txt", "eval.texts.jsonl", "layers.NPZ", "train.tsv", "schema.json"])
+def test_a_file_of_another_format_is_not_opened_as_tfrecord(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("src.data.records._is_tfrecord", lambda path: pytest.fail(f"{path} was opened"))
+    assert files_for(tmp_path, "train", ["train.tf_record", name])[0] == ["train.tf_record"]
+
+
 @pytest.mark.parametrize(
     "names",
     [["dev.mindrecord"], ["eval.tf_record", "part-0.tf_record"], ["test.tfrecord"], ["notes.txt"], []],
