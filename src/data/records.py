@@ -44,7 +44,7 @@ _SPLIT_WORDS = {
 }
 _MISMATCHED = {"mm", "mismatched"}
 _NO_RECORDS = (
-    *(".db", ".json", ".jsonl", ".txt", ".tsv", ".csv", ".parquet", ".npz", ".npy", ".yaml", ".yml", ".md"),
+    *(".jsonl", ".txt", ".tsv", ".csv", ".parquet", ".npz", ".npy", ".yaml", ".yml", ".md"),
     *(".html", ".log", ".py", ".sh", ".zip", ".gz", ".tar", ".ckpt", ".safetensors"),
 )
 """Endings that say another format, so that MindSpore need not open such a file to know."""
@@ -53,12 +53,14 @@ _NO_RECORDS = (
 def _format_of(path):
     """`mindrecord`, `tfrecord` or None for a file that is no record file (or, like .db, belongs to one)."""
     name = os.path.basename(path).lower()
-    if name.startswith(".") or name.endswith(_NO_RECORDS):
+    if name.startswith(".") or name.endswith((".db", ".json")):
         return None
     if ".mindrecord" in name:
         return "mindrecord"
     if re.search(r"\.tf_?records?(\b|[-_.\d])", name + " "):
         return "tfrecord"
+    if name.endswith(_NO_RECORDS):
+        return None
     return "tfrecord" if _is_tfrecord(path) else None  # published files may have no ending
 
 
