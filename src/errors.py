@@ -53,7 +53,6 @@ def shortened(message):
     return f"{message[: LONGEST_MESSAGE - 500]} ... {message[-500:]}"
 
 
-# How writing to a file that is already open fails; the system then gives no path.
 ZIP_FAULTS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -66,6 +65,7 @@ ZIP_FAULTS = (
     OSError,
 )
 """What Python and NumPy raise of a damaged zip, .npz files among them."""
+# How writing to a file that is already open fails; the system then gives no path.
 WRITE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
