@@ -4,9 +4,13 @@ traceback.
 
 import errno
 import functools
+import lzma
 import os
 import re
+import struct
 import sys
+import zipfile
+import zlib
 
 
 class UserError(Exception):
@@ -49,6 +53,18 @@ def shortened(message):
     return f"{message[: LONGEST_MESSAGE - 500]} ... {message[-500:]}"
 
 
+ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
+"""What Python and NumPy raise of a damaged zip, .npz files among them."""
 # How writing to a file that is already open fails; the system then gives no path.
 WRITE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 

@@ -5,23 +5,20 @@ results are copied back. `src/settings/paths.py` says which settings are taken f
 import contextlib
 import errno
 import functools
-import lzma
 import os
 import re
 import shutil
 import signal
 import stat
-import struct
 import sys
 import tempfile
 import time
 import zipfile
-import zlib
 from dataclasses import replace
 
 from msgspec import Struct
 
-from src.errors import UserError, one_line, shown
+from src.errors import ZIP_FAULTS, UserError, one_line, shown
 from src.files import make_folder, write_json
 from src.json_file import read_json
 from src.runtime import environment_number
@@ -264,18 +261,6 @@ def _copy(moxing, key, source, target):
 
 # --- unpacking ----------------------------------------------------------------------------------------------
 
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    OSError,
-)
-
 
 def unpack(path, folder):
     """Unpack a zip into `folder`, over files of the same names; nothing appears there unless all of it could
@@ -302,7 +287,7 @@ def unpack(path, folder):
             archive.extractall(temporary)  # reads no more of a member than the size checked above
         _check_places(path, temporary, folder)
         _move(temporary, folder)
-    except _DAMAGED as error:
+    except ZIP_FAULTS as error:
         # The disk's fault; bz2's own has no reason, and a seek to before the file's begin has none but this.
         if getattr(error, "strerror", None) and error.errno != errno.EINVAL:
             raise

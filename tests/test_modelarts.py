@@ -154,8 +154,11 @@ def test_relative_paths_are_taken_inside_the_copies(cloud):
 def test_every_path_of_every_command_has_its_place(cloud, config_class):
     names = {item.name for item in dataclasses.fields(config_class)}
     paths = {name for name in names if name.endswith(("_dir", "_path", "_file", "_name", "_runtime"))}
-    own = {item.name for item in dataclasses.fields(ModelArtsConfig)}
-    assert paths - own - {"config_path", "task_name"} == names & {*DATA, *CHECKPOINTS, *OUTPUTS}
+    no_paths = {item.name for item in dataclasses.fields(ModelArtsConfig)} | {
+        "task_name",
+        "overwrite_output_dir",
+    }
+    assert paths - no_paths - {"config_path"} == names & {*DATA, *CHECKPOINTS, *OUTPUTS}
     places = {"data": DATA, "checkpoint_path": CHECKPOINTS, "train": OUTPUTS}
     for folder, group in places.items():
         for name in names.intersection(group):  # one at a time: some exclude each other

@@ -229,7 +229,7 @@ def test_a_finished_run_is_left_alone_and_replaced_only_where_it_is_said(
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(Stage, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         run(capsys, *given, "--output_dir", tmp_path, "--overwrite_output_dir", "true")
-    assert sorted(os.listdir(tmp_path)) == ["config.yaml", "metrics.jsonl"]
+    assert sorted(os.listdir(tmp_path)) == ["config.yaml", "metrics.jsonl", "run.json"]
 
 
 def test_another_teacher_or_corpus_is_another_run(corpus, distilled, stopped, tmp_path, capsys):

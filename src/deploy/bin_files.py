@@ -3,7 +3,6 @@ NumPy's own bytes, and beside them what a metric reads of the rows.
 """
 
 import os
-import zipfile
 from dataclasses import dataclass, replace
 from typing import Optional, Tuple
 
@@ -13,7 +12,7 @@ from msgspec import Struct
 from src.data.origins import append_texts, read_texts, texts_file
 from src.deploy.sessions import INPUTS
 from src.description import DataFacts, Said, at_own_threshold
-from src.errors import UserError, one_line, shown
+from src.errors import ZIP_FAULTS, UserError, one_line, shown
 from src.examples import Examples
 from src.files import make_folder, write_json
 from src.json_file import Count, Size, Text, read_json
@@ -123,7 +122,7 @@ class Inputs:
             with np.load(path, allow_pickle=False) as file:
                 columns = {column: file[_COLUMN + column.name] for column in self.facts.kind.columns}
                 examples = Examples(*(file[name] for name in _FLAT), columns)
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
+        except (*ZIP_FAULTS, KeyError, MemoryError) as error:
             raise UserError(f"{path} cannot be read: {one_line(error)}; {_AGAIN}") from error
         fault = _fault(examples, self.rows)
         if fault:

@@ -97,9 +97,11 @@ def places_of_rows(logits, input_mask, segment_ids, first_tokens):
     own = ops.logical_and(first % width + steps < width, numbers == numbers[:, :1])
     followed = ops.logical_and(own[:, :-1], own[:, 1:])  # by a token of the row: all but its last, [SEP]
     second = ops.gather(segment_ids.reshape((-1,)), places[:, :-1], 0) == 1
-    answers = ops.logical_or(ops.logical_and(followed, second), steps[:-1] == 0)
-    gathered = ops.gather(logits.reshape((bins * width, outputs)), places[:, :-1], 0)  # (R, S, C)
-    return ops.where(answers.expand_dims(2), gathered, _NO_PLACE).transpose((0, 2, 1))
+    inside = ops.cast(ops.logical_and(followed, second), logits.dtype)
+    # By numbers: a choice by a condition that is broadcast took [CLS] for no place in fused code on CPU.
+    answers = ops.maximum(inside, ops.cast(steps[:-1] == 0, logits.dtype)).expand_dims(1)  # (R, 1, S)
+    gathered = ops.gather(logits.reshape((bins * width, outputs)), places[:, :-1], 0).transpose((0, 2, 1))
+    return gathered * answers + _NO_PLACE * (1.0 - answers)
 
 
 def soft_cross_entropy_of_places(student_logits, teacher_logits, temperature):

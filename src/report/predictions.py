@@ -3,12 +3,11 @@ and their right answers. NumPy reads it without pickle.
 """
 
 import json
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
 
-from src.errors import UserError
+from src.errors import ZIP_FAULTS, UserError
 from src.examples import Examples, Origin
 from src.files import replacing
 from src.json_file import parse
@@ -65,5 +64,5 @@ class Predictions:
                 return cls(file["logits"], Examples(*rows, columns, origin), kind, tuple(about["labels"]))
         except FileNotFoundError as error:
             raise UserError(f"{path} is not there") from error
-        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        except (*ZIP_FAULTS, KeyError, TypeError) as error:
             raise UserError(f"{path} is damaged, or no answers of a run: {error}") from error

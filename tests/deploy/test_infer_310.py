@@ -72,7 +72,7 @@ def test_a_mindir_and_its_description_belong_together(chain, tmp_path, capsys):
     values = json.loads(description.read_text())
     for changes, words in (
         ({"vocab_sha256": "0" * 64}, ("another vocabulary",)),
-        ({"batch_size": -1}, ("m.mindir.json is not the description", "batches of -1 x 14")),
+        ({"batch_size": -1}, ("m.mindir.json is not the description", "batch_size must be a whole number")),
         ({"problem_type": "regression"}, ("with 2 outputs",)),
         ({"vocab_size": "many"}, ("vocab_size", "export.py did not write it")),
     ):

@@ -10,6 +10,7 @@ import numpy as np  # noqa: E402
 from mindspore import nn, ops  # noqa: E402
 from scipy.special import erf  # noqa: E402
 
+from src.distill.losses import label_cross_entropy_of_places, places_of_rows  # noqa: E402
 from src.nn.layers import CpuLayerNorm, Dense, Gelu, SquareSum  # noqa: E402
 from src.quant.quantizers import build_quantizer  # noqa: E402
 
@@ -118,6 +119,35 @@ def check_quantizers():
         close(gradient, np.abs(x) <= 2.5, 0, f"{kind}'s gradient")
 
 
+class PlacesLoss(nn.Cell):
+    """Of a head whose two outputs point at places of rows."""
+
+    def construct(self, states, weight, mask, segments, first, labels):
+        logits = ops.matmul(states.reshape((-1, WIDTH)), weight).reshape((*mask.shape, 2))
+        return label_cross_entropy_of_places(places_of_rows(logits, mask, segments, first), labels)
+
+
+def check_places():
+    """Two rows in each of two bins; the second text begins at token 4, and half of the labels are [CLS]."""
+    bins, width, lengths = 2, 24, (10, 12, 13, 11)
+    states, weight = numbers(bins, width, WIDTH), numbers(WIDTH, 2)
+    mask, segments = np.zeros((2, bins, width), np.int32)
+    first = np.int32([0, lengths[0], width, width + lengths[2]])
+    labels = np.int32([[0, 0], [5, 7], [0, 0], [4, 9]])
+    logits, expected = (states.astype(np.float64) @ weight).reshape(-1, 2), []
+    for row, (start, length) in enumerate(zip(first, lengths)):
+        mask.reshape(-1)[start : start + length] = row % 2 + 1
+        segments.reshape(-1)[start + 4 : start + length] = 1
+        answers = [0, *range(4, length - 1)]
+        own = logits[start : start + length][answers]
+        shares = own - np.log(np.exp(own).sum(0))
+        expected.append(-np.mean([shares[answers.index(label), k] for k, label in enumerate(labels[row])]))
+    arrays = [ms.Tensor(item) for item in (states, weight, mask, segments, first, labels)]
+    values, gradients = Gradients(PlacesLoss())(ms.Tensor(np.ones(4, np.float32)), *arrays)
+    close(values, np.array(expected), 1e-5, "cross-entropy of places")
+    assert np.abs(gradients[0].asnumpy()[0, 0]).max() > 0, "[CLS] has no gradient"
+
+
 if __name__ == "__main__":
     ms.set_device("CPU")
     ms.set_context(mode=ms.GRAPH_MODE, enable_graph_kernel=True)
@@ -128,6 +158,7 @@ if __name__ == "__main__":
         check_dense,
         check_sums_of_a_quantizer,
         check_quantizers,
+        check_places,
     ):
         check()
         print(check.__name__, "passed", flush=True)

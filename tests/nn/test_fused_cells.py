@@ -24,4 +24,4 @@ def test_cells_compute_the_same_in_fused_graphs(tmp_path):
         text=True,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert run.stdout.count("passed") == 6
+    assert run.stdout.count("passed") == 7
