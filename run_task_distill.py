@@ -33,12 +33,9 @@ def open_session(settings, name, model_key, known, labels=()):
 
 def check_phases(settings, session):
     """Refuse what does not fit in either phase, before hours of the other one."""
-    phases = (
-        (settings.runs_phase1, settings.phase1_cfg, settings.td_phase1_epoch_size),
-        (settings.td_phase2_epoch_size > 0, settings.phase2_cfg, settings.td_phase2_epoch_size),
-    )
-    for runs, config, epochs in phases:
-        if runs:
+    first = settings.phase1_cfg, settings.td_phase1_epoch_size if settings.runs_phase1 else 0
+    for config, epochs in (first, (settings.phase2_cfg, settings.td_phase2_epoch_size)):
+        if epochs:
             session.check_steps(session.train_batches(config), config, epochs)
 
 
