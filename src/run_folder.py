@@ -10,7 +10,7 @@ from src.checkpoint.folder import CONFIG_FILE, PACKED_FILE, VOCABULARY_FILE, WEI
 from src.errors import MADE_AHEAD, UserError, listed
 from src.events import Events, event_files
 from src.files import check_apart, locked, make_folder, replacing, sweep, write_text
-from src.json_file import parse
+from src.json_file import parse, read_json
 
 STATE_FILE, STAGES_FILE, RESULTS_FILE = "state.safetensors", "stages.json", "results.json"
 METRICS_FILE, CONFIG_YAML, PROFILE = "metrics.jsonl", "config.yaml", "profile"
@@ -97,7 +97,7 @@ class RunFolder:
                 raise UserError(f"{key}: {folder} is a file, and the network needs a folder of that name")
         for folder in (self.path, *self._models, *map(self.join, (RECORDS, TEACHER_CACHE))):
             sweep(folder)
-        if not (self.overwrite or self._goes_on()):
+        if not (self.overwrite or self.goes_on):
             self._check_free(places)
         for key, folder in places.items():
             _make_ahead(folder)
@@ -140,8 +140,22 @@ class RunFolder:
         """
         return (STATE_FILE,) if os.path.exists(self.join(RESULTS_FILE)) else (STATE_FILE, STAGES_FILE)
 
-    def _goes_on(self):
-        return self.resume and any(os.path.exists(self.join(name)) for name in (STATE_FILE, STAGES_FILE))
+    @property
+    def goes_on(self):
+        """Whether this run is an earlier one's, which has left a state; one that was killed before its first
+        may have networks all the same, and run.json says what it was made from.
+        """
+        if not self.resume:
+            return False
+        if any(os.path.exists(self.join(name)) for name in (STATE_FILE, STAGES_FILE)):
+            return True
+        return bool(self._networks()) and not os.path.exists(self.join(RESULTS_FILE)) and self._is_known()
+
+    def _is_known(self):
+        try:
+            return isinstance(read_json(self.join(RECORD_FILE), "a run's record").get("made_from"), dict)
+        except UserError:  # there is none, or it is damaged
+            return False
 
     def _proven(self):
         """Whether an earlier run began there."""
@@ -167,7 +181,7 @@ class RunFolder:
 
     def replaced(self):
         """Paths of the networks' files that `start` removes."""
-        return [] if self._goes_on() else sum(self._networks().values(), [])
+        return [] if self.goes_on else sum(self._networks().values(), [])
 
     def _remove_earlier(self):
         """Remove exactly the files that runs write, and folders that are then empty; say so."""
@@ -207,7 +221,7 @@ class RunFolder:
             return
         self.claim()
         metrics, lines = self.join(METRICS_FILE), []
-        if self._goes_on():
+        if self.goes_on:
             if kept and os.path.exists(metrics):
                 with open(metrics, encoding="utf-8") as file:
                     lines = [line for line in file if _counts(line, kept)]

@@ -226,6 +226,23 @@ def test_networks_of_a_run_that_does_not_say_what_it_was_are_kept_from_a_resumed
     assert files_of(tmp_path) == {*NETWORKS, *left}
 
 
+@pytest.mark.parametrize("record,known", [('{"made_from": {"seed": 1}}', True), ("{}", False), ("[]", False)])
+def test_a_run_that_was_killed_between_its_first_network_and_its_first_state_is_known_by_its_record(
+    tmp_path, record, known
+):
+    put(tmp_path, *BEGUN, *NETWORKS)
+    (tmp_path / "run.json").write_text(record)
+    run = run_in(tmp_path, resume=True)
+    assert run.goes_on is known
+    if known:
+        run.start("seed: 1\n", kept={})
+        assert files_of(tmp_path) == {*BEGUN, *NETWORKS, "run.json"} and lines(tmp_path) == []
+    else:
+        with pytest.raises(UserError):
+            run.claim()
+    assert not RunFolder(str(tmp_path), resume=True).goes_on  # without networks it begins anew
+
+
 def test_a_folder_elsewhere_is_as_well_kept_and_named_by_its_setting(tmp_path, capsys):
     folder = tmp_path / "student"
     put(folder, "eval_model.ckpt", "notes.txt")

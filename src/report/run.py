@@ -31,9 +31,10 @@ _TEACHERS = ("load_teacher_ckpt_path", "teacher_model_dir")
 _STARTS = ("load_td1_ckpt_path", "load_gd_ckpt_path", "student_model_dir", "load_ckpt_path")
 
 
-def write_record(path, device, processes, teacher):
-    """Write run.json: the command of this process, where and with what it runs, when it began, and the
-    results of the teacher's evaluation (dict), which a run that is stopped says nowhere else.
+def write_record(path, device, processes, teacher, made_from):
+    """Write run.json: the command of this process, where and with what it runs, when it began, the results of
+    the teacher's evaluation (dict), and what the run is made from (dict), by which one that is stopped before
+    its first state is known again.
     """
     versions = {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
     script, *arguments = sys.argv
@@ -47,6 +48,7 @@ def write_record(path, device, processes, teacher):
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             "versions": versions,
             "teacher": teacher,
+            "made_from": made_from,
         },
     )
 

@@ -11,7 +11,7 @@ from src.checkpoint.folder import WEIGHTS_FILE, digest
 from src.errors import UserError, shown
 from src.files import replacing, sample_checksum, write_json, write_safetensors
 from src.json_file import parse, read_json
-from src.run_folder import RESULTS_FILE, STAGES_FILE, STATE_FILE
+from src.run_folder import RECORD_FILE, RESULTS_FILE, STAGES_FILE, STATE_FILE
 from src.runtime import same_everywhere, say
 from src.settings.paths import CHECKPOINTS, DATA, INCIDENTAL
 
@@ -113,7 +113,12 @@ class FinishedStages:
                 different things.
         """
         results = _read_or_nothing(self.run.join(RESULTS_FILE)).get("made_from")
-        left = {RESULTS_FILE: results, **{name: stage["made"] for name, stage in self._known.items()}}
+        begun = _read_or_nothing(self.run.join(RECORD_FILE)).get("made_from") if self.run.goes_on else None
+        left = {
+            RESULTS_FILE: results,
+            RECORD_FILE: begun,
+            **{name: stage["made"] for name, stage in self._known.items()},
+        }
         if os.path.exists(self._state):
             left[STATE_FILE] = read_note(self._state)
         for name, made in left.items():

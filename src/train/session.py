@@ -128,7 +128,7 @@ class TrainingRun:
             sys.exit(0)
         kept = self.finished.last_steps()
         self.run.start(resolved or self.resolved, kept)
-        keep_record(self.run, self.device, self.group, self.teacher_results)
+        keep_record(self.run, self.device, self.group, self.teacher_results, self.made_from())
 
     def plan(self, batches, config, epochs, max_steps=0):
         """The `StagePlan` of a stage on this device; arguments as its fields."""
