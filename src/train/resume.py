@@ -113,14 +113,11 @@ class FinishedStages:
                 different things.
         """
         results = _read_or_nothing(self.run.join(RESULTS_FILE)).get("made_from")
-        begun = _read_or_nothing(self.run.join(RECORD_FILE)).get("made_from") if self.run.goes_on else None
-        left = {
-            RESULTS_FILE: results,
-            RECORD_FILE: begun,
-            **{name: stage["made"] for name, stage in self._known.items()},
-        }
+        left = {RESULTS_FILE: results, **{name: stage["made"] for name, stage in self._known.items()}}
         if os.path.exists(self._state):
             left[STATE_FILE] = read_note(self._state)
+        if self.run.goes_on:
+            left[RECORD_FILE] = _read_or_nothing(self.run.join(RECORD_FILE)).get("made_from")
         for name, made in left.items():
             made = made if isinstance(made, dict) else {}
             differing = [key for key, value in made_from.items() if made and made.get(key) != value]
