@@ -21,11 +21,12 @@ from src.errors import UserError, command
 from src.files import make_folder, replacing_folder
 from src.model import Model, read
 from src.modelarts import with_settings
-from src.runtime import compute_type, say, set_up
+from src.runtime import compute_type, set_up
 from src.settings.parsing import part, required
 from src.settings.shared import DeviceConfig
 from src.settings.tools import ExportConfig
 from src.tasks import get_task
+from src.terminal import say
 
 
 def row_length(wanted, task, model):

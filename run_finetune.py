@@ -8,11 +8,11 @@ from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
 from src.modelarts import with_settings
 from src.raw_data import as_records
-from src.runtime import say
 from src.settings.network import Known
 from src.settings.parsing import part, required, to_yaml
 from src.settings.training import FinetuneConfig, FoldersConfig, RunConfig
 from src.tasks import get_task
+from src.terminal import say
 from src.train.session import Session
 from src.train.start import from_checkpoint, from_scratch, task_model
 
@@ -48,7 +48,7 @@ def main(settings):
 
     loss = Distiller(model.network, LossTerms(label_loss=1.0), kind=data.kind)
     stage = session.stage("finetune", model, loss, batches, settings.finetune_cfg, settings.epoch_size)
-    results = session.fit(stage, folder, session.watch(model, folder))
+    results = session.fit(stage, folder, session.evaluation_of(model, folder))
     train, evals = settings.train_data_dir, settings.eval_data_dir or settings.train_data_dir
     task = data.task.name
     session.finish(

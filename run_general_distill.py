@@ -21,10 +21,11 @@ from src.distill.teacher import LiveTeacher, load_teacher
 from src.errors import command
 from src.files import check_apart
 from src.modelarts import with_settings
-from src.runtime import say, set_seed
+from src.runtime import set_seed
 from src.settings.parsing import part, required, to_yaml
 from src.settings.shared import BatchesConfig
 from src.settings.training import GeneralDistillConfig, TrainingConfig
+from src.terminal import say
 from src.train.resume import corpus_digest
 from src.train.session import TrainingRun
 

@@ -15,10 +15,11 @@ from src.errors import command
 from src.model import Model, read_as_run
 from src.modelarts import with_settings
 from src.raw_data import as_records
-from src.runtime import say, set_seed
+from src.runtime import set_seed
 from src.settings.parsing import part, required, to_yaml
 from src.settings.training import FoldersConfig, RunConfig, TaskDistillConfig
 from src.tasks import get_task
+from src.terminal import say
 from src.train.session import Session
 
 
@@ -52,12 +53,12 @@ def fit_phase2(settings, session, teacher, student, folder):
     """Fit the predictions; returns the best evaluation."""
     config, model, kind = settings.phase2_cfg, student.model, session.data.kind
     terms = LossTerms(soft_loss=1.0, label_loss=float(config.label_loss_weight))
-    rows = session.rows_with_logits(teacher) if config.cache_teacher else None
+    rows = session.rows_with_logits(teacher, "phase2", folder) if config.cache_teacher else None
     loss = Distiller(model.network, terms, None, kind, float(config.temperature), config.cache_teacher)
     batches, asked = session.train_batches(config, session.packs(model), rows), LiveTeacher.of(teacher, loss)
     plan = batches, config, settings.td_phase2_epoch_size
     stage = session.stage("phase2", model, loss, *plan, teacher=asked)
-    return session.fit(stage, folder, session.watch(model, folder))
+    return session.fit(stage, folder, session.evaluation_of(model, folder))
 
 
 def evaluate_only(settings):
@@ -93,7 +94,6 @@ def main(settings):
     loaded, teacher = load_teacher(path, known, session.compute_type(net.compute_type))
     session.data.check_model(teacher.description, key, net.seq_length)
     models = {"teacher": session.check_teacher(teacher, key, path, settings.min_teacher_gain)}
-
     set_seed(settings.seed)  # the student's random weights do not depend on what was built before
     net, plan, folder = settings.td_student_net_cfg, settings.student_plan, phase1
     student = build_student(plan, loaded, session.data, session.compute_type(net.compute_type))

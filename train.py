@@ -17,11 +17,11 @@ from src.errors import command
 from src.modelarts import with_settings
 from src.predictor import Predictor
 from src.raw_data import as_records
-from src.runtime import say
 from src.settings.parsing import part, required, to_yaml
 from src.settings.shared import DeviceConfig, PackingConfig
 from src.settings.training import QuantizedStudentConfig, RunConfig, TernaryConfig
 from src.tasks import get_task, task_folder
+from src.terminal import say
 from src.train.packed_result import PackedResult, same_batches
 from src.train.session import Session
 
@@ -33,7 +33,7 @@ def fit_student(settings, session, student, teacher, terms, latent):
     batches, epochs = session.train_batches(config, session.packs(student)), settings.epoch_size
     asked = session.teacher(teacher, loss, epochs)
     stage = session.stage("quantized", student, loss, batches, config, epochs, teacher=asked)
-    return session.fit(stage, latent, session.watch(student, latent))
+    return session.fit(stage, latent, session.evaluation_of(student, latent))
 
 
 def check_plan(settings, session):

@@ -17,6 +17,7 @@ from src.nn.heads import HEADS, BertEncoder, Logits
 from src.nn.narrow import OccurringRows
 from src.quant.quantizers import MovingAverageRange
 from src.settings.network import NOTHING
+from src.terminal import say
 from src.vocabulary import is_lower_case
 
 NO_HEAD = ("classifier.", "fit_dense.")
@@ -251,7 +252,7 @@ def _read_float(path, known):
     """The `Imported` of float32 weights; where they are another program's, a line says so."""
     found = read_any(path, known)
     if found.file_format != "ours":
-        runtime.say(found.summary)
+        say(found.summary)
     return found
 
 

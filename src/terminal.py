@@ -60,6 +60,7 @@ def bar(title, total, unit, rows=None, leave=False, initial=0, bar_format=None):
         bar_format (str): tqdm's, of a terminal; None for the usual one.
     """
     options = {"desc": title, "total": total, "unit": unit, "leave": leave, "initial": initial}
+    options["unit_scale"] = unit == "byte"  # 1.2M of them, where rows and steps are counted to the last
     if not sys.stderr.isatty():
         shape = {"file": _Lines(sys.stderr), "bar_format": _LINE, "delay": LINE_SECONDS}
         return tqdm(rows, **options, **shape, mininterval=LINE_SECONDS, maxinterval=2 * LINE_SECONDS)

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+import yaml
 
 import run_general_distill
 import run_task_distill
@@ -250,7 +251,9 @@ def test_a_run_can_be_resumed_until_its_results_are_written(corpus, distilled, t
     shutil.copytree(distilled, tmp_path, dirs_exist_ok=True)
     for name in ("results.json", "report.html"):
         (tmp_path / name).unlink()
-    given = [*arguments_for(corpus, tmp_path)[1:], "--resume", "true"]
+    own = tmp_path / "config.yaml"
+    assert not {"resume", "overwrite_output_dir"} & yaml.safe_load(own.read_text()).keys()
+    given = ["--config_path", str(own), "--output_dir", str(tmp_path), "--resume", "true"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "src.train.session.write_json",
@@ -273,7 +276,10 @@ def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to
     for changes, words in (
         (["--epoch_size", "5"], ("epoch_size 2, now it is 5",)),
         (["--seed", "1"], ("seed 42, now it is 1",)),
-        (["--gd_student_net_cfg.intermediate_size", "20"], ("intermediate_size None, now it is 20",)),
+        (
+            ["--gd_student_net_cfg.intermediate_size", "20"],
+            ("gd_student_net_cfg.intermediate_size ", "now it is 20"),
+        ),
         (
             ["--gd_cfg.optimizer_cfg.AdamWeightDecay.learning_rate", "0.5"],
             ("learning_rate 0.001, now it is 0.5",),

@@ -156,7 +156,7 @@ def test_a_killed_run_goes_on_to_the_same_student(finished, task, tmp_path):
     best = [results_of(run)["models"]["distilled student"] for run in (finished[0], output)]
     assert best[0]["accuracy"] == best[1]["accuracy"] and best[0]["step"] == best[1]["step"]
     assert not (output / "state.safetensors").exists()
-    over = in_a_process(*arguments, "--resume", "true")
+    over = in_a_process(arguments[0], "--config_path", output / "config.yaml", "--resume", "true")
     assert over.returncode == 0 and "resume: this run is finished" in over.stdout
 
 

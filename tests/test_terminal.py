@@ -52,7 +52,7 @@ def test_no_line_is_broken_by_bars():
         for step in range(4):
             upper.update()
             upper.refresh()
-            tqdm.write(f"line {step}", file=sys.stdout)  # as runtime.say does
+            tqdm.write(f"line {step}", file=sys.stdout)  # as say does
             for _ in bar("evaluate", 2, "batch", range(2)):
                 tqdm.write(f"within {step}", file=sys.stdout)
     lines = [line for line in screen.screen() if line]

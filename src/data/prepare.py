@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import Optional, Tuple
 
 import numpy as np
-from tqdm import tqdm
 
 from src.data.info import DatasetInfo, length_histogram
 from src.data.readers.rows import BadRows
 from src.kinds.base import Windows
+from src.terminal import bar
 from src.vocabulary import vocabulary_hash
-
-LINE_SECONDS = 30  # between two lines where there is no terminal for a bar
 
 
 @dataclass(frozen=True)
@@ -65,19 +63,16 @@ def split_info(rows, labelled, length_counts, files):
 
 
 class Progress:
-    """How fast it goes and how long it will take: a bar on a terminal, elsewhere a line every `LINE_SECONDS`,
-    and a line at the end. A context manager: leaving it removes the bar.
+    """A `bar` that also says how fast things go which are not what it counts. A context manager: leaving it
+    removes the bar.
 
     Args:
-        name (str): what is made. total (int): about how much there is to do, in `unit`s. unit (str)
+        name (str): what is made. total (int): about how much there is to do, in `unit`s (str).
     """
 
     def __init__(self, name, total, unit):
-        scale = unit == "B"
-        unit = unit if scale else f" {unit}"
-        self._bar = tqdm(total=total, desc=name, unit=unit, unit_scale=scale, leave=False, disable=None)
-        self.name, self._total, self._skipped, self._done, self._counts = name, total, 0, 0, {}
-        self._start = self._printed = time.monotonic()
+        self.name, self._bar, self._counts = name, bar(name, total, unit), {}
+        self._start = self._bar.start_t
 
     def __enter__(self):
         return self
@@ -87,32 +82,24 @@ class Progress:
 
     def skip(self, amount):
         """Some of the total needs no work."""
-        self._skipped += amount
-        self._bar.initial = self._bar.n = self._bar.last_print_n = self._skipped + self._done
-        if not self._done:
-            self._start = self._bar.start_t = time.monotonic()
+        self._bar.initial += amount
+        self._bar.n += amount
+        self._bar.last_print_n += amount
+        if not self._counts:
+            self._start = self._bar.start_t = time.time()
 
     def update(self, amount, **counts):
         """Some of the total is done; `counts` is what it was, as `rows=12`."""
-        self._done += amount
         for unit, count in counts.items():
             self._counts[unit] = self._counts.get(unit, 0) + count
         self._bar.set_postfix_str(self.rate, refresh=False)
+        self._bar.total = max(self._bar.total, self._bar.n + amount)
         self._bar.update(amount)
-        now = time.monotonic()
-        if self._bar.disable and now - self._printed >= LINE_SECONDS:
-            self._printed, position = now, self._skipped + self._done
-            seconds = (now - self._start) / max(self._done, 1) * max(self._total - position, 0)
-            print(
-                f"{self.name}: {100 * position / max(self._total, position):.1f} % of the input, "
-                f"{self.rate}, {tqdm.format_interval(seconds)} left",
-                flush=True,
-            )
 
     @property
     def rate(self):
         """What was counted a second, without what was skipped."""
-        seconds = max(time.monotonic() - self._start, 1e-9)
+        seconds = max(time.time() - self._start, 1e-9)
         return ", ".join(f"{count / seconds:,.0f} {unit}/s" for unit, count in self._counts.items())
 
 

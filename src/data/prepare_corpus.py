@@ -51,7 +51,7 @@ def prepare_corpus(inputs, recipe, shard_mb, output_dir, options):
     bad_rows = options.bad_rows()
     arguments = options.vocabulary, options.lower_case, recipe, options.strip_accents
     pool = WorkerPool(Packer, arguments, options.num_workers)
-    with Progress(FOLDER, sum(file.size for file in files), "B") as progress:
+    with Progress(FOLDER, sum(file.size for file in files), "byte") as progress:
         with shards.only_writer(), pool:
             block_bytes, blocks_per_shard = block_sizes(recipe, shard_mb)
             blocks = read_blocks(files, bad_rows, block_bytes)

@@ -62,7 +62,7 @@ def prepare_task(task, data_dir, names, longest, folder, options, augmentation=N
             texts = texts_file(temporary, split) if kind.needs_texts and split != "train" else ""
             tally = AnswerTally(kind)
             encoded = tally.kept(pool.map(chunks(tally.given(rows))))
-            with Progress(split, total, "rows") as progress:
+            with Progress(split, total, "row") as progress:
                 splits[split] = write_split(writer, encoded, bad_rows, progress, texts)
             tally.tell()
         options.info(task.name, kind, names, longest, splits, notes(temporary)).save(temporary)

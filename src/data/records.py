@@ -43,6 +43,11 @@ _SPLIT_WORDS = {
     "predict": "test",  # as Google's run_classifier.py calls its file
 }
 _MISMATCHED = {"mm", "mismatched"}
+_NO_RECORDS = (
+    *(".jsonl", ".txt", ".tsv", ".csv", ".parquet", ".npz", ".npy", ".yaml", ".yml", ".md"),
+    *(".html", ".log", ".py", ".sh", ".zip", ".gz", ".tar", ".ckpt", ".safetensors"),
+)
+"""Endings that say another format, so that MindSpore need not open such a file to know."""
 
 
 def _format_of(path):
@@ -54,6 +59,8 @@ def _format_of(path):
         return "mindrecord"
     if re.search(r"\.tf_?records?(\b|[-_.\d])", name + " "):
         return "tfrecord"
+    if name.endswith(_NO_RECORDS):
+        return None
     return "tfrecord" if _is_tfrecord(path) else None  # published files may have no ending
 
 
@@ -297,15 +304,15 @@ def _narrow(values):
 # --- how many rows, and whether the file is whole -----------------------------------------------------------
 
 
-def count_rows(path, dataset_type):
-    """The number of rows of a record file, without reading them all.
+def count_rows(files, dataset_type):
+    """The number of rows of each record file, without reading them all.
 
     Raises:
-        UserError: the file is missing, empty, damaged, of another format, truncated, or (MindRecord) renamed
+        UserError: a file is missing, empty, damaged, of another format, truncated, or (MindRecord) renamed
             or without its index `path + ".db"`.
     """
-    check_whole([path], dataset_type)
-    return _count_tfrecord(path) if dataset_type == "tfrecord" else _count_mindrecord(path)
+    check_whole(files, dataset_type)  # all of them at once: what looks at them takes its time to start
+    return [*map(_count_tfrecord if dataset_type == "tfrecord" else _count_mindrecord, files)]
 
 
 def check_whole(files, dataset_type):

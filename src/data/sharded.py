@@ -7,7 +7,7 @@ import numpy as np
 
 from src.data.corpus.shards import PLAN_FILE
 from src.data.info import INFO_FILE, DatasetInfo
-from src.data.records import check_whole, count_rows, find_split, read_records
+from src.data.records import count_rows, find_split, read_records
 from src.data.steps import steps_of
 from src.errors import UserError, listed
 
@@ -97,8 +97,7 @@ def open_corpus(folder, config, phase, packs, group, check):
     files, dataset_type = find_split(folder, "train", config.dataset_type)
     info = DatasetInfo.load(folder)
     _check_present(folder, files, info)
-    check_whole(files, dataset_type)  # all of them at once: what looks at them takes its time to start
-    counts = [(path, count_rows(path, dataset_type)) for path in files]
+    counts = zip(files, count_rows(files, dataset_type))
     parts, rows = _parts(counts, phase.batch_size * phase.gradient_accumulation_steps * group.size)
 
     def read(paths):

@@ -109,7 +109,7 @@ def _raw(task, source, name, description, reader):
     parts, cut = [], 0
     arguments = reader.vocabulary, reader.lower_case, facts.kind, reader.longest, reader.num_workers
     pool = TokenizerPool(*arguments, strip_accents=reader.strip_accents)
-    with pool, Progress(f"read {name}", count_rows(source), "rows") as progress:
+    with pool, Progress(f"read {name}", count_rows(source), "row") as progress:
         for examples, cut_here in pool.map(chunks(rows())):
             parts.append(examples)
             cut += cut_here

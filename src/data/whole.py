@@ -1,9 +1,10 @@
 """Whether record files may be opened: MindSpore reads a damaged MindRecord file into a crash, without end, or
 as other rows, so it is held against the checksums of its `dataset.json` first.
 
-Files without any, as the published programs wrote them, are read once by a process of its own, whose crash is
-one line here. That costs its start, 2 to 3 seconds, and a reading of the files; where they then lie
-unchanged it is not done again.
+MindRecord files without any, as the published programs wrote them, are read once by a process of its own,
+whose crash is one line here. That costs its start, 2 to 3 seconds, and a reading of the files; where they
+then lie unchanged it is not done again. TFRecord files without any are not looked at here: their lengths are
+followed record by record as they are counted.
 """
 
 import os

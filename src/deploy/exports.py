@@ -9,7 +9,7 @@ from src.deploy.sessions import open_exported
 from src.errors import UserError
 from src.files import replacing_folder, replacing_together
 from src.nn.layers import computed_weights
-from src.runtime import say
+from src.terminal import say
 
 ONNX_FILE = "model.onnx"
 """What Hugging Face's programs look for in a folder."""

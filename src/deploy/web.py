@@ -16,8 +16,8 @@ from src.errors import UserError
 from src.files import check_replaceable, replacing_folder, write_json
 from src.kinds.base import BERT_WINDOWS
 from src.kinds.span import LONGEST_ANSWER, N_BEST
-from src.runtime import say
 from src.tasks import get_task
+from src.terminal import say
 from src.vocabulary import MAX_WORD_CHARACTERS, SPECIAL
 
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "web")

@@ -5,7 +5,8 @@ from dataclasses import replace
 from src import metrics
 from src.errors import UserError
 from src.model import Model, read_as_run
-from src.runtime import run, say
+from src.runtime import run
+from src.terminal import say
 
 SAMPLE_ROWS = 2000
 """Training rows that judge a teacher where no others are there to evaluate it on."""

@@ -21,7 +21,7 @@ from src.errors import UserError
 from src.evaluate import predict
 from src.examples import Column
 from src.files import make_folder, replacing, write_safetensors
-from src.runtime import say
+from src.terminal import say
 
 INDEX_FILE, ANSWERS_FILE = "index.safetensors", "answers.bin"
 

@@ -27,12 +27,14 @@ CHECKPOINTS = (
     "web_runtime",
 )
 OUTPUTS = ("output_dir", "save_ckpt_path", "file_name")
+OF_ONE_START = ("resume", "overwrite_output_dir")
+"""Settings of one start alone: the file that repeats a run does not have them."""
 INCIDENTAL = (
     *DATA,
     *CHECKPOINTS,
     *OUTPUTS,
-    *("config_path", "resume", "overwrite_output_dir", "log_step", "save_ckpt_step", "max_ckpt_num"),
-    *("profile_steps", "tensorboard"),
+    *OF_ONE_START,
+    *("config_path", "log_step", "save_ckpt_step", "max_ckpt_num", "profile_steps", "tensorboard"),
     *("teacher_cache_gb", "compile_cache", "enable_graph_kernel", "device_id", "dataset_type", "num_workers"),
     *("enable_modelarts", "data_url", "checkpoint_url", "train_url", "data_path", "load_path"),
     *("output_path", "need_modelarts_dataset_unzip", "modelarts_dataset_unzip_name"),

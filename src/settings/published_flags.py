@@ -153,13 +153,13 @@ TERNARYBERT = {
 _MODEL_TYPE = one_of(
     {"quant_bert": {"quantization": "q8bert"}}, "; run_finetune.py trains a BERT that is not quantized"
 )
-_OVERWRITE = nothing("an earlier run's results are always replaced")
+_OVERWRITE_CACHE = nothing("there is no cache to overwrite")
 NLP_ARCHITECT = {
     "model_type": _MODEL_TYPE,
     "model_name_or_path": Flag(_encoder, unless="teacher_model_dir"),
     "evaluate_during_training": to("do_eval", switch=True),
     "evaluate": when_on({"split": "eval"}),
-    "overwrite_cache": _OVERWRITE,
+    "overwrite_cache": _OVERWRITE_CACHE,
     "per_gpu_train_batch_size": to("train_cfg.batch_size"),
     "per_gpu_eval_batch_size": to("eval_batch_size"),
     "gradient_accumulation_steps": to("train_cfg.gradient_accumulation_steps"),
@@ -182,7 +182,7 @@ ANSWERS = {
     "model_type": one_of({"quant_bert": {}}, f"; {_TYPE_SAID}", _TYPE_SAID),
     "evaluate": NLP_ARCHITECT["evaluate"],
     "overwrite_output_dir": nothing("earlier answers are always replaced"),
-    "overwrite_cache": _OVERWRITE,
+    "overwrite_cache": _OVERWRITE_CACHE,
     "per_gpu_eval_batch_size": to("batch_size"),
     "do_lower_case": nothing("a model says itself whether its text is lower-cased"),
     "no_cuda": NLP_ARCHITECT["no_cuda"],

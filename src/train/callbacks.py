@@ -9,7 +9,7 @@ from mindspore import profiler
 from src.checkpoint.folder import step_file, step_files
 from src.errors import UserError
 from src.metrics import printed_name, short_name
-from src.runtime import say
+from src.terminal import say
 
 
 class Callback:
@@ -122,7 +122,8 @@ class TrainingState(Callback):
         self.path = path
         self.evaluation = evaluation
         self.told_to_end = False
-        self._before = self._kept = None
+        self._before = None
+        self._kept = self._best()  # of a stage that is resumed: the state has it already
 
     def on_step(self, stage, step):
         if self._before is None and stage.group.size == 1:  # one of several may wait for the others for ever

@@ -11,7 +11,7 @@ from src.compile_cache import folder_of, program
 from src.errors import UserError
 from src.files import write_json
 from src.json_file import read_json
-from src.runtime import say
+from src.terminal import say
 
 TIMES = ("seconds_per_1000_rows", "p50_ms", "p95_ms")
 

@@ -10,8 +10,7 @@ from src.checkpoint.packed import PACKED_FILE, save_packed
 from src.errors import UserError
 from src.model import Model
 from src.run_folder import LATENT, UNPACKED
-from src.runtime import say
-from src.terminal import busy
+from src.terminal import busy, say
 
 TERNARY_DENSITY = {"1.6": 5, "2": 4}
 """Ternary weights a byte holds, by the bits that each takes."""

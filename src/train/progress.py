@@ -8,8 +8,8 @@ import time
 import mindspore as ms
 from tqdm import tqdm
 
-from src.runtime import compile_seconds, say
-from src.terminal import LINE_SECONDS, bar
+from src.runtime import compile_seconds
+from src.terminal import LINE_SECONDS, bar, say
 from src.train.callbacks import Callback, passed
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{remaining} left{postfix}]"

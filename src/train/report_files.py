@@ -4,13 +4,13 @@ written is said in a line, and the training goes on.
 
 import contextlib
 
-from src import runtime
 from src.errors import UserError, one_line
 from src.nn.layers import eager
 from src.report import layers
 from src.report.predictions import Predictions
 from src.report.run import write_record
 from src.run_folder import LAYERS_FILE, PREDICTIONS_FILE, RECORD_FILE, REPORT_FILE
+from src.terminal import say
 
 
 @contextlib.contextmanager
@@ -21,7 +21,7 @@ def _or_said(name):
         yield
     except Exception as error:
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        runtime.say(f"{name} is not written: {kind}{one_line(error)}")
+        say(f"{name} is not written: {kind}{one_line(error)}")
 
 
 def keep_record(run, device, group, teacher, made_from=None):

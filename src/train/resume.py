@@ -12,8 +12,9 @@ from src.errors import UserError, shown
 from src.files import replacing, sample_checksum, write_json, write_safetensors
 from src.json_file import parse, read_json
 from src.run_folder import RECORD_FILE, RESULTS_FILE, STAGES_FILE, STATE_FILE
-from src.runtime import same_everywhere, say
-from src.settings.paths import CHECKPOINTS, DATA, INCIDENTAL
+from src.runtime import same_everywhere
+from src.settings.paths import CHECKPOINTS, DATA, INCIDENTAL, OF_ONE_START
+from src.terminal import say
 
 NOTHING, STATE, FINISHED = 0, 1, 2
 
@@ -40,7 +41,8 @@ def read_state(path, weights=True):
             values = {name: file.get_tensor(name) for name in names}
             if weights and note.get("sha256", "") not in ("", digest(values)):
                 raise ValueError("its checksum differs from the one stored in it")
-            return {**note, "stage": str(note["stage"]), "step": int(note["step"])}, values
+            spans = [(int(step), int(skipped)) for step, skipped in note.get("spans", ())]
+            return {**note, "stage": str(note["stage"]), "step": int(note["step"]), "spans": spans}, values
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"resume: {path} is damaged or no state of a training run: {error}") from error
 
@@ -79,6 +81,13 @@ def inputs_of(resolved):
     """{setting: path} of what a run reads, of its settings, given as YAML."""
     settings = yaml.safe_load(resolved) or {}
     return {key: settings[key] for key in (*DATA, *CHECKPOINTS) if settings.get(key)}
+
+
+def repeatable(resolved):
+    """The settings, given as YAML, without those that say what this one start may do to an earlier run."""
+    settings = yaml.safe_load(resolved) or {}
+    kept = {key: value for key, value in settings.items() if key not in OF_ONE_START}
+    return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 
 
 def corpus_digest(files):
@@ -145,6 +154,10 @@ class FinishedStages:
         note = read_note(self._state) if self.resume and os.path.exists(self._state) else None
         return None if note is None or note["stage"] in self._known else note
 
+    def has(self, name, folder):
+        """Whether the stage of that name, whose student is in `folder`, needs no further step."""
+        return name in self._known and os.path.exists(os.path.join(folder, WEIGHTS_FILE))
+
     def go_on(self, stage, folder, evaluation):
         """Whether a stage is finished; else it is brought to where it was stopped.
 
@@ -156,7 +169,7 @@ class FinishedStages:
         """
         if not self.resume:
             return False
-        finished = stage.name in self._known and os.path.exists(os.path.join(folder, WEIGHTS_FILE))
+        finished = self.has(stage.name, folder)
         stopped = not finished and self._stopped() is not None
         found = FINISHED if finished else STATE if stopped else NOTHING
         _check_same(found, self.run, stage.group)

@@ -34,11 +34,11 @@ from src.settings.shared import BatchesConfig, PackingConfig
 from src.settings.stage import EvalConfig
 from src.settings.training import TrainingConfig
 from src.tasks import get_task
-from src.terminal import busy
+from src.terminal import busy, say
 from src.train.callbacks import Evaluation, LastCheckpoint, Profile, StepCheckpoints, TrainingState
 from src.train.known_scores import known_scores, rows_digest
 from src.train.report_files import keep_answers, keep_layers, keep_record, write_report
-from src.train.resume import FinishedStages, deciding, inputs_of
+from src.train.resume import FinishedStages, deciding, inputs_of, repeatable
 from src.train.stage import Stage, StagePlan
 from src.train.verdict import no_better_than_a_constant
 
@@ -78,10 +78,10 @@ class TrainingRun:
         device = runtime.set_up(config, rows.seed, config.distribute)
         group = runtime.join_group(config, device)
         if config.enable_data_sink and device == "CPU":
-            runtime.say("enable_data_sink: not available on CPU, ignored")
+            say("enable_data_sink: not available on CPU, ignored")
         elif config.enable_data_sink and rows.enable_buckets and not rows.packs(device):
             rows = replace(rows, enable_buckets=False)
-            runtime.say(
+            say(
                 "enable_buckets: the data sink needs batches of one shape, so all rows are padded to the "
                 "longest of them"
             )
@@ -116,19 +116,25 @@ class TrainingRun:
 
         Args:
             resolved (str): every setting as YAML, where more is known of them than before.
-            if_finished (callable): what is then still to be done.
+            if_finished (callable): what is then still to be done, by the first process.
         """
+        self.resolved = resolved or self.resolved
         self.finished = FinishedStages(self.run)
         if self.config.resume and self.finished.check(self.made_from(), self.group):
-            runtime.say(f"resume: this run is finished; its results are in {self.run.join(RESULTS_FILE)}")
-            if not os.path.exists(self.run.join(REPORT_FILE)):  # it was killed while it wrote it
-                write_report(self.run)
-            if if_finished:
-                if_finished()
+            say(f"resume: this run is finished; its results are in {self.run.join(RESULTS_FILE)}")
+            if self.group.first:
+                self._make_up(if_finished)
             sys.exit(0)
         kept = self.finished.last_steps()
-        self.run.start(resolved or self.resolved, kept)
+        self.run.start(repeatable(self.resolved), kept)
         keep_record(self.run, self.device, self.group, self.teacher_results, self.made_from())
+
+    def _make_up(self, if_finished):
+        """What a finished run has left undone: it may have been killed at its very end."""
+        if not os.path.exists(self.run.join(REPORT_FILE)):
+            write_report(self.run)
+        if if_finished:
+            if_finished()
 
     def plan(self, batches, config, epochs, max_steps=0):
         """The `StagePlan` of a stage on this device; arguments as its fields."""
@@ -179,7 +185,7 @@ class TrainingRun:
             callbacks.insert(0, StepCheckpoints(config.save_ckpt_step, config.max_ckpt_num, folder))
         seconds = stage.fit(callbacks, config.log_step)
         stage.student.widen()
-        runtime.say(f"{stage.name}: {stage.total_steps} steps in {seconds:.0f} s; saved in {folder}")
+        say(f"{stage.name}: {stage.total_steps} steps in {seconds:.0f} s; saved in {folder}")
         if evaluation is None:
             keep_layers(stage)
             return None
@@ -263,9 +269,9 @@ class Session(TrainingRun):
         session.data_digest = {"the rows": rows_digest(data.splits)[:16]}
         session.metric_names = metrics.choose(task.metrics, config.assessment_method, data.kind, data.outputs)
         for note in metrics.notes(session.metric_names, data.evals):
-            runtime.say(note)
+            say(note)
         sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
-        runtime.say(f"data: task {task.name} on {session.device}: {sizes}")
+        say(f"data: task {task.name} on {session.device}: {sizes}")
         return session
 
     def stage(self, name, student, *arguments, **options):
@@ -285,7 +291,7 @@ class Session(TrainingRun):
             line, certain = no_better_than_a_constant(stage.name, results, self.metric_names, rows)
             self.fault = line if certain else self.fault
             if line and not certain:
-                runtime.say(f"warning: {line}")
+                say(f"warning: {line}")
         return results
 
     def train_batches(self, config, packs=None, rows=None):
@@ -306,8 +312,12 @@ class Session(TrainingRun):
         limit = 0 if epochs == 1 or elsewhere or config.enable_modelarts else config.teacher_cache_gb
         return cached_teacher(teacher, loss, self.data.train, self.run.join(TEACHER_CACHE), limit)
 
-    def rows_with_logits(self, teacher):
-        """The training rows with a teacher's (Model) logits, which stand for running it in every epoch."""
+    def rows_with_logits(self, teacher, stage, folder):
+        """The training rows with a teacher's (Model) logits, which stand for running it in every epoch; None
+        where the stage of that name, whose student is in `folder`, is finished.
+        """
+        if self.finished.has(stage, folder):
+            return None
         batches = rows_to_evaluate(
             self.data.train, self.evaluation.batch_size, self.rows, self.packs(teacher)
         )
@@ -325,7 +335,7 @@ class Session(TrainingRun):
         model.release()  # a stage needs the memory that its graphs hold
         return results
 
-    def watch(self, model, folder):
+    def evaluation_of(self, model, folder):
         """The `Evaluation` that keeps the best weights of a `Model` in `folder`; None where none is wanted.
 
         Moving-average ranges that are not calibrated yet would answer the same to every row.
@@ -353,7 +363,7 @@ class Session(TrainingRun):
 
         Without evaluation rows, training rows serve, drawn at random.
         """
-        runtime.say(f"teacher: {teacher.summary}, {path}")
+        say(f"teacher: {teacher.summary}, {path}")
         data = self.data
         if not data.evals:
             rows = np.random.default_rng(self.rows.seed).permutation(len(data.train))[:SAMPLE_ROWS]

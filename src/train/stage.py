@@ -14,9 +14,9 @@ from src.checkpoint.folder import WEIGHTS_FILE
 from src.errors import UserError
 from src.nn.dropout import draws_for
 from src.nn.layers import second_moments
-from src.runtime import ALONE, same_everywhere, say
+from src.runtime import ALONE, same_everywhere
 from src.settings.stage import PhaseConfig
-from src.terminal import busy
+from src.terminal import busy, say
 from src.train.optim import AdamW
 from src.train.progress import Progress
 from src.train.resume import read_state, write_state
@@ -326,7 +326,7 @@ class Stage:
         if not self.group.first:
             return
         note = {**self.fingerprint(), "step": self.step_number, "best": best}
-        note["first_loss"] = self.watch.first_loss
+        note |= {"first_loss": self.watch.first_loss, "spans": self.watch.spans}
         with busy("saving the state to resume from"):
             write_state(path, note, {name: item.asnumpy() for name, item in self._state().items()})
 
@@ -357,7 +357,9 @@ class Stage:
             state[name].set_data(ms.Tensor(value))
         self.step_number = int(note["step"])
         skipped = int(self.train_step.loss_scale.skipped_steps.asnumpy())
-        self.watch.go_on(self.step_number, skipped, note.get("first_loss"))
+        # A state of an older version has no spans.
+        spans = note["spans"] or [(self.step_number, skipped)]
+        self.watch.go_on(self.step_number, note.get("first_loss"), spans)
         if not same_everywhere(self.step_number, self.group):
             raise UserError(
                 "resume: the processes of the job have states of different steps; put the same "

@@ -60,11 +60,12 @@ class Watch:
         self.first_loss = None
         self._first_step = 0
         self._taken = deque(maxlen=2 * LOOK)
-        self._counts = [(0, 0)]  # (step, steps skipped until then): where the last two spans began
+        self.spans = [(0, 0)]
+        """(step, steps skipped until then) of where the last two spans began that are judged as one."""
 
-    def go_on(self, step, skipped, first_loss):
-        """Begin after a step of an earlier process, which had skipped so many and began with this loss."""
-        self._first_step, self._counts, self.first_loss = step, [(step, skipped)], first_loss
+    def go_on(self, step, first_loss, spans):
+        """Begin after a step of an earlier process, which began with this loss and had these `spans`."""
+        self._first_step, self.first_loss, self.spans = step, first_loss, spans
 
     def note(self, taken):
         """Remember a step (Taken)."""
@@ -84,20 +85,20 @@ class Watch:
             UserError: they are not sound; it says since which step, in which loss term and with which rows.
         """
         skipped, loss = values["skipped_steps"], values["loss"]
-        self._check_finite(step, values, skipped - self._counts[-1][1])
+        self._check_finite(step, values, skipped - self.spans[-1][1])
         self._check_share(step, values)
         if math.isfinite(loss) and self.first_loss is None:
             self.first_loss, self._first_step = loss, step
         elif math.isfinite(loss) and loss > self._limit(SANE):
             self._check_range(step, values)
-        if step - self._counts[-1][0] >= LOOK:
-            self._counts = [self._counts[-1], (step, skipped)]
+        if step - self.spans[-1][0] >= LOOK:
+            self.spans = [self.spans[-1], (step, skipped)]
 
     def check_learnt(self):
         """Of a stage that nothing evaluates, after its last step.
 
         Raises:
-            UserError: the losses of its last steps are above the first one.
+            UserError: the median loss of its last steps is above `AT_END` times the first one (or `LEAST`).
         """
         last = [taken.sums()["loss"] for taken in list(self._taken)[-LOOK:]]
         losses = list(filter(math.isfinite, last))
@@ -121,7 +122,7 @@ class Watch:
             self._stop(taken, step, values, self._not_finite(taken, values))
 
     def _check_share(self, step, values):
-        since, before = self._counts[0]
+        since, before = self.spans[0]
         steps, skipped = step - since, values["skipped_steps"] - before
         most = SHARE * steps if steps >= LOOK else steps - 1  # a short run may end while the scale is sought
         if (steps >= LOOK or step == self.total) and skipped > most:
@@ -174,8 +175,9 @@ def _rows(taken):
     """Words for the rows of a step: of the micro-batches whose loss is not finite where there are such."""
     if not taken or not taken.rows:
         return ""
+    total = taken.sums()["loss"]  # asked by every process, whatever its own rows are like
     wrong = [not math.isfinite(part["loss"]) for part in taken.parts()]
-    if not any(wrong) and not math.isfinite(taken.sums()["loss"]):
+    if not any(wrong) and not math.isfinite(total):
         return ", in another process's rows"
     chosen = [rows for rows, bad in zip(taken.rows, wrong) if bad or not any(wrong)]
     numbers = sorted({int(row) + 1 for rows in chosen for row in rows})

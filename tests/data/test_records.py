@@ -96,7 +96,7 @@ def test_what_is_written_is_read(tmp_path, dataset_type, kind):
     data = examples(labels, kind=kind)
     path = written(tmp_path, data, kind.columns, dataset_type, chunks=2)
     assert_same(read(tmp_path, columns=kind.columns), data)
-    assert count_rows(str(path), dataset_type) == 4
+    assert count_rows([str(path)] * 2, dataset_type) == [4, 4]
 
 
 @pytest.mark.parametrize("dataset_type", ["mindrecord", "tfrecord"])
@@ -138,7 +138,7 @@ def test_token_ids_of_every_size_and_more_rows_than_one_reading_batch(tmp_path):
     data.input_ids[:] = random.choice([0, 127, 128, 255, 256, 32767, 32768, 2**31 - 1], sum(lengths))
     path = written(tmp_path, data, chunks=3)
     assert_same(read(tmp_path), data)
-    assert count_rows(str(path), "mindrecord") == 2500
+    assert count_rows([str(path)], "mindrecord") == [2500]
 
 
 @pytest.mark.parametrize("dataset_type", ["mindrecord", "tfrecord"])
@@ -333,6 +333,12 @@ def test_files_without_an_ending_are_known_by_what_they_hold(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")  # MindSpore's own opinion of a README
 
 
+@pytest.mark.parametrize("name", ["vocab.txt", "eval.texts.jsonl", "layers.NPZ", "train.tsv", "schema.json"])
+def test_a_file_of_another_format_is_not_opened_as_tfrecord(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("src.data.records._is_tfrecord", lambda path: pytest.fail(f"{path} was opened"))
+    assert files_for(tmp_path, "train", ["train.tf_record", name])[0] == ["train.tf_record"]
+
+
 @pytest.mark.parametrize(
     "names",
     [["dev.mindrecord"], ["eval.tf_record", "part-0.tf_record"], ["test.tfrecord"], ["notes.txt"], []],
@@ -391,7 +397,7 @@ def test_damaged_mindrecord(tmp_path, good_mindrecord, damage, counting, reading
     damage(folder / "train.mindrecord")
     refused(folder, f"train.mindrecord.*{reading}")
     with pytest.raises(UserError, match=f"train.mindrecord.*{counting}"):
-        count_rows(str(folder / "train.mindrecord"), "mindrecord")
+        count_rows([str(folder / "train.mindrecord")], "mindrecord")
 
 
 def test_an_index_that_is_cut_at_its_end(tmp_path, good_mindrecord):

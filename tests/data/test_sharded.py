@@ -70,7 +70,10 @@ def test_an_epoch_has_every_row_once_in_an_order_that_is_new_each_time(folder, m
 
 def test_parts_come_in_another_order_each_epoch(folder, monkeypatch):
     monkeypatch.setattr(sharded, "ROWS_IN_MEMORY", ROWS)
+    checked = []
+    monkeypatch.setattr("src.data.records.check_files", lambda files, kind: checked.append(len(files)))
     batches = open_with(folder)
+    assert checked == [FILES, 1]  # all of them once, and the first part as it is read
     part_of = {row: index // ROWS for index, row in enumerate(rows_on_disk(folder))}
     orders = {tuple(part_of[row] for row in rows_of(batches)[::ROWS]) for _ in range(6)}
     assert len(orders) > 1 and all(sorted(order) == list(range(FILES)) for order in orders)

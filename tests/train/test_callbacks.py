@@ -280,6 +280,16 @@ def test_a_new_best_and_its_state_belong_together(stage, tmp_path):
     assert state_of(tmp_path / "state")[0] == 3 and step_of(str(tmp_path / "best")) == 5
 
 
+def test_a_resumed_stage_with_a_best_score_does_not_save_what_it_was_read_from(stage, tmp_path):
+    evaluation = Evaluation(None, 0, "")
+    evaluation.best = {"accuracy": 0.5}
+    saving = TrainingState(0, str(tmp_path / "state"), evaluation)
+    stage.total_steps = 2
+    stage.go(saving)
+    saving.close()
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_state_that_the_disk_does_not_take_ends_nothing(stage, tmp_path, capsys):
     saving = TrainingState(2, str(tmp_path / "absent" / "state"))
     stage.go(saving)

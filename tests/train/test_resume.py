@@ -11,7 +11,15 @@ from src.errors import UserError
 from src.files import write_safetensors
 from src.run_folder import STATE_FILE, RunFolder
 from src.runtime import ALONE, Group
-from src.train.resume import FinishedStages, corpus_digest, deciding, inputs_of, read_state, write_state
+from src.train.resume import (
+    FinishedStages,
+    corpus_digest,
+    deciding,
+    inputs_of,
+    read_state,
+    repeatable,
+    write_state,
+)
 from tests.helpers import refuses
 
 
@@ -119,6 +127,13 @@ def test_only_settings_that_decide_must_be_the_same():
     assert made == {"seed": 1, "phase1_cfg.batch_size": 8, "phase1_cfg.words": ["a", "b"]}
 
 
+@pytest.mark.parametrize("key", ["resume", "overwrite_output_dir"])
+def test_what_one_start_may_do_to_an_earlier_run_is_not_repeated(key):
+    assert repeatable(f"seed: 1\n{key}: true\nphase1_cfg:\n  {key}: x\n名: 'on'\n") == (
+        f"seed: 1\nphase1_cfg:\n  {key}: x\n名: 'on'\n"
+    )
+
+
 @pytest.mark.parametrize("others", [(0, 2), (1, 2), (0, 0)])
 def test_processes_that_find_different_things_do_not_start(tmp_path, monkeypatch, others):
     """This one finds a state (1), the others nothing (0) or a finished stage (2)."""
@@ -148,8 +163,9 @@ def test_damaged_notes_of_finished_stages_are_told(tmp_path, content):
 
 def test_a_changed_byte_of_a_state_is_noticed(tmp_path):
     path = tmp_path / STATE_FILE
-    write_state(str(path), {"stage": "phase1", "step": 4}, {"x": np.arange(5.0)})
-    assert read_state(str(path))[1]["x"].tolist() == [0, 1, 2, 3, 4]
+    write_state(str(path), {"stage": "phase1", "step": 4, "spans": [(0, 1)]}, {"x": np.arange(5.0)})
+    note, values = read_state(str(path))
+    assert values["x"].tolist() == [0, 1, 2, 3, 4] and note["spans"] == [(0, 1)]
     path.write_bytes(path.read_bytes()[:-3] + b"\1" + path.read_bytes()[-2:])
     with pytest.raises(UserError) as error:
         read_state(str(path))

@@ -119,7 +119,8 @@ def test_evaluation_rows_judge_a_teacher_where_there_are_any(tmp_path, capsys):
 
 def test_a_teachers_answers_stand_beside_the_training_rows(tmp_path):
     session = session_with(task_data(train=sorted_rows(10, 4)), tmp_path)
-    rows = session.rows_with_logits(model(Oracle()))
+    session.start()
+    rows = session.rows_with_logits(model(Oracle()), "phase2", "x")
     batches = session.train_batches(PhaseConfig(batch_size=5), True, rows)
     assert batches.columns[-2:] == ("label_ids", "teacher_logits") and len(batches) == 2
     for step in batches:  # in whatever order they come
@@ -127,6 +128,8 @@ def test_a_teachers_answers_stand_beside_the_training_rows(tmp_path):
             labels, logits = (column[: len(batch.rows)] for column in batch.columns)
             np.testing.assert_array_equal(logits, np.eye(2, dtype=np.float32)[labels])
     assert len(session.data.train.columns) == 1
+    session.finished.has = lambda *stage: stage == ("phase2", "x")
+    assert session.rows_with_logits(None, "phase2", "x") is None  # nobody is asked
 
 
 # --- what a run is ------------------------------------------------------------------------------------------
@@ -166,7 +169,7 @@ def test_a_session_reads_its_data_and_chooses_their_metrics(no_device, tmp_path,
     only = Session.open("td", RunConfig(task_name="sst2", do_train=False), folders, "")
     assert only.data.train is None and len(only.data.evals["eval"]) == 5
     alone = Session.open("td", RunConfig(task_name="sst2", do_eval=False), folders, "")
-    assert len(alone.data.evals["eval"]) == 5 and alone.watch(model(Oracle()), "x") is None
+    assert len(alone.data.evals["eval"]) == 5 and alone.evaluation_of(model(Oracle()), "x") is None
 
 
 @pytest.mark.parametrize(
@@ -182,6 +185,25 @@ def test_what_a_session_needs_is_named(no_device, config, folders, word):
     with pytest.raises(UserError) as error:
         Session.open("td", config, folders, "")
     refuses(error, word)
+
+
+@pytest.mark.parametrize("rank, acts", [(0, True), (1, False)])
+def test_of_a_finished_job_the_first_process_makes_up_for_what_is_left(tmp_path, monkeypatch, rank, acts):
+    """And a run that is resumed by its own config.yaml, which has more filled in, is the same run."""
+    group, filled, done = runtime.Group(rank, 2), "seed: 1\nvocab_size: 9\n", []
+    monkeypatch.setattr("src.train.resume.same_everywhere", lambda *_: True)
+    monkeypatch.setattr("src.train.session.write_report", done.append)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "results.json").write_text('{"made_from": {"seed": 1, "vocab_size": 9}}')
+    for resolved in ("seed: 1\nvocab_size: null\n", filled):
+        session = session_with(task_data(eval=sorted_rows(20, 15)), tmp_path)
+        run = RunFolder(str(tmp_path / "run"), group.first, resume=True)
+        config = replace(session.config, resume=True)
+        session = replace(session, config=config, resolved=resolved, group=group, run=run)
+        with pytest.raises(SystemExit):
+            session.start(filled, lambda: done.append(1))
+        assert session.made_from() == {"seed": 1, "vocab_size": 9}
+    assert len(done) == (4 if acts else 0)
 
 
 def test_a_run_closes_with_its_results_and_says_where_they_are(no_device, tmp_path, capsys):

@@ -137,7 +137,7 @@ def test_an_odd_batch_and_a_small_start_stop_nothing():
 def test_a_resumed_run_is_held_against_its_own_first_loss():
     fed = Fed(300)
     fed.step, fed.skipped = 100, 3
-    fed.watch.go_on(100, 3, 0.7)
+    fed.watch.go_on(100, 0.7, [(100, 3)])
     error, step = stopped(fed, [1e6] * 200)
     assert step == 150 and "step 101" in str(error.value)
     refuses(error, "where the first one was 0.7")
@@ -152,13 +152,35 @@ def test_in_a_data_sink_the_steps_in_between_are_not_known():
     assert "rows" not in str(error.value)
 
 
-def test_another_processs_rows_are_not_named_as_ones_own():
-    watch, sums = Watch("gd", 4, False), {"loss": NAN, "hidden_loss": NAN}
-    own = [{"loss": 1.0, "hidden_loss": 1.0}]
-    watch.note(Taken(1, lambda: sums, lambda: own, lambda: False, (np.arange(3),), "part-0"))
-    with pytest.raises(UserError) as error:
-        watch.judge(1, {**sums, "learning_rate": 0.1, "grad_norm": NAN, "skipped_steps": 1})
-    refuses(error, "hidden_loss nan, in another process's rows;")
+def test_another_processs_rows_are_not_named_as_ones_own_and_every_process_asks_for_the_same_sums():
+    """A sum is an AllReduce, in which a process that asks once more than the others waits for ever."""
+
+    def asked(loss, words):
+        watch, sums, calls = Watch("gd", 4, False), {"loss": NAN, "hidden_loss": NAN}, []
+        own = [{"loss": loss, "hidden_loss": loss}]
+        rows = (np.arange(3),), "part-0"
+        watch.note(Taken(1, lambda: calls.append(1) or sums, lambda: own, lambda: False, *rows))
+        with pytest.raises(UserError) as error:
+            watch.judge(1, {**sums, "learning_rate": 0.1, "grad_norm": NAN, "skipped_steps": 1})
+        refuses(error, f"hidden_loss nan, {words}")
+        return len(calls)
+
+    assert asked(1.0, "in another process's rows;") == asked(NAN, "with rows 1, 2, 3 of part-0")
+
+
+@pytest.mark.parametrize("begun, stops", [(59, False), (30, True)])
+def test_a_run_resumed_near_its_end_is_held_against_the_steps_before(begun, stops):
+    """One skipped step is no half of them; where the earlier ones were skipped too, they count."""
+    before = Fed(60, scaled=True)
+    before.go([1.0], finite=True).go([1.0] * (begun - 1), finite=not stops)
+    again = Fed(60, scaled=True)
+    again.step, again.skipped = before.step, before.skipped
+    again.watch.go_on(before.step, 1.5, before.watch.spans)
+    if stops:
+        error, _ = stopped(again, [2.0] * (60 - begun), finite=False)
+        refuses(error, "49 of the last 50 steps were skipped")
+    else:
+        assert again.go([2.0] * (60 - begun), finite=False).step == 60
 
 
 @pytest.mark.parametrize("last, learnt", [(0.9, True), (9.0, True), (20.0, False)])

@@ -64,7 +64,7 @@ class Parts:
             augmenter (callable): augmenter(list of Row, number of the first one) gives the new ones.
         """
         self._parts = self.count = 0
-        with Progress("augment", total, "rows") as progress:
+        with Progress("augment", total, "row") as progress:
             while chunk := list(islice(rows, PART_ROWS)):
                 made = self._read(self._parts)
                 if made is None:

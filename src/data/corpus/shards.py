@@ -113,7 +113,7 @@ class ShardFolder:
                 if noted:
                     check(path, noted[name], "")
                 else:  # of an older version
-                    count_rows(path, self._plan["dataset_type"])
+                    count_rows([path], self._plan["dataset_type"])
         except (UserError, OSError):
             return False
         return True
