@@ -6,12 +6,12 @@
 
 from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError, command
-from src.files import check_apart
 from src.modelarts import with_settings
 from src.raw_data import as_records
 from src.settings.network import Known
 from src.settings.parsing import part, required, to_yaml
 from src.settings.training import FinetuneConfig, FoldersConfig, RunConfig
+from src.tasks import get_task
 from src.terminal import say
 from src.train.session import Session
 from src.train.start import from_checkpoint, from_scratch, task_model
@@ -26,12 +26,14 @@ def main(settings):
     reader = "load_ckpt_path" if settings.load_ckpt_path else "vocab_file"
     required(settings, reader)
     known = Known(settings.net_cfg, "net_cfg", settings.vocab_file)
-    settings = as_records(settings, ("train_data_dir", "eval_data_dir"), reader, known, "finetune")
+    required(settings, "task_name")
+    networks = (get_task(settings.task_name).folder,)
+    keys = "train_data_dir", "eval_data_dir"
+    settings = as_records(settings, keys, reader, known, "finetune", networks)
     config, folders = part(settings, RunConfig), part(settings, FoldersConfig)
-    session = Session.open("finetune", config, folders, to_yaml(settings))
+    session = Session.open("finetune", config, folders, to_yaml(settings), networks=networks)
     data = session.data
-    folder = session.run.join(data.task.folder)
-    check_apart(folder, "output_dir", {"load_ckpt_path": settings.load_ckpt_path})
+    folder = session.run.join(*networks)
 
     if settings.load_ckpt_path:
         layers, net = settings.init_layers, settings.net_cfg

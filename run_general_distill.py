@@ -19,7 +19,7 @@ from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
 from src.distill.teacher import LiveTeacher, load_teacher
 from src.errors import command
-from src.files import check_apart, make_folder
+from src.files import check_apart
 from src.modelarts import with_settings
 from src.runtime import set_seed
 from src.settings.parsing import part, required, to_yaml
@@ -28,19 +28,6 @@ from src.settings.training import GeneralDistillConfig, TrainingConfig
 from src.terminal import say
 from src.train.resume import corpus_digest
 from src.train.session import TrainingRun
-
-
-def output_folder(settings, run):
-    """Where the student goes; made before hours of training, and not where an input lies."""
-    folder = settings.save_ckpt_path or run.join("gd")
-    inputs = ("load_teacher_ckpt_path", "load_gd_ckpt_path", "data_dir")
-    check_apart(folder, "save_ckpt_path", {key: getattr(settings, key) for key in inputs})
-    check_apart(run.path, "output_dir", {"data_dir": settings.data_dir})
-    run.models.append(folder)
-    if run.writes:
-        run.claim()
-        make_folder(folder)
-    return folder
 
 
 def open_data(settings, session, readers):
@@ -63,7 +50,10 @@ def main(settings):
     required(settings, "load_teacher_ckpt_path", "data_dir")
     terms = LossTerms.intermediate(settings.gd_cfg, "gd_cfg")
     batches_config = part(settings, BatchesConfig)
-    session = TrainingRun.begin("gd", part(settings, TrainingConfig), batches_config, to_yaml(settings))
+    config, elsewhere = part(settings, TrainingConfig), settings.save_ckpt_path
+    where = {"elsewhere": {"save_ckpt_path": elsewhere}} if elsewhere else {"networks": ("gd",)}
+    session = TrainingRun.begin("gd", config, batches_config, to_yaml(settings), **where)
+    check_apart(session.run.path, "output_dir", {"data_dir": settings.data_dir})
     path, net = settings.load_teacher_ckpt_path, settings.gd_teacher_net_cfg
     known, compute_type = settings.teacher_known, session.compute_type(net.compute_type)
     loaded, teacher = load_teacher(path, known, compute_type, with_head=False)
@@ -82,7 +72,7 @@ def main(settings):
     )
     say(f"teacher: {teacher.summary}, {path}\n{student.summary}")
 
-    folder = output_folder(settings, session.run)
+    folder = elsewhere or session.run.join("gd")
     settings = replace(settings, gd_student_net_cfg=student_net.filled(model.config))
     session.data_digest = {"the corpus": corpus_digest(sum(batches.parts, []))}
     session.teacher_digest = {"the teacher's weights": digest(loaded.weights)[:16]}

@@ -5,13 +5,13 @@
 """
 
 from dataclasses import replace
+from itertools import compress
 
 from src import metrics
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
 from src.distill.teacher import LiveTeacher, load_teacher
 from src.errors import command
-from src.files import check_apart
 from src.model import Model, read_as_run
 from src.modelarts import with_settings
 from src.raw_data import as_records
@@ -24,21 +24,19 @@ from src.train.session import Session
 
 
 def open_session(settings, name, model_key, known, labels=()):
-    settings = as_records(settings, ("train_data_dir", "eval_data_dir"), model_key, known, name)
+    keys, folders = ("train_data_dir", "eval_data_dir"), ("phase1", get_task(settings.task_name).folder)
+    runs = settings.runs_phase1, settings.td_phase2_epoch_size
+    networks = tuple(compress(folders, runs)) if settings.do_train else ()
+    settings = as_records(settings, keys, model_key, known, name, networks)
     parts = part(settings, RunConfig), part(settings, FoldersConfig)
-    return settings, Session.open(name, *parts, to_yaml(settings), labels)
+    return settings, Session.open(name, *parts, to_yaml(settings), labels, networks)
 
 
-def check_phases(settings, session, folders):
+def check_phases(settings, session):
     """Refuse what does not fit in either phase, before hours of the other one."""
-    phases = (
-        (settings.runs_phase1, settings.phase1_cfg, settings.td_phase1_epoch_size),
-        (settings.td_phase2_epoch_size > 0, settings.phase2_cfg, settings.td_phase2_epoch_size),
-    )
-    keys = ("load_teacher_ckpt_path", "load_gd_ckpt_path", "load_td1_ckpt_path")
-    for (runs, config, epochs), folder in zip(phases, folders):
-        if runs:
-            check_apart(folder, "output_dir", {key: getattr(settings, key) for key in keys})
+    first = settings.phase1_cfg, settings.td_phase1_epoch_size if settings.runs_phase1 else 0
+    for config, epochs in (first, (settings.phase2_cfg, settings.td_phase2_epoch_size)):
+        if epochs:
             session.check_steps(session.train_batches(config), config, epochs)
 
 
@@ -89,8 +87,8 @@ def main(settings):
     known = settings.teacher_known(get_task(settings.task_name).kind)
     terms = LossTerms.intermediate(settings.phase1_cfg, "phase1_cfg") if settings.runs_phase1 else None
     settings, session = open_session(settings, "td", key, known)
-    phase1, phase2 = session.run.join("phase1"), session.run.join(session.data.task.folder)
-    check_phases(settings, session, (phase1, phase2))
+    phase1, phase2 = map(session.run.join, ("phase1", session.data.task.folder))
+    check_phases(settings, session)
 
     known, net = replace(known, kind=session.data.kind), settings.td_teacher_net_cfg
     loaded, teacher = load_teacher(path, known, session.compute_type(net.compute_type))

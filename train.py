@@ -55,14 +55,13 @@ def answer(settings, task):
         say(line)
 
 
-def found(settings, task):
+def found(settings, task, networks):
     """The settings with the task's own folders, and records in the place of raw files."""
     keys = "teacher_model_dir", "student_model_dir", "data_dir"
     folders = {key: task_folder(path, task) for key in keys if (path := getattr(settings, key))}
     settings = replace(settings, **folders)
-    return as_records(
-        settings, ("data_dir",), "student_model_dir", settings.known(task.kind), settings.run_name
-    )
+    known = settings.known(task.kind)
+    return as_records(settings, ("data_dir",), "student_model_dir", known, settings.run_name, networks)
 
 
 @command
@@ -76,18 +75,19 @@ def main(settings):
     required(settings, "student_model_dir", "data_dir")
     quantized = part(settings, QuantizedStudentConfig)
     terms = loss_terms(quantized, bool(settings.teacher_model_dir))
-    settings = found(settings, task)
+    kept = settings.keeps_latent, settings.save_quantized_model
+    networks = PackedResult.folders(task.folder, *kept)
+    settings = found(settings, task, networks)
     teacher_dir, student_dir = settings.teacher_model_dir, settings.student_model_dir
-    session = Session.open(settings.run_name, part(settings, RunConfig), settings.folders, to_yaml(settings))
+    parts = part(settings, RunConfig), settings.folders, to_yaml(settings)
+    session = Session.open(settings.run_name, *parts, networks=networks)
     if settings.do_train:
         check_plan(settings, session)
     compute_type, models = session.compute_type(settings.compute_type), {}
     known = settings.teacher_known(session.data.kind)
     teacher = task_teacher(teacher_dir, "teacher_model_dir", session.data, known, compute_type)
     student = quantized_student(student_dir, "student_model_dir", session.data, quantized, compute_type)
-    kept = settings.keeps_latent, settings.save_quantized_model
-    inputs = {"teacher_model_dir": teacher_dir, "student_model_dir": student_dir}
-    result = PackedResult.of_run(session.run, task.folder, *kept, inputs)
+    result = PackedResult.of_run(session.run, task.folder, *kept)
     if teacher:
         check_comparable(student.config, teacher.config, terms)
     if teacher and (settings.do_train or settings.do_eval):

@@ -2,6 +2,7 @@
 traceback.
 """
 
+import contextlib
 import errno
 import functools
 import lzma
@@ -42,6 +43,11 @@ def listed(items, most=160):
 
 STANDS_FOR = {}
 """{path that this program made: the user's own that it leads to}, for messages."""
+
+
+MADE_AHEAD = []
+"""Folders, outer ones first, that a command has made before it knew that it would write there; those that are
+still empty at its end are removed."""
 
 
 def shortened(message):
@@ -149,6 +155,10 @@ def command(main):
         except KeyboardInterrupt:
             tell("stopped by the user")
             sys.exit(130)
+        finally:
+            while MADE_AHEAD:
+                with contextlib.suppress(OSError):  # what was written there stays
+                    os.rmdir(MADE_AHEAD.pop())
         for name, meant in STANDS_FOR.items():
             message = message.replace(name, meant)
         # A temporary name is gone, and means the file it would become.

@@ -88,16 +88,15 @@ class Reading:
         prepare_task(task, folder, self.labels, longest, records, options, train=train, dev=dev)
 
 
-def as_records(settings, keys, model_key, known, name):
+def as_records(settings, keys, model_key, known, name, networks=()):
     """`settings` of a command that trains on a task, with records in the place of raw data.
 
     Args:
         settings: with a `RawDataConfig`, task_name, dataset_type, distribute, do_train, do_eval and
             output_dir, the run folder, which takes the records; and those of a `RunFolder`.
-        keys (tuple of str): those that name data folders.
+        keys (tuple of str): those that name data folders. known (Known): what the user says of the model.
         model_key (str): the one that names the model, or the vocabulary, that reads the texts.
-        known (Known): what the user says of that model.
-        name (str): of the command; names the run folder when output_dir is unset, as in `Session.open`.
+        name (str), networks (tuple of str): as for `Session.open`.
 
     Raises:
         UserError: a set is missing or malformed, raw data lie in two folders, or records are not as the
@@ -129,7 +128,8 @@ def as_records(settings, keys, model_key, known, name):
         )
     path = task_folder(getattr(settings, model_key), task)
     run = settings.output_dir or os.path.join("output", f"{name}-{task.folder}")
-    RunFolder(run, True, settings.resume, settings.overwrite_output_dir, {model_key: path}).claim()
+    said = settings.resume, settings.overwrite_output_dir
+    RunFolder(run, True, *said, {model_key: path}, networks=networks).claim()  # what is refused now
     records = output_folder(os.path.join(run, RECORDS), task, {**raw, model_key: path})
     train = "" if not settings.do_train else "train_aug" if settings.aug_train else "train"
     dev = settings.do_eval or "eval_data_dir" in raw

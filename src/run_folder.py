@@ -7,11 +7,10 @@ import shutil
 import time
 
 from src.checkpoint.folder import CONFIG_FILE, PACKED_FILE, VOCABULARY_FILE, WEIGHTS_FILE, step_files
-from src.errors import UserError, listed
+from src.errors import MADE_AHEAD, UserError, listed
 from src.events import Events, event_files
 from src.files import check_apart, locked, make_folder, replacing, sweep, write_text
-from src.json_file import parse
-from src.tasks import TASK_NAMES, get_task
+from src.json_file import parse, read_json
 
 STATE_FILE, STAGES_FILE, RESULTS_FILE = "state.safetensors", "stages.json", "results.json"
 METRICS_FILE, CONFIG_YAML, PROFILE = "metrics.jsonl", "config.yaml", "profile"
@@ -21,16 +20,12 @@ PREDICTIONS_FILE, LAYERS_FILE = "predictions.npz", "layers.json"
 RECORDS, TEACHER_CACHE = "records", "teacher_cache"
 """Folders of what a run reads; a next one there uses it again, or makes it anew."""
 _OF_REPORT = (REPORT_FILE, RECORD_FILE, PREDICTIONS_FILE, LAYERS_FILE)
-_OWN = (CONFIG_YAML, METRICS_FILE, RESULTS_FILE, PROFILE, STATE_FILE, STAGES_FILE, *_OF_REPORT)
+_BEGUN = (CONFIG_YAML, METRICS_FILE)
+"""Every run writes both as it begins, so that both together are an earlier one's."""
+_WRITTEN = (RESULTS_FILE, STATE_FILE, STAGES_FILE, *_OF_REPORT)
+_OF_OLDER_VERSIONS = ("curves.png",)
 LATENT, UNPACKED = "latent", "unpacked"
 """Folders of the folders of float32 weights beside a packed model, asked for or not."""
-_TASKS = tuple(get_task(name).folder for name in TASK_NAMES)
-_MODELS = (
-    "gd",
-    "phase1",
-    *(os.path.join(place, task) for place in ("", LATENT, UNPACKED) for task in _TASKS),
-)
-"""Folders that take a run's networks."""
 _HELD = contextlib.ExitStack()
 _HELD_PATHS = set()
 """The folders that this process has locked, for as long as it lives."""
@@ -47,64 +42,129 @@ class RunFolder:
         resume (bool): an earlier run there is gone on with. overwrite (bool): its files are replaced.
         inputs (dict): {setting: path} of what the run reads, which is never replaced.
         tensorboard (bool): what goes to metrics.jsonl goes to event files too.
+        networks (tuple of str): the folders in it that this run's networks go to. Those of other tasks are
+            none of its business.
+        elsewhere (dict): {setting: path} of a folder outside it that networks go to.
 
     Raises:
         UserError: event files cannot be written here.
     """
 
-    def __init__(self, path, writes=True, resume=False, overwrite=False, inputs=None, tensorboard=False):
+    def __init__(
+        self,
+        path,
+        writes=True,
+        resume=False,
+        overwrite=False,
+        inputs=None,
+        tensorboard=False,
+        networks=(),
+        elsewhere=None,
+    ):
         self.path, self.writes, self.resume, self.overwrite = path, writes, resume, overwrite
-        self.inputs = inputs or {}
+        self.inputs, self.elsewhere = inputs or {}, elsewhere or {}
         self._events = Events(path) if tensorboard and writes else None
-        self.models = [self.join(name) for name in _MODELS]
-        """Folders that take its networks; further ones may lie elsewhere."""
+        self._models = {
+            **{self.join(name): "output_dir" for name in networks},
+            **{folder: key for key, folder in self.elsewhere.items()},
+        }
+        self._claimed = False
 
     # --- an earlier run's -----------------------------------------------------------------------------------
 
     def claim(self):
-        """Lock the folder, if it is there, for the life of this process, and sweep out what killed ones left.
+        """Make the folder if it is missing, lock it for the life of this process, and sweep out what killed
+        ones left. Done once; a folder that is still empty when the command ends is removed.
 
         Raises:
             UserError: another run is writing to it, or it holds an earlier run's results, which this one
-                neither goes on with nor replaces, or reads.
+                neither goes on with nor replaces, or files of somebody else's that this one would replace, or
+                what this one reads.
         """
-        if not self.writes:
+        if self._claimed or not self.writes:
             return
         if self.resume and self.overwrite:
             raise UserError(
                 "resume, overwrite_output_dir: one goes on, one begins anew; give only one of them"
             )
-        for folder in filter(os.path.isdir, (self.path, *self.models[len(_MODELS) :])):
-            _hold(folder)
-        for folder in (self.path, *self.models, *map(self.join, (RECORDS, TEACHER_CACHE))):
+        places = {"output_dir": self.path, **self.elsewhere}
+        for key, folder in places.items():
+            if os.path.isdir(folder):
+                _hold(folder, key)
+        for folder, key in self._models.items():
+            check_apart(folder, key, self.inputs)
+            if os.path.exists(folder) and not os.path.isdir(folder):
+                raise UserError(f"{key}: {folder} is a file, and the network needs a folder of that name")
+        for folder in (self.path, *self._models, *map(self.join, (RECORDS, TEACHER_CACHE))):
             sweep(folder)
-        goes_on = self.resume and self._begun()
-        for folder in () if goes_on else self._networks():
-            check_apart(folder, "output_dir", self.inputs)
-        results = self._results()
-        if results and not (self.overwrite or goes_on or (self.resume and self._was_killed())):
-            way = (
-                "nothing there says how to go on with it"
-                if self.resume
-                else "go on with that run by --resume true"
-            )
+        if not (self.overwrite or self.goes_on):
+            self._check_free(places)
+        for key, folder in places.items():
+            _make_ahead(folder)
+            _hold(folder, key)
+        self._claimed = True
+
+    def _check_free(self, places):
+        """A `UserError` where the folders {setting: path} hold what is worth keeping."""
+        networks = self._networks()
+        states = [name for name in self._unfinished() if os.path.exists(self.join(name))]
+        for key, place in places.items():
+            mine = [folder for folder in networks if self._models[folder] == key]
+            results = [os.path.relpath(folder, place) for folder in mine]
+            if place in mine:  # the folder is a network's own
+                results = map(os.path.basename, networks[place])
+            results = [*(states if key == "output_dir" else ()), *results]
+            if results:
+                way = (
+                    "nothing there says how to go on with it"
+                    if self.resume
+                    else "go on with that run by --resume true"
+                )
+                raise UserError(
+                    f"{key}: {place} holds an earlier run's results ({listed(results)}); {way}, replace it "
+                    "by --overwrite_output_dir true, or name another folder"
+                )
+        foreign = [] if self._proven() else self._records()
+        if self.resume and foreign == [self.join(CONFIG_YAML)]:  # a run was killed as it began
+            return
+        if foreign:
             raise UserError(
-                f"output_dir: {self.path} holds an earlier run's results "
-                f"({listed(map(self._named, results))}); {way}, replace it by --overwrite_output_dir true, "
-                "or name another folder"
+                f"output_dir: {self.path} holds {listed(map(self._named, foreign))}, which would be replaced "
+                "though no run of this program seems to have written it; name another folder, or replace it "
+                "by --overwrite_output_dir true"
             )
 
-    def _was_killed(self):
-        """Whether a run has begun there and not ended; one without a state is begun anew."""
-        return os.path.exists(self.join(CONFIG_YAML)) and not os.path.exists(self.join(RESULTS_FILE))
+    def _unfinished(self):
+        """Names of what a run goes on from. What a finished one noted of its stages is a record: further
+        tasks, and a phase 2 from its phase 1, may have the same folder.
+        """
+        return (STATE_FILE,) if os.path.exists(self.join(RESULTS_FILE)) else (STATE_FILE, STAGES_FILE)
 
-    def _begun(self):
-        return any(os.path.exists(self.join(name)) for name in (STATE_FILE, STAGES_FILE))
+    @property
+    def goes_on(self):
+        """Whether this run is an earlier one's, which has left a state; one that was killed before its first
+        may have networks all the same, and run.json says what it was made from.
+        """
+        if not self.resume:
+            return False
+        if any(os.path.exists(self.join(name)) for name in (STATE_FILE, STAGES_FILE)):
+            return True
+        return bool(self._networks()) and not os.path.exists(self.join(RESULTS_FILE)) and self._is_known()
+
+    def _is_known(self):
+        try:
+            return isinstance(read_json(self.join(RECORD_FILE), "a run's record").get("made_from"), dict)
+        except UserError:  # there is none, or it is damaged
+            return False
+
+    def _proven(self):
+        """Whether an earlier run began there."""
+        return all(os.path.isfile(self.join(name)) for name in _BEGUN)
 
     def _networks(self):
-        """{folder: the files in it} of the networks that earlier runs wrote."""
+        """{folder: the files in it} of the networks that earlier runs wrote where this one will."""
         found = {}
-        for folder in filter(os.path.isdir, self.models):
+        for folder in filter(os.path.isdir, self._models):
             names = (os.path.join(folder, name) for name in (WEIGHTS_FILE, PACKED_FILE))
             weights = [*filter(os.path.isfile, names), *step_files(folder)]
             beside = (os.path.join(folder, name) for name in (CONFIG_FILE, VOCABULARY_FILE))
@@ -112,35 +172,42 @@ class RunFolder:
                 found[folder] = [*weights, *filter(os.path.isfile, beside)]
         return found
 
-    def _results(self):
-        """Paths of what it took a run's time to make."""
-        states = (self.join(name) for name in (STATE_FILE, STAGES_FILE))
-        return [*filter(os.path.exists, states), *self._networks()]
+    def _records(self):
+        """Paths of the files there that this run would replace."""
+        return [*filter(os.path.exists, map(self.join, (*_BEGUN, *_WRITTEN))), *event_files(self.path)]
 
     def _named(self, path):
         return os.path.relpath(path, self.path) if path.startswith(os.path.join(self.path, "")) else path
 
+    def replaced(self):
+        """Paths of the networks' files that `start` removes."""
+        return [] if self.goes_on else sum(self._networks().values(), [])
+
     def _remove_earlier(self):
-        """Remove exactly the files that runs write, and folders that are then empty."""
-        networks = self._networks()
-        own = [*filter(os.path.exists, map(self.join, _OWN)), *event_files(self.path)]
-        if networks or self._begun():
+        """Remove exactly the files that runs write, and folders that are then empty; say so."""
+        networks, own = self._networks(), self._records()
+        if self.overwrite or self._proven():
+            more = (*_OF_OLDER_VERSIONS, *([PROFILE] if self.overwrite else ()))
+            own += filter(os.path.exists, map(self.join, more))
+        if networks or own:
             print(
                 f"output_dir: replaces what an earlier run left in {self.path}: "
                 f"{listed(map(self._named, [*networks, *own]))}",
                 flush=True,
             )
-        for path in sum(networks.values(), own):
+        begun = [*map(self.join, _BEGUN)]  # they are replaced, and tell until then whose the others are
+        for path in sum(networks.values(), [path for path in own if path not in begun]):
             shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
-        for folder in networks:
-            _remove_empty(folder)
+        for folder, key in self._models.items():
+            if key == "output_dir":  # others are locked
+                _remove_empty(folder)
         for name in (LATENT, UNPACKED):
             _remove_empty(self.join(name))
 
     # --- this run's -----------------------------------------------------------------------------------------
 
     def start(self, resolved, kept=None):
-        """Make the folder if it is missing, remove what an earlier run left unless this one goes on with it,
+        """`claim` the folder, remove what an earlier run left unless this one goes on with it,
         write config.yaml, begin metrics.jsonl: empty, or for a run that is resumed with the lines that count.
 
         Args:
@@ -152,10 +219,9 @@ class RunFolder:
         """
         if not self.writes:
             return
-        make_folder(self.path)
         self.claim()
         metrics, lines = self.join(METRICS_FILE), []
-        if self.resume and self._begun():
+        if self.goes_on:
             if kept and os.path.exists(metrics):
                 with open(metrics, encoding="utf-8") as file:
                     lines = [line for line in file if _counts(line, kept)]
@@ -194,8 +260,19 @@ def _remove_empty(folder):
         os.rmdir(folder)
 
 
-def _hold(path):
-    """Lock a folder for the life of this process; the system unlocks it however that ends.
+def _make_ahead(path):
+    """Create a folder and its parents, which go again if nothing is written there."""
+    folder, missing = os.path.realpath(path), []
+    while not os.path.exists(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    make_folder(path)
+    MADE_AHEAD.extend(reversed(missing))
+
+
+def _hold(path, key):
+    """Lock a folder, which a setting names, for the life of this process; the system unlocks it however that
+    ends.
 
     Raises:
         UserError: another process has it.
@@ -204,12 +281,13 @@ def _hold(path):
     if real in _HELD_PATHS:
         return
     try:
-        _HELD.enter_context(locked(real))
+        sure = _HELD.enter_context(locked(real))
     except BlockingIOError as error:
         raise UserError(
-            f"output_dir: another run is writing to {path} ({error}); wait for its end, or name another "
-            "folder"
+            f"{key}: another run is writing to {path} ({error}); wait for its end, or name another folder"
         ) from error
+    if not sure:
+        print(f"{key}: {path} cannot be locked; let no other run write there", flush=True)
     _HELD_PATHS.add(real)
 
 

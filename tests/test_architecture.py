@@ -82,7 +82,7 @@ ALLOWED = {
     },
     "submission": {"errors", "files", "metrics"},
     "predictor": {"data", "deploy", "evaluate", "model", "runtime", "settings", "submission"},
-    "run_folder": {"checkpoint", "errors", "events", "files", "json_file", "tasks"},
+    "run_folder": {"checkpoint", "errors", "events", "files", "json_file"},
     "raw_data": {
         "checkpoint",
         "data",

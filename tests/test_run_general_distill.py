@@ -222,7 +222,7 @@ def test_a_finished_run_is_left_alone_and_replaced_only_where_it_is_said(
         run(capsys, *given, "--output_dir", distilled, "--resume", "true")
     assert ended.value.code == 0 and "this run is finished" in capsys.readouterr().out
     line = refused_by(run_general_distill, capsys, *given, "--output_dir", distilled)
-    says(line, "holds an earlier run's results (stages.json, gd)", "--resume true", "--overwrite_output_dir")
+    says(line, "holds an earlier run's results (gd)", "--resume true", "--overwrite_output_dir")
     assert before == {path: path.read_bytes() for path in distilled.rglob("*") if path.is_file()}
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     assert (tmp_path / "state.safetensors").exists() and (tmp_path / "gd" / "step_4.ckpt").exists()
@@ -291,7 +291,10 @@ def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to
     says(refused_by(run_general_distill, capsys, *settings), "state.safetensors is damaged")
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
     state.unlink()
-    says(run(capsys, *settings, "--train_steps", "1"), "gd was not begun, or saved no state", "step: 1,")
+    says(
+        refused_by(run_general_distill, capsys, *settings, "--seed", "1"), "run.json", "seed 42, now it is 1"
+    )
+    says(run(capsys, *settings), "gd was not begun, or saved no state", "step: 1,")
 
 
 def test_task_distillation_starts_from_the_student_and_its_projection(corpus, distilled, tmp_path, capsys):

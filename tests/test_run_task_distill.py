@@ -284,10 +284,13 @@ def test_regression_works_with_a_teacher_saved_without_a_vocabulary(tmp_path, ca
 
 
 def test_refused_run_leaves_an_older_runs_records_alone_and_phase_2_is_checked_first(task, tmp_path, capsys):
-    (tmp_path / "metrics.jsonl").write_text("old\n")
+    for name in ("config.yaml", "metrics.jsonl"):
+        (tmp_path / name).write_text("old\n")
     line = refused(capsys, *arguments_for(task, tmp_path), "--phase2_cfg.batch_size", "99")
     says(line, "batch_size 99", "34 training rows")
-    assert os.listdir(tmp_path) == ["metrics.jsonl"] and (tmp_path / "metrics.jsonl").read_text() == "old\n"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("config.yaml", "metrics.jsonl"), "old\n"
+    )
 
 
 @pytest.mark.parametrize(

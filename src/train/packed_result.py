@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from src.checkpoint.packed import PACKED_FILE, save_packed
 from src.errors import UserError
-from src.files import check_apart
 from src.model import Model
 from src.run_folder import LATENT, UNPACKED
 from src.terminal import busy, say
@@ -27,23 +26,30 @@ class PackedResult:
     keeps_latent: bool
     """Whether the float32 weights stay beside the packed model."""
 
-    @classmethod
-    def of_run(cls, run, task_folder, keeps_latent, packs, inputs):
-        """The folders in a `RunFolder`; weights that nobody asked to keep go to one of their own.
+    @staticmethod
+    def folders(task_folder, keeps_latent, packs):
+        """Names of the folders that a run writes; weights that nobody asked to keep go to one of their own.
 
         Args:
             task_folder (str): the task's. keeps_latent (bool): as the field. packs (bool): whether a packed
                 model is written.
-            inputs (dict): {setting: path} of what must not be replaced.
+        """
+        latent = os.path.join(LATENT if keeps_latent else UNPACKED, task_folder)
+        return (latent, task_folder) if packs else (latent,)
+
+    @classmethod
+    def of_run(cls, run, task_folder, keeps_latent, packs):
+        """The `folders` in a `RunFolder`.
+
+        Args:
+            task_folder, keeps_latent, packs: as for `folders`.
 
         Raises:
-            UserError: a folder holds an input, or weights that would be read in place of the packed model.
+            UserError: a folder holds weights that would be read in place of the packed model.
         """
-        latent = run.join(LATENT if keeps_latent else UNPACKED, task_folder)
-        packed = run.join(task_folder)
-        for path in (latent, packed):
-            check_apart(path, "output_dir", inputs)
-        hiding = glob.glob(os.path.join(glob.escape(packed), "*.ckpt"))
+        latent, packed = map(run.join, (*cls.folders(task_folder, keeps_latent, False), task_folder))
+        weights = glob.glob(os.path.join(glob.escape(packed), "*.ckpt"))
+        hiding = sorted({*weights}.difference(run.replaced()))
         if packs and hiding:
             raise UserError(
                 f"output_dir: {hiding[0]} would be read in place of the packed model beside it; name another "

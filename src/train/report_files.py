@@ -24,11 +24,11 @@ def _or_said(name):
         say(f"{name} is not written: {kind}{one_line(error)}")
 
 
-def keep_record(run, device, group, teacher):
+def keep_record(run, device, group, teacher, made_from=None):
     """Write run.json of a `RunFolder`; arguments as in `write_record`, but for the `Group`."""
     if run.writes:
         with _or_said(RECORD_FILE):
-            write_record(run.join(RECORD_FILE), device, group.size, teacher)
+            write_record(run.join(RECORD_FILE), device, group.size, teacher, made_from)
 
 
 def keep_answers(run, description, logits, examples):

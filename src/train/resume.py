@@ -11,7 +11,7 @@ from src.checkpoint.folder import WEIGHTS_FILE, digest
 from src.errors import UserError, shown
 from src.files import replacing, sample_checksum, write_json, write_safetensors
 from src.json_file import parse, read_json
-from src.run_folder import RESULTS_FILE, STAGES_FILE, STATE_FILE
+from src.run_folder import RECORD_FILE, RESULTS_FILE, STAGES_FILE, STATE_FILE
 from src.runtime import same_everywhere
 from src.settings.paths import CHECKPOINTS, DATA, INCIDENTAL, OF_ONE_START
 from src.terminal import say
@@ -125,6 +125,8 @@ class FinishedStages:
         left = {RESULTS_FILE: results, **{name: stage["made"] for name, stage in self._known.items()}}
         if os.path.exists(self._state):
             left[STATE_FILE] = read_note(self._state)
+        if self.run.goes_on:
+            left[RECORD_FILE] = _read_or_nothing(self.run.join(RECORD_FILE)).get("made_from")
         for name, made in left.items():
             made = made if isinstance(made, dict) else {}
             differing = [key for key, value in made_from.items() if made and made.get(key) != value]

@@ -64,13 +64,14 @@ class TrainingRun:
     """Of its evaluation, where there was one."""
 
     @classmethod
-    def begin(cls, name, config, rows, resolved, **further):
+    def begin(cls, name, config, rows, resolved, networks=(), elsewhere=None, **further):
         """Set up the device and the group; `start` is left to the command's own checks.
 
         Args:
             name (str): of the run folder when output_dir is unset.
             config (TrainingConfig), rows (BatchesConfig): those parts of the command's settings.
             resolved (str): all of them, as YAML.
+            networks, elsewhere: where networks go, as for a `RunFolder`.
             further: fields of a subclass.
         """
         started = time.time()
@@ -85,9 +86,8 @@ class TrainingRun:
                 "longest of them"
             )
         path, inputs = config.output_dir or os.path.join("output", name), inputs_of(resolved)
-        run = RunFolder(
-            path, group.first, config.resume, config.overwrite_output_dir, inputs, config.tensorboard
-        )
+        said = config.resume, config.overwrite_output_dir
+        run = RunFolder(path, group.first, *said, inputs, config.tensorboard, networks, elsewhere)
         run.claim()
         return cls(config, rows, resolved, device, group, run, started, **further)
 
@@ -118,7 +118,6 @@ class TrainingRun:
             resolved (str): every setting as YAML, where more is known of them than before.
             if_finished (callable): what is then still to be done, by the first process.
         """
-        self.run.claim()
         self.resolved = resolved or self.resolved
         self.finished = FinishedStages(self.run)
         if self.config.resume and self.finished.check(self.made_from(), self.group):
@@ -128,7 +127,7 @@ class TrainingRun:
             sys.exit(0)
         kept = self.finished.last_steps()
         self.run.start(repeatable(self.resolved), kept)
-        keep_record(self.run, self.device, self.group, self.teacher_results)
+        keep_record(self.run, self.device, self.group, self.teacher_results, self.made_from())
 
     def _make_up(self, if_finished):
         """What a finished run has left undone: it may have been killed at its very end."""
@@ -238,7 +237,7 @@ class Session(TrainingRun):
     """Why the run has failed though it went through: a student that has learnt nothing."""
 
     @classmethod
-    def open(cls, name, config, folders, resolved, labels=()):
+    def open(cls, name, config, folders, resolved, labels=(), networks=()):
         """Set up the device and read the data; `start` is left to the command's own checks.
 
         Args:
@@ -247,6 +246,7 @@ class Session(TrainingRun):
             resolved (str): all of them, as YAML.
             labels (tuple of str): class names where neither the task table nor the data's dataset.json gives
                 them.
+            networks (tuple of str): as for a `RunFolder`.
         """
         required(config, "task_name")
         if config.do_train:
@@ -254,7 +254,8 @@ class Session(TrainingRun):
         if config.do_eval:
             required(folders, "eval_data_dir")
         task = get_task(config.task_name)
-        session = cls.begin(f"{name}-{task.folder}", config, config, resolved, evaluation=folders.eval_cfg)
+        name, evaluation = f"{name}-{task.folder}", folders.eval_cfg
+        session = cls.begin(name, config, config, resolved, networks, evaluation=evaluation)
         session.data = data = load_task_data(
             task,
             folders.train_data_dir if config.do_train else "",

@@ -12,8 +12,11 @@ from src.train.packed_result import PackedResult
 from tests.helpers import VOCABULARY, as_model, fill, refuses, tiny_config
 
 
-def result_of(folder, keeps_latent=False, packs=True, **inputs):
-    return PackedResult.of_run(RunFolder(str(folder)), "sst-2", keeps_latent, packs, inputs)
+def result_of(folder, keeps_latent=False, packs=True, **options):
+    said = "sst-2", keeps_latent, packs
+    run = RunFolder(str(folder), networks=PackedResult.folders(*said), **options)
+    run.claim()
+    return PackedResult.of_run(run, *said)
 
 
 def test_float_weights_that_nobody_keeps_have_a_folder_of_their_own(tmp_path):
@@ -27,12 +30,17 @@ def test_inputs_are_not_replaced_and_no_other_weights_hide_the_packed_model(tmp_
     for name in ("sst-2", "latent/sst-2"):
         (tmp_path / name).mkdir(parents=True)
         with pytest.raises(UserError) as error:
-            result_of(tmp_path, True, teacher_model_dir=str(tmp_path / name))
+            result_of(tmp_path, True, inputs={"teacher_model_dir": str(tmp_path / name)})
         refuses(error, "output_dir", "teacher_model_dir")
     (tmp_path / "sst-2" / "eval_model.ckpt").write_text("")
     with pytest.raises(UserError) as error:
         result_of(tmp_path)
-    refuses(error, "output_dir", "eval_model.ckpt would be read in place of the packed model")
+    refuses(error, "output_dir", "holds an earlier run's results (sst-2)")
+    assert result_of(tmp_path, overwrite=True).packed  # for its start removes them
+    (tmp_path / "sst-2" / "mine.ckpt").write_text("")
+    with pytest.raises(UserError) as error:
+        result_of(tmp_path, overwrite=True)
+    refuses(error, "output_dir", "mine.ckpt would be read in place of the packed model")
     assert result_of(tmp_path, True, packs=False).latent  # nothing packed, nothing hidden
 
 

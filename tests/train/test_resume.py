@@ -99,9 +99,9 @@ class Best:
     best = None
 
 
-@pytest.mark.parametrize("left", ["state", "stages", "results"])
+@pytest.mark.parametrize("left", ["state", "stages", "results", "record"])
 def test_what_another_run_left_is_not_replaced_but_told(tmp_path, left):
-    run = RunFolder(str(tmp_path), resume=True)
+    run = RunFolder(str(tmp_path), resume=True, networks=("phase1",))
     if left == "state":
         saved_state(tmp_path, seed=2)
     elif left == "stages":
@@ -109,7 +109,9 @@ def test_what_another_run_left_is_not_replaced_but_told(tmp_path, left):
             json.dumps({"phase1": {"made": {**MADE, "seed": 2}, "results": None}})
         )
     else:
-        (tmp_path / "results.json").write_text(json.dumps({"made_from": {**MADE, "seed": 2}}))
+        student_in(tmp_path, "phase1")
+        name = "results.json" if left == "results" else "run.json"
+        (tmp_path / name).write_text(json.dumps({"made_from": {**MADE, "seed": 2}}))
     with pytest.raises(UserError) as error:
         FinishedStages(run).check(MADE, ALONE)
     refuses(error, "resume:", "was made with seed 2, now it is 1", "--overwrite_output_dir true")

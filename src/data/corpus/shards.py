@@ -134,12 +134,17 @@ class ShardFolder:
         make_folder(self.folder)
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(locked(self.folder))
+                sure = stack.enter_context(locked(self.folder))
             except BlockingIOError as error:
                 raise UserError(
                     f"output_dir: {self.folder} is being written by {error}; wait for it, or choose another "
                     "output_dir"
                 ) from error
+            if not sure:
+                print(
+                    f"output_dir: {self.folder} cannot be locked; let no other prepare_data.py write there",
+                    flush=True,
+                )
             sweep(self.folder)
             yield
 
