@@ -111,7 +111,7 @@ def _plain(fault, value):
     if "matching regex" in fault:
         kind = "digits" if "{1,9}" in fault else "a SHA-256" if "a-f" in fault else "UTF-8 text"
         return f"{key} must be {kind}"
-    expected = re.fullmatch(r"Expected `(.*?)`(?: (>=|<=) (-?\d+))?(?:, got `(.*)`)?", fault)
+    expected = re.fullmatch(r"Expected `(.*?)`(?: (>=|<=) (-?\d+)(?:\.0)?)?(?:, got `(.*)`)?", fault)
     if not expected:
         return f"{key}: {fault}"
     wanted = " or ".join(_WORDS.get(name, name) for name in expected[1].split(" | "))

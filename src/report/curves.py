@@ -57,7 +57,7 @@ def read_lines(path):
             row = parse(line)
             row["stage"], row["step"] = str(row["stage"]), int(row["step"])
             found.append(row)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError):
             broken += 1
     return found, broken
 

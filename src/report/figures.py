@@ -41,12 +41,16 @@ _STYLE = {
 
 def panel(panel):
     """The SVG of a `Panel`, curves against optimizer steps."""
-    return _drawn(panel.caption, lambda axes: _curves(axes, panel.curves, panel.in_decades))
+    return _panel(panel.caption, panel)
 
 
-def overlay(is_loss, curves):
-    """The SVG of one curve a run: {name of the run: list of (step, value or None)}."""
-    return panel(Panel(" ".join(curves), LOSSES if is_loss else SCORES, curves))
+def overlay(title, is_loss, curves):
+    """The SVG of one curve a run, whose picture is called `title`: {run: list of (step, value or None)}."""
+    return _panel(title, Panel("", LOSSES if is_loss else SCORES, curves))
+
+
+def _panel(name, panel):
+    return _drawn(name, lambda axes: _curves(axes, panel.curves, panel.in_decades))
 
 
 def _curves(axes, curves, in_decades):

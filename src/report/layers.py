@@ -7,31 +7,40 @@ Legend: B bins, S tokens of one, H the teacher's width.
 """
 
 from dataclasses import asdict, dataclass
+from typing import Dict, Tuple
 
 import numpy as np
 
 from src.errors import UserError
 from src.files import write_json
-from src.json_file import read_json
+from src.json_file import Count, read_json
 
 
 @dataclass(frozen=True)
 class LayerDistances:
     """Of the layers that a stage compared."""
 
-    stride: int
+    stride: Count
     """Teacher layers that a student layer stands for."""
-    attention: tuple
+    attention: Tuple[float, ...]
     """Of the attention scores of student layer 1, 2 ...; () where they are not compared."""
-    hidden: tuple
+    hidden: Tuple[float, ...]
     """Of the hidden states: the embeddings, then layer 1, 2 ...; () likewise."""
-    rows: int
+    rows: Count
     """Training rows that they were measured on."""
+
+    def __post_init__(self):
+        if self.attention and self.hidden and len(self.hidden) != len(self.attention) + 1:
+            raise ValueError(
+                f"{len(self.attention)} layers have attention scores, so hidden states are "
+                f"{len(self.attention) + 1} with the embeddings', not {len(self.hidden)}"
+            )
 
     @property
     def lines(self):
         """[(what, teacher's layer, distance of attention or None, of states or None)]"""
-        depth, states = max(len(self.attention), len(self.hidden) - 1), list(self.hidden) or [None] * 99
+        depth = max(len(self.attention), len(self.hidden) - 1)
+        states = self.hidden or [None] * (depth + 1)
         scores = [None, *(self.attention or [None] * depth)]
         names = ["embeddings", *(f"layer {number}" for number in range(1, depth + 1))]
         first = 0 if self.hidden else 1
@@ -81,13 +90,4 @@ def read(path):
     Raises:
         UserError: it is missing or damaged.
     """
-    stages = read_json(path, "how far layers are from the teacher's:")
-    try:
-        return {stage: LayerDistances(**_plain(values)) for stage, values in stages.items()}
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} is damaged: {error}") from error
-
-
-def _plain(values):
-    lists = {name: tuple(map(float, values[name])) for name in ("attention", "hidden") if name in values}
-    return {**values, **lists, "stride": int(values["stride"])}
+    return read_json(path, "how far layers are from the teacher's:", Dict[str, LayerDistances])

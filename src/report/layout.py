@@ -5,13 +5,11 @@ import re
 
 import numpy as np
 
-from src.checkpoint.folder import CONFIG_FILE
-from src.errors import UserError
-from src.json_file import read_json
 from src.metrics import METRICS, printed_name
 from src.report.answers import Table
 from src.report.curves import LOSSES, SCORES
 
+_EMULATED = "in MindSpore, which rounds in floats; export it for speed"
 _LAYER = re.compile(r"bert\.encoder\.layers\.(\d+)\.")
 
 
@@ -24,28 +22,21 @@ def cards_of(report):
     cards = []
     if summary.score is not None:
         cards.append((printed_name(summary.metric), f"{100 * summary.score:.2f}", _kept(run, summary)))
-    elif "losses" in run.results:
-        cards.append(("Loss of the last step", f"{run.results['losses']['loss']:.4g}", ""))
+    elif "loss" in run.results.losses:
+        cards.append(("Loss of the last step", f"{run.results.losses['loss']:.4g}", ""))
     if summary.bytes:
         smaller = _times(summary.smaller, "smaller than", "as large as")
         cards.append(("Size", _size(summary.bytes), smaller and f"{smaller} the teacher's float32 weights"))
     if summary.seconds:
-        faster = _times(summary.faster, "faster than", "as long as")
-        faster = faster and f"{faster} the teacher, both on {run.record.get('device', 'this device')}"
-        cards.append(
-            (
-                "Time of 1,000 rows",
-                f"{summary.seconds:.2f} s",
-                faster or "the teacher was not timed in this run",
-            )
-        )
+        cards.append(("Time of 1,000 rows", f"{summary.seconds:.2f} s", _speed(run, summary)))
     if summary.parameters:
         of_teacher = summary.teacher_parameters
         more = f"the teacher has {of_teacher:,}" if of_teacher else ""
         cards.append(("Weights", f"{summary.parameters:,}", more))
-    if "wall_seconds" in run.results:
-        memory = f"peak memory {run.results['peak_memory_mib']:,} MiB"
-        cards.append(("The whole run", _duration(run.results["wall_seconds"]), memory))
+    if run.results.wall_seconds is not None:
+        memory = run.results.peak_memory_mib
+        said = "" if memory is None else f"peak memory {memory:,} MiB"
+        cards.append(("The whole run", _duration(run.results.wall_seconds), said))
     return cards
 
 
@@ -54,6 +45,15 @@ def _kept(run, summary):
     if summary.kept is not None:
         said.append(f"{100 * summary.kept:.1f} % of the teacher's {100 * summary.teacher_score:.2f}")
     return "; ".join(said) or "in percent"
+
+
+def _speed(run, summary):
+    """What a student's time is beside the teacher's."""
+    if summary.network.is_quantized:
+        return _EMULATED
+    faster = _times(summary.faster, "faster than", "as long as")
+    device = run.record.device or "this device"
+    return f"{faster} the teacher, both on {device}" if faster else "the teacher was not timed in this run"
 
 
 def _times(times, better, worse):
@@ -80,23 +80,20 @@ def facts_of(report):
         "teacher": summary.teacher,
         "started from": summary.started_from,
         "student": summary.student,
-        "its network": shape_of(summary.student),
+        "its network": shape_of(summary.network),
         "its file": f"{summary.bytes:,} bytes" if summary.bytes else "",
     }
     return [(name, value) for name, value in facts.items() if value]
 
 
-def shape_of(folder):
-    """A model's network in words; "" where its config.json does not say."""
-    try:
-        values = read_json(os.path.join(folder, CONFIG_FILE), "configuration")
-        layers = values["num_hidden_layers"]
-        said = f"{layers} layer{'s' if layers > 1 else ''}, {values['hidden_size']} wide"
-        bits = values.get("quantization") or {}
-        if bits:
-            said += f", {bits['weight_bits']}-bit weights, {bits['activation_bits']}-bit activations"
-    except (UserError, KeyError, TypeError):  # no model yet
+def shape_of(network):
+    """A `Network` in words; "" for an empty one."""
+    layers, bits = network.num_hidden_layers, network.quantization
+    if not layers:
         return ""
+    said = f"{layers} layer{'s' if layers > 1 else ''}, {network.hidden_size} wide"
+    if network.is_quantized:
+        said += f", {bits.weight_bits}-bit weights, {bits.activation_bits}-bit activations"
     return said
 
 
@@ -147,15 +144,17 @@ def comparison_lines(reports):
     summaries = [report.summary for report in reports]
     lines = [
         ("task", [summary.task for summary in summaries], None),
-        ("command", [str(report.run.record.get("command", [""])[0]) for report in reports], None),
+        ("command", [report.run.script or "-" for report in reports], None),
         ("finished", ["yes" if report.run.finished else "no" for report in reports], None),
         ("teacher", [summary.teacher or "-" for summary in summaries], None),
-        ("student's network", [shape_of(summary.student) or "-" for summary in summaries], None),
+        ("student's network", [shape_of(summary.network) or "-" for summary in summaries], None),
     ]
     alike = len({summary.metric for summary in summaries}) == 1
     score, names = "score", dict.fromkeys(filter(None, (summary.metric for summary in summaries)))
     if names:
         score = ", ".join(map(printed_name, names)) + " in percent"
+    emulates = any(summary.network.is_quantized for summary in summaries)
+    seconds = "seconds for 1,000 rows" + (f" (a quantized student: {_EMULATED})" if emulates else "")
     percent, plain = "{:.2f}".format, "{:,}".format
     numbers = (
         (score, [_hundred(item.score) for item in summaries], percent, max if alike else None),
@@ -168,16 +167,11 @@ def comparison_lines(reports):
         ),
         ("bytes", [item.bytes for item in summaries], plain, min),
         ("times smaller than the teacher", [item.smaller for item in summaries], "{:.1f}".format, max),
-        ("seconds for 1,000 rows", [item.seconds for item in summaries], percent, min),
+        (seconds, [item.seconds for item in summaries], percent, min),
         ("times faster than the teacher", [item.faster for item in summaries], "{:.1f}".format, max),
         ("weights", [item.parameters for item in summaries], plain, None),
-        (
-            "seconds of the whole run",
-            [report.run.results.get("wall_seconds") for report in reports],
-            plain,
-            None,
-        ),
-        ("peak MiB", [report.run.results.get("peak_memory_mib") for report in reports], plain, None),
+        ("seconds of the whole run", [report.run.results.wall_seconds for report in reports], plain, None),
+        ("peak MiB", [report.run.results.peak_memory_mib for report in reports], plain, None),
     )
     found = [(title, [(value, False) for value in values]) for title, values, _ in lines]
     return found + [(title, _ranked(values, form, best)) for title, values, form, best in numbers]

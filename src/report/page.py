@@ -7,6 +7,7 @@ light and dark.
 
 import json
 import os
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -55,7 +56,7 @@ def write_comparison(folders, path):
         UserError: one is no run's folder, or the page cannot be written.
     """
     reports, names = [report_of(folder) for folder in folders], layout.names_of(folders)
-    drawn = [(title, figures.overlay(*rest)) for title, *rest in layout.overlays(names, reports)]
+    drawn = [(title, figures.overlay(title, *rest)) for title, *rest in layout.overlays(names, reports)]
     context = {
         "names": [(name, _link(folder, path)) for name, folder in zip(names, folders)],
         "lines": layout.comparison_lines(reports),
@@ -77,7 +78,7 @@ def _filled(template, context):
 
 def _setting(value):
     """A setting's value as YAML and JSON write it."""
-    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _plot(scatter):
@@ -90,7 +91,10 @@ def _plot(scatter):
 def _link(folder, path):
     """From the page at `path` to a run's own page; "" where there is none."""
     own = os.path.join(folder, REPORT_FILE)
-    return os.path.relpath(own, os.path.dirname(os.path.abspath(path))) if os.path.isfile(own) else ""
+    if not os.path.isfile(own):
+        return ""
+    # With ./ in front, so that a name like "a:b" is no address of its own.
+    return "./" + quote(os.path.relpath(own, os.path.dirname(os.path.abspath(path))))
 
 
 def _differing(settings):

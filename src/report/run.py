@@ -7,13 +7,15 @@ import platform
 import shlex
 import sys
 from dataclasses import dataclass, field
+from typing import Annotated, Dict, List, Optional, Union
 
 import yaml
+from msgspec import Meta, Struct
 
-from src.checkpoint.folder import PACKED_FILE, ckpt_file, packed_folder
-from src.errors import UserError, one_line, shown
+from src.checkpoint.folder import CONFIG_FILE, PACKED_FILE, ckpt_file, packed_folder
+from src.errors import UserError, one_line
 from src.files import write_json
-from src.json_file import read_json
+from src.json_file import Count, read_json
 from src.metrics import METRICS
 from src.report.curves import read_lines, scores_of
 from src.run_folder import CONFIG_YAML, METRICS_FILE, RECORD_FILE, RESULTS_FILE
@@ -23,12 +25,51 @@ from src.settings.keys import flat
 from src.tasks import get_task
 
 _PACKAGES = ("mindspore", "numpy", "scikit-learn", "tokenizers", "safetensors")
-_NUMBER = (int, float)
-_RECORD = {"command": list, "started": str, "device": str, "machine": str, "versions": dict}
-_RECORD |= {"teacher": (dict, type(None))}
-_RESULTS = {"models": dict, "losses": dict, "wall_seconds": _NUMBER, "peak_memory_mib": _NUMBER}
+_Scores = Dict[str, Union[int, float]]
 _TEACHERS = ("load_teacher_ckpt_path", "teacher_model_dir")
 _STARTS = ("load_td1_ckpt_path", "load_gd_ckpt_path", "student_model_dir", "load_ckpt_path")
+
+
+class Record(Struct):
+    """What a report shows of run.json."""
+
+    command: List[str] = []
+    started: str = ""
+    device: str = ""
+    machine: str = ""
+    versions: Dict[str, str] = {}
+    teacher: Optional[_Scores] = None
+
+
+class Results(Struct):
+    """The same of results.json."""
+
+    models: Dict[str, Optional[_Scores]] = {}
+    losses: _Scores = {}
+    """Of the last step."""
+    parameters: Optional[Count] = None
+    wall_seconds: Optional[Annotated[float, Meta(ge=0, le=1e12)]] = None
+    peak_memory_mib: Optional[Union[int, float]] = None
+
+
+class _Bits(Struct):
+    embedding_bits: int = 32
+    weight_bits: int = 32
+    activation_bits: int = 32
+
+
+class Network(Struct):
+    """The same of a model's config.json."""
+
+    num_hidden_layers: int = 0
+    hidden_size: int = 0
+    quantization: Optional[_Bits] = None
+
+    @property
+    def is_quantized(self):
+        """Whether any of its numbers is rounded to few bits."""
+        bits = self.quantization
+        return bits is not None and min(bits.embedding_bits, bits.weight_bits, bits.activation_bits) < 32
 
 
 def write_record(path, device, processes, teacher):
@@ -65,10 +106,8 @@ class Run:
     folder: str
     settings: dict
     """Nested, as config.yaml has them."""
-    record: dict
-    """Of run.json."""
-    results: dict
-    """Of results.json."""
+    record: Record
+    results: Results
     lines: list
     """Of metrics.jsonl."""
     notes: list = field(default_factory=list)
@@ -96,8 +135,8 @@ class Run:
         def noted(read, name, *what):
             return or_note(lambda: read(os.path.join(folder, name), *what), "", notes)
 
-        record = noted(_read_object, RECORD_FILE, "how the run was started:", _RECORD) or {}
-        results = noted(_read_object, RESULTS_FILE, "what a run has at its end:", _RESULTS) or {}
+        record = noted(read_json, RECORD_FILE, "how the run was started:", Record) or Record()
+        results = noted(read_json, RESULTS_FILE, "what a run has at its end:", Results) or Results()
         lines, broken = noted(read_lines, METRICS_FILE) or ([], 0)
         if broken:
             notes.append(f"metrics.jsonl: {broken} line(s) are no JSON of a step, and are left out")
@@ -111,19 +150,22 @@ class Run:
     @property
     def finished(self):
         """Whether it came to its end."""
-        return bool(self.results)
+        return self.results != Results()
 
     @property
     def command(self):
         """The command line as one starts it; "" where unknown."""
-        words = self.record.get("command")
-        return f"python {shlex.join(map(str, words))}" if isinstance(words, list) and words else ""
+        return f"python {shlex.join(self.record.command)}" if self.record.command else ""
+
+    @property
+    def script(self):
+        """The file of its command; "" where unknown."""
+        return next(iter(self.record.command), "")
 
     @property
     def config_class(self):
         """Of the settings; None where the command is unknown."""
-        words = self.record.get("command") or [""]
-        return TRAINING.get(str(words[0]).removesuffix(".py"))
+        return TRAINING.get(self.script.removesuffix(".py"))
 
     def split_settings(self):
         """({key: (value, default)} of the settings that are not the defaults, {key: value} of the others)."""
@@ -135,7 +177,7 @@ class Run:
 
     def setting(self, *names):
         """The first of some settings that is not empty; "" for none."""
-        return next((self.settings[name] for name in names if self.settings.get(name)), "")
+        return next((str(self.settings[name]) for name in names if self.settings.get(name)), "")
 
     @property
     def task(self):
@@ -162,32 +204,12 @@ class Run:
         if self.task is None:
             places = [self.setting("save_ckpt_path") or os.path.join(folder, "gd")]
         elif given.get("do_train") is False and given.get("load_td1_ckpt_path"):  # which was evaluated only
-            places = [given["load_td1_ckpt_path"]]
+            places = [self.setting("load_td1_ckpt_path")]
         else:
             names = [self.task.folder, os.path.join("latent", self.task.folder)]
             names = [*(names if given.get("td_phase2_epoch_size", 1) else ()), "phase1"]
             places = [os.path.join(folder, name) for name in names]
         return next(filter(_weights, places), "")
-
-
-def _read_object(path, what, types):
-    """The JSON object in `path`, which `what` says in words; {key: type} are its values' types.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
-    values = read_json(path, what)
-    _check(values, types, path)
-    for name, found in (values.get("models") or {}).items():
-        _check({name: found}, {name: (dict, type(None))}, path)
-        _check(found or {}, dict.fromkeys(found or {}, _NUMBER), path)
-    return values
-
-
-def _check(values, types, path):
-    for name, kind in types.items():
-        if name in values and not isinstance(values[name], kind):
-            raise UserError(f"{path} is damaged: {name} is {shown(values[name])}")
 
 
 def or_note(read, what, notes):
@@ -207,6 +229,14 @@ def _weights(folder):
     return os.path.join(packed, PACKED_FILE) if packed else ckpt_file(folder) or ""
 
 
+def _network(folder):
+    """The `Network` of a model's folder; an empty one where its config.json does not say."""
+    try:
+        return read_json(os.path.join(folder, CONFIG_FILE), "configuration", Network)
+    except UserError:  # no model yet
+        return Network()
+
+
 @dataclass(frozen=True)
 class Summary:
     """A run in numbers; None (or "") for what is not known."""
@@ -217,6 +247,8 @@ class Summary:
     started_from: str
     teacher: str
     """Its path."""
+    network: Network
+    """The student's."""
     metric: str = ""
     """The deciding one."""
     score: float = None
@@ -244,7 +276,11 @@ class Summary:
 
     @property
     def faster(self):
-        """How many times a row takes the student less time than the teacher."""
+        """How many times a row takes the student less time than the teacher; None of a quantized one, whose
+        rounding MindSpore does in floats.
+        """
+        if self.network.is_quantized:
+            return None
         return self.teacher_seconds / self.seconds if self.teacher_seconds and self.seconds else None
 
 
@@ -257,16 +293,18 @@ def summary_of(run):
         "student": folder,
         "started_from": run.setting(*_STARTS),
         "teacher": run.setting(*_TEACHERS),
+        "network": _network(folder),
         "bytes": os.path.getsize(path) if path else None,
     }
-    models = {name: found for name, found in (run.results.get("models") or {}).items() if found}
-    if not models and run.record.get("teacher"):
-        models = {"teacher": run.record["teacher"]}
+    models = {name: found for name, found in run.results.models.items() if found}
+    if not models and run.record.teacher:
+        models = {"teacher": run.record.teacher}
     students = [found for name, found in models.items() if name != "teacher"]
     if not students:
         so_far = _so_far(run)
         students, models = list(so_far.values()), {**models, **so_far}
-    teacher, student = models.get("teacher", {}), students[-1] if students else run.results
+    teacher = models.get("teacher", {})
+    student = students[-1] if students else {"parameters": run.results.parameters}
     if students:
         metric = next((name for name in student if name in METRICS), "")
         facts |= {"metric": metric, "score": student.get(metric), "teacher_score": teacher.get(metric)}

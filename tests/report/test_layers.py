@@ -46,7 +46,16 @@ def test_stages_stand_beside_each_other_in_the_file(tmp_path):
     assert read(path)["phase1"] == first and list(read(path)) == ["phase1", "quantized"]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"phase1": 3}', '{"phase1": {"stride": 1, "hidden": ["x"]}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"phase1": 3}',
+        '{"phase1": {"stride": 1, "hidden": ["x"]}}',
+        '{"phase1": {"stride": 1, "attention": [1, 1], "hidden": [1], "rows": 1}}',
+    ],
+)
 def test_a_damaged_file_is_refused(tmp_path, text):
     (tmp_path / "layers.json").write_text(text)
     with pytest.raises(UserError, match="layers.json"):

@@ -1,8 +1,11 @@
 """The pages: of a run that ended, of one that was stopped, of several side by side."""
 
+import datetime
+import html
 import json
 import re
 import xml.etree.ElementTree as ET
+from urllib.parse import unquote, urljoin, urlsplit
 
 import numpy as np
 import pytest
@@ -164,7 +167,7 @@ def test_several_runs_stand_side_by_side_with_what_differs(finished, tmp_path, m
     assert "bytes 4,000 4,000" in words and "times faster than the teacher 3.0 -" in words
     assert "load_teacher_ckpt_path" not in words and "other: predictions: " not in words
     assert "phase2: Accuracy" in words and page.count("<svg") == 3
-    assert 'href="../' in page  # only the first has a page of its own
+    assert 'href="./../' in page  # only the first has a page of its own
 
 
 def test_any_name_of_a_folder_can_be_read_in_a_legend(finished, tmp_path, monkeypatch, capsys, recwarn):
@@ -217,15 +220,72 @@ def test_a_damaged_config_is_refused_in_one_line(tmp_path, monkeypatch, capsys, 
         ("results.json", {"models": {"student": {"accuracy": "high"}}}),
         ("results.json", {"models": {"student": 3}}),
         ("results.json", {"wall_seconds": "long"}),
+        ("results.json", {"wall_seconds": float("inf")}),
+        ("results.json", {"wall_seconds": float("nan")}),
+        ("results.json", {"peak_memory_mib": None, "losses": 3}),
         ("results.json", {"models": [1]}),
         ("run.json", {"command": "train.py"}),
+        ("run.json", {"command": [1]}),
         ("run.json", {"versions": ["3.11"]}),
+        ("layers.json", {"phase1": {"stride": 2, "attention": [0.5, 0.5], "hidden": [1.0], "rows": 8}}),
+        ("layers.json", {"phase1": {"stride": 2, "attention": [0.5], "hidden": [1.0]}}),
     ],
 )
 def test_a_damaged_record_is_not_shown_and_that_is_said(tmp_path, name, values):
     folder = write_run(tmp_path / "run")
     (folder / name).write_text(json.dumps(values))
-    assert f"{name} is damaged: " in plain(page_of(folder))
+    notes = re.findall(r"<li>([^<]*)</li>", page_of(folder).partition("<h2>")[0])
+    assert [
+        note
+        for note in notes
+        if f"{name}: " in note and " must be " in note or "lacks rows" in note or "have attention" in note
+    ]
+
+
+@pytest.mark.parametrize(
+    "name, values, said",
+    [
+        ("run.json", {"versions": {"python": "3.11"}}, "python 3.11"),
+        ("run.json", {"command": []}, "task SST-2 SST-2 command - -"),
+        ("results.json", {"wall_seconds": 75}, "1 min 15 s"),
+        ("results.json", {"losses": {"hidden_loss": 1.0}}, "A finished run"),
+        ("config.yaml", {"task_name": "SST-2", "student_model_dir": 3}, "started from 3"),
+        ("config.yaml", {"task_name": "SST-2", "output_dir": datetime.date(2026, 1, 2)}, "2026-01-02"),
+    ],
+)
+def test_what_an_edited_file_does_not_say_is_left_out(tmp_path, monkeypatch, capsys, name, values, said):
+    folder = write_run(tmp_path / "run", only_one=1)
+    (folder / name).write_text(yaml.safe_dump(values) if name == "config.yaml" else json.dumps(values))
+    page = tmp_path / "both.html"
+    assert run(monkeypatch, capsys, folder, folder, "--output_file", page)[0] == 0
+    assert said in plain(page_of(folder)) + plain(page.read_text())
+
+
+def test_a_quantized_student_is_not_said_to_be_slow(tmp_path, monkeypatch, capsys):
+    bits = {"quantization": {"weight_bits": 2, "activation_bits": 8}}
+    network = json.dumps({"num_hidden_layers": 1, "hidden_size": 12, **bits})
+    folders = [write_run(tmp_path / name) for name in ("float", "ternary")]
+    (folders[1] / "sst-2" / "config.json").write_text(network)
+    words = plain(page_of(folders[1]))
+    assert "2.00 s in MindSpore, which rounds in floats; export it for speed" in words
+    assert "1 layer, 12 wide, 2-bit weights, 8-bit activations" in words and "faster than" not in words
+    assert run(monkeypatch, capsys, *folders, "--output_file", tmp_path / "both.html")[0] == 0
+    words = plain((tmp_path / "both.html").read_text())
+    assert "times faster than the teacher 3.0 -" in words and "(a quantized student: in MindSpore," in words
+
+
+@pytest.mark.parametrize("name", ["run#1", "javascript:alert(1)", "100%25", "a b?c", "运行"])
+def test_a_comparison_links_to_its_runs_whatever_they_are_called(tmp_path, monkeypatch, capsys, name):
+    folders = [write_run(tmp_path / name), write_run(tmp_path / "other")]
+    page_of(folders[0])
+    status, _, _ = run(monkeypatch, capsys, *folders, "--output_file", tmp_path / "both.html")
+    page = (tmp_path / "both.html").read_text(encoding="utf-8")
+    (link,) = re.findall('<a href="([^"]*)"', page)
+    address = urlsplit(urljoin((tmp_path / "both.html").as_uri(), html.unescape(link)))
+    assert status == 0 and not address.fragment and not address.query
+    assert unquote(address.path) == str(folders[0] / "report.html")
+    labels = re.findall('aria-label="([^"]*)"', page)
+    assert len(set(labels)) == len(labels) == 3 and "phase1: loss" in labels
 
 
 # --- what is drawn ------------------------------------------------------------------------------------------
