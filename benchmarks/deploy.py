@@ -83,8 +83,8 @@ def start(model, made, folder, threads, spinning):
 
 
 def measure(name, made, folder, options):
-    """The figures of one condition: how it was measured, and of each model bytes, seconds to open, accuracy
-    where its weights are trained, and a `summary` of each shape.
+    """The figures of one condition: how it was measured, and of each model bytes, seconds to open, in the
+    first condition accuracy where its weights are trained, and a `summary` of each shape.
     """
     condition, threads, spinning = conditions(os.cpu_count())[name]
     models = made["models"]
@@ -103,7 +103,7 @@ def measure(name, made, folder, options):
                     turns[title][shape].append(worker.ask("turn", *shape, options.seconds))
         for title, worker in workers.items():
             sides[title]["shapes"] = {"%d x %d" % shape: summary(of) for shape, of in turns[title].items()}
-            if models[title]["trained"] and options.glue_dir and name == "all":
+            if models[title]["trained"] and options.glue_dir and name == options.only[0]:
                 sides[title]["accuracy"] = worker.ask("accuracy")
             if options.profile and models[title]["runtime"] == "onnx":
                 for shape in SHAPES:

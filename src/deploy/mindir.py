@@ -23,19 +23,17 @@ def choose_form(asked, description, file_format):
 
     Args:
         asked (str): the setting `mindir_weights`; "auto" packs where there are codes.
-        description (Description): of the network. file_format (str): "MINDIR", or "AIR", which is "float".
+        description (Description): of the network. file_format (str): "MINDIR", or "AIR", which "auto" keeps
+            in floats.
 
     Raises:
         UserError: there is nothing to pack.
     """
-    if asked != "packed":
-        packs = asked == "auto" and description.is_quantized and file_format == "MINDIR"
-        return "packed" if packs else "float"
-    if not description.is_quantized:
+    if asked == "packed" and not description.is_quantized:
         why = f"{description.source} is not quantized, its weights have no codes to pack; train it with "
         raise UserError(f"mindir_weights: {why}python train.py, or export with --mindir_weights float")
-    if file_format != "MINDIR":
-        raise UserError("mindir_weights: only a MINDIR is packed; export with --file_format MINDIR")
+    if asked == "auto":
+        return "packed" if description.is_quantized and file_format == "MINDIR" else "float"
     return asked
 
 

@@ -9,11 +9,24 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 import docstring_parser
 
+from src.settings import paths
 from src.settings.groups import GROUPS, NEEDED, ORDER
 
 FLAGS = ("-h", "--help", "--help_all")
 _COLUMN = 36  # where explanations begin; a longer key pushes its own to the right
-_PATHS = ("_dir", "_path", "_file", "_folder", "input", "output", "model")
+_PATHS = (*paths.DATA, *paths.CHECKPOINTS, *paths.OUTPUTS)
+_LIKE_PATHS = (
+    "_dir",
+    "_path",
+    "_file",
+    "input",
+    "output",
+    "model",
+    "config",
+    "file",
+    "augment",
+    "_vectors",
+)  # of other commands
 _CHOICES = 60  # characters of the choices that a line names
 
 
@@ -85,7 +98,7 @@ def _stands_for(item):
     if get_origin(item.kind) is tuple:
         return "A,B"
     if _choices(item.kind) or item.kind is str or str in get_args(item.kind):
-        return "PATH" if item.key.endswith(_PATHS) else "TEXT"
+        return "PATH" if item.key in _PATHS or item.key.endswith(_LIKE_PATHS) else "TEXT"
     return "N"
 
 
@@ -138,7 +151,11 @@ def help_text(usual, script, everything=False):
     width = max(80, min(shutil.get_terminal_size((118, 24)).columns, 118))
     items = shown_of(type(usual), usual)
     about = textwrap.fill(" ".join(usual.__doc__.split()), width)
-    parts = [f"usage: python {script} --config_path FILE --KEY VALUE ...", about]
+    first = getattr(usual, "POSITIONAL", "").upper().removesuffix("S")
+    parts = [
+        f"usage: python {script} {f'{first} ...' if first else '--config_path FILE'} --KEY VALUE ...",
+        about,
+    ]
     for title in GROUPS:
         chosen = [item for item in items if item.group == title and (everything or not item.rare)]
         chosen.sort(key=lambda item: item.order)

@@ -97,8 +97,8 @@ class QuantConfig:
     embedding_bits: int = 32
     """Bits of the word embedding table: 2 to 8, or 32 for none."""
     embedding_quantizer: Literal["twn", "lat", "symmetric", "minmax"] = "twn"
-    """twn (ternary weight network) and lat (loss-aware ternary) are 2 bits; symmetric and minmax are 2 to
-    8.
+    """How the table is rounded. 2 bits with twn (ternary weight network) and lat (loss-aware ternary), 2 to 8
+    with symmetric and minmax.
     """
     embedding_granularity: Literal["tensor", "row"] = "row"
     """What shares one scale; by row only the looked-up rows need be quantized."""
@@ -111,16 +111,16 @@ class QuantConfig:
     weight_quantizer: Literal["twn", "lat", "symmetric", "minmax"] = "twn"
     """As embedding_quantizer."""
     weight_granularity: Literal["tensor", "row"] = "tensor"
-    """What shares one scale: a whole layer's weight, as in TernaryBERT, or each of its output rows."""
+    """What shares one scale. A whole layer's weight, as in TernaryBERT, or each of its output rows."""
     weight_clip_value: NonNegativeFloat = rare(2.5)
     """As embedding_clip_value."""
     activation_bits: int = 32
     """Bits of the activations: 2 to 8, or 32 for none."""
     activation_quantizer: Literal["symmetric", "minmax", "dynamic", "ema"] = "symmetric"
-    """symmetric and minmax take each batch's range; dynamic is ONNX's DynamicQuantizeLinear (8 bits); ema is
-    a moving average of the range, fixed after training (Q8BERT)."""
+    """Where their range comes from. From each batch with symmetric and minmax; dynamic is ONNX's
+    DynamicQuantizeLinear (8 bits); ema is a moving average of the range, fixed after training (Q8BERT)."""
     activation_granularity: Literal["tensor", "row", "head"] = "tensor"
-    """What shares one scale (symmetric and minmax): a whole tensor, each token's row, or, of attention's
+    """What shares one scale. With symmetric and minmax: a whole tensor, each token's row, or, of attention's
     operands, each head of each text (then the other activations have one scale a tensor)."""
     activation_clip_value: NonNegativeFloat = rare(2.5)
     """As embedding_clip_value; ema has no clip."""
@@ -188,9 +188,9 @@ class ShapeConfig:
     intermediate_size: Optional[PositiveInt] = None
     """Width of the feed-forward layer."""
     hidden_act: Optional[HiddenAct] = None
-    """Activation: gelu (exact, erf), gelu_new (tanh form, faster to compute) or relu. Run's choice for a
-    teacher: gelu_new there trades a difference of about 1e-3 in its hidden states for speed, and the log says
-    so.
+    """Activation of the feed-forward layers. It is gelu (exact, erf), gelu_new (tanh form, faster to compute)
+    or relu. Run's choice for a teacher: gelu_new there trades a difference of about 1e-3 in its hidden states
+    for speed, and the log says so.
     """
     max_position_embeddings: Optional[PositiveInt] = rare(None)
     """Rows of the position embedding table."""
@@ -246,14 +246,14 @@ class NetConfig(ShapeConfig):
     """A network in a YAML file with its dropout and number type; keys count as in `ShapeConfig`."""
 
     hidden_dropout_prob: Optional[Probability] = None
-    """Dropout on embeddings and layer outputs while training (run's choice)."""
+    """Dropout on embeddings and layer outputs. While training; run's choice."""
     attention_probs_dropout_prob: Optional[Probability] = None
-    """Dropout on attention probabilities while training (run's choice)."""
+    """Dropout on attention probabilities. While training; run's choice."""
     classifier_dropout: Optional[Probability] = rare(None)
     """Dropout on what the classifier reads (run's choice); published as cls_dropout_prob. Unset: as
     hidden_dropout_prob."""
     compute_type: ComputeType = "auto"
-    """Type the matrix products compute in (run's choice): auto is float16 on Ascend and GPU, float32 on
+    """Type the matrix products compute in. Run's choice: auto is float16 on Ascend and GPU, float32 on
     CPU.
     """
 

@@ -212,7 +212,9 @@ def required(settings, *names):
     """A `UserError` naming the first of `names` that is empty."""
     for name in names:
         if not getattr(settings, name):
-            raise UserError(f"{name} is needed: give --{name} or set it in the YAML file; --help explains it")
+            raise UserError(
+                f"{name} is needed: give --{name} or set it in the YAML file; --help_all explains it"
+            )
 
 
 def to_yaml(settings):

@@ -38,8 +38,8 @@ class GroupConfig(DeviceConfig):
     """One device, or a group of them that train together."""
 
     distribute: bool = False
-    """Data-parallel training with the other processes of a job that scripts/run_distributed_gd_*.sh
-    started.
+    """Train together with the other processes of a job. It is data-parallel; scripts/run_distributed_gd_*.sh
+    start such a job.
     """
     device_num: PositiveInt = 1
     """Processes of that job; 1: as many as it has. Each takes its own batch_size rows of every step."""
@@ -79,8 +79,9 @@ class AnsweringConfig:
     """How questions are answered that may have no answer."""
 
     null_score_diff_threshold: Optional[FiniteNumber] = grouped(None, "Answers")
-    """SQuAD2 only: a question has no answer where that scores better than the best one by more than this;
-    best_thresholds.json of eval.py says which value is best. Unset: what export.py gave the model, else 0.
+    """SQuAD2 only: when a question has no answer. It has none where that scores better than the best answer
+    by more than this; best_thresholds.json of eval.py says which value is best. Unset: what export.py gave
+    the model, else 0.
     """
 
 
@@ -91,11 +92,12 @@ class ModelArtsConfig:
     GROUP = "ModelArts"
 
     enable_modelarts: bool = False
-    """Copy data_url and checkpoint_url to this machine first, and the results to train_url at the end; false
-    ignores all these keys.
+    """Copy data and checkpoints here first, results back at the end. They come from data_url and
+    checkpoint_url and go to train_url; false ignores all these keys.
     """
     data_url: str = ""
-    """Folder of the data in the cloud, obs://BUCKET/...; the data settings are then relative to its copy."""
+    """Folder of the data in the cloud, as obs://BUCKET/data. The data settings are then relative to its
+    copy."""
     train_url: str = ""
     """Folder in the cloud that takes the results, after a failure too; the output settings are relative to
     what is copied there.
@@ -125,7 +127,7 @@ class PaddingConfig:
     GROUP = "Batches"
 
     bucket_boundaries: Tuple[PositiveInt, ...] = (16, 32, 64, 128)
-    """Padded lengths in tokens: each batch is padded to the smallest one that holds it. Longer rows use the
+    """Padded lengths in tokens. Each batch is padded to the smallest one that holds it; longer rows use the
     longest row.
     """
     enable_buckets: bool = True
@@ -137,9 +139,9 @@ class PackingConfig(PaddingConfig):
     """How many rows a network is given at once, and how much of that is padding."""
 
     padding: Literal["auto", "none", "buckets"] = "auto"
-    """none: short rows share the rows of a batch, so that hardly any token is padding and one graph is
-    compiled; buckets: a row of the batch each, padded as bucket_boundaries says. auto: none on CPU, buckets
-    on Ascend and GPU."""
+    """How rows fill a batch. With none short rows share the rows of a batch, so that hardly any token is
+    padding and one graph is compiled; with buckets each has a row of the batch, padded as bucket_boundaries
+    says. With auto: none on CPU, buckets on Ascend and GPU."""
     max_tokens: PositiveInt = 2048
     """Without padding: tokens computed at once. A step with more runs several micro-batches and adds up their
     gradients, which gives the same update in less memory; on CPU more are hardly faster a token."""
@@ -172,8 +174,8 @@ class DataConfig(BatchesConfig):
     GROUP = "Data"
 
     task_name: str = needed("", "task")
-    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, TNEWS, CLUENER, SQuAD,
-    SQuAD2, or custom for your own data.
+    """Task, in any case, or custom for your own data. Known are CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI,
+    RTE, WNLI, TNEWS, CLUENER, SQuAD and SQuAD2.
     """
     version_2_with_negative: bool = rare(False)
     """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
@@ -182,8 +184,8 @@ class DataConfig(BatchesConfig):
     error.
     """
     label_order: Tuple[str, ...] = ()
-    """Of records without a dataset.json: the class each label id stands for, by the task's names, as
-    `--label_order contradiction,entailment,neutral`."""
+    """The class each label id of records without dataset.json is. By the task's names, as `--label_order
+    contradiction,entailment,neutral`."""
     assessment_method: AssessmentMethod = "auto"
     """Metric that decides which checkpoint is best; auto takes the task's own. bf1 is F1 of class 1
     of two, mf1 the mean F1 over classes; of entities f1 is entity_f1 and mf1 its mean over types.
@@ -203,7 +205,7 @@ class RecordsConfig:
     version_2_with_negative: bool = rare(False)
     """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
     data_dir: str = needed("", "data")
-    """The folder of the task's records, or a folder that holds it under the task's lower-case name."""
+    """The folder of the task's records. Or one that holds it under the task's lower-case name."""
     dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
     """Format of the record files; auto looks at the folder's file endings."""
     schema_dir: str = rare("")
@@ -211,8 +213,8 @@ class RecordsConfig:
     one.
     """
     label_order: Tuple[str, ...] = ()
-    """Of records without a dataset.json: the class each label id stands for, by the task's names, as
-    `--label_order contradiction,entailment,neutral`."""
+    """The class each label id of records without dataset.json is. By the task's names, as `--label_order
+    contradiction,entailment,neutral`."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ class TextsConfig:
     own, 64 or 128, of SQuAD 384; gd: 128.
     """
     doc_stride: PositiveInt = 128
-    """Questions only: tokens between the starts of two windows of a text that is too long for a row."""
+    """Questions only: tokens between the starts of two windows. Of a text that is too long for a row."""
     max_query_length: PositiveInt = 64
     """Questions only: tokens of the longest question; longer ones are cut."""
     do_lower_case: Union[bool, Literal["auto"]] = "auto"
@@ -243,5 +245,5 @@ class RawDataConfig(TextsConfig):
     """What a data folder with raw files is made into before a command trains on it."""
 
     aug_train: bool = False
-    """Of raw files: train on train_aug.tsv, which is train.tsv with more rows, in its place. (For
+    """Of raw files: train on train_aug.tsv in place of train.tsv. It is train.tsv with more rows. (For
     quant_task_glue.py itself this switch means the contrary.)"""

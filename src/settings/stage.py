@@ -22,15 +22,15 @@ class AdamWeightDecayConfig:
     """
 
     learning_rate: PositiveFloat = needed(5e-5, "rate")
-    """Peak learning rate, reached at the end of the warm-up."""
+    """Peak learning rate; the warm-up ends there."""
     end_learning_rate: NonNegativeFloat = rare(0.0)
     """Learning rate at the last step, where the decay ends."""
     power: PositiveFloat = rare(1.0)
     """Exponent of the polynomial decay; 1 is linear."""
     warmup_ratio: ClosedUnitInterval = 0.1
-    """Share of all steps over which the learning rate rises linearly from 0."""
+    """Share of all steps that warm up. The learning rate rises linearly from 0."""
     weight_decay: NonNegativeFloat = 0.01
-    """Decoupled weight decay, applied as learning rate x weight decay x weight; 0.01 as in the BERT and
+    """Decoupled weight decay. It is applied as learning rate x weight decay x weight; 0.01 as in the BERT and
     TinyBERT papers.
     """
     decay_filter: Tuple[str, ...] = rare(("layernorm", "bias"))
@@ -58,12 +58,12 @@ class PhaseConfig:
     batch_size: PositiveInt = needed(32, "batch")
     """Rows of a batch on one device."""
     gradient_accumulation_steps: PositiveInt = 1
-    """Batches that one optimizer step is made of: so many times batch_size rows, whose mean loss it
+    """Batches that one optimizer step is made of. These are so many times batch_size rows, whose mean loss it
     follows."""
     max_grad_norm: NonNegativeFloat = 1.0
     """Gradients are scaled down to this global norm; 0 turns clipping off."""
     loss_scale: Literal["auto", "none", "static", "dynamic"] = "auto"
-    """Loss scaling: auto is dynamic where the compute type is float16 and none where it is float32."""
+    """Loss scaling. With auto dynamic where the compute type is float16 and none where it is float32."""
     loss_scale_value: PositiveFloat = rare(65536.0)
     """The static loss scale, or the first dynamic one."""
     scale_factor: AboveOne = rare(2.0)
@@ -83,8 +83,8 @@ class Phase1Config(PhaseConfig):
     attention_loss: bool = True
     """Fit the teacher's attention scores (TinyBERT, equation 7)."""
     hidden_loss: bool = True
-    """Fit the teacher's hidden states, embedding output included, through the learnt projection (equations 8
-    and 9).
+    """Fit the teacher's hidden states (equations 8 and 9). The embedding output is among them; a learnt
+    projection widens the student's.
     """
 
 
@@ -93,14 +93,13 @@ class Phase2Config(PhaseConfig):
     """Phase 2, prediction-layer distillation."""
 
     temperature: PositiveFloat = 1.0
-    """Softmax temperature of the soft cross-entropy (TinyBERT, equation 10; the paper found 1 to work
-    well).
+    """Softmax temperature of the soft cross-entropy. It is of TinyBERT's equation 10; the paper found 1 to
+    work well.
     """
     label_loss_weight: NonNegativeFloat = 0.0
     """Weight of the ground-truth label loss added to the soft loss; 0 as in the paper."""
     cache_teacher: bool = True
-    """Compute the teacher's logits once and reuse them every epoch (same loss, less time) instead of running
-    it each step.
+    """Compute the teacher's logits once, not in every epoch. The loss is the same, the time less.
     """
     optimizer_cfg: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(AdamWeightDecayConfig(learning_rate=2e-5))

@@ -35,20 +35,32 @@ class EvaluateConfig(
     GROUP = "Evaluation"
 
     model_dir: str = needed("", "model")
-    """The model's folder, another program's too, or one that holds it under the task's lower-case name."""
+    """The model's folder, another program's too. Or one that holds it under the task's lower-case name."""
+    data_dir: str = needed("", "data")
+    """The folder of the task's records or raw files. Or one that holds it under the task's lower-case
+    name."""
     assessment_method: AssessmentMethod = "auto"
     """Metric of the last line; auto takes the task's own."""
     batch_size: PositiveInt = needed(32, "batch")
     """Rows of a batch; the last, smaller one is evaluated too."""
     compute_type: ComputeType = "auto"
-    """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
+    """Type the matrix products compute in. With auto float16 on Ascend and GPU, float32 on CPU."""
     output_file: str = needed("", "output")
     """Also write the results as JSON to this file."""
     predictions_dir: str = ""
-    """Questions only: folder for predictions.json and nbest_predictions.json in SQuAD's layout, of SQuAD2
-    null_odds.json and best_thresholds.json too."""
+    """Questions only: folder for the answers in SQuAD's layout. These are predictions.json and
+    nbest_predictions.json, of SQuAD2 null_odds.json and best_thresholds.json too."""
 
     OLD_NAMES = {"eval_data_dir": "data_dir", "eval_cfg.batch_size": "batch_size"}
+
+
+_FORMATS_OF = {
+    "web_runtime": ("WEB",),
+    "onnx_weights": ("ONNX", "WEB"),
+    "onnx_layout": ("ONNX",),
+    "mindir_weights": ("MINDIR",),
+}
+"""{setting of export.py: the only formats that have it}"""
 
 
 @dataclass(frozen=True)
@@ -60,27 +72,27 @@ class ExportConfig(AnsweringConfig, DeviceConfig, ModelArtsConfig, CheckpointCon
     config_path: str = needed("", "config")
     """YAML file with settings that differ from these defaults."""
     ckpt_file: str = needed("", "model")
-    """The checkpoint: a .ckpt file, or a model's folder, packed ones and other programs' included."""
+    """The checkpoint: a .ckpt file or a model's folder. Packed ones and other programs' are read too."""
     task_name: str = needed("", "task")
     """Task the checkpoint was trained on, in any case; unset: the one it names itself."""
     file_name: str = needed("", "output")
     """File to write; its ending is added where it lacks. Unset: output/export/TASK/model."""
     file_format: Literal["ONNX", "MINDIR", "AIR", "SAFETENSORS", "WEB"] = needed("ONNX", "output")
-    """Format: MINDIR for Ascend 310 and MindSpore Lite, AIR on Ascend only, SAFETENSORS a Hugging Face folder
-    (float models), WEB a folder with a page that runs the ONNX file in the browser.
+    """Format. MINDIR is for Ascend 310 and MindSpore Lite, AIR on Ascend only, SAFETENSORS a Hugging Face
+    folder (float models), WEB a folder with a page that runs the ONNX file in the browser.
     """
     web_runtime: str = ""
     """Of WEB: the npm package onnxruntime-web as a folder or .tgz. Unset: npm fetches it."""
     onnx_weights: Literal["auto", "float", "int8", "ternary"] = "auto"
-    """How an ONNX file holds the weights of a quantized model: int8 with integer matrix products, ternary the
+    """How an ONNX file holds quantized weights. With int8 its matrix products are of integers, ternary is the
     same in 1.6 bits a weight, unpacked as a session opens; auto is ternary where the weights are, int8 where
     weights and activations are quantized otherwise, and float for any other model."""
     mindir_weights: Literal["auto", "float", "packed"] = "auto"
-    """How a MINDIR holds the weights of a quantized model: packed is 1.6 bits for ternary ones and 8 for
-    others, which its graph unpacks to float32, in MindSpore at every call; float is 32 bits. auto is packed
-    where the model is quantized."""
+    """How a MINDIR holds quantized weights. With packed 1.6 bits for ternary ones and 8 for others, which its
+    graph unpacks to float32, in MindSpore at every call; with float 32 bits. auto is packed where the model
+    is quantized; float is up to 1.5 times as fast for single rows in MindSpore."""
     onnx_layout: Literal["mindspore", "huggingface"] = "mindspore"
-    """Inputs of an ONNX file: mindspore is input_ids, input_mask, segment_ids (int32); huggingface is
+    """Inputs of an ONNX file. For mindspore input_ids, input_mask, segment_ids (int32); for huggingface
     input_ids, attention_mask, token_type_ids (int64) in a folder with its configuration and tokenizer, for
     Optimum and the like."""
     batch_size: NonNegativeInt = 1
@@ -89,7 +101,16 @@ class ExportConfig(AnsweringConfig, DeviceConfig, ModelArtsConfig, CheckpointCon
     seq_length: NonNegativeInt = 0
     """Tokens a row has; ONNX files take any number. 0: the task's longest."""
     compute_type: ComputeType = "auto"
-    """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
+    """Type the matrix products compute in. With auto float16 on Ascend and GPU, float32 on CPU."""
+
+    def __post_init__(self):
+        for name, formats in _FORMATS_OF.items():
+            usual, value = type(self).__dataclass_fields__[name].default, getattr(self, name)
+            if value != usual and self.file_format not in formats:
+                raise UserError(
+                    f"{name}: a file of {self.file_format} has no {name} {value}; leave it out, or export "
+                    f"with --file_format {' or '.join(formats)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -127,8 +148,9 @@ class PreprocessConfig(RecordsConfig):
     output_dir: str = needed("preprocess_Result", "output")
     """Folder to write; an older one is replaced."""
     layout: Literal["own", "published"] = "own"
-    """published: for the published TinyBERT programs and their MINDIRs, which take ids, token types and mask
-    in this order and 32 rows a file; the last file is filled up with copies of a row."""
+    """Order of inputs, and rows a file. With published as the published TinyBERT programs and their MINDIRs
+    want them: ids, token types and mask in this order and 32 rows a file; the last file is filled up with
+    copies of a row."""
 
     OLD_NAMES = {"result_path": "output_dir", "eval_data_dir": "data_dir"}
 
@@ -137,15 +159,17 @@ class PreprocessConfig(RecordsConfig):
 class InferConfig:
     """Run a MINDIR over the .bin files of preprocess.py."""
 
-    config_path: str = ""
+    GROUP = "Device"
+
+    config_path: str = needed("", "config")
     """YAML file with settings that differ from these defaults."""
-    model_file: str = ""
+    model_file: str = needed("", "model")
     """The .mindir file."""
-    input_dir: str = "preprocess_Result"
+    input_dir: str = needed("preprocess_Result", "data")
     """What preprocess.py wrote."""
-    output_dir: str = "result_Files"
+    output_dir: str = needed("result_Files", "output")
     """Folder for the logits, one file a row; an older one is replaced."""
-    batch_size: PositiveInt = 32
+    batch_size: PositiveInt = needed(32, "batch")
     """Rows of a call where the MINDIR takes any number."""
     device_target: Literal["CPU", "GPU", "Ascend"] = "CPU"
     """Where it runs."""
@@ -157,15 +181,17 @@ class InferConfig:
 class PostprocessConfig(AnsweringConfig):
     """Turn inference's result files into the task's metric; every row counts."""
 
-    config_path: str = ""
+    GROUP = "Evaluation"
+
+    config_path: str = needed("", "config")
     """YAML file with settings that differ from these defaults."""
-    task_name: str = ""
+    task_name: str = needed("", "task")
     """Task, in any case."""
     assessment_method: AssessmentMethod = "auto"
     """Metric that counts; auto takes the task's own."""
-    input_dir: str = "preprocess_Result"
+    input_dir: str = needed("preprocess_Result", "data")
     """What preprocess.py wrote."""
-    result_dir: str = "result_Files"
+    result_dir: str = needed("result_Files", "data")
     """What inference wrote."""
 
     OLD_NAMES = {"result_path": "result_dir"}
@@ -180,7 +206,7 @@ class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConf
     config_path: str = needed("", "config")
     """YAML file with settings that differ from these defaults."""
     model: str = needed("", "model")
-    """An .onnx or .mindir file, a .ckpt file, or a model's folder, packed and other programs' included."""
+    """An .onnx, .mindir or .ckpt file, or a model's folder. Packed ones and other programs' are read too."""
     # Of an Optional the parser would take the word null for nothing.
     text: Union[str, Literal[False]] = needed(False, "data")
     """The text. Without it, and without file, lines of standard input are labelled."""
@@ -198,23 +224,23 @@ class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConf
     """
     batch_size: PositiveInt = needed(32, "batch")
     """Rows of a batch."""
-    data_dir: str = ""
-    """Folder with a task's raw files or records (or one that holds it under the task's lower-case name),
-    whose rows are answered, all of them and in their order. Needs output_dir."""
-    task_name: str = ""
+    data_dir: str = needed("", "data")
+    """Folder with a task's raw files or records to answer. Or one that holds it under the task's lower-case
+    name; all rows are answered, in their order. Needs output_dir."""
+    task_name: str = needed("", "task")
     """The task of data_dir, in any case; unset: the one the model names itself."""
     split: Literal["test", "eval"] = "test"
     """Which rows of data_dir: the test sets, or the dev sets."""
     output_dir: str = needed("", "output")
-    """Folder for the predictions of data_dir, in the layout that the task's benchmark asks for, as GLUE's
+    """Folder for the predictions of data_dir. Their files are what the task's benchmark asks for, as GLUE's
     MNLI-m.tsv and MNLI-mm.tsv."""
     dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
     """Format of the record files in data_dir; auto looks at the folder's file endings."""
     num_workers: NonNegativeInt = 0
     """Processes that tokenize raw files; 0: one for every core that may be used."""
     layout: Literal["benchmark", "lines"] = "benchmark"
-    """Of the predictions of data_dir: as the task's benchmark asks for them, or output.txt with a class or
-    number a line, in the rows' order."""
+    """How data_dir's predictions are written. With benchmark as the task's asks for them, with lines in
+    output.txt, a class or number a line, in the rows' order."""
 
     PUBLISHED = ANSWERS
 
@@ -237,9 +263,9 @@ class AugmentConfig(DeviceConfig):
     GROUP = "Augmentation"
 
     augment: str = ""
-    """Add training rows with other words in them, as TinyBERT does: folder or file of a masked-language
-    model, Hugging Face's or Google's TensorFlow one, with the vocabulary of vocab_file. Unset: none are
-    added.
+    """Add training rows with other words in them, as TinyBERT does. This is the folder or file of a
+    masked-language model, Hugging Face's or Google's TensorFlow one, with the vocabulary of vocab_file.
+    Unset: none are added.
     """
     augment_vectors: str = ""
     """Word vectors as GloVe's text files have them, for words of several WordPieces. Unset: such words are
@@ -250,7 +276,7 @@ class AugmentConfig(DeviceConfig):
     augment_probability: ClosedUnitInterval = 0.4
     """Probability of a word to be replaced."""
     augment_candidates: PositiveInt = 15
-    """A word is replaced by one of so many: the most probable ones, or the nearest vectors."""
+    """A word is replaced by one of so many. These are the most probable ones, or the nearest vectors."""
 
 
 @dataclass(frozen=True)
@@ -264,15 +290,16 @@ class PrepareConfig(TextsConfig, AugmentConfig):
     config_path: str = needed("", "config")
     """YAML file with settings that differ from these defaults."""
     task_name: str = needed("", "task")
-    """Task, in any case: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, TNEWS, CLUENER, SQuAD, SQuAD2,
-    or custom for your own data; gd for a text corpus (general distillation)."""
+    """Task, in any case, custom, or gd for a text corpus. Known are CoLA, SST-2, MRPC, STS-B, QQP, MNLI,
+    QNLI, RTE, WNLI, TNEWS, CLUENER, SQuAD and SQuAD2; custom is for your own data, gd for general
+    distillation."""
     version_2_with_negative: bool = rare(False)
     """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
     data_dir: str = needed("", "data")
-    """Folder with the raw files: train.tsv, dev.tsv (and test.tsv) as GLUE ships them, train.json, dev.json
-    (and test.json) as CLUE does, Hugging Face's parquet files, or train.jsonl, dev.jsonl (and test.jsonl); of
-    own tags also train.conll or train.txt (a word and its tag a line); questions: train-v1.1.json and
-    dev-v1.1.json of SQuAD (-v2.0 of SQuAD2), or train.json and dev.json in its layout."""
+    """Folder with the raw files. These are train.tsv, dev.tsv (and test.tsv) as GLUE ships them, train.json,
+    dev.json (and test.json) as CLUE does, Hugging Face's parquet files, or train.jsonl, dev.jsonl (and
+    test.jsonl); of own tags also train.conll or train.txt (a word and its tag a line); questions:
+    train-v1.1.json and dev-v1.1.json of SQuAD (-v2.0 of SQuAD2), or train.json and dev.json in its layout."""
     vocab_file: str = needed("", "model")
     """WordPiece vocabulary, one token a line."""
     output_dir: str = needed("", "output")
@@ -280,51 +307,53 @@ class PrepareConfig(TextsConfig, AugmentConfig):
     dataset_type: Literal["mindrecord", "tfrecord"] = grouped("mindrecord", "Data")
     """Format to write; tfrecord needs requirements-convert.txt."""
     labels: Tuple[str, ...] = grouped((), "Data")
-    """Class names (or types of entities) of a custom task in index order, as `--labels bad,good`. Unset:
-    those in its training file, sorted.
+    """Classes (or types of entities) of a custom task, in index order. As `--labels bad,good`; unset: those
+    in its training file, sorted.
     """
     skip_bad_rows: bool = grouped(False, "Data")
     """Skip malformed rows and count them, instead of stopping at the first one."""
     input: Tuple[str, ...] = needed((), "data")
-    """General distillation only: the corpus, files and folders as `--input a,b`: plain text with blank lines
+    """General distillation only: the corpus, files and folders. As `--input a,b`: plain text with blank lines
     between documents, or WikiExtractor's output (also as JSON lines); gz, bz2, xz or uncompressed."""
     short_seq_prob: ClosedUnitInterval = 0.1
-    """General distillation only: share of the documents that are packed into rows of a random shorter length;
-    0.1 as in BERT.
+    """Share of the documents that make shorter rows. Of a random length; 0.1 as in BERT. General distillation
+    only.
     """
     next_sentence: bool = True
-    """General distillation only: rows are pairs of texts, in half of them the second one from a random
-    document (label 1, else 0), as in BERT; false: one text a row, every token of the corpus exactly once."""
+    """Rows are pairs of texts, as in BERT. In half of them the second one is from a random document (label 1,
+    else 0); with false one text a row, every token of the corpus exactly once. General distillation only."""
     dupe_factor: PositiveInt = 1
-    """General distillation only: times the corpus is packed, each time with other random choices; BERT took
-    10 for its masks to differ.
+    """Times the corpus is packed. Each time with other random choices; BERT took 10 for its masks to differ.
+    General distillation only.
     """
     masked_lm_prob: Probability = 0.0
-    """General distillation only: share of the tokens masked in the rows (80 % [MASK], 10 % a random token, 10
-    % kept); BERT had 0.15, but distillation needs none."""
+    """Share of the tokens that are masked. Of these 80 % are [MASK], 10 % a random token, 10 % kept; BERT had
+    0.15, but distillation needs none. General distillation only."""
     seed: NonNegativeInt = 42
     """General distillation and augment only: seed of every random choice; same seed, same files."""
     shard_mb: PositiveInt = 32
-    """General distillation only: MiB of text a record file is made from, duplicates (dupe_factor) counted; a
-    run that was stopped continues with the files it lacks."""
+    """MiB of text that a record file is made from. Duplicates (dupe_factor) count; a run that was stopped
+    continues with the files it lacks. General distillation only."""
 
 
 @dataclass(frozen=True)
 class ConvertConfig:
     """Convert a checkpoint from or to other frameworks' formats."""
 
-    config_path: str = ""
+    GROUP = "Checkpoint"
+
+    config_path: str = needed("", "config")
     """YAML file with settings that differ from these defaults."""
-    input: str = ""
-    """A Hugging Face folder, a TensorFlow BERT checkpoint (folder or prefix), a published MindSpore .ckpt, or
-    one of ours.
+    input: str = needed("", "model")
+    """The checkpoint to convert. A Hugging Face folder, a TensorFlow BERT checkpoint (folder or prefix), a
+    published MindSpore .ckpt, or one of ours.
     """
-    output: str = ""
+    output: str = needed("", "output")
     """Folder to write."""
-    to: Literal["mindspore", "huggingface", "tensorflow"] = "mindspore"
-    """Format to write: mindspore is eval_model.ckpt + config.json + vocab.txt."""
+    to: Literal["mindspore", "huggingface", "tensorflow"] = needed("mindspore", "output")
+    """Format to write. That of mindspore is eval_model.ckpt + config.json + vocab.txt."""
     bert_config: str = ""
-    """config.json (or bert_config.json) of the network where none lies beside the weights."""
+    """config.json of the network where none lies beside the weights. It may be called bert_config.json."""
     vocab_file: str = ""
     """Vocabulary where none lies beside the weights."""
     task_name: str = ""
@@ -332,8 +361,8 @@ class ConvertConfig:
     outputs.
     """
     label_order: Tuple[str, ...] = ()
-    """The class each of its outputs stands for, by the task's names, where the checkpoint does not name them,
-    as `--label_order contradiction,entailment,neutral`."""
+    """The class each output stands for where it has no names. By the task's names, as `--label_order
+    contradiction,entailment,neutral`."""
     classifier_relu: Union[bool, Literal["auto"]] = "auto"
     """Whether the network has TinyBERT's ReLU before the classifier; auto: as config.json says, else only for
     published MindSpore TinyBERT checkpoints."""
@@ -343,11 +372,11 @@ class ConvertConfig:
 class ReportConfig:
     """Draw the page of a run anew, or compare several: python report.py RUN RUN ..."""
 
-    config_path: str = ""
+    config_path: str = needed("", "config")
     """YAML file with settings that differ from these defaults."""
-    runs: Tuple[str, ...] = ()
-    """Run folders, what training commands call output_dir; without the key too, as RUN RUN."""
-    output_file: str = ""
+    runs: Tuple[str, ...] = needed((), "data")
+    """Run folders, what training commands call output_dir. Without the key too, as RUN RUN."""
+    output_file: str = needed("", "output")
     """The page. Unset: report.html in the run's folder, or comparison.html here for several runs."""
 
     POSITIONAL = "runs"

@@ -51,8 +51,8 @@ class TrainingConfig(GroupConfig, ModelArtsConfig):
     log_step: PositiveInt = 50
     """Write losses to the log and to metrics.jsonl every N steps."""
     tensorboard: bool = False
-    """Write what goes to metrics.jsonl as event files too, in the run folder: tensorboard --logdir output.
-    Needs the package tensorboardX.
+    """Write what goes to metrics.jsonl as event files too. They are in the run folder: tensorboard --logdir
+    output. Needs the package tensorboardX.
     """
     profile_steps: NonNegativeInt = rare(0)
     """Write MindSpore's profile of N steps, after the first 20 of a stage, to profile/ in the run folder; 0:
@@ -61,11 +61,11 @@ class TrainingConfig(GroupConfig, ModelArtsConfig):
     output_dir: str = needed("", "output")
     """Run folder; unset: output/ with the command's and the task's name."""
     resume: bool = False
-    """Go on where a stopped run with the same settings last saved its state: every save_ckpt_step steps,
+    """Go on where a stopped run with the same settings was. It saved its state every save_ckpt_step steps,
     after every epoch, and when it was told to end (SIGTERM). Without one, begin."""
     overwrite_output_dir: bool = False
-    """Replace what an earlier run left in output_dir: its own files are removed, no others. false: a folder
-    with an earlier run's results is refused."""
+    """Replace what an earlier run left in output_dir. Its own files are removed, no others. With false a
+    folder with an earlier run's results is refused."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,22 @@ class RunConfig(TrainingConfig, DataConfig, RawDataConfig):
     """Train; false with do_eval true only evaluates."""
     do_eval: bool = True
     """Evaluate during and after training."""
+
+
+@dataclass(frozen=True)
+class DistillingConfig(RunConfig):
+    """Settings of the commands that distil a task's teacher."""
+
+    GROUP = "Teacher and student"
+
     teacher_cache_gb: NonNegativeFloat = 8.0
-    """Gigabytes that the teacher's hidden states and attention scores may take on disk; they are then
-    computed in the first epoch only. 0, or where they need more: the teacher runs in every step. They
-    stay in teacher_cache/ of the run folder, for a next run there."""
+    """Gigabytes that what the teacher computes may take on disk. Its hidden states and attention scores are
+    then computed in the first epoch only. With 0, or where they need more, the teacher runs in every step.
+    They stay in teacher_cache/ of the run folder, for a next run there."""
+    min_teacher_gain: NonNegativeFloat = 2.0
+    """Points by which the teacher must beat a constant answer. That is always guessing the commonest class,
+    or a correlation of 0; else it is refused.
+    """
 
 
 @dataclass(frozen=True)
@@ -91,9 +103,11 @@ class FoldersConfig:
     GROUP = "Data"
 
     train_data_dir: str = needed("", "data")
-    """Folder with training records (train.mindrecord or train.tf_record, or files of the published shape)."""
+    """Folder with training records, or the task's raw files. Records are train.mindrecord or
+    train.tf_record, or files of the published shape; raw files are prepared first, in OUTPUT_DIR/records."""
     eval_data_dir: str = needed("", "data")
-    """Folder with evaluation records; may be train_data_dir: the split is taken by file name."""
+    """Folder with evaluation records, or the task's raw files. It may be train_data_dir: the split is taken
+    by file name."""
     eval_cfg: EvalConfig = section(EvalConfig, "Evaluation")
     """Evaluation settings."""
 
@@ -108,29 +122,29 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
 
     epoch_size: PositiveInt = needed(3, "epochs")
     """Passes over the corpus."""
-    train_steps: MinusOneOrPositive = -1
-    """Optimizer steps in all, in as many passes as that takes; -1: as many as epoch_size passes have."""
+    train_steps: MinusOneOrPositive = needed(-1, "epochs")
+    """Optimizer steps in all; -1: those of epoch_size passes. They take as many passes as they need."""
     data_dir: str = needed("", "data")
-    """Folder of the corpus's records: OUTPUT_DIR/gd of prepare_data.py --task_name gd, or files of the
-    published shape.
+    """Folder of the corpus's records. It is OUTPUT_DIR/gd of prepare_data.py --task_name gd, or has files of
+    the published shape.
     """
     load_teacher_ckpt_path: str = needed("", "model")
-    """Pre-trained teacher, fine-tuned or not: a checkpoint of ours, Hugging Face's, TensorFlow BERT's or a
+    """Pre-trained teacher, fine-tuned or not. A checkpoint of ours, Hugging Face's, TensorFlow BERT's or a
     published MindSpore .ckpt.
     """
     load_gd_ckpt_path: str = ""
-    """Student of an earlier general distillation to go on from, its projection included. Unset: student_init
-    decides.
+    """Student of an earlier general distillation to go on from. Its projection goes on too. Unset:
+    student_init decides.
     """
     student_init: Literal["random", "teacher_layers"] = "random"
-    """How a student without a checkpoint starts: random weights or the teacher's own layers (equal
+    """How a student without a checkpoint starts. From random weights or the teacher's own layers (equal
     widths).
     """
-    save_ckpt_path: str = ""
+    save_ckpt_path: str = grouped("", "Run and log")
     """Folder of the student's checkpoints; unset: gd/ in the run folder."""
-    save_ckpt_step: NonNegativeInt = 100
-    """Save a checkpoint and the state to resume from every N steps; 0: the state after every epoch, and the
-    student after the last step.
+    save_ckpt_step: NonNegativeInt = grouped(100, "Run and log")
+    """Save a checkpoint, and the state to resume from, every N steps. With 0 the state after every epoch, and
+    the student after the last step.
     """
     gd_cfg: Phase1Config = section(Phase1Config, "Training")
     """The training stage; batch_size is a device's own."""
@@ -166,7 +180,7 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
 
 
 @dataclass(frozen=True)
-class TaskDistillConfig(FoldersConfig, RunConfig, VocabularyConfig):
+class TaskDistillConfig(FoldersConfig, DistillingConfig, VocabularyConfig):
     """Distil a task's teacher into a student in two phases and evaluate it (TinyBERT, arXiv 1909.10351)."""
 
     GROUP = "Teacher and student"
@@ -176,7 +190,7 @@ class TaskDistillConfig(FoldersConfig, RunConfig, VocabularyConfig):
     td_phase2_epoch_size: NonNegativeInt = needed(3, "epochs")
     """Epochs of phase 2; 0 skips it."""
     load_teacher_ckpt_path: str = needed("", "model")
-    """Teacher fine-tuned on the task: a checkpoint of run_finetune.py, Hugging Face's, TensorFlow BERT's or a
+    """Teacher fine-tuned on the task. A checkpoint of run_finetune.py, Hugging Face's, TensorFlow BERT's or a
     published MindSpore .ckpt.
     """
     load_gd_ckpt_path: str = needed("", "model")
@@ -184,15 +198,12 @@ class TaskDistillConfig(FoldersConfig, RunConfig, VocabularyConfig):
     load_td1_ckpt_path: str = ""
     """Student after phase 1, to start phase 2 from; with do_train false, the model to evaluate."""
     student_init: Literal["auto", "random", "teacher_layers"] = "auto"
-    """How a student without a checkpoint starts: random weights or the teacher's own layers (equal widths).
-    auto: load_gd_ckpt_path or load_td1_ckpt_path if given, else random."""
+    """How a student without a checkpoint starts. From random weights or the teacher's own layers (equal
+    widths). With auto: load_gd_ckpt_path or load_td1_ckpt_path if given, else random."""
     student_layers: Tuple[NonNegativeInt, ...] = ()
-    """Teacher layers, counted from 0, copied by student_init teacher_layers, one a student layer. Unset: the
-    last of each group of teacher layers that the uniform layer map pairs with a student layer."""
-    min_teacher_gain: NonNegativeFloat = 2.0
-    """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else
-    it is refused.
-    """
+    """Teacher layers, counted from 0, that it starts from. With student_init teacher_layers they are
+    copied, one a student layer. Unset: the last of each group of teacher layers that the uniform layer map
+    pairs with a student layer."""
     phase1_cfg: Phase1Config = section(Phase1Config, "Phase 1")
     """Phase 1: attention scores and hidden states."""
     phase2_cfg: Phase2Config = section(Phase2Config, "Phase 2")
@@ -261,13 +272,13 @@ class FinetuneConfig(FoldersConfig, RunConfig):
     epoch_size: PositiveInt = needed(3, "epochs")
     """Epochs."""
     load_ckpt_path: str = needed("", "model")
-    """Encoder (or task) checkpoint to start from: ours, Hugging Face's, TensorFlow BERT's or a published
-    MindSpore .ckpt. Unset: random weights.
+    """Encoder (or task) checkpoint to start from. It is ours, Hugging Face's, TensorFlow BERT's or a
+    published MindSpore .ckpt. Unset: random weights.
     """
     init_layers: Tuple[NonNegativeInt, ...] = ()
     """Use only these encoder layers of the checkpoint, counted from 0. Unset: all of them."""
     vocab_file: str = ""
-    """Vocabulary of a network that starts from random weights, or of a checkpoint that has none beside it."""
+    """Vocabulary where the checkpoint has none beside it. Or where the network starts from random weights."""
     finetune_cfg: PhaseConfig = section(PhaseConfig, "Training")
     """The training stage."""
     net_cfg: NetConfig = section(NetConfig, "Network of the checkpoint")
@@ -291,8 +302,8 @@ class QuantizedStudentConfig(VocabularyConfig):
     is_lgt_fit: bool = grouped(False, "Training")
     """Fit the ground-truth labels too."""
     do_quant: bool = grouped(True, "Quantization")
-    """Quantize the activations, as on the published pages: false leaves them in float32, and only weights and
-    embeddings are quantized. To train all of it in float32: --quantization none."""
+    """Quantize the activations, as on the published pages. With false they stay in float32, and only weights
+    and embeddings are quantized. To train all of it in float32: --quantization none."""
     quant_cfg: QuantConfig = section(QuantConfig, "Quantization")
     """Bits, quantizers, granularities, clips; keys given here count more than quantization's."""
     hidden_dropout_prob: Probability = 0.0
@@ -324,7 +335,7 @@ class QuantizedStudentConfig(VocabularyConfig):
 
 
 @dataclass(frozen=True)
-class TernaryConfig(QuantizedStudentConfig, RunConfig):
+class TernaryConfig(QuantizedStudentConfig, DistillingConfig):
     """Train a quantized BERT with distillation from its full-precision teacher (TernaryBERT, arXiv
     2009.12812; Q8BERT, 1910.06188). The flags of quant_task_glue.py, quant_task_squad.py and nlp_architect's
     transformer_glue are read too.
@@ -335,15 +346,14 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     epoch_size: PositiveInt = needed(3, "epochs")
     """Epochs."""
     teacher_model_dir: str = needed("", "model")
-    """The fine-tuned float32 teacher's folder, or one that holds it under the task's lower-case name."""
+    """The fine-tuned float32 teacher's folder. Or one that holds it under the task's lower-case name."""
     student_model_dir: str = needed("", "model")
     """Checkpoint the student starts from, likewise; usually the teacher's own."""
     data_dir: str = needed("", "data")
-    """The folder of the task's records or raw files, or a folder that holds it under the task's lower-case
-    name. Raw files are prepared first, in OUTPUT_DIR/records."""
+    """The folder of the task's records or raw files. Or one that holds it under the task's lower-case name.
+    Raw files are prepared first, in OUTPUT_DIR/records."""
     model_path: str = grouped("", "Answers")
-    """Do not train: answer the task's test set with this trained model, a line a row, in
-    OUTPUT_DIR/output.txt."""
+    """Do not train: answer the task's test set with this model. A line a row, in OUTPUT_DIR/output.txt."""
     split: Literal["test", "eval"] = grouped("test", "Answers")
     """With model_path: the test set, or the dev set."""
     eval_batch_size: PositiveInt = grouped(32, "Evaluation")
@@ -353,25 +363,21 @@ class TernaryConfig(QuantizedStudentConfig, RunConfig):
     temperature: PositiveFloat = grouped(1.0, "Training")
     """Softmax temperature of the soft cross-entropy."""
     quantization: Literal["ternary", "q8bert", "none"] = needed("ternary", "model")
-    """What quant_cfg starts from: ternary is 2-bit weights and embeddings with 8-bit activations, q8bert 8
-    bits everywhere with moving-average activation ranges, none is float32."""
+    """What quant_cfg starts from. That is, ternary: 2-bit weights and embeddings with 8-bit activations,
+    q8bert: 8 bits everywhere with moving-average activation ranges, none: float32."""
     train_cfg: PhaseConfig = section(PhaseConfig, "Training")
     """The training stage; its batch_size may also be given as train_batch_size."""
     teacher_net_cfg: ShapeConfig = section(ShapeConfig, "Teacher network", hidden=True)
     """The teacher's network; normally empty, for its checkpoint's config.json says it."""
     compute_type: ComputeType = grouped("auto", "Training")
-    """Type the matrix products compute in: auto is float16 on Ascend and GPU, float32 on CPU."""
-    min_teacher_gain: NonNegativeFloat = 2.0
-    """Points by which the teacher must beat always guessing the commonest class (or a correlation of 0); else
-    it is refused.
-    """
+    """Type the matrix products compute in. With auto float16 on Ascend and GPU, float32 on CPU."""
     save_quantized_model: bool = grouped(True, "Run and log")
     """Write the best model packed to OUTPUT_DIR/TASK/."""
     save_fp_model: bool = grouped(False, "Run and log")
-    """Keep the best model's float32 weights for further training, in OUTPUT_DIR/latent/TASK/, where
+    """Keep the best model's float32 weights for further training. They are in OUTPUT_DIR/latent/TASK/, where
     save_ckpt_step's files are too; these keep it as well."""
     packed_bits: Literal["1.6", "2"] = grouped("1.6", "Run and log")
-    """Bits a ternary weight takes in the packed file: 1.6 (5 to a byte) or 2 (4 to a byte)."""
+    """Bits a ternary weight takes in the packed file. With 1.6 they are 5 to a byte, with 2 they are 4."""
 
     def __post_init__(self):
         for name in ("teacher_model_dir", "student_model_dir"):

@@ -141,8 +141,6 @@ def test_a_folder_that_transformers_saved_is_not_replaced(tmp_path):
         ("a", "MINDIR", "mindspore", "a.mindir"),
         ("a/", "ONNX", "mindspore", "is a folder"),
         ("a/m.onnx", "ONNX", "huggingface", "is a file"),
-        ("a", "MINDIR", "huggingface", "file_format ONNX"),
-        ("a", "SAFETENSORS", "huggingface", "file_format ONNX"),
     ],
 )
 def test_what_is_written_where(file_name, file_format, layout, expected):

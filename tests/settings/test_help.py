@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from src.settings import groups
+from src.errors import UserError
+from src.settings import groups, paths
 from src.settings.commands import COMMANDS, SCRIPTS
 from src.settings.defaults import chosen
 from src.settings.help import shown_of
 from src.settings.keys import types_of
 from src.settings.parsing import parse
-from src.settings.tools import EvaluateConfig, PredictConfig
+from src.settings.tools import EvaluateConfig, ExportConfig, PredictConfig, ReportConfig
 from src.settings.training import FinetuneConfig, GeneralDistillConfig, TaskDistillConfig, TernaryConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +58,9 @@ def test_help_is_short_and_begins_with_what_one_needs(printed, command):
     text = printed(command, "--help")
     lines, titles = text.splitlines(), titles_of(text)
     assert len(lines) < 120 and max(map(len, lines)) <= 118
-    assert lines[0] == "usage: python x.py --config_path FILE --KEY VALUE ..."
+    first = "RUN ..." if command is ReportConfig else "--config_path FILE"
+    assert lines[0] == f"usage: python x.py {first} --KEY VALUE ..."
+    assert not [line for line in lines[1:] if line.endswith("...") and line.startswith("  --")]
     assert titles[0] == groups.NEEDED and [title for title in groups.GROUPS if title in titles] == titles
     for line in lines:  # a key is one line, which says something
         assert not line.startswith("  --") or re.fullmatch(r"  --[\w.]+ \S+  +\S.{6,}", line), line
@@ -94,6 +97,42 @@ def test_sections_are_groups_of_their_own(printed):
     assert "quant_cfg.weight_bits" in by_title(printed(TernaryConfig, "--help"))["Quantization"]
     everything = by_title(printed(TaskDistillConfig, "--help_all"))
     assert "td_teacher_net_cfg.hidden_act" in everything["Teacher network"]
+
+
+def test_every_group_is_used_and_settings_stand_where_they_belong(printed):
+    found = {command: by_title(printed(command, "--help_all")) for command in COMMANDS}
+    assert {title for titles in found.values() for title in titles} == set(groups.GROUPS)
+    general = found[GeneralDistillConfig]
+    assert {"save_ckpt_step", "save_ckpt_path"} <= set(general["Run and log"])
+    assert "train_steps" in general[groups.NEEDED]
+    assert {"data_dir", "task_name"} <= set(found[PredictConfig][groups.NEEDED])
+    distils = [command for command in COMMANDS if "teacher_cache_gb" in leaves(command)]
+    assert set(distils) == {TaskDistillConfig, TernaryConfig}
+    for command in COMMANDS:  # a path is shown as one
+        keys = leaves(command) & {*paths.DATA, *paths.CHECKPOINTS, *paths.OUTPUTS}
+        assert not [key for key in keys if re.search(rf"^  --{key} TEXT", printed(command, "--help"), re.M)]
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ("--mindir_weights packed", ("mindir_weights", "ONNX", "--file_format MINDIR")),
+        ("--mindir_weights float --file_format WEB", ("mindir_weights", "WEB")),
+        ("--onnx_weights int8 --file_format MINDIR", ("onnx_weights", "MINDIR", "--file_format ONNX or WEB")),
+        ("--onnx_layout huggingface --file_format SAFETENSORS", ("onnx_layout", "--file_format ONNX")),
+        ("--web_runtime x.tgz", ("web_runtime", "--file_format WEB")),
+        ("--onnx_weights int8 --file_format WEB", None),
+        ("--mindir_weights float --file_format MINDIR", None),
+        ("--onnx_weights auto --mindir_weights auto --file_format AIR", None),
+    ],
+)
+def test_a_setting_of_another_format_is_refused(given, words):
+    if words is None:
+        assert parse(ExportConfig, given.split())[0].file_format in given
+        return
+    with pytest.raises(UserError) as caught:
+        parse(ExportConfig, given.split())
+    assert all(word in str(caught.value) for word in words)
 
 
 def test_a_line_has_the_default_and_the_choices(printed):
