@@ -94,7 +94,7 @@ usage: bash scripts/run_distributed_gd_$target.sh DEVICE_NUM EPOCH_SIZE DATA_DIR
   SCHEMA       schema JSON of TFRecord files, the file or its folder; "" or none for MindRecord
   TEACHER      the teacher's checkpoint folder
   CONFIG       YAML file (default: gd_config.yaml); further flags override its keys
-               (all of them: python run_general_distill.py --help)
+               (all of them: python run_general_distill.py --help_all)
 
   Before the command: ENTRY=run_task_distill.py (CONFIG needed) or ENTRY=train.py starts task distillation or quantization-aware
   distillation instead; MASTER_PORT=... is the port at which the processes meet (default: any free one); BACKGROUND=1 returns at

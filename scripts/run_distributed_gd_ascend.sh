@@ -14,7 +14,7 @@ usage: bash scripts/run_distributed_gd_ascend.sh DEVICE_NUM EPOCH_SIZE HCCL_JSON
   EPOCH_SIZE   epochs (of phase 2 with ENTRY=run_task_distill.py)
   HCCL_JSON    the rank table, a JSON file that hccl_tools.py writes; with several servers start this on each of them
   CONFIG        YAML file (default: gd_config.yaml); data and teacher come from it or from further flags, which override its keys
-                (all of them: python run_general_distill.py --help)
+                (all of them: python run_general_distill.py --help_all)
 
   Before the command: ENTRY=run_task_distill.py (CONFIG needed) or ENTRY=train.py starts task distillation or quantization-aware
   distillation instead; SERVER_ID=... says which server of the rank table this is, if its addresses do not; BACKGROUND=1 returns at

@@ -26,7 +26,7 @@ usage: bash scripts/run_eval.sh TASK_NAME [DEVICE_TARGET [DEVICE_ID]] MODEL_DIR 
   MODEL_DIR       the model's folder, or one that holds it under the task's lower-case name
   DATA_DIR        the task's records, likewise
 
-  Further flags: python eval.py --help. The output is also in ./log.txt.
+  Further flags: python eval.py --help_all. The output is also in ./log.txt.
 USAGE
     [[ "${1:-}" == -h || "${1:-}" == --help ]] && exit 0
     exit 2

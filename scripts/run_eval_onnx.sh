@@ -22,7 +22,7 @@ usage: bash scripts/run_eval_onnx.sh TASK_NAME MODEL_FILE DATA_DIR [--key value 
   CONFIG       YAML file (its name ends in .yaml) with these three, as td_config/td_config_sst2.yaml; flags override its keys and add
                what it lacks, for example --model_file output/export/sst-2/model.onnx --data_dir DATA_DIR
 
-  Further flags: python run_eval_onnx.py --help. The output is also in ./log.txt.
+  Further flags: python run_eval_onnx.py --help_all. The output is also in ./log.txt.
 USAGE
     [[ "${1:-}" == -h || "${1:-}" == --help ]] && exit 0
     exit 2

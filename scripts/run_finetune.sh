@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fine-tune a BERT on one device: bash scripts/run_finetune.sh --key value ... (all keys: --help).
+# Fine-tune a BERT on one device: bash scripts/run_finetune.sh --key value ... (all keys: --help_all).
 # shellcheck source=scripts/with_bash.sh
 [ -n "${BASH_VERSION:-}" ] || . "$(dirname "$0")/with_bash.sh"
 set -euo pipefail

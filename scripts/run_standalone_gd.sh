@@ -11,7 +11,7 @@ if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then
 usage: bash scripts/run_standalone_gd.sh [CONFIG] [--key value ...]
 
   CONFIG   YAML file (default: gd_config.yaml); further flags override its keys
-           (all of them: python run_general_distill.py --help)
+           (all of them: python run_general_distill.py --help_all)
 
   example: bash scripts/run_standalone_gd.sh --load_teacher_ckpt_path TEACHER_DIR --data_dir CORPUS_DIR
 

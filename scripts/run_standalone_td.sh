@@ -11,7 +11,7 @@ if [ $# -eq 0 ] || [[ "$1" == -* ]]; then
 usage: bash scripts/run_standalone_td.sh CONFIG [--key value ...]
 
   CONFIG   YAML file, for example td_config/td_config_sst2.yaml; further flags override its keys
-           (all of them: python run_task_distill.py --help)
+           (all of them: python run_task_distill.py --help_all)
 
   example: bash scripts/run_standalone_td.sh td_config/td_config_sst2.yaml --load_teacher_ckpt_path TEACHER_DIR \
                --train_data_dir DATA_DIR/sst-2 --eval_data_dir DATA_DIR/sst-2

@@ -29,7 +29,7 @@ usage: bash scripts/run_train.sh TASK_NAME [DEVICE_TARGET [DEVICE_ID]] TEACHER_M
   DATA_DIR            the task's records, likewise
 
   Settings come from ternary_config.yaml unless --config_path names another file; further flags override its keys, for example
-  --quantization q8bert (all of them: python train.py --help).
+  --quantization q8bert (all of them: python train.py --help_all).
 
   BACKGROUND=1 before the command returns at once; DRY_RUN=1 only prints what would run. The output is also in ./log.txt.
 USAGE
