@@ -88,7 +88,7 @@ def test_mindir_of_a_ternary_model_holds_its_codes_and_runs_the_310_chain(task, 
     says(
         out,
         "weights are codes that the graph unpacks",
-        "it computes in floats, activations rounded to 8 bits",
+        "it computes in floats, activations rounded to 8 bits; --mindir_weights float answers",
     )
     content = (tmp_path / "q.mindir").read_bytes()
     model = mind_ir_pb2.ModelProto.FromString(content)
