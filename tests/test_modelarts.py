@@ -162,7 +162,8 @@ def test_every_path_of_every_command_has_its_place(cloud, config_class):
     places = {"data": DATA, "checkpoint_path": CHECKPOINTS, "train": OUTPUTS}
     for folder, group in places.items():
         for name in names.intersection(group):  # one at a time: some exclude each other
-            with on_platform(cloud.settings(config_class, **{name: "x"})) as local:
+            format_of = {"file_format": "WEB"} if name == "web_runtime" else {}
+            with on_platform(cloud.settings(config_class, **{name: "x"}, **format_of)) as local:
                 assert getattr(local, name) == str(cloud.cache / folder / "x")
 
 

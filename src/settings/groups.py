@@ -2,7 +2,7 @@
 
 A field is in the group of its dataclass (`GROUP`, a title of `GROUPS`; without one, in what one needs), a
 section's fields in the section's. Each has a line in `--help`: at the top if it is `needed`, only in
-`--help_all` if it is `rare`.
+`--help_all` if it is `rare`. That line has the first sentence of its docstring, of at most 60 characters.
 """
 
 from dataclasses import field
