@@ -72,16 +72,10 @@ class Network(Struct):
         return bits is not None and min(bits.embedding_bits, bits.weight_bits, bits.activation_bits) < 32
 
 
-<<<<<<< HEAD
 def write_record(path, device, processes, teacher, made_from):
     """Write run.json: the command of this process, where and with what it runs, when it began, the results of
     the teacher's evaluation (dict), and what the run is made from (dict), by which one that is stopped before
     its first state is known again.
-=======
-def write_record(path, device, processes, teacher):
-    """Write run.json: the command of this process, where and with what it runs, when it began, and the
-    results of the teacher's evaluation (dict), which a run that is stopped says nowhere else.
->>>>>>> fixface
     """
     versions = {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
     script, *arguments = sys.argv
