@@ -256,7 +256,7 @@ class Description:
         if self.outputs != facts.outputs or self.kind.name != facts.kind.name:
             raise UserError(
                 f"{key}: {self.source} has {self.outputs} output(s) ({self.kind.problem_type}) but "
-                f"{facts.task_name} is a task of {facts.kind.describe(facts.outputs)}"
+                f"{facts.task_name} is a task of {facts.kind.describe(facts.outputs)}; {self._new_head()}"
             )
         names = tasks.real_names(self.labels, facts.labels)
         if not tasks.same_labels(names, facts.labels):
@@ -275,12 +275,18 @@ class Description:
         """What to run where the labels of the data are other ones."""
         same_names = sorted(tasks.plain_labels(self.labels)) == sorted(tasks.plain_labels(facts.labels))
         if tasks.get_task(facts.task_name).is_own:
+            asked = self.kind.asked_labels(self.labels)
+            if not asked:
+                return f"no data has its names in that order; {self._new_head()}"
             where = "in its order" if same_names else "with its labels"
-            return f"prepare the data {where}: prepare_data.py --labels {shlex.quote(','.join(self.labels))}"
+            return f"prepare the data {where}: prepare_data.py --labels {shlex.quote(','.join(asked))}"
         if same_names:
             return f"put its classifier into that order: {self._conversion(facts)}"
         conversion = f"{self._conversion(facts)} --label_order NAME,NAME,..."
         return f"if they mean the same, {conversion} says which is which"
+
+    def _new_head(self):
+        return f"a head for this data: run_finetune.py --load_ckpt_path {shlex.quote(self.source)}"
 
     def _conversion(self, facts):
         source = "CHECKPOINT" if self.source.endswith((".onnx", ".mindir")) else self.source

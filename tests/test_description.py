@@ -8,7 +8,7 @@ import pytest
 
 from src.description import DataFacts, Description, Said, label_names
 from src.errors import UserError
-from src.kinds import CLASSIFICATION, REGRESSION, SPAN_OR_NONE
+from src.kinds import CLASSIFICATION, REGRESSION, SPAN_OR_NONE, TAGGING
 from src.settings.network import BertConfig, QuantConfig
 from tests.helpers import refuses, tiny_config
 
@@ -17,6 +17,16 @@ RTE = ("entailment", "not_entailment")
 TASK = Description(tiny_config(), CLASSIFICATION, 2, NAMES, "SST-2", True, "abc", source="model/")
 FACTS = DataFacts("the train records", 20, 39, 1, "abc", "SST-2", CLASSIFICATION, NAMES, 2)
 REGRESSION_HEAD = Description(tiny_config(), REGRESSION, 1, task_name="STS-B", source="model/")
+TAGGED = {"kind": TAGGING, "outputs": 9, "task_name": "custom"}
+
+
+def tags(kind):
+    """As `TokenClassification` orders a type's."""
+    return tuple(f"{letter}-{kind}" for letter in "BIES")
+
+
+def tagger(labels):
+    return replace(TASK, kind=TAGGING, outputs=len(labels), labels=labels, task_name="custom")
 
 
 def read(values):
@@ -315,6 +325,21 @@ def test_an_encoder_and_rows_without_a_task_are_compared_in_their_tokens_only():
             replace(TASK, labels=("it's $5", "none; rm")),
             {"labels": ("positive", "negative"), "task_name": "custom"},
             ("prepare_data.py --labels " + shlex.quote("it's $5,none; rm"),),
+        ),
+        (
+            tagger(("O", *tags("city"), *tags("name"))),
+            {**TAGGED, "labels": ("O", *tags("name"), *tags("city"))},
+            ("prepare_data.py --labels city,name",),
+        ),
+        (
+            tagger(("O", *sorted((*tags("city"), *tags("name"))))),
+            {**TAGGED, "labels": ("O", *tags("city"), *tags("name"))},
+            ("no data has its names in that order", "run_finetune.py --load_ckpt_path model/"),
+        ),
+        (
+            tagger(("O", "B-city", "I-city")),
+            {**TAGGED, "labels": ("O", *tags("city"), *tags("name"))},
+            ("3 output(s) (token_classification)", "run_finetune.py --load_ckpt_path model/"),
         ),
         (TASK, {"labels": ("good", "bad")}, ("if they mean the same", "--label_order NAME,NAME,...")),
         (

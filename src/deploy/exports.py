@@ -45,6 +45,11 @@ def next_step(path, file_format, task_name):
     return (
         f"; evaluate it with: python run_eval_onnx.py --model_file {path} --task_name {task_name} "
         "--data_dir DATA_DIR"
+        + (
+            " (on Ascend 310: bash scripts/run_infer_310.sh, docs/deployment.md)"
+            if file_format == "MINDIR"
+            else ""
+        )
     )
 
 

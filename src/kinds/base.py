@@ -74,6 +74,10 @@ class TaskKind:
         """C for these class names: one for each."""
         return len(labels)
 
+    def asked_labels(self, names):
+        """What `--labels` must be for these class names; () where nothing gives them."""
+        return names
+
     def check_outputs(self, outputs, source):
         """Raise a `UserError` where a head with so many outputs is none of this kind; `source` is the
         model.

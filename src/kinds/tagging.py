@@ -39,6 +39,10 @@ class TokenClassification(TaskKind):
         """The class names for entities of these types, in index order: O, then B, I, E and S of each type."""
         return ("O", *(f"{prefix}-{name}" for name in types for prefix in _BIOES))
 
+    def asked_labels(self, names):
+        types = tuple(dict.fromkeys(name.partition("-")[2] for name in names if "-" in name))
+        return types if self.tags(types) == tuple(names) else ()
+
     def check_outputs(self, outputs, source):
         if outputs < 2:
             raise UserError(
