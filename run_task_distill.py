@@ -17,7 +17,7 @@ from src.modelarts import with_settings
 from src.raw_data import as_records
 from src.runtime import set_seed
 from src.settings.parsing import part, required, to_yaml
-from src.settings.training import FoldersConfig, RunConfig, TaskDistillConfig
+from src.settings.training import DistillingConfig, FoldersConfig, TaskDistillConfig
 from src.tasks import get_task
 from src.terminal import say
 from src.train.session import Session
@@ -28,7 +28,7 @@ def open_session(settings, name, model_key, known, labels=()):
     runs = settings.runs_phase1, settings.td_phase2_epoch_size
     networks = tuple(compress(folders, runs)) if settings.do_train else ()
     settings = as_records(settings, keys, model_key, known, name, networks)
-    parts = part(settings, RunConfig), part(settings, FoldersConfig)
+    parts = part(settings, DistillingConfig), part(settings, FoldersConfig)
     return settings, Session.open(name, *parts, to_yaml(settings), labels, networks)
 
 

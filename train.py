@@ -19,7 +19,7 @@ from src.predictor import Predictor
 from src.raw_data import as_records
 from src.settings.parsing import part, required, to_yaml
 from src.settings.shared import DeviceConfig, PackingConfig
-from src.settings.training import QuantizedStudentConfig, RunConfig, TernaryConfig
+from src.settings.training import DistillingConfig, QuantizedStudentConfig, TernaryConfig
 from src.tasks import get_task, task_folder
 from src.terminal import say
 from src.train.packed_result import PackedResult, same_batches
@@ -79,7 +79,7 @@ def main(settings):
     networks = PackedResult.folders(task.folder, *kept)
     settings = found(settings, task, networks)
     teacher_dir, student_dir = settings.teacher_model_dir, settings.student_model_dir
-    parts = part(settings, RunConfig), settings.folders, to_yaml(settings)
+    parts = part(settings, DistillingConfig), settings.folders, to_yaml(settings)
     session = Session.open(settings.run_name, *parts, networks=networks)
     if settings.do_train:
         check_plan(settings, session)

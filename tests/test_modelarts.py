@@ -679,7 +679,7 @@ def test_a_resumed_job_begins_with_what_the_one_before_left_in_the_cloud(task, c
 
 def test_a_job_that_is_refused_is_one_line_and_its_results_are_kept(task, capsys):
     (task.cache / "train").mkdir(parents=True)
-    (task.cache / "train" / "metrics.jsonl").write_text("line")
+    (task.cache / "train" / "notes.txt").write_text("line")
     line = refused_by(
         run_task_distill,
         capsys,
@@ -691,7 +691,7 @@ def test_a_job_that_is_refused_is_one_line_and_its_results_are_kept(task, capsys
         *SMALL,
     )
     says(line, str(task.cache / "data" / "mnli"), "does not exist")
-    assert (task.bucket / "out" / "metrics.jsonl").read_text() == "line"
+    assert (task.bucket / "out" / "notes.txt").read_text() == "line"
 
 
 def test_ternary_training_as_a_job(task, capsys):

@@ -97,7 +97,7 @@ def trained(capsys, task, output, *flags, printed=("best_Accuracy",), **changes)
 
 
 def test_ternary_training_keeps_latent_weights_and_a_packed_file_of_the_same_score(task, tmp_path, capsys):
-    _, models = trained(capsys, task, tmp_path, "--packed_bits", "2")
+    _, models = trained(capsys, task, tmp_path, "--packed_bits", "2", "--epoch_size", "2")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     says(page, "Ternary weights", "quantized, on ", "2-bit weights", "times smaller")
     assert "Not shown here" not in page

@@ -17,6 +17,7 @@ from src.distill.distiller import Distiller, LossTerms, Projection  # noqa: E402
 from src.distill.teacher import LiveTeacher  # noqa: E402
 from src.kinds import CLASSIFICATION  # noqa: E402
 from src.nn.bert import FeedForward  # noqa: E402
+from src.nn.dropout import Dropout, draws_for  # noqa: E402
 from src.quant.quantizers import MovingAverageRange  # noqa: E402
 from src.run_folder import RunFolder  # noqa: E402
 from src.runtime import join_group, set_seed, set_up  # noqa: E402
@@ -92,6 +93,8 @@ def run(folder, batch_size, distribute):
     ranges.set_train(True)
     for step in range(2):  # worker 1 sees the larger values first, worker 0 afterwards
         ranges(ms.Tensor(np.float32([[0.5, -1.0 - (group.rank == 1 - step)]])))
+    dropping = Dropout(0.1)
+    draws_for(dropping, 3, "phase2", group.rank)
     moved = max(np.abs(value - before[name]).max() for name, value in weights_of(student).items())
     np.savez(
         os.path.join(folder, f"rank_{group.rank}.npz"),
@@ -101,7 +104,7 @@ def run(folder, batch_size, distribute):
         size=group.size,
         micro_batches=max(map(len, steps)),
         threshold=ranges.threshold.asnumpy(),
-        dropout_seeds=student.dropout.seeds,
+        dropout_seeds=dropping.seeds,
         **{
             f"weight/{name}": value
             for name, value in {**weights_of(student), **weights_of(loss.projection)}.items()
