@@ -108,7 +108,8 @@ def _next_step(settings, description):
         return f"init_checkpoint={os.path.join(settings.output, 'bert_model.ckpt')} in Google's {script}"
     task = description.task_name or "TASK"
     if description.kind:
-        return f"python run_task_distill.py --task_name {task} --load_teacher_ckpt_path {settings.output} ..."
+        given = f"--load_teacher_ckpt_path {settings.output} {description.student_flags}"
+        return f"python run_task_distill.py --task_name {task} {given} ..."
     return f"python run_finetune.py --task_name {task} --load_ckpt_path {settings.output} ..."
 
 

@@ -55,7 +55,8 @@ def main(settings):
         {"fine-tuned": results},
         f"done: the network is in {folder}; evaluate it with: python eval.py --task_name {task} --model_dir "
         f"{folder} --data_dir {evals}; or distil it with: python run_task_distill.py --task_name {task} "
-        f"--load_teacher_ckpt_path {folder} --train_data_dir {train} --eval_data_dir {evals}",
+        f"--load_teacher_ckpt_path {folder} --train_data_dir {train} --eval_data_dir {evals} "
+        f"{model.description.student_flags}",
     )
 
 

@@ -100,6 +100,15 @@ class Description:
                     "outputs"
                 )
 
+    @property
+    def student_flags(self):
+        """What run_task_distill.py is given for a smaller student of this teacher, of layers that divide its
+        own.
+        """
+        layers = self.bert.num_hidden_layers
+        fewer = max((count for count in range(1, layers) if layers % count == 0), default=1)
+        return f"--student_init teacher_layers --td_student_net_cfg.num_hidden_layers {fewer}"
+
     # --- as JSON --------------------------------------------------------------------------------------------
 
     @property

@@ -30,5 +30,6 @@ def no_better_than_a_constant(stage, results, metric_names, examples):
     return (
         f"{stage}: the student has learnt nothing that its scores show: the best {name} is {100 * score:.2f}"
         f"{at}, and {100 * chance:.2f} is what the best constant answer reaches on the {len(examples)} rows; "
-        "lower the learning rate, train for more steps, or look whether the labels belong to the texts"
+        "lower the learning rate, train for more steps, start a student from its teacher (--student_init "
+        "teacher_layers), or look whether the labels belong to the texts"
     ), rare
