@@ -21,7 +21,7 @@ elif [ $# -lt 3 ] || [[ "$1" == -* ]]; then
 usage: bash scripts/run_eval.sh TASK_NAME [DEVICE_TARGET [DEVICE_ID]] MODEL_DIR DATA_DIR [--key value ...]
        bash scripts/run_eval.sh    (the values at the top of this file)
 
-  TASK_NAME       a GLUE task, in any case, for example sts-b
+  TASK_NAME       a task, in any case, custom for your own, for example sts-b
   DEVICE_TARGET   Ascend, GPU, CPU or auto (default: auto); DEVICE_ID is its number
   MODEL_DIR       the model's folder, or one that holds it under the task's lower-case name
   DATA_DIR        the task's records, likewise

@@ -16,7 +16,7 @@ if [ $# -lt 3 ] || [[ "$1" == -* ]]; then
 usage: bash scripts/run_eval_onnx.sh TASK_NAME MODEL_FILE DATA_DIR [--key value ...]
        bash scripts/run_eval_onnx.sh CONFIG [--key value ...]
 
-  TASK_NAME    a GLUE task, in any case, for example sst-2
+  TASK_NAME    a task, in any case, custom for your own, for example sst-2
   MODEL_FILE   the .onnx or .mindir file that export.py wrote
   DATA_DIR     the task's records, or a folder that holds them under the task's lower-case name
   CONFIG       YAML file (its name ends in .yaml) with these three, as td_config/td_config_sst2.yaml; flags override its keys and add

@@ -22,7 +22,7 @@ elif [ $# -lt 4 ] || [[ "$1" == -* ]]; then
 usage: bash scripts/run_train.sh TASK_NAME [DEVICE_TARGET [DEVICE_ID]] TEACHER_MODEL_DIR STUDENT_MODEL_DIR DATA_DIR [--key value ...]
        bash scripts/run_train.sh    (the values at the top of this file)
 
-  TASK_NAME           a GLUE task, in any case, for example sts-b
+  TASK_NAME           a task, in any case, custom for your own, for example sts-b
   DEVICE_TARGET       Ascend, GPU, CPU or auto (default: auto); DEVICE_ID is its number, and may also follow DATA_DIR
   TEACHER_MODEL_DIR   the fine-tuned float32 teacher's folder, or one that holds it under the task's lower-case name
   STUDENT_MODEL_DIR   what the student starts from, likewise; usually the same

@@ -20,8 +20,8 @@ import time
 from tabulate import tabulate
 
 from tests.document_inputs import vocabulary, write_raw
+from tests.documents import PAGES, commands
 from tests.helpers import ROOT
-from tests.test_documents import PAGES, commands
 
 TASKS = ("SST-2", "STS-B", "MRPC", "MNLI", "CLUENER", "SQuAD2", "SQuAD")
 LEFT_OUT = {

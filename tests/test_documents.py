@@ -12,15 +12,8 @@ import typing
 import pytest
 
 from src.settings.keys import Keys
-from tests.helpers import ROOT
+from tests.documents import FOLDER, PAGES, commands
 
-FOLDER = pathlib.Path(ROOT)
-PAGES = [
-    FOLDER / "README.md",
-    FOLDER / "README_CN.md",
-    FOLDER / "CONTRIBUTING.md",
-    *FOLDER.glob("docs/**/*.md"),
-]
 LAUNCHED = {
     "run_finetune.sh": "run_finetune.py",
     "run_standalone_td.sh": "run_task_distill.py",
@@ -35,13 +28,6 @@ LAUNCHED = {
 
 def title(path):
     return str(path.relative_to(FOLDER))
-
-
-def commands(path):
-    """The commands of a page's indented blocks, continued lines joined, comments left out."""
-    lines = path.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
-    found = [re.sub(r"\s+", " ", line.split(" #")[0]).strip() for line in lines if line.startswith("    ")]
-    return [line for line in found if re.match(r"([A-Z_]+=\S+ )*(python|bash) ", line)]
 
 
 def settings_of(script):

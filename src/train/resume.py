@@ -39,10 +39,11 @@ def read_state(path, weights=True):
             note = parse(file.metadata()["state"])
             names = file.keys() if weights else ()
             values = {name: file.get_tensor(name) for name in names}
-            if weights and note.get("sha256", "") not in ("", digest(values)):
+            if weights and note["sha256"] != digest(values):
                 raise ValueError("its checksum differs from the one stored in it")
-            spans = [(int(step), int(skipped)) for step, skipped in note.get("spans", ())]
-            return {**note, "stage": str(note["stage"]), "step": int(note["step"]), "spans": spans}, values
+            spans = [(int(step), int(skipped)) for step, skipped in note["spans"]]
+            known = {"stage": str(note["stage"]), "step": int(note["step"]), "first_loss": note["first_loss"]}
+            return {**note, **known, "spans": spans}, values
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"resume: {path} is damaged or no state of a training run: {error}") from error
 

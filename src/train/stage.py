@@ -356,10 +356,7 @@ class Stage:
         for name, value in values.items():
             state[name].set_data(ms.Tensor(value))
         self.step_number = int(note["step"])
-        skipped = int(self.train_step.loss_scale.skipped_steps.asnumpy())
-        # A state of an older version has no spans.
-        spans = note["spans"] or [(self.step_number, skipped)]
-        self.watch.go_on(self.step_number, note.get("first_loss"), spans)
+        self.watch.go_on(self.step_number, note["first_loss"], note["spans"])
         if not same_everywhere(self.step_number, self.group):
             raise UserError(
                 "resume: the processes of the job have states of different steps; put the same "

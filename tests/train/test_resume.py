@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.files import write_safetensors
 from src.run_folder import STATE_FILE, RunFolder
 from src.runtime import ALONE, Group
 from src.train.resume import (
@@ -59,8 +58,8 @@ MADE = {"seed": 1, "the rows": "abc"}
 
 
 def saved_state(folder, stage="phase1", **changes):
-    note = {**MADE, "stage": stage, "step": 4, "best": None, **changes}
-    write_safetensors(str(folder / STATE_FILE), {"x": np.zeros(1)}, {"state": json.dumps(note)})
+    note = {**MADE, "stage": stage, "step": 4, "best": None, "first_loss": 2.5, "spans": [(0, 0)], **changes}
+    write_state(str(folder / STATE_FILE), note, {"x": np.zeros(1)})
 
 
 def student_in(folder, name):
@@ -163,7 +162,9 @@ def test_damaged_notes_of_finished_stages_are_told(tmp_path, content):
 
 def test_a_changed_byte_of_a_state_is_noticed(tmp_path):
     path = tmp_path / STATE_FILE
-    write_state(str(path), {"stage": "phase1", "step": 4, "spans": [(0, 1)]}, {"x": np.arange(5.0)})
+    write_state(
+        str(path), {"stage": "phase1", "step": 4, "first_loss": 2.5, "spans": [(0, 1)]}, {"x": np.arange(5.0)}
+    )
     note, values = read_state(str(path))
     assert values["x"].tolist() == [0, 1, 2, 3, 4] and note["spans"] == [(0, 1)]
     path.write_bytes(path.read_bytes()[:-3] + b"\1" + path.read_bytes()[-2:])
