@@ -183,6 +183,19 @@ def title(path):
     return str(path.relative_to(ROOT))
 
 
+def for_types_alone(node):
+    """Whether a node is `if TYPE_CHECKING:`, whose imports serve annotations: nothing runs by them."""
+    return isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+
+
+def below(node):
+    """All nodes below one, in functions too."""
+    for child in ast.iter_child_nodes(node):
+        if not for_types_alone(child):
+            yield child
+            yield from below(child)
+
+
 def imported(nodes):
     """Dotted names of the modules that AST nodes import; `from src.a import x` gives src.a.x."""
     for node in nodes:
@@ -196,6 +209,8 @@ def imported(nodes):
 def run_on_import(node):
     """The nodes that run when a module is imported: all but those inside functions."""
     for child in ast.iter_child_nodes(node):
+        if for_types_alone(child):
+            continue
         yield child
         if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             yield from run_on_import(child)
@@ -215,7 +230,7 @@ def imports_of_rooms():
     for path in SOURCES:
         if path == ROOT / "src" / "__init__.py":
             continue
-        names = list(imported(ast.walk(parse(path))))
+        names = list(imported(below(parse(path))))
         assert not [name for name in names if name.startswith(".")], f"{path}: imports are written in full"
         used = {name.split(".")[1] for name in names if name.startswith("src.")}
         rooms.setdefault(room_of(path), set()).update(used - {room_of(path)})
