@@ -1,11 +1,25 @@
 """Weights into a network."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from src.checkpoint.mismatch import refuse, shape
 
+if TYPE_CHECKING:
+    from mindspore import nn
 
-def assign(network, weights, source, allow_missing=(), allow_unexpected=(), allow_missing_endings=()):
+
+def assign(
+    network: nn.Cell,
+    weights: dict[str, np.ndarray],
+    source: str,
+    allow_missing: tuple[str, ...] = (),
+    allow_unexpected: tuple[str, ...] = (),
+    allow_missing_endings: tuple[str, ...] = (),
+) -> tuple[list[str], list[str]]:
     """Set every parameter of `network` from `weights`, or none of them.
 
     Args:
@@ -29,12 +43,15 @@ def assign(network, weights, source, allow_missing=(), allow_unexpected=(), allo
     parameters = dict(network.parameters_and_names())  # compiling a graph changes the parameters' own names
     missing = sorted(set(parameters) - set(weights))
     unexpected = sorted(set(weights) - set(parameters))
-    starts, ends = tuple(allow_missing), tuple(allow_missing_endings)
     refuse(
         f"the weights of {source} do not fit the network",
         {
-            "missing": [name for name in missing if not name.startswith(starts) and not name.endswith(ends)],
-            "unexpected": [name for name in unexpected if not name.startswith(tuple(allow_unexpected))],
+            "missing": [
+                name
+                for name in missing
+                if not name.startswith(allow_missing) and not name.endswith(allow_missing_endings)
+            ],
+            "unexpected": [name for name in unexpected if not name.startswith(allow_unexpected)],
             "of another shape": [
                 f"{name} {shape(weights[name])} where the network has {shape(parameters[name])}"
                 for name in parameters
