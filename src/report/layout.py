@@ -1,13 +1,18 @@
 """The numbers of a report as the words and lines that its pages show."""
 
+from __future__ import annotations
+
 import os
 import re
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from src.metrics import METRICS, printed_name
-from src.report.answers import Table
-from src.report.curves import LOSSES, SCORES
+from src.report.answers import Matrix, Table
+from src.report.curves import LOSSES, SCORES, Point
+from src.report.gather import Report, Shares
+from src.report.run import Network, Run, Summary
 
 _EMULATED = "in MindSpore, which rounds in floats; export it for speed"
 _LAYER = re.compile(r"bert\.encoder\.layers\.(\d+)\.")
@@ -16,7 +21,7 @@ _LAYER = re.compile(r"bert\.encoder\.layers\.(\d+)\.")
 # --- one run ------------------------------------------------------------------------------------------------
 
 
-def cards_of(report):
+def cards_of(report: Report) -> list[tuple[str, str, str]]:
     """[(title, value, what else there is to say)] of what one wants to know first."""
     run, summary = report.run, report.summary
     cards = []
@@ -40,14 +45,14 @@ def cards_of(report):
     return cards
 
 
-def _kept(run, summary):
+def _kept(run: Run, summary: Summary) -> str:
     said = [] if run.finished else ["the best so far"]
-    if summary.kept is not None:
+    if summary.kept is not None and summary.teacher_score is not None:
         said.append(f"{100 * summary.kept:.1f} % of the teacher's {100 * summary.teacher_score:.2f}")
     return "; ".join(said) or "in percent"
 
 
-def _speed(run, summary):
+def _speed(run: Run, summary: Summary) -> str:
     """What a student's time is beside the teacher's."""
     if summary.network.is_quantized:
         return _EMULATED
@@ -56,24 +61,24 @@ def _speed(run, summary):
     return f"{faster} the teacher, both on {device}" if faster else "the teacher was not timed in this run"
 
 
-def _times(times, better, worse):
+def _times(times: float | None, better: str, worse: str) -> str:
     if not times:
         return ""
     return f"{times:.1f} times {better}" if times >= 1 else f"{1 / times:.1f} times {worse}"
 
 
-def _size(count):
+def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
-def _duration(seconds):
+def _duration(seconds: float) -> str:
     minutes, hours = divmod(round(seconds), 60), divmod(round(seconds) // 60, 60)
     if seconds < 60:
         return f"{seconds:.0f} s"
     return f"{hours[0]} h {hours[1]} min" if hours[0] else f"{minutes[0]} min {minutes[1]} s"
 
 
-def facts_of(report):
+def facts_of(report: Report) -> list[tuple[str, str]]:
     """[(name, value)] of where things lie."""
     summary = report.summary
     facts = {
@@ -86,18 +91,18 @@ def facts_of(report):
     return [(name, value) for name, value in facts.items() if value]
 
 
-def shape_of(network):
+def shape_of(network: Network) -> str:
     """A `Network` in words; "" for an empty one."""
     layers, bits = network.num_hidden_layers, network.quantization
     if not layers:
         return ""
     said = f"{layers} layer{'s' if layers > 1 else ''}, {network.hidden_size} wide"
-    if network.is_quantized:
+    if bits is not None and network.is_quantized:
         said += f", {bits.weight_bits}-bit weights, {bits.activation_bits}-bit activations"
     return said
 
 
-def scores_table(models):
+def scores_table(models: dict[str, dict[str, float]]) -> Table | None:
     """A `Table` of everything that was evaluated; None for nothing."""
     is_metric = {name: name.partition("/")[0] in METRICS for found in models.values() for name in found}
     names = [name for name, is_one in is_metric.items() if is_one]
@@ -105,18 +110,18 @@ def scores_table(models):
     return Table("Scores in percent", ("", *map(printed_name, names)), rows) if names else None
 
 
-def matrix_lines(matrix):
+def matrix_lines(matrix: Matrix) -> list[tuple[str, list[tuple[int, float]]]]:
     """[(class, [(rows, their share of the class's)])] of a `Matrix`."""
     whole = np.maximum(matrix.counts.sum(axis=1, keepdims=True), 1)
     shares = np.round(matrix.counts / whole, 3).tolist()
     return [(name, list(zip(*pair))) for name, *pair in zip(matrix.labels, matrix.counts.tolist(), shares)]
 
 
-def grouped_shares(shares):
+def grouped_shares(shares: Shares) -> list[tuple[str, int, tuple[float, ...]]]:
     """[(part of the network, its ternary weights, (share of -1, of 0, of 1))] of {weight: (how many, those)},
     a layer being one part.
     """
-    groups = {}
+    groups: dict[str, list[tuple[int, tuple[float, ...]]]] = {}
     for name, (count, parts) in shares.items():
         layer = _LAYER.match(name)
         own = name.removeprefix("bert.").removeprefix("embeddings.").partition(".")[0]
@@ -133,13 +138,13 @@ def grouped_shares(shares):
 # --- several runs -------------------------------------------------------------------------------------------
 
 
-def names_of(folders):
+def names_of(folders: Sequence[str]) -> list[str]:
     """What runs are called: the names of their folders, or where two have the same their paths."""
     names = [os.path.basename(os.path.abspath(folder)) for folder in folders]
     return names if len(set(names)) == len(names) else list(folders)
 
 
-def comparison_lines(reports):
+def comparison_lines(reports: Sequence[Report]) -> list[tuple[str, list[tuple[str, bool]]]]:
     """[(what, [(value of each run, whether it is the best one)])]"""
     summaries = [report.summary for report in reports]
     lines = [
@@ -177,20 +182,26 @@ def comparison_lines(reports):
     return found + [(title, _ranked(values, form, best)) for title, values, form, best in numbers]
 
 
-def _hundred(share):
+def _hundred(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-def _ranked(values, form, best):
+def _ranked(
+    values: Sequence[float | None], form: Callable[[float], str], best: Callable[[list[float]], float] | None
+) -> list[tuple[str, bool]]:
     """[(text, whether it is the best)] of numbers or None; nothing is best where all are alike."""
     known = [value for value in values if value is not None]
     top = best(known) if best and len(set(known)) > 1 else None
     return [("-" if value is None else form(value), value is not None and value == top) for value in values]
 
 
-def overlays(names, reports):
-    """[(title, {run: points})] of curves that two runs have or more: the whole loss, the metrics."""
-    found = {}
+def overlays(
+    names: Sequence[str], reports: Sequence[Report]
+) -> list[tuple[str, bool, dict[str, list[Point]]]]:
+    """[(title, whether it is a loss, {run: points})] of curves that two runs have or more: the whole loss,
+    the metrics.
+    """
+    found: dict[tuple[str, bool], dict[str, list[Point]]] = {}
     for name, report in zip(names, reports):
         for panel in report.panels:
             for curve, points in panel.curves.items():

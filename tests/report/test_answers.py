@@ -124,6 +124,14 @@ def test_a_file_that_is_none_of_answers_is_refused(tmp_path, damage):
         Predictions.load(str(path))
 
 
+def test_a_file_of_questions_without_their_texts_is_refused(tmp_path):
+    path = str(tmp_path / "predictions.npz")
+    saved = questions()
+    replace(saved, examples=replace(saved.examples, origin=None)).save(path)
+    with pytest.raises(UserError, match="is damaged, or no answers of a run: .*origin_rows"):
+        Predictions.load(path)
+
+
 def test_answers_that_are_not_finite_are_no_answers():
     given = replace(classes(), logits=np.float32([[0, np.nan]] * 4))
     with pytest.raises(UserError, match="not finite"):
