@@ -23,13 +23,12 @@ def assign(
     """Set every parameter of `network` from `weights`, or none of them.
 
     Args:
-        network (mindspore.nn.Cell): its `parameters_and_names()` say what is needed.
-        weights (dict): our parameter names -> arrays.
-        source (str): where the weights come from, for the message.
-        allow_missing (tuple of str): parameters whose names start with one of these may be missing; they keep
-            their values.
-        allow_unexpected (tuple of str): weights whose names start with one of these may be left over.
-        allow_missing_endings (tuple of str): as allow_missing, for the end of a name.
+        network: its `parameters_and_names()` say what is needed.
+        weights: our parameter names -> arrays.
+        source: where the weights come from, for the message.
+        allow_missing: parameters whose names start with one of these may be missing; they keep their values.
+        allow_unexpected: weights whose names start with one of these may be left over.
+        allow_missing_endings: as allow_missing, for the end of a name.
 
     Returns:
         (missing, unexpected): the names that were allowed to be so, sorted.
