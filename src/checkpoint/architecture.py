@@ -275,7 +275,8 @@ def _task(given: dict[str, Any], kind: TaskKind, count: int, notices: list[str])
     said = given.get("task_name") or given.get("finetuning_task")
     name = known_task(said or "")
     task = get_task(name) if name else None
-    if task and (task.kind.architecture, task.kind.outputs(task.labels)) != (kind.architecture, count):
+    own = task and task.kind  # None for no task: `known_task` leaves the users' own aside
+    if task and own and (own.architecture, own.outputs(task.labels)) != (kind.architecture, count):
         notices.append(
             f"its configuration calls its task {shown(said)}, but its head is one of {kind.describe(count)}; "
             "the head counts"

@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from typing import Tuple
+from typing import List
 
 from src.json_file import Text, checked, read_json
 
@@ -71,6 +71,6 @@ def _architecture(folder):
     """Hugging Face's class of the network in a folder."""
     config = os.path.join(folder, "config.json")
     values = read_json(config, "network configuration") if os.path.isfile(config) else {}
-    names = checked(values.get("architectures") or ("",), Tuple[Text, ...], f"{config}: architectures")
+    names = checked(values.get("architectures") or [""], List[Text], f"{config}: architectures")
     first = names[0]
     return re.sub(r"^(TF|Flax)", "", first) if re.fullmatch(r"\w+", first) else "BertModel"

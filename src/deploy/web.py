@@ -10,7 +10,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from src.checkpoint.folder import VOCABULARY_FILE, write_vocabulary
 from src.data.tokenization import Tokenizer
@@ -27,6 +27,7 @@ from src.vocabulary import MAX_WORD_CHARACTERS, SPECIAL
 
 if TYPE_CHECKING:
     from src.model import Model
+    from src.sources import ClueTopics, GlueTsv, OwnRows
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "web")
 SETTINGS_FILE = "page.json"
 _RUNTIME = "runtime"
@@ -126,7 +127,9 @@ def second_text(description: Description) -> str:
         return "always"
     if kind.logits_per == "token":
         return "never"
-    columns, *_ = get_task(description.task_name).source.layouts("jsonl", False)
+    # Of the others' kinds every row has two texts, or is one of tokens.
+    source = cast("GlueTsv | ClueTopics | OwnRows", get_task(description.task_name).source)
+    columns, *_ = source.layouts("jsonl", False)
     return "never" if columns.text_pair is None else "maybe" if columns.pair_is_optional else "always"
 
 

@@ -75,7 +75,7 @@ class Network(Struct):
 
 
 def write_record(
-    path: str, device: str, processes: int, teacher: dict[str, float] | None, made_from: dict[str, Any]
+    path: str, device: str, processes: int, teacher: dict[str, float] | None, made_from: dict[str, Any] | None
 ) -> None:
     """Write run.json: the command of this process, where and with what it runs, when it began, the results of
     the teacher's evaluation, and what the run is made from, by which one that is stopped before its first
