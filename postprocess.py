@@ -12,7 +12,7 @@ from src.tasks import get_task
 
 
 @command
-def main():
+def main() -> None:
     """Settings, rows and logits, metric."""
     settings = read_settings(PostprocessConfig)
     inputs = read_inputs(settings.input_dir)

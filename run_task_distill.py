@@ -4,18 +4,20 @@
         --load_teacher_ckpt_path TEACHER_DIR --train_data_dir DATA_DIR/sst-2 --eval_data_dir DATA_DIR/sst-2
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import compress
 
 from src import metrics
 from src.distill.distiller import Distiller, LossTerms
-from src.distill.student import build_student
+from src.distill.student import Student, build_student
 from src.distill.teacher import LiveTeacher, load_teacher
 from src.errors import command
 from src.model import Model, read_as_run
 from src.modelarts import with_settings
 from src.raw_data import as_records
 from src.runtime import set_seed
+from src.settings.network import Known
 from src.settings.parsing import part, required, to_yaml
 from src.settings.training import DistillingConfig, FoldersConfig, TaskDistillConfig
 from src.tasks import get_task
@@ -23,7 +25,9 @@ from src.terminal import say
 from src.train.session import Session
 
 
-def open_session(settings, name, model_key, known, labels=()):
+def open_session(
+    settings: TaskDistillConfig, name: str, model_key: str, known: Known, labels: Sequence[str] = ()
+) -> tuple[TaskDistillConfig, Session]:
     keys, folders = ("train_data_dir", "eval_data_dir"), ("phase1", get_task(settings.task_name).folder)
     runs = settings.runs_phase1, settings.td_phase2_epoch_size
     networks = tuple(compress(folders, runs)) if settings.do_train else ()
@@ -32,7 +36,7 @@ def open_session(settings, name, model_key, known, labels=()):
     return settings, Session.open(name, *parts, to_yaml(settings), labels, networks)
 
 
-def check_phases(settings, session):
+def check_phases(settings: TaskDistillConfig, session: Session) -> None:
     """Refuse what does not fit in either phase, before hours of the other one."""
     first = settings.phase1_cfg, settings.td_phase1_epoch_size if settings.runs_phase1 else 0
     for config, epochs in (first, (settings.phase2_cfg, settings.td_phase2_epoch_size)):
@@ -40,7 +44,14 @@ def check_phases(settings, session):
             session.check_steps(session.train_batches(config), config, epochs)
 
 
-def fit_phase1(settings, session, teacher, student, terms, folder):
+def fit_phase1(
+    settings: TaskDistillConfig,
+    session: Session,
+    teacher: Model,
+    student: Student,
+    terms: LossTerms,
+    folder: str,
+) -> None:
     """Fit attention scores and hidden states."""
     model, config, epochs = student.model, settings.phase1_cfg, settings.td_phase1_epoch_size
     loss = Distiller(model.network, terms, student.projection)
@@ -49,7 +60,9 @@ def fit_phase1(settings, session, teacher, student, terms, folder):
     session.fit(session.stage("phase1", model, loss, batches, config, epochs, teacher=asked), folder)
 
 
-def fit_phase2(settings, session, teacher, student, folder):
+def fit_phase2(
+    settings: TaskDistillConfig, session: Session, teacher: Model, student: Student, folder: str
+) -> dict[str, float] | None:
     """Fit the predictions; returns the best evaluation."""
     config, model, kind = settings.phase2_cfg, student.model, session.data.kind
     terms = LossTerms(soft_loss=1.0, label_loss=float(config.label_loss_weight))
@@ -61,7 +74,7 @@ def fit_phase2(settings, session, teacher, student, folder):
     return session.fit(stage, folder, session.evaluation_of(model, folder))
 
 
-def evaluate_only(settings):
+def evaluate_only(settings: TaskDistillConfig) -> None:
     """--do_train false: evaluate the student of load_td1_ckpt_path."""
     required(settings, "task_name", "load_td1_ckpt_path")
     known, key = settings.student_plan.known(get_task(settings.task_name).kind), "load_td1_ckpt_path"
@@ -78,7 +91,7 @@ def evaluate_only(settings):
 
 @command
 @with_settings(TaskDistillConfig)
-def main(settings):
+def main(settings: TaskDistillConfig) -> None:
     """Settings, data, teacher, student, phase 1, phase 2, result."""
     if not settings.do_train:
         return evaluate_only(settings)
@@ -100,7 +113,7 @@ def main(settings):
     filled = replace(settings, td_student_net_cfg=net.filled(student.model.config))
     session.start(resolved=to_yaml(filled))
     say(student.summary)
-    if settings.runs_phase1:
+    if terms is not None:
         fit_phase1(settings, session, teacher, student, terms, phase1)
     if settings.td_phase2_epoch_size:
         folder, models["distilled student"] = phase2, fit_phase2(settings, session, teacher, student, phase2)

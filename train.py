@@ -8,25 +8,34 @@ MODEL_DIR and DATA_DIR are the model's and the data's own folders (records, or r
 first), or hold them under the task's lower-case name. --do_train false quantizes the student as it is.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from src.distill.distiller import Distiller
+from src.distill.distiller import Distiller, LossTerms
 from src.distill.quantized import check_calibrated, check_comparable, loss_terms, quantized_student
 from src.distill.teacher import task_teacher
 from src.errors import command
+from src.model import Model
 from src.modelarts import with_settings
 from src.predictor import Predictor
 from src.raw_data import as_records
 from src.settings.parsing import part, required, to_yaml
 from src.settings.shared import DeviceConfig, PackingConfig
 from src.settings.training import DistillingConfig, QuantizedStudentConfig, TernaryConfig
-from src.tasks import get_task, task_folder
+from src.tasks import Task, get_task, task_folder
 from src.terminal import say
 from src.train.packed_result import PackedResult, same_batches
 from src.train.session import Session
 
 
-def fit_student(settings, session, student, teacher, terms, latent):
+def fit_student(
+    settings: TernaryConfig,
+    session: Session,
+    student: Model,
+    teacher: Model | None,
+    terms: LossTerms,
+    latent: str,
+) -> dict[str, float] | None:
     """Train; the student ends with the best weights, those in the folder `latent`. Returns their scores."""
     config, temperature = settings.train_cfg, float(settings.temperature)
     loss = Distiller(student.network, terms, kind=session.data.kind, temperature=temperature)
@@ -36,7 +45,7 @@ def fit_student(settings, session, student, teacher, terms, latent):
     return session.fit(stage, latent, session.evaluation_of(student, latent))
 
 
-def check_plan(settings, session):
+def check_plan(settings: TernaryConfig, session: Session) -> None:
     """Refuse a stage that could not run, or ends before the activations' ranges are calibrated."""
     config = settings.train_cfg
     batches = session.train_batches(config)
@@ -44,7 +53,7 @@ def check_plan(settings, session):
     check_calibrated(settings.quantization_cfg, steps * batches.fewest)
 
 
-def answer(settings, task):
+def answer(settings: TernaryConfig, task: Task) -> None:
     """Write a trained model's answers to the test sets, a line a row: what nlp_architect calls run."""
     required(settings, "data_dir", "output_dir")
     path, folder = (task_folder(path, task) for path in (settings.model_path, settings.data_dir))
@@ -55,7 +64,7 @@ def answer(settings, task):
         say(line)
 
 
-def found(settings, task, networks):
+def found(settings: TernaryConfig, task: Task, networks: Sequence[str]) -> TernaryConfig:
     """The settings with the task's own folders, and records in the place of raw files."""
     keys = "teacher_model_dir", "student_model_dir", "data_dir"
     folders = {key: task_folder(path, task) for key in keys if (path := getattr(settings, key))}
@@ -66,7 +75,7 @@ def found(settings, task, networks):
 
 @command
 @with_settings(TernaryConfig)
-def main(settings):
+def main(settings: TernaryConfig) -> None:
     """Settings, data, teacher, student, fit, packed model."""
     required(settings, "task_name")
     task = get_task(settings.task_name)
