@@ -34,10 +34,8 @@ def row_length(wanted: int, task: Task, model: Model) -> int:
     positions = model.config.max_position_embeddings
     length = wanted or min(task.max_seq_length, positions)
     if not model.config.use_relative_positions and length > positions:
-        raise UserError(
-            f"seq_length: {length} is more than the {positions} positions (max_position_embeddings) of "
-            f"{model.source}"
-        )
+        why = f"is more than the {positions} positions (max_position_embeddings) of {model.source}"
+        raise UserError(f"seq_length: {length} {why}")
     return length
 
 
@@ -84,9 +82,8 @@ def main(settings: ExportConfig) -> None:
     required(settings, "ckpt_file")
     device, file_format = set_up(part(settings, DeviceConfig), seed=0), settings.file_format
     if file_format == "AIR" and device != "Ascend":
-        raise UserError(
-            f"file_format: MindSpore writes AIR on Ascend only, not on {device}; use MINDIR or ONNX"
-        )
+        why = f"MindSpore writes AIR on Ascend only, not on {device}; use MINDIR or ONNX"
+        raise UserError(f"file_format: {why}")
     kind = get_task(settings.task_name).kind if settings.task_name else None
     checkpoint = read(settings.ckpt_file, settings.known(kind))
     answering = checkpoint.description.at_threshold(settings.null_score_diff_threshold)

@@ -3,12 +3,9 @@ corpus for general distillation, to record files; a task's training rows with mo
 replaced, on request.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable
 from dataclasses import fields
-from typing import TYPE_CHECKING
 
+from src.data.augment.augmenter import Augmentation
 from src.data.corpus.packing import Recipe
 from src.data.pool import available_cores
 from src.data.prepare import Options
@@ -23,9 +20,6 @@ from src.tasks import get_task
 from src.tokenizer_files import form_beside
 from src.vocabulary import model_beside, read_vocabulary
 
-if TYPE_CHECKING:
-    from src.data.augment.augmenter import Augmentation
-
 AUGMENT_KEYS = tuple(item.name for item in fields(AugmentConfig))
 TASK_KEYS = ("data_dir", "labels", "doc_stride", "max_query_length", *AUGMENT_KEYS)
 CORPUS_KEYS = ("input", "short_seq_prob", "next_sentence", "dupe_factor", "masked_lm_prob", "shard_mb")
@@ -37,8 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     settings, notices = parse(PrepareConfig, arguments, "prepare_data.py")
     print(*notices, sep="\n", end="\n" if notices else "")
     required(settings, "task_name")
-    make = make_corpus if is_corpus_task(settings.task_name) else make_task
-    make(settings)
+    (make_corpus if is_corpus_task(settings.task_name) else make_task)(settings)
 
 
 def make_task(settings: PrepareConfig) -> None:
@@ -116,7 +109,7 @@ def options_of(settings: PrepareConfig) -> Options:
     )
 
 
-def refuse_unused(settings: PrepareConfig, names: Iterable[str], hint: str) -> None:
+def refuse_unused(settings: PrepareConfig, names: tuple[str, ...], hint: str) -> None:
     """A `UserError` naming the first of `names` that was given: it belongs to the other kind of data."""
     for name in names:
         if getattr(settings, name) != getattr(PrepareConfig(), name):

@@ -9,9 +9,9 @@ from dataclasses import replace
 from itertools import compress
 
 from src import metrics
-from src.distill.distiller import Distiller, LossTerms
-from src.distill.student import Student, build_student
-from src.distill.teacher import LiveTeacher, load_teacher
+from src.distill.distiller import LossTerms
+from src.distill.student import build_student
+from src.distill.teacher import load_teacher
 from src.errors import command
 from src.model import Model, read_as_run
 from src.modelarts import with_settings
@@ -22,6 +22,7 @@ from src.settings.parsing import part, required, to_yaml
 from src.settings.training import DistillingConfig, FoldersConfig, TaskDistillConfig
 from src.tasks import get_task
 from src.terminal import say
+from src.train.distilling import check_phases, fit_phase1, fit_phase2
 from src.train.session import Session
 
 
@@ -34,44 +35,6 @@ def open_session(
     settings = as_records(settings, keys, model_key, known, name, networks)
     parts = part(settings, DistillingConfig), part(settings, FoldersConfig)
     return settings, Session.open(name, *parts, to_yaml(settings), labels, networks)
-
-
-def check_phases(settings: TaskDistillConfig, session: Session) -> None:
-    """Refuse what does not fit in either phase, before hours of the other one."""
-    first = settings.phase1_cfg, settings.td_phase1_epoch_size if settings.runs_phase1 else 0
-    for config, epochs in (first, (settings.phase2_cfg, settings.td_phase2_epoch_size)):
-        if epochs:
-            session.check_steps(session.train_batches(config), config, epochs)
-
-
-def fit_phase1(
-    settings: TaskDistillConfig,
-    session: Session,
-    teacher: Model,
-    student: Student,
-    terms: LossTerms,
-    folder: str,
-) -> None:
-    """Fit attention scores and hidden states."""
-    model, config, epochs = student.model, settings.phase1_cfg, settings.td_phase1_epoch_size
-    loss = Distiller(model.network, terms, student.projection)
-    batches = session.train_batches(config, session.packs(model))
-    asked = session.teacher(teacher, loss, epochs)
-    session.fit(session.stage("phase1", model, loss, batches, config, epochs, teacher=asked), folder)
-
-
-def fit_phase2(
-    settings: TaskDistillConfig, session: Session, teacher: Model, student: Student, folder: str
-) -> dict[str, float] | None:
-    """Fit the predictions; returns the best evaluation."""
-    config, model, kind = settings.phase2_cfg, student.model, session.data.kind
-    terms = LossTerms(soft_loss=1.0, label_loss=float(config.label_loss_weight))
-    rows = session.rows_with_logits(teacher, "phase2", folder) if config.cache_teacher else None
-    loss = Distiller(model.network, terms, None, kind, float(config.temperature), config.cache_teacher)
-    batches, asked = session.train_batches(config, session.packs(model), rows), LiveTeacher.of(teacher, loss)
-    plan = batches, config, settings.td_phase2_epoch_size
-    stage = session.stage("phase2", model, loss, *plan, teacher=asked)
-    return session.fit(stage, folder, session.evaluation_of(model, folder))
 
 
 def evaluate_only(settings: TaskDistillConfig) -> None:

@@ -141,7 +141,7 @@ def read_json(path: str, what: str) -> dict[str, Any]: ...
 def read_json(path: str, what: str, shape: type[T], most: int = MOST_BYTES) -> T: ...
 
 
-def read_json(path, what, shape=dict, most=MOST_BYTES):
+def read_json(path: str, what: str, shape: Any = dict, most: int = MOST_BYTES) -> Any:
     """What the JSON file `path` holds, as a `shape` has it.
 
     Args:
@@ -172,7 +172,7 @@ def read_lines(path: str, what: str) -> Iterator[dict[str, Any]]: ...
 def read_lines(path: str, what: str, shape: type[T]) -> Iterator[T]: ...
 
 
-def read_lines(path, what, shape=dict):
+def read_lines(path: str, what: str, shape: Any = dict) -> Iterator[Any]:
     """Yield what each line of a file of JSON lines holds, as a `shape` has it.
 
     Raises:

@@ -114,10 +114,9 @@ def as_records(
     """`settings` of a command that trains on a task, with records in the place of raw data.
 
     Args:
-        settings: their output_dir, the run folder, takes the records.
-        keys (tuple of str): those that name data folders. known (Known): what the user says of the model.
-        model_key (str): the one that names the model, or the vocabulary, that reads the texts.
-        name (str), networks (tuple of str): as for `Session.open`.
+        settings: their output_dir, the run folder, takes the records. keys: those that name data folders.
+        model_key: the one that names what reads the texts, a model or a vocabulary. known: what the user
+            says of it. name, networks: as for `Session.open`.
 
     Raises:
         UserError: a set is missing or malformed, raw data lie in two folders, or records are not as the

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from tqdm import tqdm
 
@@ -72,7 +72,15 @@ def bar(
 ) -> tqdm: ...
 
 
-def bar(title, total, unit, rows=None, leave=False, initial=0, bar_format=None):
+def bar(
+    title: str,
+    total: int,
+    unit: str,
+    rows: Iterable[Any] | None = None,
+    leave: bool = False,
+    initial: int = 0,
+    bar_format: str | None = None,
+) -> Any:
     """A bar on a terminal, as tqdm draws it; elsewhere a line every `LINE_SECONDS` in its place. While there
     is one, another one is a few words at its end.
 
