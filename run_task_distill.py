@@ -4,7 +4,6 @@
         --load_teacher_ckpt_path TEACHER_DIR --train_data_dir DATA_DIR/sst-2 --eval_data_dir DATA_DIR/sst-2
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import compress
 
@@ -27,7 +26,7 @@ from src.train.session import Session
 
 
 def open_session(
-    settings: TaskDistillConfig, name: str, model_key: str, known: Known, labels: Sequence[str] = ()
+    settings: TaskDistillConfig, name: str, model_key: str, known: Known, labels: tuple[str, ...] = ()
 ) -> tuple[TaskDistillConfig, Session]:
     keys, folders = ("train_data_dir", "eval_data_dir"), ("phase1", get_task(settings.task_name).folder)
     runs = settings.runs_phase1, settings.td_phase2_epoch_size
@@ -45,7 +44,8 @@ def evaluate_only(settings: TaskDistillConfig) -> None:
     _, session = open_session(settings, "td-eval", key, known, checkpoint.description.labels)
     own = replace(checkpoint.description, bert=bert)
     session.data.check_model(own, key, known.net.seq_length)
-    model = Model.from_checkpoint(checkpoint, session.compute_type(known.net.compute_type), own)
+    compute_type = session.compute_type(settings.td_student_net_cfg.compute_type)
+    model = Model.from_checkpoint(checkpoint, compute_type, own)
     session.start()
     results, metric = session.evaluate(model), session.metric_names[0]
     say(f"============== {metrics.short_name(metric)} is {results[metric]}")
@@ -69,7 +69,8 @@ def main(settings: TaskDistillConfig) -> None:
     known, net = replace(known, kind=session.data.kind), settings.td_teacher_net_cfg
     loaded, teacher = load_teacher(path, known, session.compute_type(net.compute_type))
     session.data.check_model(teacher.description, key, net.seq_length)
-    models = {"teacher": session.check_teacher(teacher, key, path, settings.min_teacher_gain)}
+    models: dict[str, dict[str, float] | None] = {}
+    models["teacher"] = session.check_teacher(teacher, key, path, settings.min_teacher_gain)
     set_seed(settings.seed)  # the student's random weights do not depend on what was built before
     net, plan, folder = settings.td_student_net_cfg, settings.student_plan, phase1
     student = build_student(plan, loaded, session.data, session.compute_type(net.compute_type))

@@ -66,7 +66,8 @@ def main(settings: TernaryConfig) -> None:
     session = Session.open(settings.run_name, *parts, networks=networks)
     if settings.do_train:
         check_quantized(settings, session)
-    compute_type, models = session.compute_type(settings.compute_type), {}
+    compute_type = session.compute_type(settings.compute_type)
+    models: dict[str, dict[str, float] | None] = {}
     known = settings.teacher_known(session.data.kind)
     teacher = task_teacher(teacher_dir, "teacher_model_dir", session.data, known, compute_type)
     student = quantized_student(student_dir, "student_model_dir", session.data, quantized, compute_type)

@@ -274,7 +274,7 @@ def read(path: str, known: Known = NOTHING) -> Checkpoint:
     return checkpoint
 
 
-def read_as_run(path: str, known: Known, free: Sequence[str] = ()) -> tuple[Checkpoint, BertConfig]:
+def read_as_run(path: str, known: Known, free: tuple[str, ...] = ()) -> tuple[Checkpoint, BertConfig]:
     """(`Checkpoint` with float32 weights, its `BertConfig` as this run has it).
 
     Args:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Optional, Tuple, TypeVar
+from typing import TYPE_CHECKING, Any, Optional, Tuple, TypeVar
 
 from src.checkpoint.formats import read_any
 from src.data.info import DatasetInfo
@@ -119,8 +119,7 @@ def as_records(
             says of it. name, networks: as for `Session.open`.
 
     Raises:
-        UserError: a set is missing or malformed, raw data lie in two folders, or records are not as the
-            settings want them.
+        UserError: a set is missing or malformed, raw data lie in two folders, or records are not as wanted.
     """
     required(settings, "task_name")
     task, read = get_task(settings.task_name), set(keys)
@@ -157,7 +156,8 @@ def as_records(
     print(
         f"{key}: {folder} holds raw files; their records, as {path} reads texts, are in {records}", flush=True
     )
-    return replace(settings, **dict.fromkeys(raw, records))
+    prepared: dict[str, Any] = dict.fromkeys(raw, records)
+    return replace(settings, **prepared)
 
 
 @contextmanager
