@@ -4,7 +4,6 @@ python run_eval_onnx.py --model_file output/export/sst-2.onnx --task_name SST-2 
 """
 
 from dataclasses import replace
-from typing import Any
 
 from src import metrics
 from src.data.task_data import load_task_data
@@ -48,12 +47,7 @@ def main() -> None:
     if model.length:  # it takes rows of one length
         settings = replace(settings, bucket_boundaries=(model.length,), enable_buckets=True)
     batches = data.eval_batches(batch_size, settings)
-    results: dict[str, Any] = {
-        "task": task.name,
-        "model": path,
-        "batch_size": batch_size,
-        **evaluate(model, batches, names),
-    }
+    results = {"task": task.name, "model": path, "batch_size": batch_size, **evaluate(model, batches, names)}
     for name, value in results.items():
         print(f"{name}: {value}")
     print(
