@@ -208,7 +208,7 @@ class RunFolder:
 
     # --- this run's -----------------------------------------------------------------------------------------
 
-    def start(self, resolved: str, kept: Mapping[str, int] | None = None) -> None:
+    def start(self, resolved: str, kept: Mapping[str, float] | None = None) -> None:
         """`claim` the folder, remove what an earlier run left unless this one goes on with it,
         write config.yaml, begin metrics.jsonl: empty, or for a run that is resumed with the lines that count.
 

@@ -20,7 +20,7 @@ from src.errors import UserError
 from src.examples import Column, Examples, offsets_of
 
 if TYPE_CHECKING:
-    from src.data.readers.rows import Row
+    from src.data.readers.rows import Row, Where
     from src.data.tokenization import Tokenizer
 
 
@@ -100,7 +100,7 @@ class TaskKind:
         """The `metrics` that a head with so many outputs has."""
         return self.metrics
 
-    def parse_label(self, value: Any, names: tuple[str, ...], where: str) -> object:
+    def parse_label(self, value: Any, names: tuple[str, ...], where: str | Where) -> object:
         """A raw label as a number; `names` are the class names.
 
         Raises:

@@ -13,7 +13,7 @@ from src.examples import Column, Examples
 from src.kinds.base import TaskKind
 
 if TYPE_CHECKING:
-    from src.data.readers.rows import Row
+    from src.data.readers.rows import Row, Where
 
 UNLABELLED = -1
 _NUMBER = re.compile(r"[+]?(-?[0-9]+)(?:[.]0*)?")
@@ -46,7 +46,7 @@ class SequenceClassification(TaskKind):
     def fitting_metrics(self, outputs: int) -> tuple[str, ...]:
         return tuple(name for name in self.metrics if name != "f1" or outputs == 2)
 
-    def parse_label(self, value: Any, names: tuple[str, ...], where: str) -> int:
+    def parse_label(self, value: Any, names: tuple[str, ...], where: str | Where) -> int:
         """The index of a class given by its name, or else by its index; a whole number may have decimals, as
         1.0.
         """

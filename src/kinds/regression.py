@@ -13,7 +13,7 @@ from src.examples import Column, Examples
 from src.kinds.base import TaskKind
 
 if TYPE_CHECKING:
-    from src.data.readers.rows import Row
+    from src.data.readers.rows import Row, Where
 
 
 class Regression(TaskKind):
@@ -42,7 +42,7 @@ class Regression(TaskKind):
     def describe(self, outputs: int) -> str:
         return "regression"
 
-    def parse_label(self, value: Any, names: tuple[str, ...], where: str) -> float:
+    def parse_label(self, value: Any, names: tuple[str, ...], where: str | Where) -> float:
         try:
             number = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError, OverflowError):

@@ -21,7 +21,7 @@ from src.examples import Column, Examples, Origin, offsets_of
 from src.kinds.base import BERT_WINDOWS, TaskKind, Windows
 
 if TYPE_CHECKING:
-    from src.data.readers.rows import Row
+    from src.data.readers.rows import Row, Where
     from src.data.tokenization import Tokenizer
 
 LONGEST_ANSWER = 30
@@ -95,7 +95,9 @@ class QuestionAnswering(TaskKind):
     def describe(self, outputs: int) -> str:
         return "answers in a text" + (" or none" if self.may_be_none else "")
 
-    def parse_label(self, value: Any, names: tuple[str, ...], where: str) -> tuple[tuple[int, str], ...]:
+    def parse_label(
+        self, value: Any, names: tuple[str, ...], where: str | Where
+    ) -> tuple[tuple[int, str], ...]:
         """((first character, answer), ...) as the reader gives it."""
         if not isinstance(value, tuple):
             raise UserError(

@@ -20,7 +20,7 @@ from src.examples import Column, Examples, Origin, offsets_of
 from src.kinds.base import BERT_WINDOWS, TaskKind, Windows
 
 if TYPE_CHECKING:
-    from src.data.readers.rows import Row
+    from src.data.readers.rows import Row, Where
     from src.data.tokenization import Tokenizer
 
 UNTAGGED = -1  # of [CLS], [SEP], padding, and what the cut left of an entity
@@ -62,7 +62,9 @@ class TokenClassification(TaskKind):
     def describe(self, outputs: int) -> str:
         return f"{outputs} tags of tokens"
 
-    def parse_label(self, value: Any, names: tuple[str, ...], where: str) -> tuple[tuple[int, int, int], ...]:
+    def parse_label(
+        self, value: Any, names: tuple[str, ...], where: str | Where
+    ) -> tuple[tuple[int, int, int], ...]:
         """((start, end, index of the type), ...) of a text's (start, end, type); `names` as `tags` gives
         them.
         """
