@@ -41,7 +41,7 @@ _WRITERS = {"mindspore": _write_ours, "huggingface": huggingface.write, "tensorf
 
 
 @command
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     settings, notices = parse(ConvertConfig, arguments, script="convert_checkpoint.py")
     required(settings, "input", "output")
     _check_output(settings.input, settings.output)

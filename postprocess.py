@@ -12,11 +12,12 @@ from src.tasks import get_task
 
 
 @command
-def main():
+def main() -> None:
     """Settings, rows and logits, metric."""
     settings = read_settings(PostprocessConfig)
     inputs = read_inputs(settings.input_dir)
     facts = inputs.facts
+    assert facts.kind is not None  # rows.json says one
     task = get_task(settings.task_name or facts.task_name)
     if get_task(facts.task_name) != task:
         raise UserError(f"task_name: {inputs.folder} holds rows of {facts.task_name}, not {task.name}")

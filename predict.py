@@ -27,7 +27,7 @@ from src.settings.tools import PredictConfig
 from src.tasks import get_task, task_folder
 
 
-def load(settings, few=False):
+def load(settings: PredictConfig, few: bool = False) -> Predictor:
     """The `Predictor` that the settings name; `few`: for so few rows that fusing would cost more than it
     saves.
     """
@@ -41,13 +41,14 @@ def load(settings, few=False):
     return predictor
 
 
-def label_texts(settings):
+def label_texts(settings: PredictConfig) -> None:
     """Print the answers to the texts of the command line, a file or standard input."""
     with contextlib.redirect_stdout(sys.stderr):  # what is said meanwhile is no answer
-        texts = read_texts(*settings.texts, settings.file)
+        text, text_pair = settings.texts
+        texts = read_texts(text, text_pair, settings.file)
         predictor = load(settings, few=len(texts) <= settings.batch_size)
         description, types = predictor.model.description, predictor.model.config.type_vocab_size
-        kind = description.kind
+        kind = description.head_kind
         if settings.question is not False and not kind.needs_texts:
             raise UserError(
                 f"question, context: {settings.model} is a {kind.name} model, it answers no questions"
@@ -65,7 +66,7 @@ def label_texts(settings):
         print(f"{cut} of {len(texts)} texts were longer than {longest} tokens and were cut", file=sys.stderr)
 
 
-def answer_test_sets(settings):
+def answer_test_sets(settings: PredictConfig) -> None:
     """Write the predictions for every row of a task's test sets."""
     required(settings, "output_dir")
     given = settings.text, settings.text_pair, settings.question, settings.context
@@ -83,7 +84,7 @@ def answer_test_sets(settings):
 
 
 @command
-def main():
+def main() -> None:
     """Settings, then texts or test sets."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -18,7 +18,7 @@ from src.tasks import get_task, task_folder
 
 
 @command
-def main():
+def main() -> None:
     """Settings, model, data, result."""
     settings = read_settings(EvaluateExportedConfig)
     required(settings, "model_file", "task_name", "data_dir")

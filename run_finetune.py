@@ -19,7 +19,7 @@ from src.train.start import from_checkpoint, from_scratch, task_model
 
 @command
 @with_settings(FinetuneConfig)
-def main(settings):
+def main(settings: FinetuneConfig) -> None:
     """Settings, data, network, fit, result."""
     if not settings.do_train:
         raise UserError("do_train: run_finetune.py trains; to evaluate a checkpoint use eval.py")

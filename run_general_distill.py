@@ -8,13 +8,14 @@ The student and its projection are the start of task distillation:
 run_task_distill.py --load_gd_ckpt_path STUDENT_DIR.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from src.checkpoint.folder import digest
 from src.data.info import DatasetInfo
-from src.data.sharded import open_corpus
+from src.data.sharded import ShardedSteps, open_corpus
 from src.data.task_data import facts_of
-from src.description import DataFacts
+from src.description import DataFacts, Description
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
 from src.distill.teacher import LiveTeacher, load_teacher
@@ -30,8 +31,12 @@ from src.train.resume import corpus_digest
 from src.train.session import TrainingRun
 
 
-def open_data(settings, session, readers):
-    """The corpus as batches; `readers` are ({setting: Description}, its row length) of who reads them."""
+def open_data(
+    settings: GeneralDistillConfig,
+    session: TrainingRun,
+    readers: Iterable[tuple[str, Description, int | None]],
+) -> ShardedSteps:
+    """The corpus as batches; `readers` are the settings that name who reads them, and its row length."""
     info = DatasetInfo.load(settings.data_dir)
 
     def check(examples):
@@ -45,7 +50,7 @@ def open_data(settings, session, readers):
 
 @command
 @with_settings(GeneralDistillConfig)
-def main(settings):
+def main(settings: GeneralDistillConfig) -> None:
     """Settings, teacher, student, corpus, fit, result."""
     required(settings, "load_teacher_ckpt_path", "data_dir")
     terms = LossTerms.intermediate(settings.gd_cfg, "gd_cfg")

@@ -1,11 +1,17 @@
 """What is shown while something goes on: bars, and the name of what takes its time."""
 
+from __future__ import annotations
+
 import contextlib
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar, overload
 
 from tqdm import tqdm
+
+T = TypeVar("T")
 
 LINE_SECONDS = 30.0
 """Between two lines of a bar that is no bar, in a file or a pipe."""
@@ -14,7 +20,7 @@ TICK_SECONDS = 1.0
 _LINE = "{desc}: {n_fmt}/{total_fmt} {unit}s, {percentage:.0f} %, {remaining} left{postfix}"
 
 
-def say(line):
+def say(line: str) -> None:
     """Print a line at once, past any bar."""
     tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()
@@ -38,19 +44,43 @@ class _Lines:
 class _Bar(tqdm):
     """The one bar on a terminal; what goes on meanwhile is told at its end, not on a line below."""
 
-    shown = None
+    shown: _Bar | None = None
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
         _Bar.shown = self
 
-    def close(self):
+    def close(self) -> None:
         if _Bar.shown is self:
             _Bar.shown = None
         super().close()
 
 
-def bar(title, total, unit, rows=None, leave=False, initial=0, bar_format=None):
+@overload
+def bar(title: str, total: int, unit: str, rows: Iterable[T]) -> Iterable[T]: ...
+
+
+@overload
+def bar(
+    title: str,
+    total: int,
+    unit: str,
+    rows: None = None,
+    leave: bool = False,
+    initial: int = 0,
+    bar_format: str | None = None,
+) -> tqdm: ...
+
+
+def bar(
+    title: str,
+    total: int,
+    unit: str,
+    rows: Iterable[Any] | None = None,
+    leave: bool = False,
+    initial: int = 0,
+    bar_format: str | None = None,
+) -> Any:
     """A bar on a terminal, as tqdm draws it; elsewhere a line every `LINE_SECONDS` in its place. While there
     is one, another one is a few words at its end.
 
@@ -84,7 +114,7 @@ def _within(outer, title, total, rows):
 
 
 @contextlib.contextmanager
-def busy(title):
+def busy(title: str) -> Iterator[None]:
     """Name on a terminal what takes more than a moment, with its time: at the end of the bar, if there is
     one."""
     if not sys.stderr.isatty():
@@ -107,12 +137,12 @@ def _tell(title, done):
         return
     outer = _Bar.shown
     line = outer or tqdm(bar_format="{desc}", leave=False, file=sys.stderr, dynamic_ncols=True)
-    show = line.set_description_str if line is not outer else line.set_postfix_str
+    show = outer.set_postfix_str if outer else line.set_description_str
     before = (outer and outer.postfix) or ""
     while True:
         show(f"{title} {tqdm.format_interval(time.monotonic() - started)}")
         if done.wait(TICK_SECONDS):
             break
     show(before)
-    if line is not outer:
+    if not outer:
         line.close()

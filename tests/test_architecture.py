@@ -80,7 +80,7 @@ ALLOWED = {
         "terminal",
         "vocabulary",
     },
-    "submission": {"errors", "files", "metrics"},
+    "submission": {"errors", "files", "metrics", "sources"},
     "predictor": {"data", "deploy", "evaluate", "model", "runtime", "settings", "submission"},
     "run_folder": {"checkpoint", "errors", "events", "files", "json_file"},
     "raw_data": {

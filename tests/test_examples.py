@@ -60,15 +60,16 @@ def test_concatenate_joins_rows_in_order():
 
 def test_rows_of_which_nothing_is_known_are_chosen_and_joined_too():
     bare = examples(columns=())
-    assert bare.labels is None and bare.take([3, 1]).columns == {}
+    assert bare.take([3, 1]).columns == {}
     assert concatenate([bare, bare]).columns == {} and len(concatenate([bare, bare])) == 8
 
 
 def test_labels_are_the_values_of_the_only_column():
     assert examples(columns=(LABEL,)).labels.tolist() == [0, 1, 2, 3]
     assert examples(columns=(SCORE,)).labels.tolist() == [0, 0.5, 1, 1.5]
-    with pytest.raises(ValueError):
-        _ = examples().labels  # of several none is the one
+    for columns in ((), (LABEL, TAG)):
+        with pytest.raises(ValueError):
+            _ = examples(columns=columns).labels  # of none or several none is the one
 
 
 def test_one_more_column_leaves_the_rows_as_they_were():

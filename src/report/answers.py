@@ -86,7 +86,7 @@ def view_of(predictions: Predictions, texts: Texts) -> View:
     Raises:
         UserError: there are no rows, no right answers, or a logit is not finite.
     """
-    if not len(predictions.examples) or predictions.examples.labels is None:
+    if not len(predictions.examples) or not predictions.examples.columns:
         raise UserError("the evaluation rows have no labels")
     check_finite(predictions.logits)
     return _VIEWS[predictions.kind.shown_as](predictions, texts)

@@ -4,7 +4,7 @@ A field's docstring is its help text: what it is, its unit, and why the default 
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, Optional, Tuple
+from typing import Any, ClassVar, Dict, Literal, Optional, Tuple
 
 from src.errors import UserError
 from src.settings.groups import grouped, needed, rare, section
@@ -450,7 +450,7 @@ class TernaryConfig(QuantizedStudentConfig, DistillingConfig):
             )
         },
     }
-    PRESETS = {
+    PRESETS: ClassVar[Dict[str, Dict[str, Dict[str, Any]]]] = {
         "quantization": {
             "none": {},
             "ternary": {

@@ -203,7 +203,8 @@ def test_encoder_gives_the_kinds_examples(pair, label):
     )
     assert np.array_equal(examples.input_ids, ids) and np.array_equal(examples.segment_ids, segments)
     assert examples.lengths.tolist() == lengths.tolist() and cut == (3 if pair else 0)
-    assert examples.labels is None if label is None else examples.labels.tolist() == [label] * 3
+    columns = [values.tolist() for values in examples.columns.values()]
+    assert columns == ([] if label is None else [[label] * 3])
 
 
 def test_pool_gives_the_same_in_the_same_order():

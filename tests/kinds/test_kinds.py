@@ -199,4 +199,4 @@ def test_rows_are_encoded_with_a_label_each(kind, labels, dtype):
 def test_rows_without_labels_have_no_column_and_single_texts_no_second_segment(kind):
     examples, cut = kind.encode(Words(), [Row("a bb"), Row("c")], 16)
     np.testing.assert_array_equal(examples.input_ids, [0, 1, 2, 0, 0, 1, 0])
-    assert not examples.segment_ids.any() and examples.columns == {} and examples.labels is None and cut == 0
+    assert not examples.segment_ids.any() and examples.columns == {} and cut == 0
