@@ -279,9 +279,9 @@ def test_every_split_is_held_against_the_model(data):
     described = describe(tiny_network(1, labels=2, num_hidden_layers=1))
     for split, longest in (("train", 20), ("eval", 18)):
         facts = facts_of(split, data.splits[split], data.info)
-        assert (facts["rows"], facts["longest"]) == (f"the {split} records", longest)
-        assert facts["largest_token_id"] == data.splits[split].input_ids.max()
-        assert facts["largest_segment_id"] == 1
+        assert (facts.rows, facts.longest) == (f"the {split} records", longest)
+        assert facts.largest_token_id == data.splits[split].input_ids.max()
+        assert facts.largest_segment_id == 1
     with pytest.raises(UserError) as error:
         replace(data, train=None).check_model(described, "model_dir", seq_length=17)
     refuses(error, "the eval records", "18 tokens")
