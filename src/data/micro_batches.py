@@ -99,7 +99,7 @@ def lay_out(
         if column.per == "token":
             columns.append(spread(values, column.fill, column.dtype))
             continue
-        filled = np.zeros((shape.rows, *values.shape[1:]), column.dtype)
+        filled: np.ndarray = np.zeros((shape.rows, *values.shape[1:]), column.dtype)
         filled[: len(rows)] = values
         columns.append(filled)
     return MicroBatch(batch.rows, batch.starts, lengths, inputs, tuple(columns), totals)

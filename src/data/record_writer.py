@@ -49,11 +49,11 @@ class RecordWriter:
         """[{name: array}] of the rows."""
         ones = np.ones(examples.lengths.max(), np.int32)
         count = {"row": len(examples), "token": len(examples.input_ids)}
-        columns = {}
+        columns: dict[Column, np.ndarray] = {}
         for column in self._columns:
             none = np.full(count[column.per] * column.width, column.fill)
-            values = examples.columns.get(column, none).reshape(-1, column.width).astype(column.dtype)
-            columns[column] = values
+            flat = examples.columns.get(column, none).reshape(-1, column.width)
+            columns[column] = flat.astype(column.dtype)
         offsets, rows = examples.offsets.tolist(), []
         for row, (start, end) in enumerate(zip(offsets, offsets[1:])):
             values = {

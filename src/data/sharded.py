@@ -44,7 +44,7 @@ class ShardedSteps:
 
     def __init__(
         self,
-        parts: Sequence[Sequence[str]],
+        parts: list[list[str]],
         rows: Sequence[int],
         read: Callable[[Sequence[str]], Examples],
         steps: Callable[[Examples, Seed, Shape | None], Steps],

@@ -54,7 +54,7 @@ class TaskData:
         return np.unique(np.concatenate([[0], *ids]))
 
     def eval_batches(
-        self, batch_size: int, config: PackingConfig, packs: bool = False
+        self, batch_size: int, config: PackingConfig, packs: bool
     ) -> dict[str, Batches | PackedRows]:
         """{split: `rows_to_evaluate`} that keep every row in order; arguments as there."""
         return {
@@ -224,7 +224,7 @@ def _renumbered(examples: Examples, order: Sequence[str], names: Sequence[str]) 
     if tasks.same_labels(order, names):
         return examples
     (column,) = examples.columns
-    new = np.array(tasks.places(names, order, "label_order", "the records"), column.dtype)
+    new: np.ndarray = np.array(tasks.places(names, order, "label_order", "the records"), column.dtype)
     labels = examples.labels
     return replace(examples, columns={column: np.where(labels < 0, labels, new[labels])})
 
