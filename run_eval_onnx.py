@@ -3,9 +3,8 @@
 python run_eval_onnx.py --model_file output/export/sst-2.onnx --task_name SST-2 --data_dir DATA_DIR
 """
 
-from dataclasses import replace
-
 from src import metrics
+from src.data.dataset import Batches
 from src.data.task_data import load_task_data
 from src.deploy.sessions import EXPORTED_ENDINGS
 from src.errors import UserError, command
@@ -44,9 +43,10 @@ def main() -> None:
     for note in metrics.notes(names, data.evals):
         print(note)
     batch_size = model.batch_size or settings.batch_size
+    lengths = settings.bucket_boundaries, settings.enable_buckets
     if model.length:  # it takes rows of one length
-        settings = replace(settings, bucket_boundaries=(model.length,), enable_buckets=True)
-    batches = data.eval_batches(batch_size, settings)
+        lengths = (model.length,), True
+    batches = {split: Batches(rows, batch_size, *lengths) for split, rows in data.evals.items()}
     results = {"task": task.name, "model": path, "batch_size": batch_size, **evaluate(model, batches, names)}
     for name, value in results.items():
         print(f"{name}: {value}")

@@ -15,7 +15,7 @@ from src.checkpoint.folder import digest
 from src.data.info import DatasetInfo
 from src.data.sharded import ShardedSteps, open_corpus
 from src.data.task_data import facts_of
-from src.description import DataFacts, Description
+from src.description import Description
 from src.distill.distiller import Distiller, LossTerms
 from src.distill.student import build_student
 from src.distill.teacher import LiveTeacher, load_teacher
@@ -40,7 +40,7 @@ def open_data(
     info = DatasetInfo.load(settings.data_dir)
 
     def check(examples):
-        facts = DataFacts(**facts_of("train", examples, info))
+        facts = facts_of("train", examples, info)
         for key, description, seq_length in readers:
             description.check_fits(facts, key, seq_length)
 

@@ -20,6 +20,7 @@ class Columns(NamedTuple):
     text_pair: Optional[str]
     """None: a row has one text."""
     label: str
+    """"": there is none, as in a test set."""
     pair_is_optional: bool = False
     """Whether `text_pair` may be absent, in all rows or in some."""
     entities: Optional[str] = None

@@ -60,6 +60,7 @@ ALLOWED = {
         "files",
         "json_file",
         "kinds",
+        "sources",
         "tasks",
         "terminal",
         "vocabulary",

@@ -1,20 +1,24 @@
 """Texts that a user wants labelled: where they come from, and the rows they become."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from src.data.readers.rows import Row
+from src.data.tokenization import Encoded, Tokenizer
 from src.errors import UserError
+from src.kinds.base import TaskKind
 
 
-def read_texts(text, text_pair, path):
+def read_texts(text: str | Literal[False], text_pair: str | Literal[False], path: str) -> list[Row]:
     """The texts as a list of `Row`s without labels.
 
     Args:
-        text (str), text_pair (str): the only text and its second one; False for none.
-        path (str): a file with one text a line, a tab between the two of a pair; "" for none. Without it and
+        text, text_pair: the only text and its second one; False for none.
+        path: a file with one text a line, a tab between the two of a pair; "" for none. Without it and
             without `text`, such lines are read from standard input.
 
     Raises:
@@ -34,7 +38,7 @@ def read_texts(text, text_pair, path):
     return rows
 
 
-def _lines(path, where):
+def _lines(path: str, where: str) -> list[str]:
     if not path and sys.stdin is None:
         raise UserError("text is needed: give --text or --file; standard input is closed")
     if hasattr(sys.stdin, "reconfigure"):
@@ -53,7 +57,7 @@ def _lines(path, where):
     return lines
 
 
-def _row(text, pair, number, where):
+def _row(text: str, pair: str | None, number: int, where: str) -> Row:
     try:
         (text + (pair or "")).encode("utf-8")
     except UnicodeEncodeError as error:
@@ -63,14 +67,16 @@ def _row(text, pair, number, where):
     return Row(text, pair, None, number)
 
 
-def encode_texts(rows, kind, tokenizer, longest, segment_types):
+def encode_texts(
+    rows: Sequence[Row], kind: TaskKind, tokenizer: Tokenizer, longest: int, segment_types: int
+) -> Encoded:
     """The texts' `Examples`, and how many had to be cut.
 
     Args:
-        rows (list of Row): of `read_texts`.
-        kind (TaskKind), segment_types (int): of the model that reads them.
-        tokenizer (Tokenizer): with the model's vocabulary.
-        longest (int): tokens of a row, special ones included.
+        rows: of `read_texts`.
+        kind, segment_types: of the model that reads them.
+        tokenizer: with the model's vocabulary.
+        longest: tokens of a row, special ones included.
 
     Raises:
         UserError: a text without any token.
