@@ -126,9 +126,8 @@ def parse(
     """The settings of one run.
 
     Args:
-        config_class: one of the dataclasses of `src/settings`.
-        arguments: the command line without the program's name. Default: `sys.argv[1:]`.
-        script: the program's name for `--help`.
+        config_class: a command's dataclass. arguments: the command line without the program's name.
+            Default: `sys.argv[1:]`. script: the program's name for `--help`.
 
     Returns:
         (settings, notices): a frozen instance of `config_class`, and lines that the program should print.
@@ -140,12 +139,10 @@ def parse(
     notices: list[str] = []
     arguments = sys.argv[1:] if arguments is None else arguments
     _check_numbers(arguments)
-    arguments = translated(arguments, keys, notices)
-    arguments = CommandLine(keys, notices).tidy(arguments)
+    arguments = CommandLine(keys, notices).tidy(translated(arguments, keys, notices))
     script = script or os.path.basename(sys.argv[0])
     if asked := set(FLAGS).intersection(arguments):
-        usual, _ = parse(config_class, [])
-        print(help_text(usual, script, everything="--help_all" in asked))
+        print(help_text(parse(config_class, [])[0], script, everything="--help_all" in asked))
         sys.exit(0)
     parser = _parser(config_class, script)
     try:
