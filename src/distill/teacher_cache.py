@@ -43,7 +43,9 @@ def with_logits(teacher: Model, batches: Batches | PackedRows) -> Examples:
     Args:
         teacher: without dropout. batches: of the training rows.
     """
-    column = Column("teacher_logits", np.float32, teacher.description.kind.logits_per)
+    kind = teacher.description.kind
+    assert kind is not None  # a task's teacher
+    column = Column("teacher_logits", np.float32, kind.logits_per)
     return batches.examples.with_column(column, predict(teacher, batches, "teacher logits").logits)
 
 
@@ -241,7 +243,9 @@ def cached_teacher(
     live = LiveTeacher.of(teacher, loss)
     if live is None or teacher is None or not limit:
         return live
-    layout = RecordLayout(live.network, teacher.description.kind.logits_per == "token")
+    kind = teacher.description.kind
+    assert kind is not None  # a task's teacher
+    layout = RecordLayout(live.network, kind.logits_per == "token")
     size = layout.bytes_of(examples.lengths).sum() / 1e9
     if size > limit:
         say(

@@ -1,5 +1,6 @@
 """What a network is: its architecture, its quantization, and how a YAML file speaks of it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Optional, Tuple
 
@@ -219,7 +220,7 @@ class ShapeConfig:
         names = {item.name for item in fields(BertConfig)}
         return {name: value for name, value in vars(self).items() if name in names and value is not None}
 
-    def check(self, bert: BertConfig, section: str, source: str, free: tuple[str, ...] = ()) -> BertConfig:
+    def check(self, bert: BertConfig, section: str, source: str, free: Collection[str] = ()) -> BertConfig:
         """`bert` (read from `source`) with the run's choices set here; any other difference is a `UserError`
         naming it.
 

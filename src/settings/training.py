@@ -4,7 +4,7 @@ A field's docstring is its help text: what it is, its unit, and why the default 
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, Optional, Tuple
+from typing import Any, Literal, Optional, Tuple
 
 from src.errors import UserError
 from src.kinds.base import TaskKind
@@ -214,7 +214,7 @@ class TaskDistillConfig(FoldersConfig, DistillingConfig, VocabularyConfig):
     td_student_net_cfg: NetConfig = section(NetConfig, "Student network")
     """The student's network."""
 
-    def teacher_known(self, kind: TaskKind) -> Known:
+    def teacher_known(self, kind: Optional[TaskKind]) -> Known:
         """What is known of the teacher's checkpoint, whose head is of a kind."""
         return Known(self.td_teacher_net_cfg, "td_teacher_net_cfg", self.vocab_file, kind)
 
@@ -318,7 +318,7 @@ class QuantizedStudentConfig(VocabularyConfig):
     """The student's network; normally empty, for its checkpoint's config.json says it. What is quantized and
     the dropout, which published settings have here, are settings of their own."""
 
-    def known(self, kind: TaskKind) -> Known:
+    def known(self, kind: Optional[TaskKind]) -> Known:
         """What is known of the student's checkpoint, whose head is of a kind."""
         return Known(self.student_net_cfg, "student_net_cfg", self.vocab_file, kind)
 
@@ -328,7 +328,7 @@ class QuantizedStudentConfig(VocabularyConfig):
         return self.quant_cfg if self.do_quant else replace(self.quant_cfg, activation_bits=32)
 
     @property
-    def dropout(self) -> dict[str, Optional[float]]:
+    def dropout(self) -> dict[str, Any]:
         """The student's rates, by `BertConfig`'s names."""
         names = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
         rates = {name: getattr(self, name) for name in names}
@@ -407,7 +407,7 @@ class TernaryConfig(QuantizedStudentConfig, DistillingConfig):
         evaluation = EvalConfig(self.eval_batch_size, self.eval_ckpt_step)
         return FoldersConfig(self.data_dir, self.data_dir if self.do_eval else "", evaluation)
 
-    def teacher_known(self, kind: TaskKind) -> Known:
+    def teacher_known(self, kind: Optional[TaskKind]) -> Known:
         """What is known of the teacher's checkpoint, whose head is of a kind."""
         return Known(self.teacher_net_cfg, "teacher_net_cfg", self.vocab_file, kind)
 

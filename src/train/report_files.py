@@ -37,11 +37,7 @@ def _or_said(name: str) -> Iterator[None]:
 
 
 def keep_record(
-    run: RunFolder,
-    device: str,
-    group: Group,
-    teacher: dict[str, float] | None,
-    made_from: dict[str, Any] | None = None,
+    run: RunFolder, device: str, group: Group, teacher: dict[str, float] | None, made_from: dict[str, Any]
 ) -> None:
     """Write run.json; further arguments as in `write_record`, but for the group."""
     if run.writes:
@@ -53,6 +49,7 @@ def keep_answers(run: RunFolder, description: Description, logits: np.ndarray, e
     """Write a student's answers to the evaluation rows, of which `evaluate` gives the last two."""
     if run.writes:
         with _or_said(PREDICTIONS_FILE):
+            assert description.kind is not None  # a student of a task
             predictions = Predictions(logits, examples, description.kind, description.label_names)
             predictions.save(run.join(PREDICTIONS_FILE))
 

@@ -6,7 +6,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -281,7 +281,7 @@ class Session(TrainingRun):
         config: RunConfig,
         folders: FoldersConfig,
         resolved: str,
-        labels: tuple[str, ...] = (),
+        labels: Sequence[str] = (),
         networks: tuple[str, ...] = (),
     ) -> Self:
         """Set up the device and read the data; `start` is left to the command's own checks.
@@ -339,13 +339,19 @@ class Session(TrainingRun):
                 say(f"warning: {line}")
         return results
 
+    @property
+    def _training_rows(self) -> Examples:
+        """The data's, which a command that trains has read."""
+        assert self.data.train is not None
+        return self.data.train
+
     def train_batches(
         self, config: PhaseConfig, packs: bool | None = None, rows: Examples | None = None
     ) -> Steps:
         """The training rows (or `rows`) in steps; without `packs` as the device does, where no model is there
         yet.
         """
-        rows = self.data.train if rows is None else rows
+        rows = self._training_rows if rows is None else rows
         packs = self.rows.packs(self.device) if packs is None else packs
         return steps_of(rows, config, self.rows, packs, self.group)
 
@@ -358,7 +364,7 @@ class Session(TrainingRun):
         elsewhere = self.group.size > 1 or (config.enable_data_sink and self.device != "CPU")
         # A job on ModelArts uploads all that is in the run folder.
         limit = 0 if epochs == 1 or elsewhere or config.enable_modelarts else config.teacher_cache_gb
-        return cached_teacher(teacher, loss, self.data.train, self.run.join(TEACHER_CACHE), limit)
+        return cached_teacher(teacher, loss, self._training_rows, self.run.join(TEACHER_CACHE), limit)
 
     def rows_with_logits(self, teacher: Model, stage: str, folder: str) -> Examples | None:
         """The training rows with a teacher's logits, which stand for running it in every epoch; None
@@ -367,7 +373,7 @@ class Session(TrainingRun):
         if self.finished.has(stage, folder):
             return None
         batches = rows_to_evaluate(
-            self.data.train, self.evaluation.batch_size, self.rows, self.packs(teacher)
+            self._training_rows, self.evaluation.batch_size, self.rows, self.packs(teacher)
         )
         rows = with_logits(teacher, batches)
         teacher.release()
@@ -414,8 +420,8 @@ class Session(TrainingRun):
         say(f"teacher: {teacher.summary}, {path}")
         data = self.data
         if not data.evals:
-            rows = np.random.default_rng(self.rows.seed).permutation(len(data.train))[:SAMPLE_ROWS]
-            data = replace(data, evals={"train sample": data.train.take(np.sort(rows))})
+            rows = np.random.default_rng(self.rows.seed).permutation(len(self._training_rows))[:SAMPLE_ROWS]
+            data = replace(data, evals={"train sample": self._training_rows.take(np.sort(rows))})
         kept = self.config.compile_cache if self.device == "CPU" else "off"
         how = self.metric_names, self.evaluation.batch_size, part(self.rows, PackingConfig)
         results = known_scores(kept, teacher, data.evals, how, lambda: self._scores(teacher, data))
@@ -425,7 +431,7 @@ class Session(TrainingRun):
         check_better_than_guessing(results, self.metric_names[0], examples, least_gain, key, path)
         return results
 
-    def finish(self, models: dict[str, dict[str, float] | None], last_line: str) -> None:
+    def finish(self, models: Mapping[str, dict[str, float] | None], last_line: str) -> None:
         """`close` with a table of models above.
 
         Args:

@@ -139,6 +139,8 @@ class Stage:
         self.sink_steps = min(plan.sink_steps, len(batches))
         self.steps_per_epoch = plan.epoch_steps(batches)
         self.total_steps = plan.steps(batches)
+        seed = batches.seed
+        assert isinstance(seed, int)  # of all the data; parts of a corpus have others
         loss_scale = build_loss_scale(plan.config, student.network.compute_type)
         self.train_step = TrainStep(
             loss_network,
@@ -152,7 +154,7 @@ class Stage:
             float(plan.config.max_grad_norm),
             batches.several or group.size > 1,
             group.size,
-            draws_for(loss_network, batches.seed, name, group.rank),
+            draws_for(loss_network, seed, name, group.rank),
         )
         self.epoch = 0
         self.step_number = 0
