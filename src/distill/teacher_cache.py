@@ -4,11 +4,14 @@ Logits are a column of the rows. Hidden states and attention scores are many tim
 while the first epoch runs and are read from there afterwards.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import shutil
 import weakref
 import zlib
+from typing import TYPE_CHECKING
 
 import mindspore as ms
 import numpy as np
@@ -23,16 +26,26 @@ from src.examples import Column
 from src.files import make_folder, replacing, write_safetensors
 from src.terminal import say
 
+if TYPE_CHECKING:
+    from src.data.dataset import Batches, PackedRows
+    from src.data.micro_batches import MicroBatch
+    from src.distill.distiller import Distiller, TeacherAnswers
+    from src.examples import Examples
+    from src.model import Model
+    from src.nn.layers import Tensors
+
 INDEX_FILE, ANSWERS_FILE = "index.safetensors", "answers.bin"
 
 
-def with_logits(teacher, batches):
+def with_logits(teacher: Model, batches: Batches | PackedRows) -> Examples:
     """The `Examples` of some batches with a column of the teacher's float32 logits, a row (or token) each.
 
     Args:
-        teacher (Model): without dropout. batches (Batches or PackedRows): of the training rows.
+        teacher: without dropout. batches: of the training rows.
     """
-    column = Column("teacher_logits", np.float32, teacher.description.kind.logits_per)
+    kind = teacher.description.kind
+    assert kind is not None  # a task's teacher
+    column = Column("teacher_logits", np.float32, kind.logits_per)
     return batches.examples.with_column(column, predict(teacher, batches, "teacher logits").logits)
 
 
@@ -41,10 +54,10 @@ class RecordLayout:
     L, L), both float16, then logits (C,) or (L, C), float32.
 
     Args:
-        asked (TeacherAnswers): what is kept. by_token (bool): its logits are a token's.
+        asked: what is kept. by_token: its logits are a token's.
     """
 
-    def __init__(self, asked, by_token=False):
+    def __init__(self, asked: TeacherAnswers, by_token: bool = False):
         config = asked.network.config
         compared = config.num_hidden_layers // asked.stride
         self.states = (compared + 1 if asked.states else 0, config.hidden_size)
@@ -52,24 +65,24 @@ class RecordLayout:
         self.outputs = asked.network.num_labels if asked.logits else 0
         self.by_token = by_token
 
-    def shapes(self, length):
+    def shapes(self, length: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """Of the three parts."""
         logits = (length, self.outputs) if self.by_token else (1, self.outputs)
         return (length, *self.states), (*self.scores, length, length), logits
 
-    def bytes_of(self, lengths):
-        """Bytes of the record of each row (ndarray, int64)."""
+    def bytes_of(self, lengths: np.ndarray) -> np.ndarray:
+        """Bytes of the record of each row, int64."""
         lengths = np.asarray(lengths, np.int64)
         logits = lengths if self.by_token else np.ones_like(lengths)
         halves = lengths * np.prod(self.states) + lengths**2 * np.prod(self.scores)
         return 2 * halves + 4 * logits * self.outputs
 
-    def pack(self, states, scores, logits):
-        """One row's record (bytes) from arrays of those shapes."""
+    def pack(self, states: np.ndarray, scores: np.ndarray, logits: np.ndarray) -> bytes:
+        """One row's record from arrays of those shapes."""
         halves = (np.ascontiguousarray(part, np.float16).tobytes() for part in (states, scores))
         return b"".join((*halves, np.ascontiguousarray(logits, np.float32).tobytes()))
 
-    def unpack(self, record, length):
+    def unpack(self, record: bytes, length: int) -> list[np.ndarray]:
         """The three arrays of a record."""
         first, second, third = self.shapes(length)
         ends = np.cumsum([0, 2 * np.prod(first), 2 * np.prod(second), 4 * np.prod(third)])
@@ -86,11 +99,13 @@ class CachedTeacher(LiveTeacher):
     The file is read and written by offsets, not mapped: mapped pages would count as the program's memory.
 
     Args:
-        network (TeacherAnswers), layout (RecordLayout): what is run, and how it is kept.
-        examples (Examples): all rows. folder (str): of the two files. key (str): what the answers depend on.
+        network, layout: what is run, and how it is kept.
+        examples: all rows. folder: of the two files. key: what the answers depend on.
     """
 
-    def __init__(self, network, layout, examples, folder, key):
+    def __init__(
+        self, network: TeacherAnswers, layout: RecordLayout, examples: Examples, folder: str, key: str
+    ):
         super().__init__(network)
         self.layout = layout
         self.key = key
@@ -127,7 +142,7 @@ class CachedTeacher(LiveTeacher):
         with replacing(self.index_path) as temporary:
             write_safetensors(temporary, {"checksums": self.checksums}, {"key": self.key})
 
-    def __call__(self, batch, arrays):
+    def __call__(self, batch: MicroBatch, arrays: Tensors) -> Tensors:
         records = self._read(batch.rows)
         if records is None:
             answers = super().__call__(batch, arrays)
@@ -205,7 +220,7 @@ class CachedTeacher(LiveTeacher):
         return answers
 
 
-def cache_key(teacher, asked, examples):
+def cache_key(teacher: Model, asked: TeacherAnswers, examples: Examples) -> str:
     """What a teacher's answers depend on: the program, the teacher, the rows, and what is asked."""
     rows = hashlib.sha256()
     for array in (examples.input_ids, examples.segment_ids, examples.offsets):
@@ -215,18 +230,22 @@ def cache_key(teacher, asked, examples):
     return digest(teacher.weights(), network, rows.hexdigest(), repr(questions), program())
 
 
-def cached_teacher(teacher, loss, examples, folder, limit):
+def cached_teacher(
+    teacher: Model | None, loss: Distiller, examples: Examples, folder: str, limit: float
+) -> LiveTeacher | None:
     """The teacher for several epochs: a `CachedTeacher` where its answers may be kept, else a `LiveTeacher`;
     None where the loss needs none.
 
     Args:
-        teacher (Model, or None), loss (Distiller): who is asked for what. examples (Examples): all rows.
-        folder (str): of the cache. limit (float): gigabytes (10^9 bytes) that it may take.
+        teacher, loss: who is asked for what. examples: all rows.
+        folder: of the cache. limit: gigabytes (10^9 bytes) that it may take.
     """
     live = LiveTeacher.of(teacher, loss)
-    if live is None or not limit:
+    if live is None or teacher is None or not limit:
         return live
-    layout = RecordLayout(live.network, teacher.description.kind.logits_per == "token")
+    kind = teacher.description.kind
+    assert kind is not None  # a task's teacher
+    layout = RecordLayout(live.network, kind.logits_per == "token")
     size = layout.bytes_of(examples.lengths).sum() / 1e9
     if size > limit:
         say(

@@ -245,7 +245,7 @@ class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConf
     PUBLISHED = ANSWERS
 
     @property
-    def texts(self):
+    def texts(self) -> Tuple[Union[str, Literal[False]], Union[str, Literal[False]]]:
         """(text, its second text), False for none; of a question these are question and context."""
         if self.question is False and self.context is False:
             return self.text, self.text_pair

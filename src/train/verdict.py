@@ -1,6 +1,14 @@
 """Whether a trained student is of any use: its scores against those of the best constant answer."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from src import metrics
+
+if TYPE_CHECKING:
+    from src.examples import Examples
 
 LEAST_ROWS = 100
 """Rows of which a score says enough to call a run failed; of fewer it is a warning."""
@@ -8,12 +16,14 @@ NEARLY_ALWAYS = 0.9
 """The same answer may be the best one to give where it is right so often."""
 
 
-def no_better_than_a_constant(stage, results, metric_names, examples):
+def no_better_than_a_constant(
+    stage: str, results: dict[str, float], metric_names: Sequence[str], examples: Examples
+) -> tuple[str, bool]:
     """What is to be said of a student that has learnt nothing, and whether that is certain.
 
     Args:
-        stage (str): its name. results (dict): of `evaluate`, with the `step` where there is one.
-        metric_names (tuple of str): the deciding one first. examples (Examples): the rows.
+        stage: its name. results: of `evaluate`, with the `step` where there is one.
+        metric_names: the deciding one first. examples: the rows.
 
     Returns:
         (one line, bool); ("", False) where one of the metrics is above the best constant answer's, or none
