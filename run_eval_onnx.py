@@ -15,6 +15,7 @@ from src.model import Model
 from src.settings.parsing import read_settings, required
 from src.settings.tools import EvaluateExportedConfig
 from src.tasks import get_task, task_folder
+from src.terminal import result
 
 
 @command
@@ -48,15 +49,14 @@ def main():
         settings = replace(settings, bucket_boundaries=(model.length,), enable_buckets=True)
     batches = data.eval_batches(batch_size, settings)
     results = {"task": task.name, "model": path, "batch_size": batch_size, **evaluate(model, batches, names)}
-    for name, value in results.items():
-        print(f"{name}: {value}")
-    print(
+    speed = (
         f"throughput: {1000 / results['seconds_per_1000_rows']:.1f} sentences/s; latency of a batch of "
         f"{batch_size}: p50 {results['p50_ms']:.2f} ms, p95 {results['p95_ms']:.2f} ms"
     )
     if settings.output_file:
         write_json(settings.output_file, results)
-    print(metrics.result_block(results, names), flush=True)
+    lines = [*metrics.result_lines(results), speed, metrics.result_block(results, names)]
+    result(results, "\n".join(lines))
 
 
 if __name__ == "__main__":

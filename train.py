@@ -51,7 +51,7 @@ def answer(settings, task):
     batches = settings.eval_batch_size, part(settings, PackingConfig)
     predictor = Predictor.load(path, settings.known(task.kind), part(settings, DeviceConfig), *batches)
     reading = settings.split, settings.max_seq_length, settings.num_workers, settings.dataset_type
-    for line in predictor.answer_test_sets(task, folder, *reading, settings.output_dir, layout="lines"):
+    for _, line in predictor.answer_test_sets(task, folder, *reading, settings.output_dir, layout="lines"):
         say(line)
 
 

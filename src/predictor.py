@@ -69,7 +69,8 @@ class Predictor:
     def answer_test_sets(
         self, task, folder, split, wanted, num_workers, dataset_type, output_dir, layout="benchmark"
     ):
-        """Write the predictions for every row of a task's test sets; yields a line about each.
+        """Write the predictions for every row of a task's test sets; yields of each (what there is to know of
+        it as JSON has it, a line about it).
 
         Args:
             wanted (int): tokens of the longest row of raw files; 0: the task's own.
@@ -85,4 +86,5 @@ class Predictor:
             logits = self.logits(rows.examples, f"predict {rows.split}")
             paths = write_predictions(output_dir, task, description, rows, logits, layout)
             cut = f" ({rows.cut} were longer than {longest} tokens and were cut)" if rows.cut else ""
-            yield f"{rows.split}: {len(rows.names)} rows answered in {', '.join(paths)}{cut}"
+            facts = {"split": rows.split, "rows": len(rows.names), "cut": rows.cut, "files": paths}
+            yield facts, f"{rows.split}: {len(rows.names)} rows answered in {', '.join(paths)}{cut}"

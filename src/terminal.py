@@ -1,6 +1,9 @@
-"""What is shown while something goes on: bars, and the name of what takes its time."""
+"""What is shown while something goes on: bars, and the name of what takes its time; and results that scripts
+read.
+"""
 
 import contextlib
+import json
 import sys
 import threading
 import time
@@ -18,6 +21,39 @@ def say(line):
     """Print a line at once, past any bar."""
     tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()
+
+
+class _Talk:
+    """Standard output of a command whose results are JSON: what is said goes to standard error.
+
+    Args:
+        results (stream): takes the results.
+    """
+
+    def __init__(self, results):
+        self.results = results
+
+    def __getattr__(self, name):
+        return getattr(sys.stderr, name)
+
+
+def only_results():
+    """Keep standard output for results (`--json true`), until it is set back: `errors.command` does that as a
+    command ends.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8")  # as JSON is; what has no character there is escaped
+    sys.stdout = _Talk(sys.stdout)
+
+
+def result(facts, text=""):
+    """Print one result of a command: `facts` (dict) as a line of JSON where scripts read it (`only_results`),
+    elsewhere `text`, "" for nothing.
+    """
+    if isinstance(sys.stdout, _Talk):
+        print(json.dumps(facts, ensure_ascii=False, allow_nan=False), file=sys.stdout.results)
+    elif text:
+        say(text)
 
 
 class _Lines:

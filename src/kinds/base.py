@@ -151,16 +151,24 @@ class TaskKind:
         """
         return self.predictions(logits), examples.labels
 
-    def answers(self, logits, examples, rows, labels):
-        """What predict.py prints.
+    def outcomes(self, logits, examples, rows, labels):
+        """What is said of each text, as `predict.py --json true` prints it.
 
         Args:
             logits, examples, labels: as for `evidence`. rows (list of Row): the texts they were made from.
 
         Returns:
-            list of lists of tuples of str: for each text its lines, of each its columns
+            list of dicts of JSON values
         """
         raise NotImplementedError
+
+    def columns_of(self, outcome):
+        """The lines that predict.py prints of one of the `outcomes`: a list of tuples of str."""
+        raise NotImplementedError
+
+    def answers(self, logits, examples, rows, labels):
+        """For each text its lines, as `columns_of` has them; arguments as for `outcomes`."""
+        return [self.columns_of(outcome) for outcome in self.outcomes(logits, examples, rows, labels)]
 
     def at_threshold(self, threshold, where=""):
         """This kind with another `threshold`; `where` says in messages what names it.

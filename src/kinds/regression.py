@@ -53,5 +53,8 @@ class Regression(TaskKind):
     def predictions(self, logits):
         return logits[:, 0]
 
-    def answers(self, logits, examples, rows, labels):
-        return [[(f"{value:.4f}",)] for value in logits[:, 0]]
+    def outcomes(self, logits, examples, rows, labels):
+        return [{"value": value} for value in logits[:, 0].tolist()]
+
+    def columns_of(self, outcome):
+        return [(f"{outcome['value']:.4f}",)]

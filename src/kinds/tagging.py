@@ -137,24 +137,31 @@ class TokenClassification(TaskKind):
 
         return entities(found), entities(right)
 
-    def answers(self, logits, examples, rows, labels):
-        """An entity a line: type, first character, the one after the last, the characters, the mean
-        probability of its tags; `-` for a text without any.
+    def outcomes(self, logits, examples, rows, labels):
+        """The entities: type, first character, the one after the last, the characters, the mean probability
+        of the tags.
         """
         tags, spans, offsets = self.predictions(logits), examples.origin.spans, examples.offsets
         tags = np.where(spans[:, 0] < 0, UNTAGGED, tags)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = shifted.max(axis=1) / shifted.sum(axis=1)
-        types, lines = _read(labels)[1], [[] for _ in rows]
+        types, found = _read(labels)[1], [{"entities": []} for _ in rows]
         for first, after in entities_of(tags, offsets[:-1], labels).tolist():
             text = examples.origin.rows[np.searchsorted(offsets, first, side="right") - 1]
             start, end = int(spans[first, 0]), int(spans[after - 1, 1])
-            surface, probability = (
-                " ".join(rows[text].text[start:end].split()),
-                probabilities[first:after].mean(),
-            )
-            lines[text].append((types[tags[first]], str(start), str(end), surface, f"{probability:.4f}"))
-        return [found or [("-",)] for found in lines]
+            entity = {"type": types[tags[first]], "start": start, "end": end}
+            entity["text"] = rows[text].text[start:end]
+            entity["probability"] = float(probabilities[first:after].mean())
+            found[text]["entities"].append(entity)
+        return found
+
+    def columns_of(self, outcome):
+        """An entity a line; `-` for a text without any."""
+        lines = []
+        for entity in outcome["entities"]:
+            places, surface = (str(entity["start"]), str(entity["end"])), " ".join(entity["text"].split())
+            lines.append((entity["type"], *places, surface, f"{entity['probability']:.4f}"))
+        return lines or [("-",)]
 
 
 def _tags_of(spans, entities, room):

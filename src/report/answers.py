@@ -9,7 +9,7 @@ from typing import Optional
 import numpy as np
 
 from src.errors import UserError
-from src.metrics import check_finite, value_of
+from src.metrics import check_finite, percent, value_of
 from src.report.texts import cut
 
 MOST_WRONG = 10
@@ -95,7 +95,7 @@ def _shares(logits):
 
 
 def _percent(share):
-    return f"{100 * share:.1f} %"
+    return f"{percent(share)} %"
 
 
 def _worst(wrong, measure):
@@ -210,7 +210,7 @@ def _questions(predictions, texts):
     kind, examples, logits = predictions.kind, predictions.examples, predictions.logits
     found, references = kind.evidence("exact_match", logits, examples, predictions.labels)
     exact = np.array([value_of("exact_match", [a], [b]) for a, b in zip(found, references)])
-    shares = np.array([float(lines[0][3]) for lines in kind.answers(logits, examples, (), ())])
+    shares = np.array([outcome["score"] for outcome in kind.outcomes(logits, examples, (), ())])
     _, first_rows = np.unique(examples.origin.rows, return_index=True)
 
     def shown(place):

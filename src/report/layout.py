@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from src.metrics import METRICS, printed_name
+from src.metrics import METRICS, percent, printed_name
 from src.report.answers import Table
 from src.report.curves import LOSSES, SCORES
 
@@ -21,7 +21,7 @@ def cards_of(report):
     run, summary = report.run, report.summary
     cards = []
     if summary.score is not None:
-        cards.append((printed_name(summary.metric), f"{100 * summary.score:.2f}", _kept(run, summary)))
+        cards.append((printed_name(summary.metric), percent(summary.score), _kept(run, summary)))
     elif "loss" in run.results.losses:
         cards.append(("Loss of the last step", f"{run.results.losses['loss']:.4g}", ""))
     if summary.bytes:
@@ -43,7 +43,7 @@ def cards_of(report):
 def _kept(run, summary):
     said = [] if run.finished else ["the best so far"]
     if summary.kept is not None:
-        said.append(f"{100 * summary.kept:.1f} % of the teacher's {100 * summary.teacher_score:.2f}")
+        said.append(f"{percent(summary.kept)} % of the teacher's {percent(summary.teacher_score)}")
     return "; ".join(said) or "in percent"
 
 
@@ -155,19 +155,14 @@ def comparison_lines(reports):
         score = ", ".join(map(printed_name, names)) + " in percent"
     emulates = any(summary.network.is_quantized for summary in summaries)
     seconds = "seconds for 1,000 rows" + (f" (a quantized student: {_EMULATED})" if emulates else "")
-    percent, plain = "{:.2f}".format, "{:,}".format
+    plain, two = "{:,}".format, "{:.2f}".format
     numbers = (
-        (score, [_hundred(item.score) for item in summaries], percent, max if alike else None),
-        ("the teacher's", [_hundred(item.teacher_score) for item in summaries], percent, None),
-        (
-            "share of the teacher's that is kept",
-            [_hundred(item.kept) for item in summaries],
-            "{:.1f} %".format,
-            max,
-        ),
+        (score, [item.score for item in summaries], percent, max if alike else None),
+        ("the teacher's", [item.teacher_score for item in summaries], percent, None),
+        ("percent of the teacher's that is kept", [item.kept for item in summaries], percent, max),
         ("bytes", [item.bytes for item in summaries], plain, min),
         ("times smaller than the teacher", [item.smaller for item in summaries], "{:.1f}".format, max),
-        (seconds, [item.seconds for item in summaries], percent, min),
+        (seconds, [item.seconds for item in summaries], two, min),
         ("times faster than the teacher", [item.faster for item in summaries], "{:.1f}".format, max),
         ("weights", [item.parameters for item in summaries], plain, None),
         ("seconds of the whole run", [report.run.results.wall_seconds for report in reports], plain, None),
@@ -175,10 +170,6 @@ def comparison_lines(reports):
     )
     found = [(title, [(value, False) for value in values]) for title, values, _ in lines]
     return found + [(title, _ranked(values, form, best)) for title, values, form, best in numbers]
-
-
-def _hundred(share):
-    return None if share is None else 100 * share
 
 
 def _ranked(values, form, best):

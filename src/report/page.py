@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from src.files import write_text
+from src.metrics import percent
 from src.report import figures, layout
 from src.report.gather import report_of
 from src.run_folder import REPORT_FILE
@@ -72,7 +73,7 @@ def _filled(template, context):
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(fraction=lambda value: f"{100 * value:.2f}", setting=_setting)
+    environment.filters.update(fraction=percent, setting=_setting)
     return environment.get_template(template).render(context)
 
 

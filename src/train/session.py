@@ -402,7 +402,7 @@ def results_table(models, metric_names):
         [
             title,
             f"{results['parameters']:,}",
-            *(f"{100 * results[name]:.2f}" for name in names),
+            *(metrics.percent(results[name]) for name in names),
             _seconds(results),
         ]
         for title, results in models.items()

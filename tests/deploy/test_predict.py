@@ -1,6 +1,7 @@
 """predict.py on tiny models: what it reads, what it prints, what it refuses."""
 
 import io
+import json
 import os
 import shutil
 import sys
@@ -42,6 +43,11 @@ def test_onnx_and_network_label_texts_alike_from_flags_file_and_standard_input(
     monkeypatch.setattr(sys, "stdin", io.StringIO("word3 word9\tword12\nword4\n"))
     assert run_script(predict, capsys, *given).splitlines() == from_file
     assert from_file[0].split("\t") == onnx_line and len(from_file) == 2
+    told = run_script(predict, capsys, *given, *words, "--json", "true")
+    outcome = json.loads(told)
+    assert (outcome["text"], outcome["text_pair"], outcome["label"]) == (*onnx_line[2:], onnx_line[0])
+    assert outcome["probability"] == pytest.approx(float(onnx_line[1]), abs=1e-4)
+    assert sum(outcome["probabilities"].values()) == pytest.approx(1) and told.count("\n") == 1
 
 
 def test_longer_texts_are_cut_with_a_notice(onnx_file, capsys, monkeypatch):

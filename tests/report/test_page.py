@@ -58,7 +58,7 @@ def page(finished):
 def test_the_summary_says_what_the_student_is_worth(page):
     words = plain(page)
     for said in (
-        "Accuracy 60.00 75.0 % of the teacher&#39;s 80.00",  # 0.6 / 0.8
+        "Accuracy 60.00 75.00 % of the teacher&#39;s 80.00",  # 0.6 / 0.8
         "4.0 kB 5.0 times smaller",  # 4 * 5,000 weights / 4,000 bytes
         "2.00 s 3.0 times faster",
         "1,000 the teacher has 5,000",
@@ -95,7 +95,7 @@ def test_texts_and_paths_are_escaped(page):
 def test_the_wrong_rows_stand_in_their_order_with_text_and_answers(page):
     words = plain(page)
     assert words.index("a bad films") < words.index("北京")
-    assert "row 2 · answered positive · right negative · 100.0 %" in words
+    assert "row 2 · answered positive · right negative · 99.97 %" in words
     assert "2 of 4 evaluation rows are answered wrongly" in words and "negative 1 1 positive 1 1" in words
 
 
@@ -129,7 +129,7 @@ def test_a_run_that_was_stopped_shows_what_there_is_and_says_what_is_not(tmp_pat
     words = plain(page_of(folder))
     for said in (
         "A run that has not come to its end",
-        "Accuracy 60.00 the best so far; 75.0 % of the teacher&#39;s 80.00",
+        "Accuracy 60.00 the best so far; 75.00 % of the teacher&#39;s 80.00",
         "results.json does not exist",
         "predictions.npz is not there",
         "layers.json does not exist",
