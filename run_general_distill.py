@@ -16,7 +16,7 @@ from src.data.sharded import open_corpus
 from src.data.task_data import facts_of
 from src.description import DataFacts
 from src.distill.distiller import Distiller, LossTerms
-from src.distill.student import build_student
+from src.distill.student import build_student, warnings_of
 from src.distill.teacher import LiveTeacher, load_teacher
 from src.errors import command
 from src.files import check_apart
@@ -70,7 +70,8 @@ def main(settings):
         f"data: general distillation on {session.device}: {sum(batches.rows):,} rows in {len(batches.parts)} "
         f"part(s), {session.group.size} process(es) of {settings.gd_cfg.batch_size} rows a step"
     )
-    say(f"teacher: {teacher.summary}, {path}\n{student.summary}")
+    said = [f"teacher: {teacher.summary}, {path}", student.summary, *warnings_of(student, plan, teacher)]
+    say("\n".join(said))
 
     folder = elsewhere or session.run.join("gd")
     settings = replace(settings, gd_student_net_cfg=student_net.filled(model.config))

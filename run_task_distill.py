@@ -9,7 +9,7 @@ from itertools import compress
 
 from src import metrics
 from src.distill.distiller import Distiller, LossTerms
-from src.distill.student import build_student
+from src.distill.student import build_student, warnings_of
 from src.distill.teacher import LiveTeacher, load_teacher
 from src.errors import command
 from src.model import Model, read_as_run
@@ -99,7 +99,7 @@ def main(settings):
     student = build_student(plan, loaded, session.data, session.compute_type(net.compute_type))
     filled = replace(settings, td_student_net_cfg=net.filled(student.model.config))
     session.start(resolved=to_yaml(filled))
-    say(student.summary)
+    say("\n".join([student.summary, *warnings_of(student, plan, teacher)]))
     if settings.runs_phase1:
         fit_phase1(settings, session, teacher, student, terms, phase1)
     if settings.td_phase2_epoch_size:

@@ -102,12 +102,14 @@ class Description:
 
     @property
     def student_flags(self):
-        """What run_task_distill.py is given for a smaller student of this teacher, of layers that divide its
-        own.
-        """
+        """What run_task_distill.py is given for a smaller student of this teacher."""
+        return f"--student_init teacher_layers --td_student_net_cfg.num_hidden_layers {self.fewer_layers}"
+
+    @property
+    def fewer_layers(self):
+        """The most layers of a smaller student, which divide this teacher's; 1 of 1."""
         layers = self.bert.num_hidden_layers
-        fewer = max((count for count in range(1, layers) if layers % count == 0), default=1)
-        return f"--student_init teacher_layers --td_student_net_cfg.num_hidden_layers {fewer}"
+        return max((count for count in range(1, layers) if layers % count == 0), default=1)
 
     # --- as JSON --------------------------------------------------------------------------------------------
 

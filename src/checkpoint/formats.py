@@ -2,16 +2,17 @@
 a column of the name map and a row of the table.
 """
 
+import glob
 import os
 from dataclasses import dataclass, field, replace
 
 from src.checkpoint import architecture, huggingface, mindspore, tensorflow
-from src.checkpoint.folder import WEIGHTS_FILE, Checkpoint, described, refuse_packed, with_hash
+from src.checkpoint.folder import PACKED_FILE, WEIGHTS_FILE, Checkpoint, described, refuse_packed, with_hash
 from src.checkpoint.foreign import other_programs
 from src.checkpoint.names import FORMATS, WORD_EMBEDDINGS, respell, translate
 from src.checkpoint.tokens import find_vocabulary
 from src.description import Description
-from src.errors import UserError
+from src.errors import UserError, listed
 from src.settings.network import NOTHING
 from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
 
@@ -144,7 +145,18 @@ def _find(path):
             f"holds no checkpoint: none of {', '.join(huggingface.FILES)}, a TensorFlow .index or a "
             "MindSpore .ckpt"
         )
-    raise UserError(f"{path} {fault}{other_programs(path)}")
+    raise UserError(f"{path} {fault}{_inside(path) or other_programs(path)}")
+
+
+def _inside(path):
+    """The end of a message about the folder of a run: where its models lie, the newest first; "" for none."""
+    found = {}
+    for name in (WEIGHTS_FILE, PACKED_FILE):
+        for depth in ("*", os.path.join("*", "*")):
+            for file in glob.glob(os.path.join(glob.escape(path), depth, name)):
+                found[os.path.dirname(file)] = os.path.getmtime(file)
+    folders = sorted(found, key=found.get, reverse=True)
+    return f"; models lie in it, give one of them: {listed(folders)}" if folders else ""
 
 
 def _ours(weights, file, source, known, bert_config, classifier_relu):

@@ -10,7 +10,7 @@ from src.data.origins import read_texts
 from src.data.prepare import Progress
 from src.data.prepare_task import chunks
 from src.data.readers.files import count_rows, find_source, require_source
-from src.data.readers.rows import BadRows
+from src.data.readers.rows import EveryRow
 from src.data.readers.split import read_split
 from src.data.records import find_split, has_split, read_records
 from src.data.task_data import facts_of
@@ -54,19 +54,12 @@ class Reader:
     """As the `Tokenizer`'s."""
 
 
-class _EveryRow(BadRows):
-    """A malformed row ends the work: without it the others' numbers would be wrong."""
-
-    def add(self, message):
-        raise UserError(f"{message}; every row of the set must be answered, so none can be left out")
-
-
 def read_test_sets(task, folder, split, description, reader, dataset_type="auto"):
     """Every `TestSet` that `folder` holds of a task's splits, the first one at least.
 
     Args:
         task (Task): whose. folder (str): with its raw files or records.
-        split (str): "test", or "eval" for the dev sets. description (Description): of the model.
+        split (str): "test", or "eval" or "dev" for the dev sets. description (Description): of the model.
         reader (Reader): how raw texts become rows. dataset_type (str): of records, as the setting.
 
     Raises:
@@ -101,8 +94,9 @@ def _raw(task, source, name, description, reader):
     kept = []
 
     def rows():
-        test, names = name.startswith("test"), facts.labels or description.label_names
-        for row in read_split(task, source, facts.kind, names, _EveryRow(), test):
+        names = facts.labels or description.label_names
+        test = name.startswith("test") or task.is_own  # own rows are read alike, with labels and without
+        for row in read_split(task, source, facts.kind, names, EveryRow(), test):
             kept.append(row._replace(label=None))
             yield kept[-1]
 

@@ -36,6 +36,27 @@ class Student:
         return f"student: {self.model.summary}, started from {self.start}"
 
 
+def warnings_of(student, plan, teacher):
+    """Lines about a `Student` that is no smaller than its teacher (Model), or that begins a task with nothing
+    though layers of its teacher would fit.
+    """
+    own, others, section, found = student.model.parameters, teacher.parameters, plan.section, []
+    if own >= others:
+        fewer = teacher.description.fewer_layers
+        found.append(
+            f"warning: the student has {own:,} weights and its teacher {others:,}, so it is not smaller; fewer "
+            f"layers (--{section}.num_hidden_layers {fewer}) or narrower ones (--{section}.hidden_size and the "
+            "like) make it so"
+        )
+    alike = all(getattr(student.model.config, name) == getattr(teacher.config, name) for name in _WIDTHS)
+    if student.model.description.kind and not plan.path and not plan.from_teacher and alike:
+        found.append(
+            "warning: the student starts from random weights, which takes many more steps to the same score; "
+            "--student_init teacher_layers starts it from layers of its teacher"
+        )
+    return found
+
+
 def student_layers(chosen, depth, teacher_depth, section="td_student_net_cfg"):
     """The teacher layers a student of `depth` layers copies: `chosen`, or the last of each group of the
     uniform layer map.

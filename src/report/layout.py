@@ -10,6 +10,7 @@ from src.report.answers import Table
 from src.report.curves import LOSSES, SCORES
 
 _EMULATED = "in MindSpore, which rounds in floats; export it for speed"
+_KEPT = "the teacher's scores are kept from an earlier run, without its time"
 _LAYER = re.compile(r"bert\.encoder\.layers\.(\d+)\.")
 
 
@@ -52,8 +53,10 @@ def _speed(run, summary):
     if summary.network.is_quantized:
         return _EMULATED
     faster = _times(summary.faster, "faster than", "as long as")
+    if summary.teacher_score is None:
+        return ""
     device = run.record.device or "this device"
-    return f"{faster} the teacher, both on {device}" if faster else "the teacher was not timed in this run"
+    return f"{faster} the teacher, both on {device}" if faster else _KEPT
 
 
 def _times(times, better, worse):
@@ -145,7 +148,7 @@ def comparison_lines(reports):
     lines = [
         ("task", [summary.task for summary in summaries], None),
         ("command", [report.run.script or "-" for report in reports], None),
-        ("finished", ["yes" if report.run.finished else "no" for report in reports], None),
+        ("finished", [_ended(report.run) for report in reports], None),
         ("teacher", [summary.teacher or "-" for summary in summaries], None),
         ("student's network", [shape_of(summary.network) or "-" for summary in summaries], None),
     ]
@@ -170,6 +173,12 @@ def comparison_lines(reports):
     )
     found = [(title, [(value, False) for value in values]) for title, values, _ in lines]
     return found + [(title, _ranked(values, form, best)) for title, values, form, best in numbers]
+
+
+def _ended(run):
+    """Whether a run came to its end, and whether that is one."""
+    fault = run.results.fault.partition(";")[0]
+    return f"failed: {fault}" if fault else "yes" if run.finished else "no"
 
 
 def _ranked(values, form, best):

@@ -73,7 +73,7 @@ def test_models_and_texts_that_cannot_be_read_are_one_line(task, onnx_file, tmp_
         ((onnx_file, "--text", ""), ("empty",)),
         ((onnx_file, "--text_pair", "b"), ("text_pair",)),
         ((onnx_file, "--text", "a", "--file", tmp_path / "empty.txt"), ("only one",)),
-        ((onnx_file, "--file", tmp_path / "empty.txt"), ("line 2", "empty")),
+        ((onnx_file, "--file", tmp_path / "none.jsonl"), ("file", "none.jsonl does not exist")),
         (
             (task.plain, "--text", "a", "--vocab_file", tmp_path / "v.txt"),
             ("vocab_file: cannot read", "v.txt", "No such file"),
@@ -151,7 +151,7 @@ def test_what_keeps_a_test_set_from_being_answered_is_one_line(onnx_file, tmp_pa
     says(refused_by(predict, capsys, *given), "output_dir")
     says(refused_by(predict, capsys, *given, *into, "--text", "a"), "data_dir: give either it, or a text")
     says(refused_by(predict, capsys, *given, *into, "--task_name", "CoLA"), "trained on SST-2, not CoLA")
-    says(refused_by(predict, capsys, *given, *into, "--split", "eval"), "has no dev set", "it holds test.tsv")
+    says(refused_by(predict, capsys, *given, *into, "--split", "dev"), "has no dev set", "it holds test.tsv")
     assert not (tmp_path / "out").exists()
 
 

@@ -101,6 +101,15 @@ class BadRows:
         self.count += 1
 
 
+class EveryRow(BadRows):
+    """A malformed row ends the work, where every row must be answered: without it the others' numbers would
+    be wrong.
+    """
+
+    def add(self, message):
+        raise UserError(f"{message}; every row of the set must be answered, so none can be left out")
+
+
 def tidy_label(label):
     """A raw label as its file means it: a text without the spaces around it, an SQL decimal as a number, a
     whole number as an int; None where there is none (empty, null or NaN).
