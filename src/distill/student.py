@@ -44,9 +44,9 @@ def warnings_of(student, plan, teacher):
     if own >= others:
         fewer = teacher.description.fewer_layers
         found.append(
-            f"warning: the student has {own:,} weights and its teacher {others:,}, so it is not smaller; fewer "
-            f"layers (--{section}.num_hidden_layers {fewer}) or narrower ones (--{section}.hidden_size and the "
-            "like) make it so"
+            f"warning: the student has {own:,} weights and its teacher {others:,}, so it is not smaller; "
+            f"fewer layers (--{section}.num_hidden_layers {fewer}) or narrower ones (--{section}.hidden_size "
+            "and the like) make it so"
         )
     alike = all(getattr(student.model.config, name) == getattr(teacher.config, name) for name in _WIDTHS)
     if student.model.description.kind and not plan.path and not plan.from_teacher and alike:

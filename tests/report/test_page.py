@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 import report
-from src.report.curves import LOSSES, RATE, SCORES, panels_of, read_lines
+from src.report import figures
+from src.report.curves import LOSSES, RATE, SCORES, Panel, panels_of, read_lines
 from src.report.layout import grouped_shares
-from src.report.page import write_report
+from src.report.page import write_comparison, write_report
 from src.settings.defaults import differing
 from src.settings.training import TaskDistillConfig, TernaryConfig
 from tests.reports import classes, numbers, write_run
@@ -168,6 +169,27 @@ def test_several_runs_stand_side_by_side_with_what_differs(finished, tmp_path, m
     assert "load_teacher_ckpt_path" not in words and "other: predictions: " not in words
     assert "phase2: Accuracy" in words and page.count("<svg") == 3
     assert 'href="./../' in page  # only the first has a page of its own
+
+
+def test_a_run_that_failed_says_so_and_a_teacher_that_was_not_timed_why(tmp_path):
+    folder = write_run(tmp_path / "run")
+    results = json.loads((folder / "results.json").read_text())
+    results["fault"] = "phase2: the student has learnt nothing; lower the learning rate"
+    del results["models"]["teacher"]["seconds_per_1000_rows"]
+    (folder / "results.json").write_text(json.dumps(results))
+    words = plain(page_of(folder))
+    assert "It has failed: phase2: the student has learnt nothing; lower the learning rate." in words
+    assert "2.00 s the teacher&#39;s scores are kept from an earlier run, without its time" in words
+    write_comparison([str(folder), str(folder)], str(tmp_path / "both.html"))
+    failed = "failed: phase2: the student has learnt nothing"
+    assert f"finished {failed} {failed} teacher" in plain((tmp_path / "both.html").read_text())
+
+
+@pytest.mark.parametrize("step", [1, 12, 5000])
+def test_a_single_evaluation_has_one_step_on_its_axis(step):
+    svg = figures.panel(Panel("phase2", SCORES, {"Accuracy": [(step, 60.0)], "F1": [(step, 61.0)]}))
+    labels = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert labels[: labels.index("optimizer step")] == [f"{step:,}"]
 
 
 def test_any_name_of_a_folder_can_be_read_in_a_legend(finished, tmp_path, monkeypatch, capsys, recwarn):
