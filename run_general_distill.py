@@ -26,6 +26,7 @@ from src.settings.parsing import part, required, to_yaml
 from src.settings.shared import BatchesConfig
 from src.settings.training import GeneralDistillConfig, TrainingConfig
 from src.terminal import say
+from src.train.next_steps import after_general_distilling
 from src.train.resume import corpus_digest
 from src.train.session import TrainingRun
 
@@ -89,9 +90,7 @@ def main(settings):
             "parameters": model.parameters,
             "made_from": session.made_from(),
         },
-        f"done: the student is in {folder}; next: fine-tune a teacher of your task: python run_finetune.py "
-        f"--load_ckpt_path {path} ...; then python run_task_distill.py --load_gd_ckpt_path {folder} "
-        "--load_teacher_ckpt_path FINE_TUNED_TEACHER ...",
+        after_general_distilling(folder, path),
     )
 
 

@@ -20,6 +20,7 @@ from src.settings.parsing import part, required, to_yaml
 from src.settings.training import DistillingConfig, FoldersConfig, TaskDistillConfig
 from src.tasks import get_task
 from src.terminal import say
+from src.train.next_steps import after_distilling
 from src.train.session import Session
 
 
@@ -106,12 +107,9 @@ def main(settings):
         folder, models["distilled student"] = phase2, fit_phase2(settings, session, teacher, student, phase2)
     elif settings.do_eval:
         models["student after phase 1"] = session.evaluate(student.model)
-    session.finish(
-        models,
-        f"done: the student is in {folder}; evaluate it: python eval.py --task_name {session.data.task.name} "
-        f"--model_dir {folder} --data_dir {settings.eval_data_dir or settings.train_data_dir}; or deploy it: "
-        f"python export.py --ckpt_file {folder}",
-    )
+    told = student.model.description, replace(teacher.description, source=path)
+    where = settings.train_data_dir, settings.eval_data_dir
+    session.finish(models, after_distilling(session.data.task.name, folder, *told, *where))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from src.settings.shared import DeviceConfig, PackingConfig
 from src.settings.training import DistillingConfig, QuantizedStudentConfig, TernaryConfig
 from src.tasks import get_task, task_folder
 from src.terminal import say
+from src.train.next_steps import after_quantizing
 from src.train.packed_result import PackedResult, same_batches
 from src.train.session import Session
 
@@ -108,11 +109,8 @@ def main(settings):
         packed = result.pack(student, settings.packed_bits)
         models["packed model"] = session.evaluate(packed) if settings.do_eval else None
     folder = result.packed if settings.save_quantized_model else result.latent
-    session.finish(
-        models,
-        f"done: evaluate it with: python eval.py --task_name {task.name} --model_dir {folder} --data_dir "
-        f"{settings.data_dir} {same_batches(session, student)}",
-    )
+    last = after_quantizing(task.name, folder, settings.data_dir, same_batches(session, student))
+    session.finish(models, last)
     result.clean_up()  # only now: until the results are there a run can be resumed
 
 

@@ -117,6 +117,18 @@ def find_sources(task, data_dir, train="train", dev=True):
     return sources, absent
 
 
+def has_dev_only(folder, task):
+    """Whether a folder has the raw dev set of a task and no training file, as for a model that is finished;
+    then it is said.
+    """
+    (_, dev), formats = task.eval_splits[0], task.source.formats
+    if find_source(folder, "train", formats) or not find_source(folder, dev, formats):
+        return False
+    labels = ", whose labels count (--labels names more)" if task.is_own else ""
+    say(f"no train file in {folder}: the dev set alone is prepared{labels}")
+    return True
+
+
 def holds_raw(folder, task):
     """Whether a folder has any raw file of a task."""
     stems = ["train", "train_aug", *(stem for _, stem in task.eval_splits + task.test_splits)]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from src.checkpoint.assign import assign
-from src.description import Description
+from src.description import Description, fewer_layers
 from src.distill.distiller import Projection, uniform_layer_map
 from src.errors import UserError
 from src.model import POOLER, Model, layer_weights, new_network, read_as_run
@@ -42,7 +42,7 @@ def warnings_of(student, plan, teacher):
     """
     own, others, section, found = student.model.parameters, teacher.parameters, plan.section, []
     if own >= others:
-        fewer = teacher.description.fewer_layers
+        fewer = fewer_layers(teacher.config.num_hidden_layers)
         found.append(
             f"warning: the student has {own:,} weights and its teacher {others:,}, so it is not smaller; "
             f"fewer layers (--{section}.num_hidden_layers {fewer}) or narrower ones (--{section}.hidden_size "
