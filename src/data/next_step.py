@@ -33,7 +33,8 @@ def what_next(task, folder, model):
     says, labels = _read(os.path.join(model, "config.json"))
     place, records = shlex.quote(model), shlex.quote(folder)
     finished = says.has_head_for(info.kind)
-    fits = finished and same_labels(info.labels, labels)
+    outputs = says.num_labels or len(says.id2label or ())  # 0: it says none
+    fits = finished and outputs in (0, info.kind.outputs(info.labels)) and same_labels(info.labels, labels)
     scores = f"python eval.py --task_name {task.name} --data_dir {records} --model_dir"
     if "train" not in info.splits:
         return f"{scores} {place}" if fits else f"score a model of this task: {scores} MODEL_DIR"
@@ -48,8 +49,8 @@ def what_next(task, folder, model):
         )
     if finished:
         return (
-            f"{model} answers with other labels than these data ({listed(labels)}): give its encoder a new "
-            f"head: {makes}; or export it as it is: python export.py --ckpt_file {place}"
+            f"{model} answers with other labels than these data ({listed(labels) or outputs}): give its "
+            f"encoder a new head: {makes}; or export it as it is: python export.py --ckpt_file {place}"
         )
     return f"without a teacher of this task: {makes}; with one: {distils} TEACHER {data}"
 
