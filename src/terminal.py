@@ -42,7 +42,8 @@ def only_results():
     command ends.
     """
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(encoding="utf-8")  # as JSON is; what has no character there is escaped
+        # As JSON is. A byte of a path that is no character is escaped, which JSON reads.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     sys.stdout = _Talk(sys.stdout)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 import sys
 import time
@@ -151,3 +152,12 @@ def test_a_fault_leaves_the_results_that_were_there_and_one_line(monkeypatch, ca
         run_postprocess(monkeypatch, "--json", fault=UserError("model: is none"))
     out, err = capsys.readouterr()
     assert caught.value.code == 2 and len(out.splitlines()) == 2 and err.endswith("\nerror: model: is none\n")
+
+
+def test_results_are_utf_8_whatever_the_locale_and_the_path(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", errors="strict"))
+    terminal.only_results()
+    result({"file": "caf\udce9/\u5317\u4eac", "score": 0.1})
+    sys.stdout.results.flush()
+    assert json.loads(written.getvalue().decode("utf-8")) == {"file": "caf\udce9/\u5317\u4eac", "score": 0.1}
