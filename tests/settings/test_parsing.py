@@ -411,15 +411,6 @@ def test_empty_yaml_or_section_means_the_defaults(yaml_file, text):
 
 
 @pytest.mark.parametrize(
-    "key,hint",
-    [
-        ("tsk_name", "task_name"),
-        ("phase1_cfg.batchsize", "phase1_cfg.batch_size"),
-        ("batchsize", "batch_size"),
-        ("learning_rte", "learning_rate"),
-    ],
-)
-@pytest.mark.parametrize(
     "config_class, key, hint",
     [
         (TaskDistillConfig, "num_hidden_layers", "td_student_net_cfg.num_hidden_layers?"),
@@ -440,6 +431,15 @@ def test_a_key_of_a_section_is_named_with_the_section_that_is_meant(config_class
     assert str(error.value).endswith(f"unknown setting '{key}'; did you mean {hint}")
 
 
+@pytest.mark.parametrize(
+    "key,hint",
+    [
+        ("tsk_name", "task_name"),
+        ("phase1_cfg.batchsize", "phase1_cfg.batch_size"),
+        ("batchsize", "batch_size"),
+        ("learning_rte", "learning_rate"),
+    ],
+)
 def test_unknown_keys_get_a_hint_from_the_command_line_and_from_yaml(yaml_file, key, hint):
     refuses(refused("--" + key, "3"), "unknown setting", key, "did you mean", hint)
     parts = key.split(".")
