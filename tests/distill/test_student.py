@@ -199,7 +199,7 @@ def test_a_student_that_is_no_smaller_or_begins_with_nothing_is_warned_of(teache
 
     same, wide = "warning: the student has", "warning: the student starts from random weights"
     first, second = warned()
-    assert first.startswith(f"{same} {big.parameters:,}"[:30]) and second == wide
+    assert first.startswith(same) and second == wide
     assert warned(num_hidden_layers=2) == [wide]
     (bigger,) = warned(hidden_size=24, intermediate_size=48)
     assert bigger.startswith(same)
