@@ -4,6 +4,7 @@ together.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Optional
 
 import numpy as np
@@ -59,7 +60,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         """Tokens of each row: int64 (N,)."""
         return np.diff(self.offsets)
@@ -81,8 +82,9 @@ class Examples:
     def take(self, rows: Sequence[int] | np.ndarray) -> "Examples":
         """The `Examples` of the given row numbers (any integer sequence), in that order."""
         rows = np.asarray(rows, np.int64)
-        offsets = offsets_of(self.offsets[rows + 1] - self.offsets[rows])
-        tokens = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], np.diff(offsets))
+        lengths = self.lengths[rows]
+        offsets = offsets_of(lengths)
+        tokens = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         columns = {
             column: values[tokens if column.per == "token" else rows]
             for column, values in self.columns.items()

@@ -1,5 +1,7 @@
 """Rows as flat arrays: choosing and joining them, with a value a row and a value a token."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,7 +36,10 @@ def test_offsets_are_where_rows_start_and_the_last_one_ends():
 
 
 def test_length_and_lengths():
-    assert len(examples()) == 4 and examples().lengths.tolist() == [3, 1, 0, 2]
+    found = examples()
+    assert len(found) == 4 and found.lengths.tolist() == [3, 1, 0, 2]
+    assert found.lengths is found.lengths  # every batch asks
+    assert replace(found, offsets=offsets_of([6])).lengths.tolist() == [6]
 
 
 @pytest.mark.parametrize("rows", [[3, 0], [1, 1, 2, 1], (0, 1, 2, 3), np.array([2]), []])

@@ -197,7 +197,7 @@ class PackedRows:
     def __init__(self, examples: Examples, max_tokens: int):
         check_rows(examples)
         self.examples = examples
-        self._lengths = lengths = examples.lengths
+        lengths = examples.lengths
         length = widths(int(lengths.max()))[0]
         bins: list[list[int]] = []
         for first in range(0, len(examples), _ROWS_PACKED_AT_ONCE):
@@ -216,7 +216,7 @@ class PackedRows:
         """Yield every `MicroBatch`."""
         for bins in self._parts:
             rows = [row for held in bins for row in held]
-            yield lay_out(self.examples, bins, self.shape, totals_of(self._lengths[rows]))
+            yield lay_out(self.examples, bins, self.shape, totals_of(self.examples.lengths[rows]))
 
 
 def rows_to_evaluate(

@@ -164,10 +164,9 @@ class PackedSteps(Steps):
         devices = self.device_num
         if devices == 1:
             return [rows]
-        lengths = self.examples.offsets[rows + 1] - self.examples.offsets[rows]
         places = np.arange(len(rows)) % (2 * devices)
         device = np.minimum(places, 2 * devices - 1 - places)
-        rows = rows[np.argsort(-lengths, kind="stable")]
+        rows = rows[np.argsort(-self.examples.lengths[rows], kind="stable")]
         return [rows[device == rank] for rank in range(devices)]
 
     @cached_property
@@ -209,10 +208,10 @@ class PackedSteps(Steps):
         )
 
     def _epoch(self, generator: np.random.Generator) -> Iterator[list[MicroBatch]]:
-        offsets, shape = self.examples.offsets, self.shape
+        lengths, shape = self.examples.lengths, self.shape
         for step in self._global_steps(generator):
-            totals, shares = totals_of(offsets[step + 1] - offsets[step]), self._shares(step)
-            filled = [fill_bins(offsets[rows + 1] - offsets[rows], shape.length) for rows in shares]
+            totals, shares = totals_of(lengths[step]), self._shares(step)
+            filled = [fill_bins(lengths[rows], shape.length) for rows in shares]
             # Equally many on every device: quantizers whose ranges are the group's wait for each other.
             parts = -(-max(map(len, filled)) // shape.bins)
             rows, bins = shares[self.rank], at_least(filled[self.rank], parts)
