@@ -102,6 +102,11 @@ def offsets_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
     return offsets
 
 
+def filled_up(array: np.ndarray, rows: int) -> np.ndarray:
+    """An array with its first row repeated until there are `rows` of them, for graphs of one size."""
+    return np.concatenate([array, np.repeat(array[:1], rows - len(array), axis=0)])
+
+
 def concatenate(parts: Sequence[Examples]) -> Examples:
     """Several `Examples` of the same columns as one; with an origin if all have one."""
     origins = [part.origin for part in parts]
