@@ -105,7 +105,7 @@ class ShardFolder:
             check_same(folder, plan, read_json(os.path.join(folder, PLAN_FILE), "the plan"))
             self._read_shards()
         info = DatasetInfo.load(folder)
-        self.complete = info is not None and info.splits["train"]["files"] == self.files
+        self.complete = info is not None and info.splits.get("train", {}).get("files") == self.files
         """Whether nothing is left to do."""
 
     def _read_shards(self) -> None:
