@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from src import metrics
+from src.examples import filled_up
 from src.terminal import bar, busy
 
 if TYPE_CHECKING:
@@ -36,16 +37,6 @@ class Prediction:
         return 1000.0 * sum(self.batch_seconds) / self.rows
 
 
-def _filled(batch, size):
-    """The network's three inputs with the first row repeated until there are `size` rows, so that no graph is
-    compiled for the last, smaller batch."""
-    missing = size - len(batch[0])
-    return [
-        np.concatenate([column, np.repeat(column[:1], missing, axis=0)]) if missing else column
-        for column in batch[:3]
-    ]
-
-
 def _padded(model, batches):
     """Yield (inputs, row numbers, a callable from logits to their answers) of padded `Batches`."""
     by_token, lengths = model.description.head_kind.logits_per == "token", batches.examples.lengths
@@ -54,7 +45,8 @@ def _padded(model, batches):
         def answers(logits, rows=rows):
             return [answer[: lengths[row]] if by_token else answer for row, answer in zip(rows, logits)]
 
-        yield _filled(batch, batches.batch_size), rows, answers
+        # The last, smaller batch is filled up, so that no graph is compiled for it.
+        yield [filled_up(array, batches.batch_size) for array in batch], rows, answers
 
 
 def _packed(model, batches):

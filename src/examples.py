@@ -4,6 +4,7 @@ together.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Optional
 
 import numpy as np
@@ -59,7 +60,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         """Tokens of each row: int64 (N,)."""
         return np.diff(self.offsets)
@@ -81,8 +82,9 @@ class Examples:
     def take(self, rows: Sequence[int] | np.ndarray) -> "Examples":
         """The `Examples` of the given row numbers (any integer sequence), in that order."""
         rows = np.asarray(rows, np.int64)
-        offsets = offsets_of(self.offsets[rows + 1] - self.offsets[rows])
-        tokens = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], np.diff(offsets))
+        lengths = self.lengths[rows]
+        offsets = offsets_of(lengths)
+        tokens = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         columns = {
             column: values[tokens if column.per == "token" else rows]
             for column, values in self.columns.items()
@@ -98,6 +100,11 @@ def offsets_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
+
+
+def filled_up(array: np.ndarray, rows: int) -> np.ndarray:
+    """An array with its first row repeated until there are `rows` of them, for graphs of one size."""
+    return np.concatenate([array, np.repeat(array[:1], rows - len(array), axis=0)])
 
 
 def concatenate(parts: Sequence[Examples]) -> Examples:

@@ -33,7 +33,7 @@ ALLOWED = {
     "runtime": {"compiler", "errors", "terminal"},
     "vocabulary": {"errors"},
     "tokenizer_files": {"errors", "json_file", "vocabulary"},
-    "evaluate": {"metrics", "terminal"},
+    "evaluate": {"examples", "metrics", "terminal"},
     "settings": {"errors", "files", "json_file", "kinds", "terminal"},
     "tasks": {"errors", "kinds", "sources"},
     "description": {"errors", "json_file", "kinds", "settings", "tasks"},

@@ -12,7 +12,6 @@ import numpy as np
 _WIDTH_STEP = 8  # tokens; widths that vector units like
 _WIDTHS = 12  # widths that are tried
 _SAMPLE = 64  # steps on which they are tried
-_CHECKED = 1000  # steps that must fit where one micro-batch is to hold a whole step
 _MICRO_BATCH_TOKENS = 50  # an estimate of what adding a micro-batch's gradients to a sum costs, in tokens
 _EVEN_TOKENS = 3000  # tokens of a bin at which attention would take as long as all else
 
@@ -116,8 +115,9 @@ def choose_shape(steps: Sequence[np.ndarray], max_tokens: int, longest: int, row
     """The cheapest `Shape` for steps.
 
     Args:
-        steps: lengths of each step's rows. max_tokens: of a micro-batch; more only where one row needs more.
-            longest, rows: tokens of the longest row, and rows of a step, that there may ever be.
+        steps: lengths of the rows of some steps; where one micro-batch is to hold a whole step, all of them
+            must fit. max_tokens: of a micro-batch; more only where one row needs more. longest, rows: tokens
+            of the longest row, and rows of a step, that there may ever be.
     """
     sample, candidates = steps[:: max(1, len(steps) // _SAMPLE)], []
     narrowest, *wider = widths(longest)
@@ -125,12 +125,12 @@ def choose_shape(steps: Sequence[np.ndarray], max_tokens: int, longest: int, row
         needed = np.array([len(fill_bins(step, length)) for step in sample])
         for bins in range(1, max(1, max_tokens // length) + 1):
             candidates.append((_cost(needed, bins, length), bins, length, needed.min() <= bins))
-    checked, most = steps[:: max(1, len(steps) // _CHECKED)], {}
+    most: dict[int, int] = {}
     candidates.sort()
     for _, bins, length, at_once in candidates:
         # Where steps are done at once, a rare one that does not fit would have another graph compiled.
         if at_once and length not in most:
-            most[length] = max(len(fill_bins(step, length)) for step in checked)
+            most[length] = max(len(fill_bins(step, length)) for step in steps)
         if not at_once or most[length] <= bins:
             return Shape(bins, length, rows)
     _, bins, length, _ = candidates[0]  # some steps fit at once, others never do

@@ -14,9 +14,8 @@ import numpy as np
 
 from src.data.bins import Shape, fill_bins, widths
 from src.data.micro_batches import MicroBatch, lay_out, totals_of
-from src.data.records import TOKEN_COLUMNS
 from src.errors import UserError
-from src.examples import Column, Examples
+from src.examples import Examples
 
 if TYPE_CHECKING:
     from src.settings.shared import PackingConfig
@@ -55,7 +54,7 @@ def check_rows(examples: Examples, least: int = 1, what: str = "") -> None:
 
 
 class Batches:
-    """Iterates over padded batches of `Examples`, one epoch an iteration.
+    """Padded batches of `Examples`: their rows and arrays, an epoch at a time.
 
     Every device computes the same order from the same seed and takes its own slice of each global batch, so
     shards are disjoint and complete and all devices see equal shapes. Rows of a bucket that do not fill a
@@ -124,42 +123,18 @@ class Batches:
             batches.append((self.buckets[-1], left))
         return batches
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of a batch's arrays."""
-        return (*TOKEN_COLUMNS, *(column.name for column in self.examples.columns))
-
     def pad(self, rows: Sequence[int] | np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """input_ids, input_mask, segment_ids of some rows, int32 (rows, length).
 
         Args:
             rows: their numbers. length: tokens to fill up to, at least the longest row's.
         """
-        mask, places = self._places(np.asarray(rows), length)
+        rows, within = np.asarray(rows), np.arange(length)
+        mask = within < self.examples.lengths[rows][:, None]
+        places = np.where(mask, self.examples.offsets[rows][:, None] + within, 0)
         ids = np.where(mask, self.examples.input_ids[places], 0)
         segments = np.where(mask, self.examples.segment_ids[places], 0)
         return ids.astype(np.int32), mask.astype(np.int32), segments.astype(np.int32)
-
-    def _places(self, rows: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """(whether it is a token, where it stands in the flat arrays) of each place of some padded rows."""
-        starts, sizes = self.examples.offsets[rows], self.examples.lengths[rows]
-        places = np.arange(length)
-        mask = places < sizes[:, None]
-        return mask, np.where(mask, starts[:, None] + places, 0)
-
-    def _column(self, column: Column, values: np.ndarray, rows: np.ndarray, length: int) -> np.ndarray:
-        """One column of some rows: (rows, ...), or of a column per token (rows, length, ...)."""
-        if column.per == "row":
-            return values[rows]
-        mask, places = self._places(rows, length)
-        padded = values[places]
-        padded[~mask] = column.fill
-        return padded
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
-        """Yield a batch's arrays as a tuple: input_ids, input_mask, segment_ids, the columns."""
-        for _, batch in self.with_rows():
-            yield batch
 
     def order(self) -> list[tuple[int, np.ndarray]]:
         """[(padded length, row numbers of all devices)] of the next epoch."""
@@ -177,14 +152,11 @@ class Batches:
         """This device's share of a batch."""
         return rows[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
 
-    def with_rows(self) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, ...]]]:
-        """Yield (row numbers, batch) of the next epoch."""
+    def with_rows(self) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+        """Yield (row numbers, their arrays as `pad` gives them) of the next epoch."""
         for length, rows in self.order():
             rows = self.own(rows)
-            columns = [
-                self._column(column, values, rows, length) for column, values in self.examples.columns.items()
-            ]
-            yield rows, (*self.pad(rows, length), *columns)
+            yield rows, self.pad(rows, length)
 
 
 class PackedRows:
@@ -197,7 +169,7 @@ class PackedRows:
     def __init__(self, examples: Examples, max_tokens: int):
         check_rows(examples)
         self.examples = examples
-        self._lengths = lengths = examples.lengths
+        lengths = examples.lengths
         length = widths(int(lengths.max()))[0]
         bins: list[list[int]] = []
         for first in range(0, len(examples), _ROWS_PACKED_AT_ONCE):
@@ -216,7 +188,7 @@ class PackedRows:
         """Yield every `MicroBatch`."""
         for bins in self._parts:
             rows = [row for held in bins for row in held]
-            yield lay_out(self.examples, bins, self.shape, totals_of(self._lengths[rows]))
+            yield lay_out(self.examples, bins, self.shape, totals_of(self.examples.lengths[rows]))
 
 
 def rows_to_evaluate(

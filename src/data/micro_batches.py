@@ -68,7 +68,7 @@ def lay_out(
             totals: of the step.
     """
     rows = np.array([row for rows in bins for row in rows], np.int64)
-    lengths = examples.offsets[rows + 1] - examples.offsets[rows]
+    lengths = examples.lengths[rows]
     starts, numbers, place = [], [], 0
     for index, held in enumerate(bins):
         place = index * shape.length

@@ -41,8 +41,8 @@ def prepare_corpus(
     files, folder = find_files(inputs), os.path.join(output_dir, FOLDER)
     _check_apart(folder, inputs)
     vocab_sha256 = vocabulary_hash(options.vocabulary)
-    plan = make_plan(files, vocab_sha256, options.lower_case, options.dataset_type, shard_mb, recipe)
-    plan["strip_accents"] = options.strip_accents
+    casing = options.lower_case, options.strip_accents
+    plan = make_plan(files, vocab_sha256, *casing, options.dataset_type, shard_mb, recipe)
     shards = ShardFolder(folder, plan)
     if shards.complete:
         print(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from src.settings.shared import BatchesConfig
     from src.settings.stage import PhaseConfig
 
+_SAMPLE = 1000  # steps at most, of all devices together, that speak for an epoch
+
 
 class Steps:
     """Training batches: iterates over optimizer steps, one epoch an iteration; a step is a list of
@@ -71,7 +73,7 @@ class Steps:
 
     @property
     def fewest(self) -> int:
-        """Micro-batches of the step with the fewest."""
+        """Micro-batches of the step with the fewest, of those that speak for an epoch."""
         raise NotImplementedError
 
     @property
@@ -164,23 +166,23 @@ class PackedSteps(Steps):
         devices = self.device_num
         if devices == 1:
             return [rows]
-        lengths = self.examples.offsets[rows + 1] - self.examples.offsets[rows]
         places = np.arange(len(rows)) % (2 * devices)
         device = np.minimum(places, 2 * devices - 1 - places)
-        rows = rows[np.argsort(-lengths, kind="stable")]
+        rows = rows[np.argsort(-self.examples.lengths[rows], kind="stable")]
         return [rows[device == rank] for rank in range(devices)]
 
     @cached_property
     def _lengths(self) -> list[np.ndarray]:
-        """Lengths of the rows of each step of the first epoch, of the first device, then of the others: all
-        devices choose by the same numbers."""
+        """Lengths of the rows of each of some steps of the first epoch, of the first device, then of the
+        others: all devices choose by the same numbers."""
         steps = self._global_steps(np.random.default_rng((self.seed, 0)))
-        shares, lengths = [self._shares(rows) for rows in steps], self.examples.lengths
+        some = steps[:: -(-len(steps) * self.device_num // _SAMPLE)]
+        shares, lengths = [self._shares(rows) for rows in some], self.examples.lengths
         return [lengths[share[rank]] for rank in range(self.device_num) for share in shares]
 
     @cached_property
     def micro_batches(self) -> np.ndarray:
-        """How many each step of the first epoch has, on every device: the one that needs most says it."""
+        """How many each of these steps has, on every device: the one that needs most says it."""
         bins = [len(fill_bins(lengths, self.shape.length)) for lengths in self._lengths]
         return -(-np.array(bins).reshape((self.device_num, -1)) // self.shape.bins).max(axis=0)
 
@@ -194,13 +196,13 @@ class PackedSteps(Steps):
 
     @property
     def padding(self) -> float:
-        """Share of the first epoch's computed tokens that are padding."""
+        """Share of their computed tokens that are padding."""
         computed = self.micro_batches.sum() * self.device_num * self.shape.tokens
-        return 1 - self.examples.lengths.sum() / computed
+        return 1 - sum(map(np.sum, self._lengths)) / computed
 
     @property
     def described(self) -> str:
-        shape, steps, parts = self.shape, len(self._lengths), np.unique(self.micro_batches)
+        shape, steps, parts = self.shape, len(self) * self.device_num, np.unique(self.micro_batches)
         tokens = self.examples.lengths.sum() / steps
         times = f"{parts[0]} to {parts[-1]}" if len(parts) > 1 else parts[0]
         return (
@@ -209,10 +211,10 @@ class PackedSteps(Steps):
         )
 
     def _epoch(self, generator: np.random.Generator) -> Iterator[list[MicroBatch]]:
-        offsets, shape = self.examples.offsets, self.shape
+        lengths, shape = self.examples.lengths, self.shape
         for step in self._global_steps(generator):
-            totals, shares = totals_of(offsets[step + 1] - offsets[step]), self._shares(step)
-            filled = [fill_bins(offsets[rows + 1] - offsets[rows], shape.length) for rows in shares]
+            totals, shares = totals_of(lengths[step]), self._shares(step)
+            filled = [fill_bins(lengths[rows], shape.length) for rows in shares]
             # Equally many on every device: quantizers whose ranges are the group's wait for each other.
             parts = -(-max(map(len, filled)) // shape.bins)
             rows, bins = shares[self.rank], at_least(filled[self.rank], parts)

@@ -119,10 +119,11 @@ class Tokenizer:
             for text, encoding in zip(texts, encodings)
         ]
 
-    def encode_batch(
+    def encode_flat(
         self, texts: Sequence[str], pairs: Sequence[str | None] | None = None, max_seq_length: int = 128
-    ) -> list[tuple[list[int], list[int]]]:
-        """The rows BERT reads: `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` where there is a pair.
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        """The rows BERT reads, `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` where there is a pair, as
+        flat arrays.
 
         Args:
             texts: first or only texts.
@@ -130,22 +131,9 @@ class Tokenizer:
             max_seq_length: longest row in tokens, special ones included; at least 3 (with pairs: 5).
 
         Returns:
-            [(input_ids, segment_ids)], two lists of the same length. Segment 1 is the second text and its
-            [SEP].
-        """
-        return [
-            (row[0], [0] * row[1] + [1] * (len(row[0]) - row[1]))
-            for row in self._rows(texts, pairs, max_seq_length)[0]
-        ]
-
-    def encode_flat(
-        self, texts: Sequence[str], pairs: Sequence[str | None] | None = None, max_seq_length: int = 128
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-        """`encode_batch` as flat arrays, for whole data sets.
-
-        Returns:
             (input_ids, segment_ids, lengths, cut): int32 (total tokens,), int32 (total tokens,), int64
-                (rows,) and the number of rows that were longer than `max_seq_length`.
+                (rows,) and the number of rows that were longer than `max_seq_length`. Segment 1 is the second
+                text and its [SEP].
         """
         rows, cut = self._rows(texts, pairs, max_seq_length)
         lengths = np.fromiter((len(ids) for ids, _ in rows), np.int64, len(rows))

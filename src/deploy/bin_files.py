@@ -14,7 +14,7 @@ from src.data.origins import append_texts, read_texts, texts_file
 from src.deploy.sessions import INPUTS
 from src.description import DataFacts, Description, Said, at_own_threshold
 from src.errors import ZIP_FAULTS, UserError, one_line, shown
-from src.examples import Examples
+from src.examples import Examples, filled_up
 from src.files import make_folder, write_json
 from src.json_file import Count, Size, Text, read_json
 from src.kinds import kind_named
@@ -69,10 +69,6 @@ class Layout:
     def files(self, start: int, end: int) -> range:
         """The numbers of the files that hold rows start to end."""
         return range(start // self.rows, -(-end // self.rows))
-
-    def filled(self, part: np.ndarray) -> np.ndarray:
-        """Some rows of an array as a whole file has them."""
-        return np.concatenate([part, np.repeat(part[:1], self.rows - len(part), axis=0)])
 
 
 LAYOUTS = {
@@ -185,11 +181,11 @@ def write_inputs(
         part = os.path.join(folder, name)
         make_folder(part)
         for number, start in enumerate(range(0, rows, form.rows)):
-            held = form.filled(column[start : start + form.rows])
+            held = filled_up(column[start : start + form.rows], form.rows)
             held.astype(np.int32).tofile(os.path.join(part, form.name.format(number)))
     if form.rows > 1 and kind.logits_per == "row":
         parts = (examples.labels[start : start + form.rows] for start in range(0, rows, form.rows))
-        np.save(os.path.join(folder, _LABELS), np.stack([form.filled(part) for part in parts]))
+        np.save(os.path.join(folder, _LABELS), np.stack([filled_up(part, form.rows) for part in parts]))
     labels = {_COLUMN + column.name: array for column, array in examples.columns.items()}
     flat = {name: getattr(examples, name) for name in _FLAT}
     np.savez(os.path.join(folder, _EXAMPLES), **flat, **labels)

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from src.description import Description
 from src.errors import UserError
+from src.examples import filled_up
 from src.files import checksum, is_utf8, plain_path
 from src.json_file import Count, Size, checked, parse, read_json
 from src.kinds.base import TaskKind
@@ -243,7 +244,7 @@ class MindirSession:
         size = self.batch_size or rows
         whole = -(-rows // size) * size
         filled = [np.pad(column, ((0, 0), (0, self.length - length))) for column in columns]
-        filled = [np.concatenate([column, np.repeat(column[:1], whole - rows, axis=0)]) for column in filled]
+        filled = [filled_up(column, whole) for column in filled]
         parts = [
             self._run(*(column[start : start + size] for column in filled)) for start in range(0, whole, size)
         ]

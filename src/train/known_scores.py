@@ -75,7 +75,7 @@ def rows_digest(splits: dict[str, Examples]) -> str:
     for split, examples in splits.items():
         total.update(split.encode())
         for array in (examples.input_ids, examples.segment_ids, examples.offsets, *examples.columns.values()):
-            total.update(np.ascontiguousarray(array).tobytes())
+            total.update(np.ascontiguousarray(array).data)
         if examples.origin:
             total.update(repr(examples.origin.texts).encode("utf-8", "surrogatepass"))
     return total.hexdigest()

@@ -174,6 +174,16 @@ def test_padding_and_summary_say_what_the_first_epoch_computes(make, devices):
         assert f"x {ranks[0].shape.bins} x {ranks[0].shape.length}:" in summary
 
 
+def test_a_thousand_steps_speak_for_a_longer_epoch():
+    examples = make_examples(6000, 30, seed=2)
+    ranks = [packed(examples, 3, max_tokens=32, rank=rank, device_num=2) for rank in range(2)]
+    assert len(ranks[0]) == 1000 and len(ranks[0].micro_batches) == 500  # of each of two devices
+    assert ranks[0].summary == ranks[1].summary and ranks[0].summary.startswith("3 rows, ")
+    parts = [part for steps in ranks for step in steps for part in step]
+    computed = sum(part.inputs[1].size for part in parts)
+    assert ranks[0].padding == pytest.approx(1 - examples.lengths.sum() / computed, abs=0.01)
+
+
 @pytest.mark.parametrize("make", [packed, padded])
 def test_too_few_rows_are_refused_in_the_settings_own_numbers(make):
     with pytest.raises(UserError) as error:

@@ -37,6 +37,7 @@ def make_plan(
     files: Sequence[CorpusFile],
     vocab_sha256: str,
     lower_case: bool,
+    strip_accents: bool | None,
     dataset_type: str,
     shard_mb: int,
     recipe: Recipe,
@@ -51,6 +52,7 @@ def make_plan(
         "layout": _LAYOUT,
         "vocab_sha256": vocab_sha256,
         "do_lower_case": lower_case,
+        "strip_accents": strip_accents,
         "dataset_type": dataset_type,
         "shard_mb": shard_mb,
         **asdict(recipe),
@@ -105,7 +107,7 @@ class ShardFolder:
             check_same(folder, plan, read_json(os.path.join(folder, PLAN_FILE), "the plan"))
             self._read_shards()
         info = DatasetInfo.load(folder)
-        self.complete = info is not None and info.splits["train"]["files"] == self.files
+        self.complete = info is not None and info.splits.get("train", {}).get("files") == self.files
         """Whether nothing is left to do."""
 
     def _read_shards(self) -> None:
