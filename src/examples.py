@@ -4,6 +4,7 @@ together.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Optional
 
 import numpy as np
@@ -73,6 +74,15 @@ class Examples:
         """
         (values,) = self.columns.values()
         return values
+
+    @cached_property
+    def labelled(self) -> np.ndarray:
+        """Tokens of each row that have a label: int64 (N,); 0 where labels are the rows', or unknown."""
+        for column, values in self.columns.items():  # labels come first
+            if column.per == "token":
+                return np.diff(offsets_of(values != column.fill)[self.offsets])
+            break
+        return np.zeros(len(self), np.int64)
 
     def with_column(self, column: Column, values: np.ndarray) -> "Examples":
         """These `Examples` with one more column at the end."""

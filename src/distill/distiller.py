@@ -133,7 +133,7 @@ class TeacherAnswers(nn.Cell):
 
 class Distiller(nn.Cell):
     """Loss terms of a micro-batch: its share of each mean over the rows, tokens or pairs of tokens of the
-    whole step. Padding counts nowhere.
+    whole step, or over its tokens with a label. Padding counts nowhere.
 
     Args:
         student: the network that learns; a `BertEncoder` has no logits to fit.
@@ -221,14 +221,16 @@ class Distiller(nn.Cell):
         """The logits that compete with each other along the last axis."""
         return losses.places_of_rows(logits, batch[1], batch[2], batch[4]) if self.picks_tokens else logits
 
-    def _mean(self, values, input_mask, first_tokens, totals):
-        """The share of the mean over the step's rows, or tokens, that each answer's loss has."""
+    def _mean(self, values, batch, tokens):
+        """The share that these answers' losses have of the mean over the step's rows, or over so many of its
+        tokens.
+        """
         if self.by_token:
-            return (values * self._tokens(input_mask)[:, :, 0]).sum() / totals[1]
-        return (values * ops.cast(first_tokens >= 0, ms.float32)).sum() / totals[0]
+            return (values * self._tokens(batch[1])[:, :, 0]).sum() / tokens
+        return (values * ops.cast(batch[4] >= 0, ms.float32)).sum() / batch[5][0]
 
     def construct(self, *batch: Tensor) -> Tensors:
-        input_mask, first_tokens, totals = batch[1], batch[4], batch[5]
+        input_mask, totals = batch[1], batch[5]
         logits, states, scores = self.student(*batch[:5])
         end = len(batch) - self.asks_logits  # columns, the teacher's states, scores, logits
         teacher_scores = batch[end - self.scores : end]
@@ -247,9 +249,9 @@ class Distiller(nn.Cell):
             teacher_logits = batch[-1] if self.asks_logits else batch[columns_end - 1]
             teacher_logits = self._answers(teacher_logits, batch)
             value = self.soft_loss(logits, teacher_logits, self.temperature)
-            value = self._mean(value, input_mask, first_tokens, totals)
+            value = self._mean(value, batch, totals[1])
             total, values = total + self.terms.soft_loss * value, values + (value,)
         if self.terms.label_loss > 0:
-            value = self._mean(self.label_loss(logits, batch[6]), input_mask, first_tokens, totals)
+            value = self._mean(self.label_loss(logits, batch[6]), batch, totals[3])
             total, values = total + self.terms.label_loss * value, values + (value,)
         return (total,) + values
