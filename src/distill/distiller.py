@@ -163,6 +163,7 @@ class Distiller(nn.Cell):
         self.student = student
         self.terms = terms
         self.names = terms.names()
+        self.weights = tuple(getattr(terms, name) for name in self.names)
         self.picks_tokens = kind is not None and kind.picks_tokens
         self.by_token = kind is not None and kind.logits_per == "token" and not self.picks_tokens
         if kind is not None:
@@ -236,22 +237,21 @@ class Distiller(nn.Cell):
         teacher_scores = batch[end - self.scores : end]
         columns_end = end - self.scores - self.states
         teacher_states = batch[columns_end : columns_end + self.states]
-        total, values = 0.0, NO_TENSORS
+        values = NO_TENSORS  # in the order of `names`
         if self.terms.attention_loss > 0:
-            value = attention_loss(scores, teacher_scores, self._pairs(input_mask), totals[2])
-            total, values = total + self.terms.attention_loss * value, values + (value,)
+            values += (attention_loss(scores, teacher_scores, self._pairs(input_mask), totals[2]),)
         if self.terms.hidden_loss > 0:
             tokens = self._tokens(input_mask)
-            value = hidden_loss(self._projected(states), teacher_states, tokens, totals[1])
-            total, values = total + self.terms.hidden_loss * value, values + (value,)
+            values += (hidden_loss(self._projected(states), teacher_states, tokens, totals[1]),)
         logits = self._answers(logits, batch)
         if self.terms.soft_loss > 0:
             teacher_logits = batch[-1] if self.asks_logits else batch[columns_end - 1]
             teacher_logits = self._answers(teacher_logits, batch)
             value = self.soft_loss(logits, teacher_logits, self.temperature)
-            value = self._mean(value, batch, totals[1])
-            total, values = total + self.terms.soft_loss * value, values + (value,)
+            values += (self._mean(value, batch, totals[1]),)
         if self.terms.label_loss > 0:
-            value = self._mean(self.label_loss(logits, batch[6]), batch, totals[3])
-            total, values = total + self.terms.label_loss * value, values + (value,)
+            values += (self._mean(self.label_loss(logits, batch[6]), batch, totals[3]),)
+        total = 0.0
+        for weight, value in zip(self.weights, values):
+            total = total + weight * value
         return (total,) + values
