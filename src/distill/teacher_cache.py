@@ -131,7 +131,8 @@ class CachedTeacher(LiveTeacher):
             key, checksums = f"unreadable: {error}", None
         whole = os.path.exists(path) and os.path.getsize(path) == self.starts[-1]
         if key != self.key or not whole:
-            fault = "is of another teacher, other rows or other layers" if whole else "is cut or damaged"
+            damaged = checksums is None or key == self.key
+            fault = "is cut or damaged" if damaged else "is of another teacher, other rows or other layers"
             say(f"teacher cache: {os.path.dirname(path)} {fault}, so it is made anew")
             os.remove(self.index_path)  # until every row is known again
             return False
