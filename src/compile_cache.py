@@ -12,6 +12,7 @@ that missed one file reads none.)
 """
 
 import contextlib
+import functools
 import glob
 import hashlib
 import os
@@ -47,6 +48,7 @@ def folder_of(setting: str) -> str:
     return cache_folder("graphs") if setting == "auto" else os.path.abspath(os.path.expanduser(setting))
 
 
+@functools.cache
 def program() -> str:
     """Text of what a graph depends on besides its cell: our code, the versions of what compiles it, and the
     processor, which kernels are built for.
