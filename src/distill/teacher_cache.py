@@ -225,7 +225,7 @@ def cache_key(teacher: Model, asked: TeacherAnswers, examples: Examples) -> str:
     """What a teacher's answers depend on: the program, the teacher, the rows, and what is asked."""
     rows = hashlib.sha256()
     for array in (examples.input_ids, examples.segment_ids, examples.offsets):
-        rows.update(np.ascontiguousarray(array))
+        rows.update(np.ascontiguousarray(array).data)
     questions = asked.states, asked.scores, asked.logits, asked.stride, teacher.network.compute_type
     network = repr((teacher.config, teacher.description.quantization))
     return digest(teacher.weights(), network, rows.hexdigest(), repr(questions), program())
