@@ -111,7 +111,6 @@ def load_task_data(
             the map; nothing says which classes its label ids are.
     """
     folder = train_dir or eval_dir
-    # "" would mean the working directory.
     infos = {path: DatasetInfo.load(path) for path in dict.fromkeys((train_dir, eval_dir)) if path}
     info = infos.get(folder)
     if info and tasks.get_task(info.task_name) != task:
