@@ -26,6 +26,7 @@ from src.settings.parsing import part, read_settings, required
 from src.settings.shared import DeviceConfig
 from src.settings.tools import EvaluateConfig
 from src.tasks import get_task, task_folder
+from src.terminal import result
 
 
 def prediction_writer(folder: str, kind: TaskKind) -> Callable[[np.ndarray, Examples], None]:
@@ -97,11 +98,9 @@ def main() -> None:
         labels = model.description.label_names
         lines = metrics.running_lines(names[0], kind, logits, examples, labels, settings.batch_size)
         print(*lines, sep="\n")
-    for name, value in results.items():
-        print(f"{name}: {value}")
     if settings.output_file:
         write_json(settings.output_file, results)
-    print(metrics.best_line(results, names[0]), flush=True)
+    result(results, "\n".join([*metrics.result_lines(results), metrics.best_line(results, names[0])]))
 
 
 if __name__ == "__main__":

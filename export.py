@@ -12,8 +12,7 @@ from dataclasses import replace
 from src.checkpoint.folder import Checkpoint, with_hash
 from src.checkpoint.huggingface import FILES, FOLDER_FILES, check_replaceable, write
 from src.deploy.check import check_same, tolerance
-from src.deploy.exports import export_mindir, export_onnx, export_onnx_folder, next_step, target_path
-from src.deploy.sessions import files_of
+from src.deploy.exports import closing, export_mindir, export_onnx, export_onnx_folder, target_path
 from src.deploy.vocab_file import check_beside, write_beside
 from src.deploy.web import export_web
 from src.description import DataFacts, Description
@@ -26,7 +25,7 @@ from src.settings.parsing import part, required
 from src.settings.shared import DeviceConfig
 from src.settings.tools import ExportConfig
 from src.tasks import Task, get_task
-from src.terminal import say
+from src.terminal import result, say
 
 
 def row_length(wanted: int, task: Task, model: Model) -> int:
@@ -103,16 +102,11 @@ def main(settings: ExportConfig) -> None:
     path = target_path(settings.file_name, file_format, settings.onnx_layout, task.folder)
     if file_format == "SAFETENSORS":
         export_folder(path, model, checkpoint, length)
-        print(f"done: {path} is a Hugging Face folder of a {task.name} model, for from_pretrained")
-        return
-    description = with_hash(replace(checkpoint.description, task_name=task.name), checkpoint.vocabulary)
-    file = export_file(path, model, description, settings, device, length)
-    size = sum(map(os.path.getsize, files_of(file)))
-    bits = 8 * size / model.parameters
-    print(
-        f"done: {file}, {size:,} bytes ({bits:.2f} bits a weight, {32 / bits:.1f} times smaller)"
-        + next_step(file, file_format, task.name)
-    )
+    else:
+        described = replace(checkpoint.description, task_name=task.name)
+        described = with_hash(described, checkpoint.vocabulary)
+        path = export_file(path, model, described, settings, device, length)
+    result(*closing(path, file_format, model, task.name))
 
 
 if __name__ == "__main__":

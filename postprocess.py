@@ -9,6 +9,7 @@ from src.errors import UserError, command
 from src.settings.parsing import read_settings
 from src.settings.tools import PostprocessConfig
 from src.tasks import get_task
+from src.terminal import result
 
 
 @command
@@ -26,7 +27,8 @@ def main() -> None:
     logits = read_results(settings.result_dir, inputs, examples)
     kind = kind_of_results(settings.result_dir, inputs, settings.null_score_diff_threshold)
     results = metrics.score(names, kind, logits, examples, facts.labels)
-    print(metrics.result_block(results, names) + f"\n{inputs.rows} rows", flush=True)
+    text = metrics.result_block(results, names) + f"\n{inputs.rows} rows"
+    result({"task": task.name, **results, "rows": inputs.rows}, text)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@
     python predict.py --model MODEL --task_name MNLI --data_dir RAW_OR_RECORDS --split test --output_dir DIR
 
 Prints one line a text: label, probability (for a regression task the value), text, with tabs between them.
-The last form writes the predictions for a task's test sets as its benchmark asks for them.
 For a question: the answer, its first character in the text and the one after the last, its share of the
-probability among the best answers; - for none.
+probability among the best answers; - for none. With --json true an object a line, for scripts.
+The last form writes the predictions for a task's test sets as its benchmark asks for them.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from src.settings.parsing import part, read_settings, required
 from src.settings.shared import DeviceConfig, PackingConfig
 from src.settings.tools import PredictConfig
 from src.tasks import get_task, task_folder
+from src.terminal import result
 
 
 def load(settings: PredictConfig, few: bool = False) -> Predictor:
@@ -56,11 +57,12 @@ def label_texts(settings: PredictConfig) -> None:
         longest = predictor.longest_row(settings.max_seq_length)
         examples, cut = encode_texts(texts, kind, predictor.tokenizer, longest, types)
         logits = predictor.logits(examples)
-    answers = kind.answers(logits, examples, texts, description.label_names)
-    for lines, row in zip(answers, texts):
-        for columns in lines:
-            given = [" ".join(text.split()) for text in (row.text, row.text_pair) if text]
-            print("\t".join([*columns, *given]))
+    names = ("question", "context") if kind.needs_texts else ("text", "text_pair")
+    for outcome, row in zip(kind.outcomes(logits, examples, texts, description.label_names), texts):
+        given = {name: text for name, text in zip(names, (row.text, row.text_pair)) if text}
+        plain = [" ".join(text.split()) for text in given.values()]
+        lines = ["\t".join([*columns, *plain]) for columns in kind.columns_of(outcome)]
+        result({**given, **outcome}, "\n".join(lines))
     if cut:
         longest = BERT_WINDOWS.max_query_length if kind.needs_texts else longest  # only questions are cut
         print(f"{cut} of {len(texts)} texts were longer than {longest} tokens and were cut", file=sys.stderr)
@@ -79,8 +81,8 @@ def answer_test_sets(settings: PredictConfig) -> None:
     task = get_task(name)
     asked = task, task_folder(settings.data_dir, task), settings.split
     reading = settings.max_seq_length, settings.num_workers, settings.dataset_type
-    for line in predictor.answer_test_sets(*asked, *reading, settings.output_dir, settings.layout):
-        print(line, flush=True)
+    for facts, line in predictor.answer_test_sets(*asked, *reading, settings.output_dir, settings.layout):
+        result(facts, line)
 
 
 @command

@@ -7,10 +7,11 @@ from dataclasses import fields
 
 from src.data.augment.augmenter import Augmentation
 from src.data.corpus.packing import Recipe
+from src.data.next_step import what_next
 from src.data.pool import available_cores
 from src.data.prepare import Options
 from src.data.prepare_corpus import is_corpus_task, prepare_corpus
-from src.data.prepare_task import output_folder, prepare_task
+from src.data.prepare_task import has_dev_only, output_folder, prepare_task
 from src.data.record_writer import import_tensorflow
 from src.errors import UserError, command
 from src.kinds.base import Windows
@@ -45,13 +46,10 @@ def make_task(settings: PrepareConfig) -> None:
     max_seq_length = settings.max_seq_length or task.max_seq_length
     options = options_of(settings)
     more = augmentation(settings, options, max_seq_length)
-    splits = prepare_task(task, settings.data_dir, settings.labels, max_seq_length, folder, options, more)
-    data = f"--task_name {task.name} --train_data_dir {folder} --eval_data_dir {folder}"
-    print(
-        f"wrote {', '.join(splits)} as {settings.dataset_type} to {folder}; next: without a teacher of this "
-        f"task: python run_finetune.py --load_ckpt_path {model_beside(settings.vocab_file)} {data}; with one:"
-        f" python run_task_distill.py --load_teacher_ckpt_path TEACHER {data}"
-    )
+    given = task, settings.data_dir, settings.labels, max_seq_length, folder, options, more
+    splits = prepare_task(*given, train="train" if more or not has_dev_only(settings.data_dir, task) else "")
+    next_step = what_next(task, folder, model_beside(settings.vocab_file))
+    print(f"wrote {', '.join(splits)} as {settings.dataset_type} to {folder}; next: {next_step}")
 
 
 def augmentation(settings: PrepareConfig, options: Options, max_seq_length: int) -> Augmentation | None:

@@ -13,6 +13,7 @@ from src.settings.parsing import part, required, to_yaml
 from src.settings.training import FinetuneConfig, FoldersConfig, RunConfig
 from src.tasks import get_task
 from src.terminal import say
+from src.train.next_steps import after_finetuning
 from src.train.session import Session
 from src.train.start import from_checkpoint, from_scratch, task_model
 
@@ -50,15 +51,9 @@ def main(settings: FinetuneConfig) -> None:
     loss = Distiller(model.network, LossTerms(label_loss=1.0), kind=data.kind)
     stage = session.stage("finetune", model, loss, batches, settings.finetune_cfg, settings.epoch_size)
     results = session.fit(stage, folder, session.evaluation_of(model, folder))
-    train, evals = settings.train_data_dir, settings.eval_data_dir or settings.train_data_dir
-    task = data.task.name
-    session.finish(
-        {"fine-tuned": results},
-        f"done: the network is in {folder}; evaluate it with: python eval.py --task_name {task} --model_dir "
-        f"{folder} --data_dir {evals}; or distil it with: python run_task_distill.py --task_name {task} "
-        f"--load_teacher_ckpt_path {folder} --train_data_dir {train} --eval_data_dir {evals} "
-        f"{model.description.student_flags}",
-    )
+    where = settings.train_data_dir, settings.eval_data_dir
+    last = after_finetuning(data.task.name, folder, model.description, *where)
+    session.finish({"fine-tuned": results}, last)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from src.data.sharded import ShardedSteps, open_corpus
 from src.data.task_data import facts_of
 from src.description import Description
 from src.distill.distiller import Distiller, LossTerms
-from src.distill.student import build_student
+from src.distill.student import build_student, warnings_of
 from src.distill.teacher import LiveTeacher, load_teacher
 from src.errors import command
 from src.files import check_apart
@@ -27,6 +27,7 @@ from src.settings.parsing import part, required, to_yaml
 from src.settings.shared import BatchesConfig
 from src.settings.training import GeneralDistillConfig, TrainingConfig
 from src.terminal import say
+from src.train.next_steps import after_general_distilling
 from src.train.resume import corpus_digest
 from src.train.session import TrainingRun
 
@@ -75,7 +76,8 @@ def main(settings: GeneralDistillConfig) -> None:
         f"data: general distillation on {session.device}: {sum(batches.rows):,} rows in {len(batches.parts)} "
         f"part(s), {session.group.size} process(es) of {settings.gd_cfg.batch_size} rows a step"
     )
-    say(f"teacher: {teacher.summary}, {path}\n{student.summary}")
+    said = [f"teacher: {teacher.summary}, {path}", student.summary, *warnings_of(student, plan, teacher)]
+    say("\n".join(said))
 
     folder = elsewhere or session.run.join("gd")
     settings = replace(settings, gd_student_net_cfg=student_net.filled(model.config))
@@ -94,9 +96,7 @@ def main(settings: GeneralDistillConfig) -> None:
             "parameters": model.parameters,
             "made_from": session.made_from(),
         },
-        f"done: the student is in {folder}; next: fine-tune a teacher of your task: python run_finetune.py "
-        f"--load_ckpt_path {path} ...; then python run_task_distill.py --load_gd_ckpt_path {folder} "
-        "--load_teacher_ckpt_path FINE_TUNED_TEACHER ...",
+        after_general_distilling(folder, path),
     )
 
 

@@ -9,7 +9,7 @@ from itertools import compress
 
 from src import metrics
 from src.distill.distiller import LossTerms
-from src.distill.student import build_student
+from src.distill.student import build_student, warnings_of
 from src.distill.teacher import load_teacher
 from src.errors import command
 from src.model import Model, read_as_run
@@ -22,6 +22,7 @@ from src.settings.training import DistillingConfig, FoldersConfig, TaskDistillCo
 from src.tasks import get_task
 from src.terminal import say
 from src.train.distilling import check_phases, fit_phase1, fit_phase2
+from src.train.next_steps import after_distilling
 from src.train.session import Session
 
 
@@ -78,19 +79,16 @@ def main(settings: TaskDistillConfig) -> None:
     filled = replace(settings, td_student_net_cfg=net.filled(student.model.config))
     if not session.start(resolved=to_yaml(filled)):
         return
-    say(student.summary)
+    say("\n".join([student.summary, *warnings_of(student, plan, teacher)]))
     if terms is not None:
         fit_phase1(settings, session, teacher, student, terms, phase1)
     if settings.td_phase2_epoch_size:
         folder, models["distilled student"] = phase2, fit_phase2(settings, session, teacher, student, phase2)
     elif settings.do_eval:
         models["student after phase 1"] = session.evaluate(student.model)
-    session.finish(
-        models,
-        f"done: the student is in {folder}; evaluate it: python eval.py --task_name {session.data.task.name} "
-        f"--model_dir {folder} --data_dir {settings.eval_data_dir or settings.train_data_dir}; or deploy it: "
-        f"python export.py --ckpt_file {folder}",
-    )
+    told = student.model.description, replace(teacher.description, source=path)
+    where = settings.train_data_dir, settings.eval_data_dir
+    session.finish(models, after_distilling(session.data.task.name, folder, *told, *where))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from src.settings.training import DistillingConfig, QuantizedStudentConfig, Tern
 from src.tasks import Task, get_task, task_folder
 from src.terminal import say
 from src.train.distilling import check_quantized, fit_quantized
+from src.train.next_steps import after_quantizing
 from src.train.packed_result import PackedResult, same_batches
 from src.train.session import Session
 
@@ -34,7 +35,7 @@ def answer(settings: TernaryConfig, task: Task) -> None:
     batches = settings.eval_batch_size, part(settings, PackingConfig)
     predictor = Predictor.load(path, settings.known(task.kind), part(settings, DeviceConfig), *batches)
     reading = settings.split, settings.max_seq_length, settings.num_workers, settings.dataset_type
-    for line in predictor.answer_test_sets(task, folder, *reading, settings.output_dir, layout="lines"):
+    for _, line in predictor.answer_test_sets(task, folder, *reading, settings.output_dir, layout="lines"):
         say(line)
 
 
@@ -93,11 +94,8 @@ def main(settings: TernaryConfig) -> None:
         packed = result.pack(student, settings.packed_bits)
         models["packed model"] = session.evaluate(packed) if settings.do_eval else None
     folder = result.packed if settings.save_quantized_model else result.latent
-    session.finish(
-        models,
-        f"done: evaluate it with: python eval.py --task_name {task.name} --model_dir {folder} --data_dir "
-        f"{settings.data_dir} {same_batches(session, student)}",
-    )
+    last = after_quantizing(task.name, folder, settings.data_dir, same_batches(session, student))
+    session.finish(models, last)
     result.clean_up()  # only now: until the results are there a run can be resumed
 
 

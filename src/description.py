@@ -65,6 +65,16 @@ class DataFacts:
     """Whether accents were taken off; None: where it was lower-cased."""
 
 
+def fewer_layers(layers: int) -> int:
+    """The most layers of a student that is smaller than its teacher of so many, which they divide; 1 of 1."""
+    return max((count for count in range(1, layers) if layers % count == 0), default=1)
+
+
+def smaller_student(layers: int) -> str:
+    """What run_task_distill.py is given for a smaller student of a teacher of so many layers."""
+    return f"--student_init teacher_layers --td_student_net_cfg.num_hidden_layers {fewer_layers(layers)}"
+
+
 @dataclass(frozen=True)
 class Description:
     """All that a model says of itself.
@@ -114,12 +124,8 @@ class Description:
 
     @property
     def student_flags(self) -> str:
-        """What run_task_distill.py is given for a smaller student of this teacher, of layers that divide its
-        own.
-        """
-        layers = self.bert.num_hidden_layers
-        fewer = max((count for count in range(1, layers) if layers % count == 0), default=1)
-        return f"--student_init teacher_layers --td_student_net_cfg.num_hidden_layers {fewer}"
+        """What run_task_distill.py is given for a smaller student of this teacher."""
+        return smaller_student(self.bert.num_hidden_layers)
 
     # --- as JSON --------------------------------------------------------------------------------------------
 

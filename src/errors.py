@@ -145,7 +145,8 @@ def command(main: Callable[P, T]) -> Callable[P, T]:
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         show_everything()
         try:
-            result = main(*args, **kwargs)
+            with contextlib.redirect_stdout(sys.stdout):  # set back where main sends its talk elsewhere
+                result = main(*args, **kwargs)
             sys.stdout.flush()  # a failure here is still told in one line
             return result
         except UserError as error:

@@ -235,6 +235,11 @@ def short_name(metric: str) -> str:
     return "/".join([_SHORT[name], *split])
 
 
+def percent(share: float) -> str:
+    """A score, or another share, as people read it everywhere: in percent with two decimals, `97.50`."""
+    return f"{100 * share:.2f}"
+
+
 def choose(
     task_metrics: Sequence[str], assessment_method: str, kind: TaskKind, outputs: int
 ) -> tuple[str, ...]:
@@ -296,17 +301,26 @@ def check_finite(logits: np.ndarray) -> None:
         )
 
 
+def result_lines(results: Mapping[str, Any]) -> list[str]:
+    """A line for everything that an evaluation gave, `accuracy: 97.50` of a metric."""
+    return [
+        f"{name}: {percent(value) if name.partition('/')[0] in _METRICS else value}"
+        for name, value in results.items()
+    ]
+
+
 def result_block(results: Mapping[str, Any], metric_names: Iterable[str]) -> str:
     """The lines that close an evaluation of an exported model: `============== acc is 0.8990825688073395`
-    between two rules, those of further sets (`accuracy/eval_mm`) after the first one's.
+    between two rules, a fraction as scripts read it that published programs wrote it for; those of further
+    sets (`accuracy/eval_mm`) after the first one's.
     """
     rule, names = "=" * 65, [*metric_names, *(name for name in results if "/" in name)]
     return "\n".join([rule, *(f"{rule[:14]} {short_name(name)} is {results[name]}" for name in names), rule])
 
 
 def best_line(results: Mapping[str, Any], metric: str) -> str:
-    """The last line of an evaluation: `The best Pearsonr: 87.58388835685437`."""
-    return f"The best {printed_name(metric)}: {100 * results[metric]}"
+    """The last line of an evaluation: `The best Pearsonr: 87.58`."""
+    return f"The best {printed_name(metric)}: {percent(results[metric])}"
 
 
 def running_lines(
@@ -318,8 +332,8 @@ def running_lines(
     batch_size: int,
     most: int = 10,
 ) -> Iterator[str]:
-    """The lines of an evaluation's batches: `eval step: 0, Pearsonr: 96.91109003302263`, the metric over all
-    rows so far, in the rows' own order.
+    """The lines of an evaluation's batches: `eval step: 0, Pearsonr: 96.91`, the metric over all rows so
+    far, in the rows' own order.
 
     Args:
         metric, kind, logits, examples, labels: as for `score`; a row of logits for each of the examples.
@@ -330,7 +344,7 @@ def running_lines(
     for step in sorted(shown):
         rows = np.arange(min((step + 1) * batch_size, len(examples)))
         value = score((metric,), kind, logits[rows], examples.take(rows), labels)[metric]
-        yield f"eval step: {step}, {printed_name(metric)}: {100 * value}"
+        yield f"eval step: {step}, {printed_name(metric)}: {percent(value)}"
 
 
 def undecided(metric: str, examples: Examples) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -94,8 +94,9 @@ class Predictor:
         dataset_type: str,
         output_dir: str,
         layout: str = "benchmark",
-    ) -> Iterator[str]:
-        """Write the predictions for every row of a task's test sets; yields a line about each.
+    ) -> Iterator[tuple[dict[str, Any], str]]:
+        """Write the predictions for every row of a task's test sets; yields of each what there is to know of
+        it as JSON has it, and a line about it.
 
         Args:
             wanted (int): tokens of the longest row of raw files; 0: the task's own.
@@ -111,4 +112,5 @@ class Predictor:
             logits = self.logits(rows.examples, f"predict {rows.split}")
             paths = write_predictions(output_dir, task, description, rows, logits, layout)
             cut = f" ({rows.cut} were longer than {longest} tokens and were cut)" if rows.cut else ""
-            yield f"{rows.split}: {len(rows.names)} rows answered in {', '.join(paths)}{cut}"
+            facts = {"split": rows.split, "rows": len(rows.names), "cut": rows.cut, "files": paths}
+            yield facts, f"{rows.split}: {len(rows.names)} rows answered in {', '.join(paths)}{cut}"

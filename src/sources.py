@@ -107,6 +107,17 @@ class OwnRows:
 
 
 @dataclass(frozen=True)
+class OwnTexts(OwnRows):
+    """Texts that nobody need have labelled: as own rows, or a question and the text that it is about."""
+
+    formats = {"jsonl": "json_lines", "parquet": "parquet"}
+
+    def layouts(self, file_format: str, test: bool) -> Tuple[Columns, ...]:
+        """As `GlueTsv.layouts`: the same in every file."""
+        return Columns("question", "context", self.label), *super().layouts(file_format, test)
+
+
+@dataclass(frozen=True)
 class ClueTopics:
     """TNEWS as CLUE's JSON lines or Hugging Face's parquet files hold it."""
 

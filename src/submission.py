@@ -119,12 +119,10 @@ def _tagged(description, test_set, logits):
             "data_dir: the answers are parts of the texts, so give the raw files, not records of them"
         )
     labels = test_set.labels or description.label_names
-    answers = description.head_kind.answers(logits, test_set.examples, test_set.rows, labels)
+    outcomes = description.head_kind.outcomes(logits, test_set.examples, test_set.rows, labels)
     found = []
-    for name, row, lines in zip(test_set.names, test_set.rows, answers):
-        places = [
-            [int(start), int(end), kind] for kind, start, end, *_ in (line for line in lines if len(line) > 1)
-        ]
+    for name, row, outcome in zip(test_set.names, test_set.rows, outcomes):
+        places = [[entity[key] for key in ("start", "end", "type")] for entity in outcome["entities"]]
         found.append({"id": _number(name), "text": row.text, "entities": places})
     return found
 

@@ -13,7 +13,7 @@ from typing import Optional, Tuple, Union
 from src.errors import UserError, shown
 from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE, TAGGING
 from src.kinds.base import TaskKind
-from src.sources import ClueEntities, ClueTopics, GlueTsv, OwnRows, SquadJson
+from src.sources import ClueEntities, ClueTopics, GlueTsv, OwnRows, OwnTexts, SquadJson
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,8 @@ _TASKS = (
 _BY_KEY = {task.name.lower().replace("-", ""): task for task in _TASKS}
 
 TASK_NAMES = tuple(task.name for task in _TASKS)
+TEXTS = Task("texts", None, (), (), OwnTexts())
+"""Texts to be answered, which may have labels that nobody reads; it is none of the table."""
 
 
 def _key(name):

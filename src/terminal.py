@@ -1,13 +1,16 @@
-"""What is shown while something goes on: bars, and the name of what takes its time."""
+"""What is shown while something goes on: bars, and the name of what takes its time; and results that scripts
+read.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar, overload
+from typing import Any, TextIO, TypeVar, overload
 
 from tqdm import tqdm
 
@@ -24,6 +27,40 @@ def say(line: str) -> None:
     """Print a line at once, past any bar."""
     tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()
+
+
+class _Talk:
+    """Standard output of a command whose results are JSON: what is said goes to standard error.
+
+    Args:
+        results: takes the results.
+    """
+
+    def __init__(self, results: TextIO) -> None:
+        self.results = results
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+def only_results() -> None:
+    """Keep standard output for results (`--json true`), until it is set back: `errors.command` does that as a
+    command ends.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        # As JSON is. A byte of a path that is no character is escaped, which JSON reads.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    sys.stdout = _Talk(sys.stdout)  # type: ignore[assignment]  # a stream: it passes on what one has
+
+
+def result(facts: dict[str, Any], text: str = "") -> None:
+    """Print one result of a command: `facts` as a line of JSON where scripts read it (`only_results`),
+    elsewhere `text`, "" for nothing.
+    """
+    if isinstance(sys.stdout, _Talk):
+        print(json.dumps(facts, ensure_ascii=False, allow_nan=False), file=sys.stdout.results)
+    elif text:
+        say(text)
 
 
 class _Lines:

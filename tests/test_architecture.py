@@ -34,7 +34,7 @@ ALLOWED = {
     "vocabulary": {"errors"},
     "tokenizer_files": {"errors", "json_file", "vocabulary"},
     "evaluate": {"metrics", "terminal"},
-    "settings": {"errors", "files", "json_file", "kinds"},
+    "settings": {"errors", "files", "json_file", "kinds", "terminal"},
     "tasks": {"errors", "kinds", "sources"},
     "description": {"errors", "json_file", "kinds", "settings", "tasks"},
     "modelarts": {"errors", "files", "json_file", "runtime", "settings"},

@@ -205,7 +205,7 @@ def test_evaluating_the_saved_student_gives_the_same_metric_in_a_folder_of_its_o
     assert os.listdir("output") == ["td-eval-sst-2"]
     assert results_of("output/td-eval-sst-2")["models"]["student"]["accuracy"] == pytest.approx(expected)
     assert f"============== acc is {expected}" in out and out.strip().endswith(
-        f"The best Accuracy: {100 * expected}"
+        f"The best Accuracy: {100 * expected:.2f}"
     )
 
 

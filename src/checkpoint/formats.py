@@ -2,6 +2,7 @@
 a column of the name map and a row of the table.
 """
 
+import glob
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -11,12 +12,12 @@ import numpy as np
 
 from src.checkpoint import architecture, huggingface, mindspore, tensorflow
 from src.checkpoint.base import Format
-from src.checkpoint.folder import WEIGHTS_FILE, Checkpoint, described, refuse_packed, with_hash
+from src.checkpoint.folder import PACKED_FILE, WEIGHTS_FILE, Checkpoint, described, refuse_packed, with_hash
 from src.checkpoint.foreign import other_programs
 from src.checkpoint.names import FORMATS, WORD_EMBEDDINGS, respell, translate
 from src.checkpoint.tokens import find_vocabulary
 from src.description import Description
-from src.errors import UserError
+from src.errors import UserError, listed
 from src.kinds.base import TaskKind
 from src.settings.network import NOTHING, Known
 from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
@@ -174,7 +175,18 @@ def _find(path: str) -> tuple[Format, str]:
             f"holds no checkpoint: none of {', '.join(huggingface.FILES)}, a TensorFlow .index or a "
             "MindSpore .ckpt"
         )
-    raise UserError(f"{path} {fault}{other_programs(path)}")
+    raise UserError(f"{path} {fault}{_inside(path) or other_programs(path)}")
+
+
+def _inside(path: str) -> str:
+    """The end of a message about the folder of a run: where its models lie, the newest first; "" for none."""
+    found: dict[str, float] = {}
+    for name in (WEIGHTS_FILE, PACKED_FILE):
+        for depth in ("*", os.path.join("*", "*")):
+            for file in glob.glob(os.path.join(glob.escape(path), depth, name)):
+                found[os.path.dirname(file)] = os.path.getmtime(file)
+    folders = sorted(found, key=found.__getitem__, reverse=True)
+    return f"; models lie in it, give one of them: {listed(folders)}" if folders else ""
 
 
 def _ours(

@@ -132,6 +132,18 @@ def find_sources(
     return sources, absent
 
 
+def has_dev_only(folder: str, task: Task) -> bool:
+    """Whether a folder has the raw dev set of a task and no training file, as for a model that is finished;
+    then it is said.
+    """
+    (_, dev), formats = task.eval_splits[0], task.source.formats
+    if find_source(folder, "train", formats) or not find_source(folder, dev, formats):
+        return False
+    labels = ", whose labels count (--labels names more)" if task.is_own else ""
+    say(f"no train file in {folder}: the dev set alone is prepared{labels}")
+    return True
+
+
 def holds_raw(folder: str, task: Task) -> bool:
     """Whether a folder has any raw file of a task."""
     stems = ["train", "train_aug", *(stem for _, stem in task.eval_splits + task.test_splits)]

@@ -1,5 +1,6 @@
 """Texts that a user wants labelled: where they come from, and the rows they become."""
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,10 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from src.data.readers.rows import Row
+from src.data.readers.files import Source
+from src.data.readers.rows import EveryRow, Row
 from src.data.tokenization import Encoded, Tokenizer
 from src.errors import UserError
 from src.kinds.base import TaskKind
+from src.tasks import TEXTS
+from src.terminal import say
 
 
 def read_texts(text: str | Literal[False], text_pair: str | Literal[False], path: str) -> list[Row]:
@@ -18,8 +22,9 @@ def read_texts(text: str | Literal[False], text_pair: str | Literal[False], path
 
     Args:
         text, text_pair: the only text and its second one; False for none.
-        path: a file with one text a line, a tab between the two of a pair; "" for none. Without it and
-            without `text`, such lines are read from standard input.
+        path: a file with one text a line, a tab between the two of a pair, blank lines left out; or with rows
+            that name their texts, as JSON lines (.jsonl) or parquet; "" for none. Without it and without
+            `text`, lines are read from standard input.
 
     Raises:
         UserError: no text, an empty one, or a file that cannot be read.
@@ -30,15 +35,31 @@ def read_texts(text: str | Literal[False], text_pair: str | Literal[False], path
         raise UserError("text, file: give only one of them")
     if text is not False:
         return [_row(text, None if text_pair is False else text_pair, 1, "text")]
+    for ending, reader in TEXTS.source.formats.items():
+        if path.lower().endswith(f".{ending}"):
+            return _named_texts(Source(reader, (path,)))
     where = path or "standard input"
     rows = []
-    for number, line in enumerate(_lines(path, where), 1):
+    for number, line in _lines(path, where):
         first, tab, second = line.partition("\t")
         rows.append(_row(first, second if tab else None, number, f"line {number} of {where}"))
     return rows
 
 
-def _lines(path: str, where: str) -> list[str]:
+def _named_texts(source: Source) -> list[Row]:
+    """The texts of a `Source` whose rows have keys or columns; their labels are not read."""
+    (path,) = source.paths
+    if not os.path.isfile(path):
+        raise UserError(f"file: {path} does not exist")
+    found = source.raw_rows(TEXTS, True, EveryRow())
+    rows = [_row(raw.text, raw.text_pair, raw.where.number, str(raw.where)) for raw in found]
+    if not rows:
+        raise UserError(f"{path} holds no text")
+    return rows
+
+
+def _lines(path: str, where: str) -> list[tuple[int, str]]:
+    """The lines that are not blank, with their numbers."""
     if not path and sys.stdin is None:
         raise UserError("text is needed: give --text or --file; standard input is closed")
     if hasattr(sys.stdin, "reconfigure"):
@@ -54,7 +75,10 @@ def _lines(path: str, where: str) -> list[str]:
         raise UserError(f"{path} holds no text")
     if not lines:
         raise UserError("text is needed: give --text, --file, or lines on standard input")
-    return lines
+    blank = [number for number, line in enumerate(lines, 1) if not line.strip()]
+    if blank:
+        say(f"{len(blank)} blank line(s) of {where} are left out, line {blank[0]} the first of them")
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _row(text: str, pair: str | None, number: int, where: str) -> Row:

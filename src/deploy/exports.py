@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src.checkpoint.huggingface import FOLDER_FILES, check_replaceable, write_description
 from src.deploy.check import check_equal, check_same, tolerance
-from src.deploy.sessions import Exported, MindirSession, OnnxSession
+from src.deploy.sessions import Exported, MindirSession, OnnxSession, files_of
 from src.description import Description
 from src.errors import UserError
 from src.files import replacing_folder, replacing_together
@@ -43,20 +44,39 @@ def target_path(file_name: str, file_format: str, layout: str, task_folder: str)
     return whole
 
 
-def next_step(path: str, file_format: str, task_name: str) -> str:
-    """What a user may do with the file `path`, as the end of a line; "" where this machine can do nothing."""
+def closing(path: str, file_format: str, model: Model, task_name: str) -> tuple[dict[str, Any], str]:
+    """The facts as JSON has them, and the last line, about a file or folder that was written.
+
+    Args:
+        model (Model): what was exported. task_name (str): its task.
+    """
+    files = [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else files_of(path)
+    size = sum(map(os.path.getsize, files))
+    bits = 8 * size / model.parameters
+    facts = {"task": task_name, "file": path, "format": file_format, "bytes": size}
+    facts |= {"parameters": model.parameters, "bits_per_weight": bits, "times_smaller": 32 / bits}
+    much = f"{size:,} bytes ({bits:.2f} bits a weight, {32 / bits:.1f} times smaller)"
+    return facts, f"done: {path}, {much}{next_step(path, file_format, model, task_name)}"
+
+
+def next_step(path: str, file_format: str, model: Model, task_name: str) -> str:
+    """What a user may do with the file `path`, as the end of a line; "" where this machine can do nothing.
+    Arguments as for `closing`.
+    """
+    place = shlex.quote(path)
     if file_format == "AIR":
         return ""
     if file_format == "WEB":
-        return f"; look at it: python -m http.server --directory {os.path.dirname(path)} 8000"
+        folder = shlex.quote(os.path.dirname(path))
+        return f"; look at it: python -m http.server --directory {folder} 8000"
+    asked = "--question ... --context ..." if model.description.head_kind.needs_texts else "--text ..."
+    asks = f"; next: python predict.py --model {place} {asked}" if model.vocabulary is not None else ""
+    if file_format == "SAFETENSORS":
+        return f", a Hugging Face folder for from_pretrained{asks}"
+    ascend = " (on Ascend 310: bash scripts/run_infer_310.sh, docs/deployment.md)"
     return (
-        f"; evaluate it with: python run_eval_onnx.py --model_file {path} --task_name {task_name} "
-        "--data_dir DATA_DIR"
-        + (
-            " (on Ascend 310: bash scripts/run_infer_310.sh, docs/deployment.md)"
-            if file_format == "MINDIR"
-            else ""
-        )
+        f"{asks}; evaluate it on the records in DATA_DIR: python run_eval_onnx.py --model_file {place} "
+        f"--task_name {task_name} --data_dir DATA_DIR{ascend if file_format == 'MINDIR' else ''}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from src.checkpoint.assign import assign
 from src.checkpoint.folder import Checkpoint
-from src.description import Description
+from src.description import Description, fewer_layers
 from src.distill.distiller import Projection, uniform_layer_map
 from src.errors import UserError
 from src.model import POOLER, Model, layer_weights, new_network, read_as_run
@@ -45,6 +45,27 @@ class Student:
     def summary(self) -> str:
         """One line for the log."""
         return f"student: {self.model.summary}, started from {self.start}"
+
+
+def warnings_of(student: Student, plan: StudentPlan, teacher: Model) -> list[str]:
+    """Lines about a `Student` that is no smaller than its teacher (Model), or that begins a task with nothing
+    though layers of its teacher would fit.
+    """
+    own, others, section, found = student.model.parameters, teacher.parameters, plan.section, []
+    if own >= others:
+        fewer = fewer_layers(teacher.config.num_hidden_layers)
+        found.append(
+            f"warning: the student has {own:,} weights and its teacher {others:,}, so it is not smaller; "
+            f"fewer layers (--{section}.num_hidden_layers {fewer}) or narrower ones (--{section}.hidden_size "
+            "and the like) make it so"
+        )
+    alike = all(getattr(student.model.config, name) == getattr(teacher.config, name) for name in _WIDTHS)
+    if student.model.description.kind and not plan.path and not plan.from_teacher and alike:
+        found.append(
+            "warning: the student starts from random weights, which takes many more steps to the same score; "
+            "--student_init teacher_layers starts it from layers of its teacher"
+        )
+    return found
 
 
 def student_layers(

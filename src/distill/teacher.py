@@ -120,15 +120,15 @@ def check_better_than_guessing(
     """
     name, score = metrics.printed_name(metric), results[metric]
     chance = metrics.chance_level(metric, examples)
-    say(f"teacher: {name} {100 * score:.2f} (the best constant answer: {100 * chance:.2f})")
+    say(f"teacher: {name} {metrics.percent(score)} (the best constant answer: {metrics.percent(chance)})")
     undecided = metrics.undecided(metric, examples) or metrics.all_alike(examples)
     if undecided:
         say(f"note: whether the teacher is better than a guess cannot be seen: {undecided}")
     elif 100 * (score - chance) < least_gain and score < 1:
         why = _why_no_better(score, chance, examples.labels)
         raise UserError(
-            f"{key}: the teacher reaches {name} {100 * score:.2f} where always giving the best constant "
-            f"answer reaches {100 * chance:.2f}; {why} (fine-tune it: "
+            f"{key}: the teacher reaches {name} {metrics.percent(score)} where always giving the best "
+            f"constant answer reaches {metrics.percent(chance)}; {why} (fine-tune it: "
             f"python run_finetune.py --load_ckpt_path {path}; or, where no teacher beats a guess, "
             "--min_teacher_gain 0)"
         )

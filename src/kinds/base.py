@@ -163,18 +163,28 @@ class TaskKind:
         """
         return self.predictions(logits), examples.labels
 
-    def answers(
+    def outcomes(
         self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
-    ) -> list[list[tuple[str, ...]]]:
-        """What predict.py prints.
+    ) -> list[dict[str, Any]]:
+        """What is said of each text, as `predict.py --json true` prints it.
 
         Args:
             logits, examples, labels: as for `evidence`. rows (list of Row): the texts they were made from.
 
         Returns:
-            list of lists of tuples of str: for each text its lines, of each its columns
+            list of dicts of JSON values
         """
         raise NotImplementedError
+
+    def columns_of(self, outcome: dict[str, Any]) -> list[tuple[str, ...]]:
+        """The lines that predict.py prints of one of the `outcomes`."""
+        raise NotImplementedError
+
+    def answers(
+        self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
+    ) -> list[list[tuple[str, ...]]]:
+        """For each text its lines, as `columns_of` has them; arguments as for `outcomes`."""
+        return [self.columns_of(outcome) for outcome in self.outcomes(logits, examples, rows, labels)]
 
     def at_threshold(self, threshold: float, where: str = "") -> TaskKind:
         """This kind with another `threshold`; `where` says in messages what names it.

@@ -79,13 +79,19 @@ class SequenceClassification(TaskKind):
     def predictions(self, logits: np.ndarray) -> np.ndarray:
         return logits.argmax(axis=1)
 
-    def answers(
+    def outcomes(
         self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
-    ) -> list[list[tuple[str, ...]]]:
+    ) -> list[dict[str, Any]]:
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-        best = probabilities.argmax(axis=1)
-        return [[(labels[index], f"{row[index]:.4f}")] for index, row in zip(best, probabilities)]
+        probabilities = (shifted / shifted.sum(axis=1, keepdims=True)).tolist()
+        best = self.predictions(logits).tolist()
+        return [
+            {"label": labels[index], "probability": row[index], "probabilities": dict(zip(labels, row))}
+            for index, row in zip(best, probabilities)
+        ]
+
+    def columns_of(self, outcome: dict[str, Any]) -> list[tuple[str, ...]]:
+        return [(outcome["label"], f"{outcome['probability']:.4f}")]
 
 
 def whole(text: str) -> str:

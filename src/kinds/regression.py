@@ -60,7 +60,10 @@ class Regression(TaskKind):
     def predictions(self, logits: np.ndarray) -> np.ndarray:
         return logits[:, 0]
 
-    def answers(
+    def outcomes(
         self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
-    ) -> list[list[tuple[str, ...]]]:
-        return [[(f"{value:.4f}",)] for value in logits[:, 0]]
+    ) -> list[dict[str, Any]]:
+        return [{"value": value} for value in logits[:, 0].tolist()]
+
+    def columns_of(self, outcome: dict[str, Any]) -> list[tuple[str, ...]]:
+        return [(f"{outcome['value']:.4f}",)]

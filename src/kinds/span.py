@@ -176,18 +176,27 @@ class QuestionAnswering(TaskKind):
         """The answer (str) to a question, "" for none."""
         return best_text(found)
 
-    def answers(
+    def outcomes(
         self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
-    ) -> list[list[tuple[str, ...]]]:
-        """Answer, first character, the one after the last, and its share among the best ones."""
-        lines: list[list[tuple[str, ...]]] = []
+    ) -> list[dict[str, Any]]:
+        """Answer, first character, the one after the last, and its share among the best ones; None for
+        none.
+        """
+        outcomes: list[dict[str, Any]] = []
         for found in find_answers(logits, examples, N_BEST):
             chosen = self.choose(found)
-            listed = self._ranked(found)
-            answer, share = next(item for item in listed if item[0].text == chosen)
-            place = (str(answer.start), str(answer.end)) if chosen else ("-", "-")
-            lines.append([(" ".join(chosen.split()) or "-", *place, f"{share:.4f}")])
-        return lines
+            answer, share = next(item for item in self._ranked(found) if item[0].text == chosen)
+            place = (answer.start, answer.end) if chosen else (None, None)
+            outcomes.append(
+                {"answer": chosen or None, "start": place[0], "end": place[1], "score": float(share)}
+            )
+        return outcomes
+
+    def columns_of(self, outcome: dict[str, Any]) -> list[tuple[str, ...]]:
+        """One line; `-` for what there is not."""
+        answer = " ".join((outcome["answer"] or "").split()) or "-"
+        place = ["-" if outcome[key] is None else str(outcome[key]) for key in ("start", "end")]
+        return [(answer, *place, f"{outcome['score']:.4f}")]
 
     def _ranked(self, found):
         """[(Answer, share)] the best first; the shares are a softmax over them."""

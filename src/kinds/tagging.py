@@ -154,11 +154,11 @@ class TokenClassification(TaskKind):
 
         return entities(found), entities(right)
 
-    def answers(
+    def outcomes(
         self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
-    ) -> list[list[tuple[str, ...]]]:
-        """An entity a line: type, first character, the one after the last, the characters, the mean
-        probability of its tags; `-` for a text without any.
+    ) -> list[dict[str, Any]]:
+        """The entities: type, first character, the one after the last, the characters, the mean probability
+        of the tags.
         """
         origin, offsets = examples.origin, examples.offsets
         assert origin is not None  # `encode` gives one
@@ -167,16 +167,23 @@ class TokenClassification(TaskKind):
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = shifted.max(axis=1) / shifted.sum(axis=1)
         types = _read(labels)[1]
-        lines: list[list[tuple[str, ...]]] = [[] for _ in rows]
+        found: list[dict[str, Any]] = [{"entities": []} for _ in rows]
         for first, after in entities_of(tags, offsets[:-1], labels).tolist():
             text = origin.rows[np.searchsorted(offsets, first, side="right") - 1]
             start, end = int(spans[first, 0]), int(spans[after - 1, 1])
-            surface, probability = (
-                " ".join(rows[text].text[start:end].split()),
-                probabilities[first:after].mean(),
-            )
-            lines[text].append((types[tags[first]], str(start), str(end), surface, f"{probability:.4f}"))
-        return [found or [("-",)] for found in lines]
+            entity: dict[str, Any] = {"type": types[tags[first]], "start": start, "end": end}
+            entity["text"] = rows[text].text[start:end]
+            entity["probability"] = float(probabilities[first:after].mean())
+            found[text]["entities"].append(entity)
+        return found
+
+    def columns_of(self, outcome: dict[str, Any]) -> list[tuple[str, ...]]:
+        """An entity a line; `-` for a text without any."""
+        lines: list[tuple[str, ...]] = []
+        for entity in outcome["entities"]:
+            places, surface = (str(entity["start"]), str(entity["end"])), " ".join(entity["text"].split())
+            lines.append((entity["type"], *places, surface, f"{entity['probability']:.4f}"))
+        return lines or [("-",)]
 
 
 def _tags_of(spans, entities, room):

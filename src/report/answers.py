@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.errors import UserError
-from src.metrics import check_finite, value_of
+from src.metrics import check_finite, percent, value_of
 from src.report.predictions import Predictions
 from src.report.texts import Texts, cut
 
@@ -98,7 +98,7 @@ def _shares(logits):
 
 
 def _percent(share):
-    return f"{100 * share:.1f} %"
+    return f"{percent(share)} %"
 
 
 def _worst(wrong, measure):
@@ -213,7 +213,7 @@ def _questions(predictions: Predictions, texts: Texts) -> View:
     kind, examples, logits = predictions.kind, predictions.examples, predictions.logits
     found, references = kind.evidence("exact_match", logits, examples, predictions.labels)
     exact = np.array([value_of("exact_match", [a], [b]) for a, b in zip(found, references)])
-    shares = np.array([float(lines[0][3]) for lines in kind.answers(logits, examples, (), ())])
+    shares = np.array([outcome["score"] for outcome in kind.outcomes(logits, examples, (), ())])
     assert examples.origin is not None  # `Predictions` of questions have one
     _, first_rows = np.unique(examples.origin.rows, return_index=True)
 

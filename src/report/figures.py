@@ -9,7 +9,7 @@ from collections.abc import Callable
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
 
 from src.report.answers import Scatter
 from src.report.curves import LOSSES, SCORES, Panel, Point
@@ -70,7 +70,9 @@ def _curves(axes: Axes, curves: dict[str, list[Point]], in_decades: bool) -> Non
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_locator(LogLocator(subs=()))
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    every = {step for points in curves.values() for step, _ in points}
+    # Around one step alone there is no other whole number, and parts of steps would be rounded to it.
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True) if len(every) > 1 else FixedLocator([*every]))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("optimizer step")

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from src.metrics import METRICS, printed_name
+from src.metrics import METRICS, percent, printed_name
 from src.report.answers import Matrix, Table
 from src.report.curves import LOSSES, SCORES, Point
 from src.report.gather import Report, Shares
 from src.report.run import Network, Run, Summary
 
 _EMULATED = "in MindSpore, which rounds in floats; export it for speed"
+_KEPT = "the teacher's scores are kept from an earlier run, without its time"
 _LAYER = re.compile(r"bert\.encoder\.layers\.(\d+)\.")
 
 
@@ -26,7 +27,7 @@ def cards_of(report: Report) -> list[tuple[str, str, str]]:
     run, summary = report.run, report.summary
     cards = []
     if summary.score is not None:
-        cards.append((printed_name(summary.metric), f"{100 * summary.score:.2f}", _kept(run, summary)))
+        cards.append((printed_name(summary.metric), percent(summary.score), _kept(run, summary)))
     elif "loss" in run.results.losses:
         cards.append(("Loss of the last step", f"{run.results.losses['loss']:.4g}", ""))
     if summary.bytes:
@@ -48,7 +49,7 @@ def cards_of(report: Report) -> list[tuple[str, str, str]]:
 def _kept(run: Run, summary: Summary) -> str:
     said = [] if run.finished else ["the best so far"]
     if summary.kept is not None and summary.teacher_score is not None:
-        said.append(f"{100 * summary.kept:.1f} % of the teacher's {100 * summary.teacher_score:.2f}")
+        said.append(f"{percent(summary.kept)} % of the teacher's {percent(summary.teacher_score)}")
     return "; ".join(said) or "in percent"
 
 
@@ -57,8 +58,10 @@ def _speed(run: Run, summary: Summary) -> str:
     if summary.network.is_quantized:
         return _EMULATED
     faster = _times(summary.faster, "faster than", "as long as")
+    if summary.teacher_score is None:
+        return ""
     device = run.record.device or "this device"
-    return f"{faster} the teacher, both on {device}" if faster else "the teacher was not timed in this run"
+    return f"{faster} the teacher, both on {device}" if faster else _KEPT
 
 
 def _times(times: float | None, better: str, worse: str) -> str:
@@ -150,7 +153,7 @@ def comparison_lines(reports: Sequence[Report]) -> list[tuple[str, list[tuple[st
     lines = [
         ("task", [summary.task for summary in summaries], None),
         ("command", [report.run.script or "-" for report in reports], None),
-        ("finished", ["yes" if report.run.finished else "no" for report in reports], None),
+        ("finished", [_ended(report.run) for report in reports], None),
         ("teacher", [summary.teacher or "-" for summary in summaries], None),
         ("student's network", [shape_of(summary.network) or "-" for summary in summaries], None),
     ]
@@ -160,19 +163,14 @@ def comparison_lines(reports: Sequence[Report]) -> list[tuple[str, list[tuple[st
         score = ", ".join(map(printed_name, names)) + " in percent"
     emulates = any(summary.network.is_quantized for summary in summaries)
     seconds = "seconds for 1,000 rows" + (f" (a quantized student: {_EMULATED})" if emulates else "")
-    percent, plain = "{:.2f}".format, "{:,}".format
+    plain, two = "{:,}".format, "{:.2f}".format
     numbers = (
-        (score, [_hundred(item.score) for item in summaries], percent, max if alike else None),
-        ("the teacher's", [_hundred(item.teacher_score) for item in summaries], percent, None),
-        (
-            "share of the teacher's that is kept",
-            [_hundred(item.kept) for item in summaries],
-            "{:.1f} %".format,
-            max,
-        ),
+        (score, [item.score for item in summaries], percent, max if alike else None),
+        ("the teacher's", [item.teacher_score for item in summaries], percent, None),
+        ("percent of the teacher's that is kept", [item.kept for item in summaries], percent, max),
         ("bytes", [item.bytes for item in summaries], plain, min),
         ("times smaller than the teacher", [item.smaller for item in summaries], "{:.1f}".format, max),
-        (seconds, [item.seconds for item in summaries], percent, min),
+        (seconds, [item.seconds for item in summaries], two, min),
         ("times faster than the teacher", [item.faster for item in summaries], "{:.1f}".format, max),
         ("weights", [item.parameters for item in summaries], plain, None),
         ("seconds of the whole run", [report.run.results.wall_seconds for report in reports], plain, None),
@@ -182,8 +180,10 @@ def comparison_lines(reports: Sequence[Report]) -> list[tuple[str, list[tuple[st
     return found + [(title, _ranked(values, form, best)) for title, values, form, best in numbers]
 
 
-def _hundred(share: float | None) -> float | None:
-    return None if share is None else 100 * share
+def _ended(run: Run) -> str:
+    """Whether a run came to its end, and whether that is one."""
+    fault = run.results.fault.partition(";")[0]
+    return f"failed: {fault}" if fault else "yes" if run.finished else "no"
 
 
 def _ranked(

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from src.files import write_text
+from src.metrics import percent
 from src.report import figures, layout
 from src.report.answers import Scatter
 from src.report.gather import report_of
@@ -78,7 +79,7 @@ def _filled(template: str, context: dict[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(fraction=lambda value: f"{100 * value:.2f}", setting=_setting)
+    environment.filters.update(fraction=percent, setting=_setting)
     return environment.get_template(template).render(context)
 
 

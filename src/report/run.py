@@ -49,6 +49,8 @@ class Results(Struct):
     models: Dict[str, Optional[_Scores]] = {}
     losses: _Scores = {}
     """Of the last step."""
+    fault: str = ""
+    """Why the run has failed though it came to its end; "" where it has not."""
     parameters: Optional[Count] = None
     wall_seconds: Optional[Annotated[float, Meta(ge=0, le=1e12)]] = None
     peak_memory_mib: Optional[Union[int, float]] = None

@@ -171,6 +171,8 @@ def help_text(usual: Settings, script: str, everything: bool = False) -> str:
 def _end(items, everything):
     left = sum(item.rare for item in items)
     more = f" --help_all explains every key at length{f', and {left} more' if left else ''}."
-    return "A value after a key is its default; PATH, TEXT, N and A,B (a list) stand where there is none." + (
-        "" if everything else more
+    return (
+        "A value after a key is its default; PATH, TEXT, N and A,B (a list) stand where there is none."
+        f"{'' if everything else more} Exit status: 0 done, 2 something that you can mend (the last line of "
+        "standard error says what), 130 and 143 stopped, 1 a fault of ours."
     )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from src.settings.published_flags import Flag
 
 _SURE = 0.85  # likeness of a misspelt key
+_MOST = 3  # settings that a hint names
 _BOOLEANS = {"true": "true", "false": "false"}
 
 
@@ -84,18 +85,26 @@ class Keys:
             others: keys to suggest beside this command's own.
         """
         known, last = list(self.types), key.rpartition(".")[2]
+        # A checkpoint says its own network: of two networks the student's is meant.
+        known.sort(key=lambda name: "teacher" in name)
         parts = {name.rpartition(".")[2]: name for name in reversed(known)}
-        in_sections = [name for name in known if name.endswith("." + key)]
         close = (
             difflib.get_close_matches(key, known, 1, _SURE)
-            or in_sections
+            or self._in_sections(known, key)
             or [parts[part] for part in difflib.get_close_matches(key, parts, 1, _SURE)]
             or difflib.get_close_matches(key, others, 1, _SURE)
+            or [name for name in known if name.endswith(f"_{key}")][:_MOST]
             or difflib.get_close_matches(key, known, 1)
             or [parts[part] for part in difflib.get_close_matches(last, parts, 1)]
         )
-        hint = f"; did you mean {close[0]}?" if close else "; --help_all lists the known ones"
+        hint = f"; did you mean {' or '.join(close)}?" if close else "; --help_all lists the known ones"
         return UserError(f"{where}: unknown setting {shown(key)}{hint}")
+
+    @staticmethod
+    def _in_sections(known, key):
+        """The settings that sections have under a key; a teacher's only where no other section has it."""
+        found = [name for name in known if name.endswith(f".{key}")]
+        return [name for name in found if "teacher" not in name][:_MOST] or found
 
 
 @functools.cache

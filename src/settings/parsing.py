@@ -25,6 +25,7 @@ from src.settings.keys import Keys, Sorter, flat, nested
 from src.settings.published_flags import translated
 from src.settings.types import AnySettings, Settings
 from src.settings.yaml_file import found_config, read_yaml
+from src.terminal import only_results
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -203,10 +204,12 @@ def _with_task_version(settings):
 
 
 def read_settings(config_class: type[AnySettings]) -> AnySettings:
-    """The settings of a program's run, from its command line; prints what there is to note about them. Raises
-    as `parse` does.
+    """The settings of a program's run, from its command line; prints what there is to note about them, and
+    keeps standard output for results where `json` is true. Raises as `parse` does.
     """
     settings, notices = parse(config_class)
+    if getattr(settings, "json", False):
+        only_results()
     for notice in notices:
         print(notice, flush=True)
     return settings

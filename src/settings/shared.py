@@ -77,8 +77,12 @@ class CheckpointConfig(VocabularyConfig):
 
 @dataclass(frozen=True)
 class AnsweringConfig:
-    """How questions are answered that may have no answer."""
+    """How a command prints its result, and answers questions that may have no answer."""
 
+    json: bool = needed(False, "output")
+    """Results as JSON on standard output, an object a line. All else that is said goes to standard error;
+    docs/settings.md says what each command prints.
+    """
     null_score_diff_threshold: Optional[FiniteNumber] = grouped(None, "Answers")
     """SQuAD2 only: when a question has no answer. It has none where that scores better than the best answer
     by more than this; best_thresholds.json of eval.py says which value is best. Unset: what export.py gave

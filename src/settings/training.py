@@ -355,8 +355,8 @@ class TernaryConfig(QuantizedStudentConfig, DistillingConfig):
     Raw files are prepared first, in OUTPUT_DIR/records."""
     model_path: str = grouped("", "Answers")
     """Do not train: answer the task's test set with this model. A line a row, in OUTPUT_DIR/output.txt."""
-    split: Literal["test", "eval"] = grouped("test", "Answers")
-    """With model_path: the test set, or the dev set."""
+    split: Literal["test", "eval", "dev"] = grouped("test", "Answers")
+    """With model_path: the test set, or with eval or dev the dev set."""
     eval_batch_size: PositiveInt = grouped(32, "Evaluation")
     """Rows of an evaluation batch."""
     eval_ckpt_step: NonNegativeInt = grouped(0, "Evaluation")

@@ -13,7 +13,7 @@ from mindspore import profiler
 
 from src.checkpoint.folder import step_file, step_files
 from src.errors import UserError
-from src.metrics import printed_name, short_name
+from src.metrics import percent, printed_name, short_name
 from src.terminal import say
 
 if TYPE_CHECKING:
@@ -94,13 +94,13 @@ class Evaluation(Callback):
                 self.keep()
             say(f"The best {short_name(metric)} is {results[metric]}")
         further = "".join(  # of MNLI's mismatched set; it is shown and decides nothing
-            f", {printed_name(name)} {100 * results[name]}"
+            f", {printed_name(name)} {percent(results[name])}"
             for name in results
             if name.startswith(f"{metric}/")
         )
         say(
-            f"step: {step}, {printed_name(metric)} {100 * results[metric]}, "
-            f"best_{printed_name(metric)} {100 * self.best[metric]}{further}"
+            f"step: {step}, {printed_name(metric)} {percent(results[metric])}, "
+            f"best_{printed_name(metric)} {percent(self.best[metric])}{further}"
         )
         stage.run.record(stage=stage.name, epoch=stage.epoch, step=step, **results)
 

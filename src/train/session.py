@@ -29,6 +29,7 @@ from src.run_folder import (
     RESULTS_FILE,
     STATE_FILE,
     TEACHER_CACHE,
+    UNPACKED,
     RunFolder,
 )
 from src.settings.parsing import part, required
@@ -222,7 +223,9 @@ class TrainingRun:
             callbacks.insert(0, StepCheckpoints(config.save_ckpt_step, config.max_ckpt_num, folder))
         seconds = stage.fit(callbacks, config.log_step)
         stage.student.widen()
-        say(f"{stage.name}: {stage.total_steps} steps in {seconds:.0f} s; saved in {folder}")
+        passing = folder.startswith(self.run.join(UNPACKED))  # gone once they are packed
+        where = "its weights are packed next" if passing else f"saved in {folder}"
+        say(f"{stage.name}: {stage.total_steps} steps in {seconds:.0f} s; {where}")
         if evaluation is None:
             keep_layers(stage)
             return None
@@ -247,6 +250,7 @@ class TrainingRun:
             return
         summary = {
             **results,
+            **({"fault": fault} if fault else {}),
             "device": self.device,
             "wall_seconds": round(time.time() - self.started, 1),
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
@@ -456,7 +460,7 @@ def results_table(models: dict[str, dict[str, float]], metric_names: tuple[str, 
         [
             title,
             f"{results['parameters']:,}",
-            *(f"{100 * results[name]:.2f}" for name in names),
+            *(metrics.percent(results[name]) for name in names),
             _seconds(results),
         ]
         for title, results in models.items()
@@ -466,5 +470,6 @@ def results_table(models: dict[str, dict[str, float]], metric_names: tuple[str, 
 
 
 def _seconds(results):
-    """Per 1,000 rows; scores of an earlier run have no time of this one."""
-    return f"{results['seconds_per_1000_rows']:.2f}" if "seconds_per_1000_rows" in results else "-"
+    """Per 1,000 rows; scores that were kept have no time of this run."""
+    seconds = results.get("seconds_per_1000_rows")
+    return "kept from an earlier run" if seconds is None else f"{seconds:.2f}"

@@ -38,8 +38,9 @@ def no_better_than_a_constant(
     rare = len(examples) >= LEAST_ROWS and chance < NEARLY_ALWAYS
     at = f" at step {results['step']}" if "step" in results else ""
     return (
-        f"{stage}: the student has learnt nothing that its scores show: the best {name} is {100 * score:.2f}"
-        f"{at}, and {100 * chance:.2f} is what the best constant answer reaches on the {len(examples)} rows; "
-        "lower the learning rate, train for more steps, start a student from its teacher (--student_init "
-        "teacher_layers), or look whether the labels belong to the texts"
+        f"{stage}: the student has learnt nothing that its scores show: the best {name} is "
+        f"{metrics.percent(score)}{at}, and {metrics.percent(chance)} is what the best constant answer "
+        f"reaches on the {len(examples)} rows; lower the learning rate, train for more steps, start a "
+        "student from its teacher (--student_init teacher_layers), or look whether the labels belong to the "
+        "texts"
     ), rare

@@ -52,8 +52,8 @@ def test_a_class_that_nobody_answers_has_a_precision_of_0_and_no_warning():
 def test_the_surest_wrong_rows_come_first_and_can_be_read():
     first, second = view_of(classes(), TEXTS).worst
     assert (first.number, first.answered, first.right) == (2, "positive", "negative")
-    assert first.texts == ["a bad films", "<b>"] and first.measure == "100.0 %"
-    assert (second.number, second.texts, second.measure) == (4, ["北京"], "52.5 %")
+    assert first.texts == ["a bad films", "<b>"] and first.measure == "99.97 %"
+    assert (second.number, second.texts, second.measure) == (4, ["北京"], "52.50 %")
 
 
 def test_numbers_are_sorted_by_their_distance():

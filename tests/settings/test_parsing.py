@@ -12,7 +12,7 @@ from src.settings.keys import types_of
 from src.settings.network import QuantConfig
 from src.settings.parsing import parse, to_yaml
 from src.settings.tools import EvaluateConfig, PredictConfig, PrepareConfig
-from src.settings.training import FinetuneConfig, TaskDistillConfig, TernaryConfig
+from src.settings.training import FinetuneConfig, GeneralDistillConfig, TaskDistillConfig, TernaryConfig
 from tests.helpers import refuses
 
 
@@ -408,6 +408,27 @@ def test_empty_yaml_or_section_means_the_defaults(yaml_file, text):
 
 
 # --- refusals: one line that names the key ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "config_class, key, hint",
+    [
+        (TaskDistillConfig, "num_hidden_layers", "td_student_net_cfg.num_hidden_layers?"),
+        (GeneralDistillConfig, "hidden_size", "gd_student_net_cfg.hidden_size?"),
+        (TernaryConfig, "num_hidden_layers", "student_net_cfg.num_hidden_layers?"),
+        (FinetuneConfig, "num_hidden_layers", "net_cfg.num_hidden_layers?"),
+        (FinetuneConfig, "layers", "init_layers or net_cfg.num_hidden_layers?"),
+        (
+            TaskDistillConfig,
+            "batch_size",
+            "eval_cfg.batch_size or phase1_cfg.batch_size or phase2_cfg.batch_size?",
+        ),
+    ],
+)
+def test_a_key_of_a_section_is_named_with_the_section_that_is_meant(config_class, key, hint):
+    with pytest.raises(UserError) as error:
+        parse(config_class, [f"--{key}", "3"])
+    assert str(error.value).endswith(f"unknown setting '{key}'; did you mean {hint}")
 
 
 @pytest.mark.parametrize(

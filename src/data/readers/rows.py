@@ -4,7 +4,7 @@ import io
 import math
 from collections.abc import Container, Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any, BinaryIO, NamedTuple, Optional, TypeGuard
+from typing import Any, BinaryIO, NamedTuple, NoReturn, Optional, TypeGuard
 
 from src.errors import UserError, listed
 from src.sources import Columns
@@ -103,6 +103,15 @@ class BadRows:
             raise UserError(f"{message}; --skip_bad_rows skips such rows")
         self.first = self.first or message
         self.count += 1
+
+
+class EveryRow(BadRows):
+    """A malformed row ends the work, where every row must be answered: without it the others' numbers would
+    be wrong.
+    """
+
+    def add(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; every row of the set must be answered, so none can be left out")
 
 
 def tidy_label(label: object) -> object:
