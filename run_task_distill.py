@@ -47,7 +47,8 @@ def evaluate_only(settings: TaskDistillConfig) -> None:
     session.data.check_model(own, key, known.net.seq_length)
     compute_type = session.compute_type(settings.td_student_net_cfg.compute_type)
     model = Model.from_checkpoint(checkpoint, compute_type, own)
-    session.start()
+    if not session.start():
+        return
     results, metric = session.evaluate(model), session.metric_names[0]
     say(f"============== {metrics.short_name(metric)} is {results[metric]}")
     session.finish({"student": results}, metrics.best_line(results, metric))
@@ -76,7 +77,8 @@ def main(settings: TaskDistillConfig) -> None:
     net, plan, folder = settings.td_student_net_cfg, settings.student_plan, phase1
     student = build_student(plan, loaded, session.data, session.compute_type(net.compute_type))
     filled = replace(settings, td_student_net_cfg=net.filled(student.model.config))
-    session.start(resolved=to_yaml(filled))
+    if not session.start(resolved=to_yaml(filled)):
+        return
     say("\n".join([student.summary, *warnings_of(student, plan, teacher)]))
     if terms is not None:
         fit_phase1(settings, session, teacher, student, terms, phase1)

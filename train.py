@@ -79,7 +79,8 @@ def main(settings: TernaryConfig) -> None:
         source = "teacher_model_dir", teacher_dir
         models["teacher"] = session.check_teacher(teacher, *source, settings.min_teacher_gain)
 
-    session.start(if_finished=result.clean_up)
+    if not session.start(if_finished=result.clean_up):
+        return
     say(f"student: {student.summary}, started from {student_dir}")
     if settings.do_train:
         scores = fit_quantized(settings, session, student, teacher, terms, result.latent)

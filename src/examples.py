@@ -75,6 +75,15 @@ class Examples:
         (values,) = self.columns.values()
         return values
 
+    @cached_property
+    def labelled(self) -> np.ndarray:
+        """Tokens of each row that have a label: int64 (N,); 0 where labels are the rows', or unknown."""
+        for column, values in self.columns.items():  # labels come first
+            if column.per == "token":
+                return np.diff(offsets_of(values != column.fill)[self.offsets])
+            break
+        return np.zeros(len(self), np.int64)
+
     def with_column(self, column: Column, values: np.ndarray) -> "Examples":
         """These `Examples` with one more column at the end."""
         return replace(self, columns={**self.columns, column: values})

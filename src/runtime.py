@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -163,10 +162,8 @@ def set_up(config: DeviceConfig, seed: int, distribute: bool = False) -> str:
 
 
 def set_seed(seed: int) -> None:
-    """Seed MindSpore, NumPy and Python."""
+    """Seed MindSpore, which seeds NumPy; nothing draws from Python's own generator."""
     ms.set_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
 
 
 def compute_type(name: str, device: str) -> ms.Type:

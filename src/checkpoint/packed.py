@@ -32,7 +32,7 @@ from src.description import Description
 from src.errors import UserError, shown
 from src.files import make_folder, replacing, write_json, write_safetensors
 from src.json_file import Size, checked, parse, read_json
-from src.nn.layers import quantized_weights
+from src.nn.layers import quantized_weights, rounded
 from src.quant.packing import (
     pack_minmax,
     pack_symmetric,
@@ -148,9 +148,9 @@ def _pack_network(network, density):
             continue
         latent = parameter.asnumpy()
         if name in quantized:
-            item = quantized[name]
-            clipped = np.clip(latent, -item.clip, item.clip) if item.clip > 0 else latent
-            parts, entry = _pack(item.values(), clipped, item.kind, item.bits, item.granularity, density)
+            cell, how = quantized[name], quantized[name].quantize
+            clipped = np.clip(latent, -how.clip, how.clip) if how.clip > 0 else latent
+            parts, entry = _pack(rounded(cell), clipped, how.kind, how.bits, how.granularity, density)
         else:
             parts, entry = {"values": latent}, {"kind": "float"}
         layout[name] = {**entry, "shape": list(latent.shape)}

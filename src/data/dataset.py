@@ -188,7 +188,7 @@ class PackedRows:
         """Yield every `MicroBatch`."""
         for bins in self._parts:
             rows = [row for held in bins for row in held]
-            yield lay_out(self.examples, bins, self.shape, totals_of(self.examples.lengths[rows]))
+            yield lay_out(self.examples, bins, self.shape, totals_of(self.examples, rows))
 
 
 def rows_to_evaluate(

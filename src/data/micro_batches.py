@@ -36,8 +36,8 @@ class MicroBatch:
     columns: tuple[np.ndarray, ...]
     """The values of every column: (R, ...) or, of a column per token, (B, S, ...)."""
     totals: np.ndarray
-    """float32 (3,): rows, tokens and pairs of tokens of one row in the whole step, of which this is a part:
-    what mean losses are divided by.
+    """float32 (4,): rows, tokens, pairs of tokens of one row, and tokens with a label (at least 1) in the
+    whole step, of which this is a part: what mean losses are divided by.
     """
 
     @property
@@ -52,10 +52,10 @@ class MicroBatch:
         return np.arange(self.lengths.sum()) + np.repeat(self.starts - before, self.lengths)
 
 
-def totals_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
-    """The `totals` of rows with so many tokens."""
-    lengths = np.asarray(lengths, np.int64)
-    return np.array([len(lengths), lengths.sum(), (lengths**2).sum()], np.float32)
+def totals_of(examples: Examples, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """The `totals` of a step of the rows of these numbers."""
+    lengths, labelled = examples.lengths[rows], examples.labelled[rows].sum()
+    return np.array([len(lengths), lengths.sum(), (lengths**2).sum(), max(labelled, 1)], np.float32)
 
 
 def lay_out(

@@ -213,7 +213,7 @@ class PackedSteps(Steps):
     def _epoch(self, generator: np.random.Generator) -> Iterator[list[MicroBatch]]:
         lengths, shape = self.examples.lengths, self.shape
         for step in self._global_steps(generator):
-            totals, shares = totals_of(lengths[step]), self._shares(step)
+            totals, shares = totals_of(self.examples, step), self._shares(step)
             filled = [fill_bins(lengths[rows], shape.length) for rows in shares]
             # Equally many on every device: quantizers whose ranges are the group's wait for each other.
             parts = -(-max(map(len, filled)) // shape.bins)
@@ -280,10 +280,10 @@ class PaddedSteps(Steps):
 
     def _epoch(self, generator: np.random.Generator) -> Iterator[list[MicroBatch]]:
         self._batches.epoch = self.epoch - 1  # the same order as `generator` would draw
-        order, lengths = self._batches.order(), self.examples.lengths
+        order = self._batches.order()
         for first in range(0, len(self) * self.accumulation, self.accumulation):
             parts = order[first : first + self.accumulation]
-            totals = totals_of(lengths[np.concatenate([rows for _, rows in parts])])
+            totals = totals_of(self.examples, np.concatenate([rows for _, rows in parts]))
             yield [
                 lay_out(
                     self.examples,

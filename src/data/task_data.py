@@ -111,11 +111,12 @@ def load_task_data(
             the map; nothing says which classes its label ids are.
     """
     folder = train_dir or eval_dir
-    info = DatasetInfo.load(folder) if folder else None  # "" would mean the working directory
+    infos = {path: DatasetInfo.load(path) for path in dict.fromkeys((train_dir, eval_dir)) if path}
+    info = infos.get(folder)
     if info and tasks.get_task(info.task_name) != task:
         raise UserError(f"task_name: {folder} was prepared for {info.task_name}, not {task.name}")
     if train_dir and eval_dir:
-        _check_prepared_alike(info, train_dir, DatasetInfo.load(eval_dir), eval_dir)
+        _check_prepared_alike(info, train_dir, infos[eval_dir], eval_dir)
     kind = info.kind if info else task.kind or CLASSIFICATION
     if task_type not in ("auto", kind.name):
         raise UserError(f"task_type: {task.name} is a {kind.name} task, not {task_type}")
@@ -128,9 +129,9 @@ def load_task_data(
     splits: dict[str, Examples] = {}
     for split, found in _find_files(task, train_dir, eval_dir, dataset_type).items():
         folder = train_dir if split == "train" else eval_dir
-        order = _order_in(folder, task, names, label_order)
+        order = _order_in(folder, infos[folder], task, names, label_order)
         examples = read_records(*found, kind.columns, schema_dir)
-        _check_row_count(examples, split, folder)
+        _check_row_count(examples, split, folder, infos[folder])
         kind.check_labels(examples, names, split)
         examples = _renumbered(examples, order, names)
         if kind.needs_texts and split != "train":
@@ -194,14 +195,13 @@ def _check_prepared_alike(
 
 
 def _order_in(
-    folder: str, task: tasks.Task, names: Sequence[str], label_order: Sequence[str]
+    folder: str, info: DatasetInfo | None, task: tasks.Task, names: Sequence[str], label_order: Sequence[str]
 ) -> Sequence[str]:
     """Which class each label id of a folder's records stands for, by its name; `names` are the task's.
 
     Raises:
         UserError: `label_order` contradicts what is known, or nothing says it.
     """
-    info = DatasetInfo.load(folder)
     known, source = (info.labels, f"{folder}'s dataset.json") if info else ((), f"the records in {folder}")
     if label_order:
         tasks.places(label_order, names, "label_order", source)
@@ -229,9 +229,8 @@ def _renumbered(examples: Examples, order: Sequence[str], names: Sequence[str]) 
     return replace(examples, columns={column: np.where(labels < 0, labels, new[labels])})
 
 
-def _check_row_count(examples: Examples, split: str, folder: str) -> None:
+def _check_row_count(examples: Examples, split: str, folder: str, info: DatasetInfo | None) -> None:
     """Raise a `UserError` where a prepared folder's records are not as many as its dataset.json says."""
-    info = DatasetInfo.load(folder)
     wanted = info.splits.get(split, {}).get("rows") if info else None
     if wanted is not None and wanted != len(examples):
         raise UserError(

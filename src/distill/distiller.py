@@ -133,7 +133,7 @@ class TeacherAnswers(nn.Cell):
 
 class Distiller(nn.Cell):
     """Loss terms of a micro-batch: its share of each mean over the rows, tokens or pairs of tokens of the
-    whole step. Padding counts nowhere.
+    whole step, or over its tokens with a label. Padding counts nowhere.
 
     Args:
         student: the network that learns; a `BertEncoder` has no logits to fit.
@@ -163,6 +163,7 @@ class Distiller(nn.Cell):
         self.student = student
         self.terms = terms
         self.names = terms.names()
+        self.weights = tuple(getattr(terms, name) for name in self.names)
         self.picks_tokens = kind is not None and kind.picks_tokens
         self.by_token = kind is not None and kind.logits_per == "token" and not self.picks_tokens
         if kind is not None:
@@ -221,35 +222,36 @@ class Distiller(nn.Cell):
         """The logits that compete with each other along the last axis."""
         return losses.places_of_rows(logits, batch[1], batch[2], batch[4]) if self.picks_tokens else logits
 
-    def _mean(self, values, input_mask, first_tokens, totals):
-        """The share of the mean over the step's rows, or tokens, that each answer's loss has."""
+    def _mean(self, values, batch, tokens):
+        """The share that these answers' losses have of the mean over the step's rows, or over so many of its
+        tokens.
+        """
         if self.by_token:
-            return (values * self._tokens(input_mask)[:, :, 0]).sum() / totals[1]
-        return (values * ops.cast(first_tokens >= 0, ms.float32)).sum() / totals[0]
+            return (values * self._tokens(batch[1])[:, :, 0]).sum() / tokens
+        return (values * ops.cast(batch[4] >= 0, ms.float32)).sum() / batch[5][0]
 
     def construct(self, *batch: Tensor) -> Tensors:
-        input_mask, first_tokens, totals = batch[1], batch[4], batch[5]
+        input_mask, totals = batch[1], batch[5]
         logits, states, scores = self.student(*batch[:5])
         end = len(batch) - self.asks_logits  # columns, the teacher's states, scores, logits
         teacher_scores = batch[end - self.scores : end]
         columns_end = end - self.scores - self.states
         teacher_states = batch[columns_end : columns_end + self.states]
-        total, values = 0.0, NO_TENSORS
+        values = NO_TENSORS  # in the order of `names`
         if self.terms.attention_loss > 0:
-            value = attention_loss(scores, teacher_scores, self._pairs(input_mask), totals[2])
-            total, values = total + self.terms.attention_loss * value, values + (value,)
+            values += (attention_loss(scores, teacher_scores, self._pairs(input_mask), totals[2]),)
         if self.terms.hidden_loss > 0:
             tokens = self._tokens(input_mask)
-            value = hidden_loss(self._projected(states), teacher_states, tokens, totals[1])
-            total, values = total + self.terms.hidden_loss * value, values + (value,)
+            values += (hidden_loss(self._projected(states), teacher_states, tokens, totals[1]),)
         logits = self._answers(logits, batch)
         if self.terms.soft_loss > 0:
             teacher_logits = batch[-1] if self.asks_logits else batch[columns_end - 1]
             teacher_logits = self._answers(teacher_logits, batch)
             value = self.soft_loss(logits, teacher_logits, self.temperature)
-            value = self._mean(value, input_mask, first_tokens, totals)
-            total, values = total + self.terms.soft_loss * value, values + (value,)
+            values += (self._mean(value, batch, totals[1]),)
         if self.terms.label_loss > 0:
-            value = self._mean(self.label_loss(logits, batch[6]), input_mask, first_tokens, totals)
-            total, values = total + self.terms.label_loss * value, values + (value,)
+            values += (self._mean(self.label_loss(logits, batch[6]), batch, totals[3]),)
+        total = 0.0
+        for weight, value in zip(self.weights, values):
+            total = total + weight * value
         return (total,) + values

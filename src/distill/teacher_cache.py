@@ -131,7 +131,8 @@ class CachedTeacher(LiveTeacher):
             key, checksums = f"unreadable: {error}", None
         whole = os.path.exists(path) and os.path.getsize(path) == self.starts[-1]
         if key != self.key or not whole:
-            fault = "is of another teacher, other rows or other layers" if whole else "is cut or damaged"
+            damaged = checksums is None or key == self.key
+            fault = "is cut or damaged" if damaged else "is of another teacher, other rows or other layers"
             say(f"teacher cache: {os.path.dirname(path)} {fault}, so it is made anew")
             os.remove(self.index_path)  # until every row is known again
             return False
@@ -224,7 +225,7 @@ def cache_key(teacher: Model, asked: TeacherAnswers, examples: Examples) -> str:
     """What a teacher's answers depend on: the program, the teacher, the rows, and what is asked."""
     rows = hashlib.sha256()
     for array in (examples.input_ids, examples.segment_ids, examples.offsets):
-        rows.update(np.ascontiguousarray(array).tobytes())
+        rows.update(np.ascontiguousarray(array).data)
     questions = asked.states, asked.scores, asked.logits, asked.stride, teacher.network.compute_type
     network = repr((teacher.config, teacher.description.quantization))
     return digest(teacher.weights(), network, rows.hexdigest(), repr(questions), program())

@@ -8,7 +8,6 @@ vocabulary. `compute_type` is the type matrix products run in; weights, LayerNor
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import mindspore as ms
@@ -452,31 +451,19 @@ def eager() -> Iterator[None]:
         ms.set_context(mode=mode)
 
 
-@dataclass(frozen=True)
-class QuantizedWeight:
-    """A weight of a network and how it is quantized."""
-
-    cell: nn.Cell
-    kind: str
-    bits: int
-    granularity: str
-    clip: float
-
-    def values(self) -> np.ndarray:
-        """What the network computes with: the weight, fake-quantized, as a float32 array."""
-        with eager():
-            return self.cell.quantize(self.cell.weight).asnumpy()
-
-
-def quantized_weights(network: nn.Cell) -> dict[str, QuantizedWeight]:
-    """{parameter name in `network`: QuantizedWeight} of every quantized weight."""
+def quantized_weights(network: nn.Cell) -> "dict[str, Dense | Embedding]":
+    """{parameter name in `network`: the cell whose weight it is} of every quantized weight."""
     return {
-        f"{name}.weight": QuantizedWeight(
-            cell, cell.quantize.kind, cell.quantize.bits, cell.quantize.granularity, cell.quantize.clip
-        )
+        f"{name}.weight": cell
         for name, cell in network.cells_and_names()
         if isinstance(cell, (Dense, Embedding)) and cell.quantize.active
     }
+
+
+def rounded(cell: "Dense | Embedding") -> np.ndarray:
+    """What a network computes with for a cell's weight: fake-quantized, as a float32 array."""
+    with eager():
+        return cell.quantize(cell.weight).asnumpy()
 
 
 def computed_weights(network: nn.Cell) -> dict[str, np.ndarray]:
@@ -484,7 +471,7 @@ def computed_weights(network: nn.Cell) -> dict[str, np.ndarray]:
     fake-quantized.
     """
     weights = {name: parameter.asnumpy() for name, parameter in network.parameters_and_names()}
-    weights.update({name: item.values() for name, item in quantized_weights(network).items()})
+    weights.update({name: rounded(cell) for name, cell in quantized_weights(network).items()})
     return weights
 
 
@@ -493,7 +480,7 @@ def second_moments(network: nn.Cell) -> list[tuple[ms.Parameter, ms.Parameter]]:
     state there.
     """
     return [
-        (item.cell.weight, item.cell.quantize.second_moment)
-        for item in quantized_weights(network).values()
-        if item.cell.quantize.loss_aware
+        (cell.weight, cell.quantize.second_moment)
+        for cell in quantized_weights(network).values()
+        if cell.quantize.loss_aware
     ]

@@ -105,7 +105,7 @@ class ExportConfig(AnsweringConfig, DeviceConfig, ModelArtsConfig, CheckpointCon
 
     def __post_init__(self):
         for name, formats in _FORMATS_OF.items():
-            usual, value = type(self).__dataclass_fields__[name].default, getattr(self, name)
+            usual, value = getattr(type(self), name), getattr(self, name)
             if value != usual and self.file_format not in formats:
                 raise UserError(
                     f"{name}: a file of {self.file_format} has no {name} {value}; leave it out, or export "

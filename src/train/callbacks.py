@@ -86,7 +86,6 @@ class Evaluation(Callback):
         if results is None:
             say(f"step: {step}, not evaluated: the activations' ranges are not calibrated yet")
             return
-        stage.train_step.set_train(True)  # evaluation has switched dropout off
         metric = next(iter(results))
         if self.best is None or results[metric] > self.best[metric]:
             self.best = {**results, "step": step}

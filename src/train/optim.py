@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class WarmupPolynomial(LearningRateSchedule):
-    """Linear rise from 0 over the warm-up, then polynomial decay: BERT's schedule.
+    """Linear rise from 0 to the peak over the warm-up, then polynomial decay from the peak, over the steps
+    that are left: with power 1 Hugging Face's linear schedule with warm-up.
+
+    Google's BERT and the published code let the decay run from step 0, so that it goes on from below the peak
+    after the warm-up: at step 101 of 1,000, of which 100 warm up, 0.899 of the peak, and 0.999 here.
 
     Args:
         config: peak and end learning rate, power, warm-up share.

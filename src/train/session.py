@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -140,9 +139,9 @@ class TrainingRun:
         """
         return {**deciding(self.resolved), **self.data_digest, **self.teacher_digest}
 
-    def start(self, resolved: str = "", if_finished: Callable[[], None] | None = None) -> None:
-        """Begin the run folder's records: nothing is refused any more. A run that is resumed but finished
-        ends here.
+    def start(self, resolved: str = "", if_finished: Callable[[], None] | None = None) -> bool:
+        """Begin the run folder's records: nothing is refused any more. Returns whether there is anything to
+        do: not so where a run is resumed that is finished.
 
         Args:
             resolved: every setting as YAML, where more is known of them than before.
@@ -154,10 +153,11 @@ class TrainingRun:
             say(f"resume: this run is finished; its results are in {self.run.join(RESULTS_FILE)}")
             if self.group.first:
                 self._make_up(if_finished)
-            sys.exit(0)
+            return False
         kept = self.finished.last_steps()
         self.run.start(repeatable(self.resolved), kept)
         keep_record(self.run, self.device, self.group, self.teacher_results, self.made_from())
+        return True
 
     def _make_up(self, if_finished):
         """What a finished run has left undone: it may have been killed at its very end."""

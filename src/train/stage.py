@@ -68,11 +68,11 @@ class StagePlan:
     max_steps: int = 0
     """Optimizer steps in all, in as many passes as they take; 0: as many as `epochs` passes have."""
     sink_steps: int = 0
-    """Batches that the device pulls at a time from its own queue; 0: it has none."""
+    """Batches that the device pulls at a time from its own queue, at most an epoch's; 0: it has none."""
 
     def epoch_steps(self, batches: TrainingSteps) -> int:
         """Optimizer steps of one pass; those that do not fill a data sink are left out."""
-        sink = min(self.sink_steps, len(batches)) or 1
+        sink = self.sink_steps or 1
         return len(batches) // sink * sink
 
     def steps(self, batches: TrainingSteps) -> int:
@@ -81,7 +81,7 @@ class StagePlan:
         Raises:
             UserError: the data sink cannot end there, or runs one kind of step only and there are two.
         """
-        sink = min(self.sink_steps, len(batches))
+        sink = self.sink_steps
         steps = self.max_steps or self.epoch_steps(batches) * self.epochs
         if sink and batches.shape is not None:
             raise UserError(
@@ -136,7 +136,7 @@ class Stage:
         self.run = run
         self.made_from = made_from or {}
         self.teacher = teacher
-        self.sink_steps = min(plan.sink_steps, len(batches))
+        self.sink_steps = plan.sink_steps
         self.steps_per_epoch = plan.epoch_steps(batches)
         self.total_steps = plan.steps(batches)
         seed = batches.seed

@@ -111,8 +111,18 @@ def test_float16_keeps_the_answers_to_a_thousandth(case, filled):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("fault", ["cut", "index", "teacher", "rows", "killed"])
-def test_a_cache_that_is_not_this_ones_is_made_anew(case, filled, tmp_path, capsys, fault):
+@pytest.mark.parametrize(
+    "fault,said",
+    [
+        ("cut", "is cut or damaged"),
+        ("index", "is cut or damaged"),
+        ("teacher", "is of another teacher, other rows or other layers"),
+        ("rows", "is of another teacher, other rows or other layers"),
+        ("shorter", "is of another teacher, other rows or other layers"),
+        ("killed", ""),
+    ],
+)
+def test_a_cache_that_is_not_this_ones_is_made_anew(case, filled, tmp_path, capsys, fault, said):
     for name in (INDEX_FILE, ANSWERS_FILE):
         (tmp_path / name).write_bytes((filled[0] / name).read_bytes())
     teacher, loss, examples, steps = case
@@ -124,11 +134,14 @@ def test_a_cache_that_is_not_this_ones_is_made_anew(case, filled, tmp_path, caps
         teacher = as_model(tiny_network(5, num_hidden_layers=4))
     elif fault == "rows":
         examples = replace(examples, segment_ids=1 - examples.segment_ids)
+    elif fault == "shorter":  # rows whose answers take another size
+        examples = examples.take(range(20))
     else:
         (tmp_path / INDEX_FILE).unlink()  # written only when every row is known
     found = opened((teacher, loss, examples), tmp_path)
     assert not found.known.any()
-    assert ("made anew" in capsys.readouterr().out) == (fault != "killed")
+    out = capsys.readouterr().out
+    assert f"{said}, so it is made anew" in out if said else "made anew" not in out
 
 
 def test_a_changed_byte_asks_the_teacher_again(case, filled, tmp_path, capsys):

@@ -33,7 +33,6 @@ class FakeStage:
         self.run = RunFolder(str(folder))
         self.run.start("seed: 1\n")
         self.step_number = 0
-        self.train_step = NETWORK
         self.watch = Watch(self.name, self.total_steps, scaled=False)
 
     def read_step(self):
