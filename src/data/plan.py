@@ -3,7 +3,7 @@
 import json
 import os
 
-from src.errors import UserError
+from src.errors import UserError, listed
 
 
 def names_in(folder, plan_file, ours, result_of):
@@ -42,8 +42,8 @@ def check_same(folder, plan, begun):
             before, value = (items[at] if at < len(items) else None for items in (before, value))
             key = f"{key}[{at}]"
         if before != value:
+            before, value = (listed([json.dumps(item)]) for item in (before, value))
             raise UserError(
-                f"output_dir: {folder} was begun with {key} {json.dumps(before)}, now it is "
-                f"{json.dumps(value)}; continue with what it was begun with, remove that folder, or choose "
-                "another output_dir"
+                f"output_dir: {folder} was begun with {key} {before}, now it is {value}; continue with what "
+                "it was begun with, remove that folder, or choose another output_dir"
             )
