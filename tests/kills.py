@@ -29,7 +29,8 @@ from tabulate import tabulate
 
 ROOT = Path(__file__).resolve().parent.parent
 RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-COMMON = "--bucket_boundaries [16] --log_step 1 --save_ckpt_step 4 --resume true"
+COMMON = "--log_step 1 --resume true"
+OFTEN = "--save_ckpt_step 2"
 UNFUSED = "--enable_graph_kernel false"
 TASK = f"{COMMON} --task_name SST-2 --min_teacher_gain 0"
 DATA = "--train_data_dir sst-2 --eval_data_dir sst-2"
@@ -38,16 +39,16 @@ QUANTIZED = (
     "--train_batch_size 8"
 )
 RUNS = {
-    "fine-tuning": f"run_finetune.py {COMMON} {UNFUSED} --task_name SST-2 {DATA} --load_ckpt_path teacher "
-    "--epoch_size 3 --eval_cfg.eval_step 3 --finetune_cfg.batch_size 8 --net_cfg.",
-    "task distillation": f"run_task_distill.py {TASK} {UNFUSED} {DATA} --load_teacher_ckpt_path teacher "
-    "--td_phase1_epoch_size 2 --td_phase2_epoch_size 2 --phase1_cfg.batch_size 8 --phase2_cfg.batch_size 8 "
+    "fine-tuning": f"run_finetune.py {COMMON} {OFTEN} {UNFUSED} --task_name SST-2 {DATA} "
+    "--load_ckpt_path teacher --epoch_size 3 --eval_cfg.eval_step 3 --finetune_cfg.batch_size 8 --net_cfg.",
+    "task distillation": f"run_task_distill.py {TASK} {OFTEN} {UNFUSED} {DATA} "
+    "--load_teacher_ckpt_path teacher --td_phase1_epoch_size 2 --td_phase2_epoch_size 2 --phase1_cfg.batch_size 8 --phase2_cfg.batch_size 8 "
     "--phase1_cfg.loss_scale dynamic --phase1_cfg.loss_scale_value 1024 --phase1_cfg.scale_window 3 "
     "--td_student_net_cfg.num_hidden_layers 1 --td_student_net_cfg.",
-    "ternary, fused": f"train.py {QUANTIZED} --quant_cfg.weight_quantizer lat --",
-    "Q8BERT": f"train.py {QUANTIZED} {UNFUSED} --quantization q8bert --quant_cfg.ema_decay 0.9 "
-    "--quant_cfg.ema_start_step 3 --",
-    "general distillation": f"run_general_distill.py {COMMON} {UNFUSED} --data_dir gd "
+    "ternary, fused": f"train.py {QUANTIZED} {OFTEN} --quant_cfg.weight_quantizer lat --",
+    "Q8BERT": f"train.py {QUANTIZED} {UNFUSED} --save_ckpt_step 0 --quantization q8bert "
+    "--quant_cfg.ema_decay 0.9 --quant_cfg.ema_start_step 3 --",
+    "general distillation": f"run_general_distill.py {COMMON} {OFTEN} {UNFUSED} --data_dir gd "
     "--load_teacher_ckpt_path teacher --epoch_size 2 --gd_cfg.batch_size 4 "
     "--gd_cfg.gradient_accumulation_steps 2 --gd_student_net_cfg.num_hidden_layers 1 --gd_student_net_cfg.",
 }
