@@ -42,8 +42,9 @@ RUNS = {
     "fine-tuning": f"run_finetune.py {COMMON} {OFTEN} {UNFUSED} --task_name SST-2 {DATA} "
     "--load_ckpt_path teacher --epoch_size 3 --eval_cfg.eval_step 3 --finetune_cfg.batch_size 8 --net_cfg.",
     "task distillation": f"run_task_distill.py {TASK} {OFTEN} {UNFUSED} {DATA} "
-    "--load_teacher_ckpt_path teacher --td_phase1_epoch_size 2 --td_phase2_epoch_size 2 --phase1_cfg.batch_size 8 --phase2_cfg.batch_size 8 "
-    "--phase1_cfg.loss_scale dynamic --phase1_cfg.loss_scale_value 1024 --phase1_cfg.scale_window 3 "
+    "--load_teacher_ckpt_path teacher --td_phase1_epoch_size 2 --td_phase2_epoch_size 2 "
+    "--phase1_cfg.batch_size 8 --phase2_cfg.batch_size 8 --phase1_cfg.loss_scale dynamic "
+    "--phase1_cfg.loss_scale_value 1024 --phase1_cfg.scale_window 3 "
     "--td_student_net_cfg.num_hidden_layers 1 --td_student_net_cfg.",
     "ternary, fused": f"train.py {QUANTIZED} {OFTEN} --quant_cfg.weight_quantizer lat --",
     "Q8BERT": f"train.py {QUANTIZED} {UNFUSED} --save_ckpt_step 0 --quantization q8bert "
