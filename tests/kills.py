@@ -215,6 +215,8 @@ def attempt(processes, arguments, log, kill):
             time.sleep(kill.seconds)
             process.kill()
     process.join()
+    for left in Path("cache").glob(f"*/graphs/work-{process.pid}-*"):  # a fork has no exit handlers
+        shutil.rmtree(left)
     ends = [*(when for _, when in told[1:]), time.monotonic()]
     spans = [(words, end - when) for (words, when), end in zip(told, ends)]
     return Attempt(process.exitcode, spans or [("starting", time.monotonic() - started)], calls)
