@@ -40,7 +40,8 @@ QUANTIZED = (
 )
 RUNS = {
     "fine-tuning": f"run_finetune.py {COMMON} {OFTEN} {UNFUSED} --task_name SST-2 {DATA} "
-    "--load_ckpt_path teacher --epoch_size 3 --eval_cfg.eval_step 3 --finetune_cfg.batch_size 8 --net_cfg.",
+    "--load_ckpt_path encoder --epoch_size 3 --eval_cfg.eval_step 2 --finetune_cfg.batch_size 8 "
+    "--finetune_cfg.optimizer_cfg.AdamWeightDecay.learning_rate 1e-3 --net_cfg.",
     "task distillation": f"run_task_distill.py {TASK} {OFTEN} {UNFUSED} {DATA} "
     "--load_teacher_ckpt_path teacher --td_phase1_epoch_size 2 --td_phase2_epoch_size 2 "
     "--phase1_cfg.batch_size 8 --phase2_cfg.batch_size 8 --phase1_cfg.loss_scale dynamic "
@@ -54,8 +55,18 @@ RUNS = {
     "--gd_cfg.gradient_accumulation_steps 2 --gd_student_net_cfg.num_hidden_layers 1 --gd_student_net_cfg.",
 }
 """{name: script and its arguments, up to the prefix of the rates of dropout}."""
-TIMES = ("time", "seconds_per_1000_rows", "p50_ms", "p95_ms", "wall_seconds", "peak_memory_mib")
-UNDISTURBED = 3  # runs; from the third one on all graphs and kernels are kept
+OWN = (
+    "command",
+    "time",
+    "started",
+    "seconds_per_1000_rows",
+    "p50_ms",
+    "p95_ms",
+    "wall_seconds",
+    "peak_memory_mib",
+)
+"""What a run says of itself alone."""
+UNDISTURBED = 2  # runs; from the second one on all graphs are kept
 MOST_KILLS = 6  # of one run
 
 
@@ -78,7 +89,7 @@ def arguments_of(name, output):
 def make_inputs():
     """The rows, the corpus and the teacher, in the working folder."""
     from tests.commands import good_teacher
-    from tests.helpers import make_examples, teachable, write_info, write_split
+    from tests.helpers import make_examples, save_network, teachable, tiny_network, write_info, write_split
 
     for split, rows in (("train", 34), ("eval", 21)):
         write_split("sst-2", split, teachable(rows, rows))
@@ -86,6 +97,7 @@ def make_inputs():
     for number in range(2):
         write_split("gd", f"train-{number:05d}", make_examples(20, 12, seed=number))
     write_info("gd", task="gd", labels=())
+    save_network("encoder", tiny_network(5, labels=2))
     good_teacher("teacher", teachable(21, 21))
 
 
@@ -243,9 +255,9 @@ def outcome(folder):
 
 
 def untimed(value):
-    """A JSON value without what is of a moment."""
+    """A JSON value without what is of a moment or names the folder."""
     if isinstance(value, dict):
-        return {key: untimed(item) for key, item in value.items() if key not in TIMES}
+        return {key: untimed(item) for key, item in value.items() if key not in OWN}
     return value
 
 
