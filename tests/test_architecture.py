@@ -127,6 +127,7 @@ ALLOWED = {
         "evaluate",
         "examples",
         "files",
+        "json_file",
         "metrics",
         "model",
         "nn",
