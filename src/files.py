@@ -16,6 +16,7 @@ import shutil
 import tempfile
 
 from src.errors import STANDS_FOR, WRITE_FAULTS, UserError, listed
+from src.json_file import parse
 
 _UMASK = os.umask(0o077)  # it cannot be asked for without being set
 os.umask(_UMASK)
@@ -256,7 +257,7 @@ def _order_metadata(path):
     """
     with open(path, "r+b") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
+        header = parse(file.read(length))
         header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
         ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
         if len(ordered) == length:  # else the library has another way to write a character

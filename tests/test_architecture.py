@@ -19,7 +19,7 @@ ALLOWED = {
     "examples": set(),
     "quant": set(),
     "sources": set(),
-    "files": {"errors"},
+    "files": {"errors", "json_file"},
     "json_file": {"errors"},
     "checksums": {"errors", "files", "json_file"},
     "kinds": {"errors", "examples"},

@@ -485,7 +485,7 @@ def test_no_data_sink_steps_are_refused_with_what_would_be_right(yaml_file):
         ("phase1_cfg.loss_scale", "fixed", "one of 'auto', 'none', 'static', 'dynamic', not fixed"),
         ("td_student_net_cfg.hidden_act", "", "one of 'gelu', 'gelu_new', 'relu', not ''"),
         ("td_student_net_cfg.hidden_dropout_prob", "", "a number, not ''"),
-        ("td_student_net_cfg.hidden_size", "x" * 3000, f"a whole number, not {'x' * 76}..."),
+        ("td_student_net_cfg.hidden_size", "x" * 3000, f"a whole number, not '{'x' * 79}..."),
     ],
 )
 def test_what_a_value_must_be_is_said_in_plain_words(key, value, said):
