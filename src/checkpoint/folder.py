@@ -343,6 +343,15 @@ def step_files(folder):
     return [path for _, path in sorted(steps, key=lambda item: (os.stat(item[1]).st_mtime_ns, item[0]))]
 
 
+def keep_steps(folder, most):
+    """Remove the oldest step files of `folder` and what config.json knows of them: the last `most` stay."""
+    old, config = step_files(folder)[:-most], os.path.join(folder, CONFIG_FILE)
+    for path in old:  # an earlier or a stopped run's, too
+        os.remove(path)
+    if old and _sums(folder):
+        write_json(config, {**read_json(config, "checkpoint configuration"), SUMS_KEY: _sums(folder)})
+
+
 def _same_description(paths, values, vocabulary):
     """Whether config.json and vocab.txt on disk already say what is to be written."""
     try:
