@@ -234,11 +234,11 @@ def refuse_packed(path):
 
 def read_ckpt(path):
     """{name: float32 array} of a MindSpore .ckpt file, whoever wrote it."""
-    import mindspore  # two seconds, which the other formats need not wait for
-
     if os.path.getsize(path) == 0:
         raise UserError(f"{path} is empty; the program that wrote it was probably interrupted")
     _check_sum(path)
+    import mindspore  # two seconds, which the other formats and damaged files need not wait for
+
     try:
         values = mindspore.load_checkpoint(path)
     except Exception as error:  # the parser raises several kinds; all of them mean this file
