@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from src.errors import STANDS_FOR, WRITE_FAULTS, UserError, listed
+from src.json_file import parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -243,17 +244,32 @@ def link_to(folder: str) -> str:
 
 
 def write_safetensors(path: str, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write {name: array} and {name: text} to the file `path`; a `UserError` where the disk does not take
-    it.
+    """Write {name: array} and {name: text} to the file `path`, the same bytes for the same contents; a
+    `UserError` where the disk does not take it.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     try:
         save_file(arrays, path, metadata)
+        _order_metadata(path)
         set_mode(path)  # it lets nobody else read it
     except SafetensorError as error:
         raise UserError(f"{path} cannot be written: {error}") from error
+
+
+def _order_metadata(path: str) -> None:
+    """Sort the metadata of a safetensors file, which the library writes in an order of chance. The file
+    begins with the length of its header and the header, JSON with spaces at its end.
+    """
+    with open(path, "r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = parse(file.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
+        if len(ordered) == length:  # else the library has another way to write a character
+            file.seek(8)
+            file.write(ordered)
 
 
 def check_replaceable(path: str, key: str, own: str) -> None:

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from src import files
 from src.data.texts import read_texts
@@ -230,3 +231,13 @@ def test_everything_gets_the_mode_that_the_users_umask_wants(
         os.close(os.open(path, os.O_CREAT, 0o600))
     found = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
     assert found == {**dict.fromkeys("cd", folder_mode), **dict.fromkeys(("a.txt", "b", "e", "f"), file_mode)}
+
+
+def test_the_same_weights_and_words_are_the_same_bytes(tmp_path):
+    """The library writes the words in an order of chance."""
+    words = {"format": "a", "version": "4", "layout": '{"b": "名\\n"}', "sha256": "", "config": "c"}
+    for number in range(9):
+        write_safetensors(str(tmp_path / f"{number}"), {"x": np.arange(3.0), "a": np.ones(2)}, words)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    with safe_open(tmp_path / "0", "numpy") as file:
+        assert file.metadata() == words and file.get_tensor("x").tolist() == [0, 1, 2]

@@ -235,11 +235,11 @@ def refuse_packed(path: str) -> None:
 
 def read_ckpt(path: str) -> dict[str, np.ndarray]:
     """{name: float32 array} of a MindSpore .ckpt file, whoever wrote it."""
-    import mindspore  # two seconds, which the other formats need not wait for
-
     if os.path.getsize(path) == 0:
         raise UserError(f"{path} is empty; the program that wrote it was probably interrupted")
     _check_sum(path)
+    import mindspore  # two seconds, which the other formats and damaged files need not wait for
+
     try:
         values = mindspore.load_checkpoint(path)
     except Exception as error:  # the parser raises several kinds; all of them mean this file
@@ -348,6 +348,15 @@ def step_files(folder: str) -> list[str]:
         if found
     ]
     return [path for _, path in sorted(steps, key=lambda item: (os.stat(item[1]).st_mtime_ns, item[0]))]
+
+
+def keep_steps(folder: str, most: int) -> None:
+    """Remove the oldest step files of `folder` and what config.json knows of them: the last `most` stay."""
+    old, config = step_files(folder)[:-most], os.path.join(folder, CONFIG_FILE)
+    for path in old:  # an earlier or a stopped run's, too
+        os.remove(path)
+    if old and _sums(folder):
+        write_json(config, {**read_json(config, "checkpoint configuration"), SUMS_KEY: _sums(folder)})
 
 
 def _same_description(

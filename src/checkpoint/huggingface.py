@@ -84,6 +84,8 @@ def _read_shards(index_file: str) -> dict[str, np.ndarray]:
             raise UserError(
                 f"{index_file} names the file {shown(shard)}; only files in the same folder are read"
             )
+        if not os.path.isfile(os.path.join(folder, shard)):
+            raise UserError(f"{index_file} names the file {shown(shard)}, which is missing")
         weights.update(_read_file(os.path.join(folder, shard)))
     absent = sorted(set(index) - set(weights))
     refuse(f"{index_file} promises more than its files hold", {"missing": absent})
@@ -91,8 +93,6 @@ def _read_shards(index_file: str) -> dict[str, np.ndarray]:
 
 
 def _read_file(path: str) -> dict[str, np.ndarray]:
-    if not os.path.isfile(path):
-        raise UserError(f"{path} is missing")
     return _read_safetensors(path) if path.endswith(".safetensors") else _read_torch(path)
 
 

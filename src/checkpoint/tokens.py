@@ -7,7 +7,7 @@ from typing import Any, Dict
 from msgspec import Struct
 
 from src.checkpoint.folder import VOCABULARY_FILE
-from src.errors import UserError
+from src.errors import UserError, listed
 from src.json_file import Count, checked, read_json
 from src.tokenizer_files import TextForm, read_text_form
 from src.vocabulary import check_tokens, read_vocabulary
@@ -65,7 +65,9 @@ def _tokenizer_json(path: str) -> tuple[str, ...]:
     ids = model.get("vocab") if isinstance(model, dict) else None
     kind = model.get("type", "WordPiece") if isinstance(model, dict) else "no"
     if not isinstance(ids, dict) or kind != "WordPiece":
-        raise UserError(f"{path} holds {kind} tokens and no WordPiece vocabulary; give --vocab_file")
+        raise UserError(
+            f"{path} holds {listed([kind])} tokens and no WordPiece vocabulary; give --vocab_file"
+        )
     checked({"vocab": ids}, _Model, path)
     if sorted(ids.values()) != list(range(len(ids))) or any(map(_NO_LINE.search, ids)):
         raise UserError(

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from src.errors import UserError
+from src.errors import UserError, listed
 
 
 def names_in(folder: str, plan_file: str, ours: re.Pattern[str], result_of: str) -> list[str]:
@@ -44,8 +44,8 @@ def check_same(folder: str, plan: Mapping[str, object], begun: Mapping[str, obje
             before, value = (items[at] if at < len(items) else None for items in (before, value))
             key = f"{key}[{at}]"
         if before != value:
+            before, value = (listed([json.dumps(item)]) for item in (before, value))
             raise UserError(
-                f"output_dir: {folder} was begun with {key} {json.dumps(before)}, now it is "
-                f"{json.dumps(value)}; continue with what it was begun with, remove that folder, or choose "
-                "another output_dir"
+                f"output_dir: {folder} was begun with {key} {before}, now it is {value}; continue with what "
+                "it was begun with, remove that folder, or choose another output_dir"
             )

@@ -40,25 +40,46 @@ def _parser(config_class, script):
 _LONG_NUMBER = re.compile(
     rf"(--\w[\w.]*=)?(?=.{{{LONGEST_NUMBER + 1}}})[-+]?(0b[01_]+|0x[0-9a-f_]+|[0-9_.eE+-]+)"
 )
-# What jsonargparse says, in plain words; in order. The first is its message for an Optional type.
+_NOT = r"(?:\. Got value:|, not) ?"
+_UNION = r"Does not validate against any of the Union subtypes .*? Errors: - "
+_TYPES = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "tuple": "a list, as [a, b]",
+}
+# What jsonargparse says, in plain words; in order. The first two are its messages for an Optional type and
+# for a word beside true and false. The last ones show an empty text, and cut a long one.
 _PLAIN_WORDS = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
+        (_UNION + r"(.*?)(?:: '[^']*')? - Expected a <class 'NoneType'>.* Given value: ?(.*)", r"\1, not \2"),
         (
-            r"Does not validate against any of the Union subtypes .*? Errors: - (.*?)(?:: '[^']*')? - "
-            r"Expected a <class 'NoneType'>.* Given value: (.*)",
-            r"\1, not \2",
+            _UNION
+            + r"Expected a <class 'bool'>.*? - Expected a typing\.Literal\[(.*?)\].* Given value: ?(.*)",
+            r"must be true, false or \1, not \2",
         ),
         (r"Not of type \w+: (\S+) does not conform to restriction ([^;:]*)", r"must be \2, not \1"),
         (r"Not of type \w+: does not conform to restriction ", "must be "),
         (
-            r"Not of type \w+: (?:invalid literal for int\(\) with base 10|not an integer)(?:: |, not )",
+            r"Not of type \w+: (?:invalid literal for int\(\) with base 10|not an integer|"
+            r"int\(\) argument .*?)(?:: |, not )",
             "must be a whole number, not ",
         ),
-        (r"Not of type \w+: could not convert string to float(?:: |, not )", "must be a number, not "),
+        (
+            r"Not of type \w+: (?:could not convert string to float|float\(\) argument .*?)(?:: |, not )",
+            "must be a number, not ",
+        ),
         (r"\bv([<>]=?)", r"\1 "),
         (r"\bv==", ""),
-        (r"Expected a <class 'tuple'>\. Got value: ", "must be a list, as [a, b], not "),
+        (rf"Expected a typing\.Literal\[(.*?)\]{_NOT}", r"must be one of \1, not "),
+        *(
+            (rf"Expected a <class '{name}'>{_NOT}", f"must be {words}, not ")
+            for name, words in _TYPES.items()
+        ),
+        (r", not $", ", not ''"),
+        (r"(, not .{80}).+", r"\1..."),
     )
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mindspore import profiler
 
-from src.checkpoint.folder import step_file, step_files
+from src.checkpoint.folder import keep_steps, step_file
 from src.errors import UserError
 from src.metrics import percent, printed_name, short_name
 from src.terminal import say
@@ -118,8 +117,7 @@ class StepCheckpoints(Callback):
             return
         stage.save(self.folder, step_file(step))
         if stage.group.first:
-            for path in step_files(self.folder)[: -self.keep]:  # an earlier or a stopped run's count too
-                os.remove(path)
+            keep_steps(self.folder, self.keep)
 
 
 class TrainingState(Callback):

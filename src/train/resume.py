@@ -187,6 +187,7 @@ class FinishedStages:
         _check_same(found, self.run, stage.group)
         if finished:
             say(f"resume: {stage.name} is finished; its student is in {folder}")
+            self._remove_state()  # it was killed before it did so itself
         elif stopped:
             best = stage.load_state(self._state)
             if evaluation:
@@ -210,8 +211,12 @@ class FinishedStages:
         self._known[stage.name] = values
         if self.run.writes:
             write_json(self._path, self._known)
-            if os.path.exists(self._state):
-                os.remove(self._state)
+        self._remove_state()
+
+    def _remove_state(self):
+        """Remove the state of a stage that is finished."""
+        if self.run.writes and os.path.exists(self._state) and not self._stopped():
+            os.remove(self._state)
 
 
 def _read_or_nothing(path):

@@ -151,6 +151,8 @@ def test_step_checkpoints_are_rotated_and_can_be_loaded(stage, tmp_path):
     folder = str(tmp_path / "steps")
     stage.go(StepCheckpoints(2, 2, folder))
     assert sorted(os.listdir(folder)) == ["config.json", "step_4.ckpt", "step_6.ckpt", "vocab.txt"]
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+        assert sorted(json.load(file)["weights_sha256"]) == ["step_4.ckpt", "step_6.ckpt"]
     assert (
         step_of(os.path.join(folder, "step_4.ckpt")) == 4
         and step_of(os.path.join(folder, "step_6.ckpt")) == 6
