@@ -5,7 +5,8 @@
 They run in a clone of this repository (of what is committed), in the order of the page, each in turn; a table
 says how each ended. What they need that the page does not make (a teacher, an earlier run) is made first, by
 the same commands. A network of 4 layers, 24 wide, learns nothing at BERT's learning rates, and fusing its
-operators takes longer than it saves: `FURTHER` is added. Not part of the test suite: a page takes minutes. Exit status 1 where a command failed.
+operators takes longer than it saves: `FURTHER` is added. Not part of the test suite: a page takes minutes.
+Exit status 1 where a command failed.
 """
 
 import argparse
