@@ -39,7 +39,7 @@ case "$need_preprocess" in
 esac
 python="${PYTHON:-python3}"
 if [ "$need_preprocess" = n ] && has_module "$python" mindspore_lite && ! has_module "$python" mindspore; then
-    for module in numpy scipy sklearn yaml jsonargparse tqdm; do # all that is needed besides MindSpore Lite
+    for module in numpy scipy sklearn yaml jsonargparse docstring_parser msgspec tqdm; do # all that is needed besides MindSpore Lite
         has_module "$python" "$module" || fail "$python has MindSpore Lite but no $module; install it, or set PYTHON to a Python that has it"
     done
 else # the records are read with MindSpore

@@ -20,7 +20,7 @@ LINE_SECONDS = 30.0
 """Between two lines of a bar that is no bar, in a file or a pipe."""
 TICK_SECONDS = 1.0
 """After which something is named, and between two looks at the clock."""
-_LINE = "{desc}: {n_fmt}/{total_fmt} {unit}s, {percentage:.0f} %, {remaining} left{postfix}"
+_LINE = "{desc}: {n_fmt}/{total_fmt} {unit}, {percentage:.0f} %, {remaining} left{postfix}"
 
 
 def say(line: str) -> None:
@@ -129,7 +129,9 @@ def bar(
     options = {"desc": title, "total": total, "unit": unit, "leave": leave, "initial": initial}
     options["unit_scale"] = unit == "byte"  # 1.2M of them, where rows and steps are counted to the last
     if not sys.stderr.isatty():
-        shape = {"file": _Lines(sys.stderr), "bar_format": _LINE, "delay": LINE_SECONDS}
+        options["unit"] = unit + ("es" if unit.endswith("ch") else "s")
+        # In its first place: for a bar below another one tqdm moves the cursor, which a file has not.
+        shape = {"file": _Lines(sys.stderr), "bar_format": _LINE, "delay": LINE_SECONDS, "position": 0}
         return tqdm(rows, **options, **shape, mininterval=LINE_SECONDS, maxinterval=2 * LINE_SECONDS)
     if _Bar.shown and rows is not None:
         return _within(_Bar.shown, title, total, rows)

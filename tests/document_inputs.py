@@ -4,6 +4,8 @@ import json
 import os
 import random
 
+from src.tasks import get_task
+
 WORDS = "the a film was story plot and it rather good fine bad dull very much here".split()
 ANIMALS = "cat dog bird fish horse".split()
 CHINESE = "张三李四王五在北京上海南去了看书"
@@ -55,13 +57,32 @@ def _paraphrases(rng, rows):
     return [(label, 1, 2, _sentence(rng), _sentence(rng, "good" if label else "bad")) for label in labels]
 
 
+def _topics(rng, rows):
+    made = []
+    for _ in range(rows):
+        index, (number, name) = rng.choice(list(enumerate(get_task("TNEWS").source.names)))
+        title = "".join(rng.sample([*CHINESE[:4], CHINESE[index]], 5))
+        made.append({"label": number, "label_desc": name, "sentence": title, "keywords": ""})
+    return _json_lines(made)
+
+
+def _tickets(rng, rows):
+    labels = [rng.choice(("billing", "delivery", "praise")) for _ in range(rows)]
+    clues = {"billing": "bad", "delivery": "rather", "praise": "good"}
+    return _json_lines([{"text": _sentence(rng, clues[label]), "label": label} for label in labels])
+
+
+def _json_lines(values):
+    return [json.dumps(value, ensure_ascii=False) for value in values]
+
+
 def _names(rng, rows):
     made = []
     for _ in range(rows):
         person, place = rng.choice(("张三", "李四", "王五")), rng.choice(("北京", "上海"))
         label = {"name": {person: [[0, 1]]}, "address": {place: [[3, 4]]}}
-        made.append(json.dumps({"text": f"{person}在{place}看书", "label": label}, ensure_ascii=False))
-    return made
+        made.append({"text": f"{person}在{place}看书", "label": label})
+    return _json_lines(made)
 
 
 def _questions(rng, rows, version):
@@ -80,8 +101,8 @@ def _questions(rng, rows, version):
 
 
 def write_raw(folder, train=320, dev=64):
-    """SST-2, STS-B, MRPC, MNLI, CLUENER, SQuAD and SQuAD2 below `folder` as their benchmarks do, a corpus,
-    and a rank table of 8 devices.
+    """SST-2, STS-B, MRPC, MNLI, TNEWS, CLUENER, SQuAD and SQuAD2 below `folder` as their benchmarks do, own
+    data (custom), a corpus, and a rank table of 8 devices.
     """
     rng = random.Random(0)
     of = lambda *parts: os.path.join(folder, *parts)  # noqa: E731
@@ -90,7 +111,9 @@ def write_raw(folder, train=320, dev=64):
         _table(of("STS-B"), f"{split}.tsv", ("sentence1", "sentence2", "score"), _pairs(rng, rows))
         header = "Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"
         _table(of("MRPC"), f"{split}.tsv", header, _paraphrases(rng, rows))
+        _write(of("TNEWS", f"{split}.json"), _topics(rng, rows))
         _write(of("CLUENER", f"{split}.json"), _names(rng, rows))
+        _write(of("custom", f"{split}.jsonl"), _tickets(rng, rows))
         for name, version in (("SQuAD", "v1.1"), ("SQuAD2", "v2.0")):
             _write(of(name, f"{split}-{version}.json"), [_questions(rng, rows, version)])
     header = "sentence1", "sentence2", "gold_label"

@@ -3,7 +3,7 @@
 import pathlib
 import re
 
-from tests.helpers import ROOT
+from src.files import ROOT
 
 FOLDER = pathlib.Path(ROOT)
 PAGES = [

@@ -114,6 +114,16 @@ def test_in_a_file_a_short_bar_says_nothing(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_in_a_file_a_bar_within_another_one_moves_no_cursor(capsys, monkeypatch):
+    monkeypatch.setattr(terminal, "LINE_SECONDS", 0.02)
+    with bar("phase1", 1, "step", leave=True) as outer:
+        for _ in bar("evaluate", 2, "batch", range(2)):
+            time.sleep(0.03)
+        outer.update()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "evaluate: 1/2 batches, 50 %, 00:00 left" and all(map(str.isprintable, lines))
+
+
 # --- results that scripts read ------------------------------------------------------------------------------
 
 
