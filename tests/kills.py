@@ -300,11 +300,12 @@ class Kills:
         was, as they take turns.
         """
         if not before.moment:
-            moments = sorted({words for words, _ in known["spans"]})
-            moment = moments[self.random.integers(len(moments))]
-            lengths = [seconds for words, seconds in known["spans"] if words == moment]
-            number = int(self.random.integers(len(lengths)))
-            return Kill(0, moment, number + 1, float(self.random.uniform(0, lengths[number])))
+            doings = [words.rpartition(", ")[2] for words, _ in known["spans"]]
+            doing = self.random.choice(sorted({*doings}))
+            at = self.random.choice([place for place, words in enumerate(doings) if words == doing])
+            moment, seconds = known["spans"][at]
+            number = sum(words == moment for words, _ in known["spans"][: at + 1])
+            return Kill(0, moment, number, float(self.random.uniform(0, seconds)))
         return Kill(int(self.random.integers(1, known["calls"] + 1)))
 
     def disturbed(self, name):
