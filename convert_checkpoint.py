@@ -7,6 +7,7 @@ the first two.
 
 import os
 import re
+import shlex
 
 from src.checkpoint import folder, huggingface, tensorflow
 from src.checkpoint.formats import FORMATS, read_any
@@ -41,7 +42,7 @@ _WRITERS = {"mindspore": _write_ours, "huggingface": huggingface.write, "tensorf
 
 
 @command
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     settings, notices = parse(ConvertConfig, arguments, script="convert_checkpoint.py")
     required(settings, "input", "output")
     _check_output(settings.input, settings.output)
@@ -58,10 +59,7 @@ def main(arguments=None):
     with replacing_folder(settings.output) as path:
         notices += _WRITERS[settings.to](path, checkpoint)
     _report(read, checkpoint, notices)
-    print(
-        f"wrote {settings.to} checkpoint {settings.output}; next: "
-        f"{_next_step(settings, checkpoint.description)}"
-    )
+    print(f"wrote {settings.to} checkpoint {settings.output}; next: {_next_step(settings, checkpoint)}")
 
 
 def _check_output(source, output):
@@ -96,21 +94,26 @@ def _head(description):
     return f"{outputs} labels: {', '.join(description.labels) or 'without names (--task_name gives them)'}"
 
 
-def _next_step(settings, description):
+def _next_step(settings, checkpoint):
+    description = checkpoint.description
     if settings.to == "huggingface":
-        architecture = (
-            description.kind.architecture.replace("Bert", "AutoModel") if description.kind else "AutoModel"
-        )
+        own = description.kind.architecture if description.kind else "Bert"
+        architecture = own.replace("Bert", "AutoModel")
         return f'transformers.{architecture}.from_pretrained("{settings.output}")'
     if settings.to == "tensorflow":
         asks = description.kind and description.kind.architecture == QUESTIONS
         script = "run_squad.py" if asks else "run_classifier.py"
         return f"init_checkpoint={os.path.join(settings.output, 'bert_model.ckpt')} in Google's {script}"
-    task = description.task_name or "TASK"
-    if description.kind:
-        given = f"--load_teacher_ckpt_path {settings.output} {description.student_flags}"
-        return f"python run_task_distill.py --task_name {task} {given} ..."
-    return f"python run_finetune.py --task_name {task} --load_ckpt_path {settings.output} ..."
+    output, task = shlex.quote(settings.output), description.task_name or "TASK"
+    data = f"--task_name {task} --train_data_dir DATA_DIR --eval_data_dir DATA_DIR"
+    if not description.kind:
+        return f"fine-tune it on data in DATA_DIR: python run_finetune.py --load_ckpt_path {output} {data}"
+    distils = (
+        f"python run_task_distill.py --load_teacher_ckpt_path {output} {data} {description.student_flags}"
+    )
+    asked = "--question ... --context ..." if description.kind.needs_texts else "--text ..."
+    asks = f"python predict.py --model {output} {asked}; or " if checkpoint.vocabulary is not None else ""
+    return f"{asks}distil it on data in DATA_DIR: {distils}"
 
 
 if __name__ == "__main__":

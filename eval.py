@@ -7,13 +7,18 @@ the task's lower-case name.
 """
 
 import os
+from collections.abc import Callable
+
+import numpy as np
 
 from src import metrics
 from src.data.task_data import load_task_data
 from src.deploy.sessions import EXPORTED_ENDINGS
 from src.errors import UserError, command
 from src.evaluate import evaluate
+from src.examples import Examples
 from src.files import make_folder, write_json
+from src.kinds.base import TaskKind
 from src.model import Model
 from src.raw_data import dev_records
 from src.runtime import compute_type, set_up
@@ -21,9 +26,10 @@ from src.settings.parsing import part, read_settings, required
 from src.settings.shared import DeviceConfig
 from src.settings.tools import EvaluateConfig
 from src.tasks import get_task, task_folder
+from src.terminal import result
 
 
-def prediction_writer(folder, kind):
+def prediction_writer(folder: str, kind: TaskKind) -> Callable[[np.ndarray, Examples], None]:
     """A function of logits and Examples that writes the answers in the layout of the kind of task.
 
     Raises:
@@ -35,7 +41,7 @@ def prediction_writer(folder, kind):
         )
     make_folder(folder)
 
-    def write(logits, examples):
+    def write(logits: np.ndarray, examples: Examples) -> None:
         files = kind.predictions_of(logits, examples)
         if "best_span_f1" in kind.metrics:
             evidence = kind.evidence("best_span_f1", logits, examples, ())
@@ -47,7 +53,7 @@ def prediction_writer(folder, kind):
 
 
 @command
-def main():
+def main() -> None:
     """Settings, model, data, result."""
     settings = read_settings(EvaluateConfig)
     required(settings, "task_name", "model_dir", "data_dir")
@@ -72,7 +78,7 @@ def main():
         )
     data.check_model(model.description, "model_dir")
     model.description = model.description.at_threshold(settings.null_score_diff_threshold)
-    kind, seen = model.description.kind, []
+    kind, seen = model.description.head_kind, []
     write = prediction_writer(settings.predictions_dir, kind) if settings.predictions_dir else None
     names = metrics.choose(task.metrics, settings.assessment_method, data.kind, data.outputs)
     for note in metrics.notes(names, data.evals):
@@ -92,11 +98,9 @@ def main():
         labels = model.description.label_names
         lines = metrics.running_lines(names[0], kind, logits, examples, labels, settings.batch_size)
         print(*lines, sep="\n")
-    for name, value in results.items():
-        print(f"{name}: {value}")
     if settings.output_file:
         write_json(settings.output_file, results)
-    print(metrics.best_line(results, names[0]), flush=True)
+    result(results, "\n".join([*metrics.result_lines(results), metrics.best_line(results, names[0])]))
 
 
 if __name__ == "__main__":

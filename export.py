@@ -9,14 +9,13 @@ import os
 import re
 from dataclasses import replace
 
-from src.checkpoint.folder import with_hash
+from src.checkpoint.folder import Checkpoint, with_hash
 from src.checkpoint.huggingface import FILES, FOLDER_FILES, check_replaceable, write
 from src.deploy.check import check_same, tolerance
-from src.deploy.exports import export_mindir, export_onnx, export_onnx_folder, next_step, target_path
-from src.deploy.sessions import files_of
+from src.deploy.exports import closing, export_mindir, export_onnx, export_onnx_folder, target_path
 from src.deploy.vocab_file import check_beside, write_beside
 from src.deploy.web import export_web
-from src.description import DataFacts
+from src.description import DataFacts, Description
 from src.errors import UserError, command
 from src.files import make_folder, replacing_folder
 from src.model import Model, read
@@ -25,23 +24,21 @@ from src.runtime import compute_type, set_up
 from src.settings.parsing import part, required
 from src.settings.shared import DeviceConfig
 from src.settings.tools import ExportConfig
-from src.tasks import get_task
-from src.terminal import say
+from src.tasks import Task, get_task
+from src.terminal import result, say
 
 
-def row_length(wanted, task, model):
+def row_length(wanted: int, task: Task, model: Model) -> int:
     """Tokens of a row: what the user wants (0: the task's longest), where the model has positions for it."""
     positions = model.config.max_position_embeddings
     length = wanted or min(task.max_seq_length, positions)
     if not model.config.use_relative_positions and length > positions:
-        raise UserError(
-            f"seq_length: {length} is more than the {positions} positions (max_position_embeddings) of "
-            f"{model.source}"
-        )
+        why = f"is more than the {positions} positions (max_position_embeddings) of {model.source}"
+        raise UserError(f"seq_length: {length} {why}")
     return length
 
 
-def export_folder(path, model, checkpoint, length):
+def export_folder(path: str, model: Model, checkpoint: Checkpoint, length: int) -> None:
     """Write a Hugging Face folder."""
     if model.description.is_quantized:
         why = "is quantized, and Hugging Face's BERT cannot quantize its activations; export ONNX or MINDIR"
@@ -54,7 +51,9 @@ def export_folder(path, model, checkpoint, length):
         check_same(again, model, tolerance("SAFETENSORS", model.description), length)
 
 
-def export_file(path, model, description, settings, device, length):
+def export_file(
+    path: str, model: Model, description: Description, settings: ExportConfig, device: str, length: int
+) -> str:
     """Write an ONNX, MINDIR or AIR file with its vocabulary beside it; returns its path."""
     vocabulary, form = model.vocabulary, settings.onnx_weights
     if settings.file_format == "WEB":
@@ -77,14 +76,13 @@ def export_file(path, model, description, settings, device, length):
 
 @command
 @with_settings(ExportConfig)
-def main(settings):
+def main(settings: ExportConfig) -> None:
     """Settings, checkpoint, file, check."""
     required(settings, "ckpt_file")
     device, file_format = set_up(part(settings, DeviceConfig), seed=0), settings.file_format
     if file_format == "AIR" and device != "Ascend":
-        raise UserError(
-            f"file_format: MindSpore writes AIR on Ascend only, not on {device}; use MINDIR or ONNX"
-        )
+        why = f"MindSpore writes AIR on Ascend only, not on {device}; use MINDIR or ONNX"
+        raise UserError(f"file_format: {why}")
     kind = get_task(settings.task_name).kind if settings.task_name else None
     checkpoint = read(settings.ckpt_file, settings.known(kind))
     answering = checkpoint.description.at_threshold(settings.null_score_diff_threshold)
@@ -104,16 +102,11 @@ def main(settings):
     path = target_path(settings.file_name, file_format, settings.onnx_layout, task.folder)
     if file_format == "SAFETENSORS":
         export_folder(path, model, checkpoint, length)
-        print(f"done: {path} is a Hugging Face folder of a {task.name} model, for from_pretrained")
-        return
-    description = with_hash(replace(checkpoint.description, task_name=task.name), checkpoint.vocabulary)
-    file = export_file(path, model, description, settings, device, length)
-    size = sum(map(os.path.getsize, files_of(file)))
-    bits = 8 * size / model.parameters
-    print(
-        f"done: {file}, {size:,} bytes ({bits:.2f} bits a weight, {32 / bits:.1f} times smaller)"
-        + next_step(file, file_format, task.name)
-    )
+    else:
+        described = replace(checkpoint.description, task_name=task.name)
+        described = with_hash(described, checkpoint.vocabulary)
+        path = export_file(path, model, described, settings, device, length)
+    result(*closing(path, file_format, model, task.name))
 
 
 if __name__ == "__main__":

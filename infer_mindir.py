@@ -18,7 +18,7 @@ from src.terminal import bar
 
 
 @command
-def main():
+def main() -> None:
     """Settings, rows, model, result files.
 
     The session stands alone, without a `Model` around it: where MindSpore Lite is, MindSpore may not be.

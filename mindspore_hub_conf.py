@@ -1,6 +1,7 @@
 """The networks of this repository for MindSpore Hub."""
 
 from dataclasses import replace
+from typing import Any
 
 from src.checkpoint.assign import assign
 from src.model import Model, new_network, read
@@ -20,8 +21,10 @@ _NETWORKS = {
 }
 
 
-def create_network(name, ckpt_file="", num_labels=2, is_training=False, **architecture):
-    """A `BertForSequence`.
+def create_network(
+    name: str, ckpt_file: str = "", num_labels: int = 2, is_training: bool = False, **architecture: Any
+) -> BertForSequence:
+    """One of the networks.
 
     Args:
         name (str): "tinybert" (TinyBERT's 4 layers of 312) or "ternarybert" (6 layers of 768, 2-bit weights,

@@ -8,9 +8,9 @@
     python predict.py --model MODEL --task_name MNLI --data_dir RAW_OR_RECORDS --split test --output_dir DIR
 
 Prints one line a text: label, probability (for a regression task the value), text, with tabs between them.
-The last form writes the predictions for a task's test sets as its benchmark asks for them.
 For a question: the answer, its first character in the text and the one after the last, its share of the
-probability among the best answers; - for none.
+probability among the best answers; - for none. With --json true an object a line, for scripts.
+The last form writes the predictions for a task's test sets as its benchmark asks for them.
 """
 
 import contextlib
@@ -25,9 +25,10 @@ from src.settings.parsing import part, read_settings, required
 from src.settings.shared import DeviceConfig, PackingConfig
 from src.settings.tools import PredictConfig
 from src.tasks import get_task, task_folder
+from src.terminal import result
 
 
-def load(settings, few=False):
+def load(settings: PredictConfig, few: bool = False) -> Predictor:
     """The `Predictor` that the settings name; `few`: for so few rows that fusing would cost more than it
     saves.
     """
@@ -41,13 +42,14 @@ def load(settings, few=False):
     return predictor
 
 
-def label_texts(settings):
+def label_texts(settings: PredictConfig) -> None:
     """Print the answers to the texts of the command line, a file or standard input."""
     with contextlib.redirect_stdout(sys.stderr):  # what is said meanwhile is no answer
-        texts = read_texts(*settings.texts, settings.file)
+        text, text_pair = settings.texts
+        texts = read_texts(text, text_pair, settings.file)
         predictor = load(settings, few=len(texts) <= settings.batch_size)
         description, types = predictor.model.description, predictor.model.config.type_vocab_size
-        kind = description.kind
+        kind = description.head_kind
         if settings.question is not False and not kind.needs_texts:
             raise UserError(
                 f"question, context: {settings.model} is a {kind.name} model, it answers no questions"
@@ -55,17 +57,18 @@ def label_texts(settings):
         longest = predictor.longest_row(settings.max_seq_length)
         examples, cut = encode_texts(texts, kind, predictor.tokenizer, longest, types)
         logits = predictor.logits(examples)
-    answers = kind.answers(logits, examples, texts, description.label_names)
-    for lines, row in zip(answers, texts):
-        for columns in lines:
-            given = [" ".join(text.split()) for text in (row.text, row.text_pair) if text]
-            print("\t".join([*columns, *given]))
+    names = ("question", "context") if kind.needs_texts else ("text", "text_pair")
+    for outcome, row in zip(kind.outcomes(logits, examples, texts, description.label_names), texts):
+        given = {name: text for name, text in zip(names, (row.text, row.text_pair)) if text}
+        plain = [" ".join(text.split()) for text in given.values()]
+        lines = ["\t".join([*columns, *plain]) for columns in kind.columns_of(outcome)]
+        result({**given, **outcome}, "\n".join(lines))
     if cut:
         longest = BERT_WINDOWS.max_query_length if kind.needs_texts else longest  # only questions are cut
         print(f"{cut} of {len(texts)} texts were longer than {longest} tokens and were cut", file=sys.stderr)
 
 
-def answer_test_sets(settings):
+def answer_test_sets(settings: PredictConfig) -> None:
     """Write the predictions for every row of a task's test sets."""
     required(settings, "output_dir")
     given = settings.text, settings.text_pair, settings.question, settings.context
@@ -78,12 +81,12 @@ def answer_test_sets(settings):
     task = get_task(name)
     asked = task, task_folder(settings.data_dir, task), settings.split
     reading = settings.max_seq_length, settings.num_workers, settings.dataset_type
-    for line in predictor.answer_test_sets(*asked, *reading, settings.output_dir, settings.layout):
-        print(line, flush=True)
+    for facts, line in predictor.answer_test_sets(*asked, *reading, settings.output_dir, settings.layout):
+        result(facts, line)
 
 
 @command
-def main():
+def main() -> None:
     """Settings, then texts or test sets."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -5,11 +5,13 @@ replaced, on request.
 
 from dataclasses import fields
 
+from src.data.augment.augmenter import Augmentation
 from src.data.corpus.packing import Recipe
+from src.data.next_step import what_next
 from src.data.pool import available_cores
 from src.data.prepare import Options
 from src.data.prepare_corpus import is_corpus_task, prepare_corpus
-from src.data.prepare_task import output_folder, prepare_task
+from src.data.prepare_task import has_dev_only, output_folder, prepare_task
 from src.data.record_writer import import_tensorflow
 from src.errors import UserError, command
 from src.kinds.base import Windows
@@ -25,16 +27,15 @@ CORPUS_KEYS = ("input", "short_seq_prob", "next_sentence", "dupe_factor", "maske
 
 
 @command
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Parse, and prepare a corpus or a task."""
     settings, notices = parse(PrepareConfig, arguments, "prepare_data.py")
     print(*notices, sep="\n", end="\n" if notices else "")
     required(settings, "task_name")
-    make = make_corpus if is_corpus_task(settings.task_name) else make_task
-    make(settings)
+    (make_corpus if is_corpus_task(settings.task_name) else make_task)(settings)
 
 
-def make_task(settings):
+def make_task(settings: PrepareConfig) -> None:
     """A task's raw files to records."""
     task = get_task(settings.task_name)
     keys = CORPUS_KEYS if settings.augment else (*CORPUS_KEYS, "seed")
@@ -45,16 +46,13 @@ def make_task(settings):
     max_seq_length = settings.max_seq_length or task.max_seq_length
     options = options_of(settings)
     more = augmentation(settings, options, max_seq_length)
-    splits = prepare_task(task, settings.data_dir, settings.labels, max_seq_length, folder, options, more)
-    data = f"--task_name {task.name} --train_data_dir {folder} --eval_data_dir {folder}"
-    print(
-        f"wrote {', '.join(splits)} as {settings.dataset_type} to {folder}; next: without a teacher of this "
-        f"task: python run_finetune.py --load_ckpt_path {model_beside(settings.vocab_file)} {data}; with one:"
-        f" python run_task_distill.py --load_teacher_ckpt_path TEACHER {data}"
-    )
+    given = task, settings.data_dir, settings.labels, max_seq_length, folder, options, more
+    splits = prepare_task(*given, train="train" if more or not has_dev_only(settings.data_dir, task) else "")
+    next_step = what_next(task, folder, model_beside(settings.vocab_file))
+    print(f"wrote {', '.join(splits)} as {settings.dataset_type} to {folder}; next: {next_step}")
 
 
-def augmentation(settings, options, max_seq_length):
+def augmentation(settings: PrepareConfig, options: Options, max_seq_length: int) -> Augmentation | None:
     """The `Augmentation` of the training rows; None where none is wanted."""
     if not settings.augment:
         refuse_unused(settings, AUGMENT_KEYS, "it is for --augment")
@@ -64,7 +62,7 @@ def augmentation(settings, options, max_seq_length):
     return load_augmentation(part(settings, AugmentConfig), settings.seed, options, max_seq_length)
 
 
-def make_corpus(settings):
+def make_corpus(settings: PrepareConfig) -> None:
     """A text corpus to records."""
     refuse_unused(settings, TASK_KEYS, "a text corpus is given by --input and has no labels")
     required(settings, "input", "vocab_file", "output_dir")
@@ -90,10 +88,11 @@ def make_corpus(settings):
     )
 
 
-def options_of(settings):
+def options_of(settings: PrepareConfig) -> Options:
     """The `Options` that both kinds of data have."""
     vocabulary = read_vocabulary(settings.vocab_file)
     form = form_beside(settings.vocab_file, vocabulary)
+    assert form.lower_case is not None  # the vocabulary tells, if nothing else
     print(*(f"note: {notice}" for notice in form.notices), sep="\n", end="\n" if form.notices else "")
     if settings.dataset_type == "tfrecord":
         import_tensorflow()  # missing? say so before any work
@@ -108,7 +107,7 @@ def options_of(settings):
     )
 
 
-def refuse_unused(settings, names, hint):
+def refuse_unused(settings: PrepareConfig, names: tuple[str, ...], hint: str) -> None:
     """A `UserError` naming the first of `names` that was given: it belongs to the other kind of data."""
     for name in names:
         if getattr(settings, name) != getattr(PrepareConfig(), name):

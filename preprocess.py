@@ -15,7 +15,7 @@ from src.tasks import get_task, task_folder
 
 
 @command
-def main():
+def main() -> None:
     """Settings, records, files."""
     settings = read_settings(PreprocessConfig)
     required(settings, "task_name", "data_dir")

@@ -14,7 +14,7 @@ from src.settings.tools import ReportConfig
 
 
 @command
-def main():
+def main() -> None:
     """Settings, page."""
     settings = read_settings(ReportConfig)
     required(settings, "runs")

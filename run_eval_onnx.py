@@ -3,9 +3,10 @@
 python run_eval_onnx.py --model_file output/export/sst-2.onnx --task_name SST-2 --data_dir DATA_DIR
 """
 
-from dataclasses import replace
+from typing import Any
 
 from src import metrics
+from src.data.dataset import Batches
 from src.data.task_data import load_task_data
 from src.deploy.sessions import EXPORTED_ENDINGS
 from src.errors import UserError, command
@@ -15,10 +16,11 @@ from src.model import Model
 from src.settings.parsing import read_settings, required
 from src.settings.tools import EvaluateExportedConfig
 from src.tasks import get_task, task_folder
+from src.terminal import result
 
 
 @command
-def main():
+def main() -> None:
     """Settings, model, data, result."""
     settings = read_settings(EvaluateExportedConfig)
     required(settings, "model_file", "task_name", "data_dir")
@@ -44,19 +46,20 @@ def main():
     for note in metrics.notes(names, data.evals):
         print(note)
     batch_size = model.batch_size or settings.batch_size
+    lengths = settings.bucket_boundaries, settings.enable_buckets
     if model.length:  # it takes rows of one length
-        settings = replace(settings, bucket_boundaries=(model.length,), enable_buckets=True)
-    batches = data.eval_batches(batch_size, settings)
-    results = {"task": task.name, "model": path, "batch_size": batch_size, **evaluate(model, batches, names)}
-    for name, value in results.items():
-        print(f"{name}: {value}")
-    print(
+        lengths = (model.length,), True
+    batches = {split: Batches(rows, batch_size, *lengths) for split, rows in data.evals.items()}
+    results: dict[str, Any] = {"task": task.name, "model": path, "batch_size": batch_size}
+    results |= evaluate(model, batches, names)
+    speed = (
         f"throughput: {1000 / results['seconds_per_1000_rows']:.1f} sentences/s; latency of a batch of "
         f"{batch_size}: p50 {results['p50_ms']:.2f} ms, p95 {results['p95_ms']:.2f} ms"
     )
     if settings.output_file:
         write_json(settings.output_file, results)
-    print(metrics.result_block(results, names), flush=True)
+    lines = [*metrics.result_lines(results), speed, metrics.result_block(results, names)]
+    result(results, "\n".join(lines))
 
 
 if __name__ == "__main__":

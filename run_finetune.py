@@ -13,13 +13,14 @@ from src.settings.parsing import part, required, to_yaml
 from src.settings.training import FinetuneConfig, FoldersConfig, RunConfig
 from src.tasks import get_task
 from src.terminal import say
+from src.train.next_steps import after_finetuning
 from src.train.session import Session
 from src.train.start import from_checkpoint, from_scratch, task_model
 
 
 @command
 @with_settings(FinetuneConfig)
-def main(settings):
+def main(settings: FinetuneConfig) -> None:
     """Settings, data, network, fit, result."""
     if not settings.do_train:
         raise UserError("do_train: run_finetune.py trains; to evaluate a checkpoint use eval.py")
@@ -43,21 +44,16 @@ def main(settings):
     model, started_from = task_model(start, data, session.compute_type(settings.net_cfg.compute_type))
     batches = session.train_batches(settings.finetune_cfg, session.packs(model))
     session.check_steps(batches, settings.finetune_cfg, settings.epoch_size)
-    session.start()
+    if not session.start():
+        return
     say(f"network: {model.summary}, started from {started_from}")
 
     loss = Distiller(model.network, LossTerms(label_loss=1.0), kind=data.kind)
     stage = session.stage("finetune", model, loss, batches, settings.finetune_cfg, settings.epoch_size)
     results = session.fit(stage, folder, session.evaluation_of(model, folder))
-    train, evals = settings.train_data_dir, settings.eval_data_dir or settings.train_data_dir
-    task = data.task.name
-    session.finish(
-        {"fine-tuned": results},
-        f"done: the network is in {folder}; evaluate it with: python eval.py --task_name {task} --model_dir "
-        f"{folder} --data_dir {evals}; or distil it with: python run_task_distill.py --task_name {task} "
-        f"--load_teacher_ckpt_path {folder} --train_data_dir {train} --eval_data_dir {evals} "
-        f"{model.description.student_flags}",
-    )
+    where = settings.train_data_dir, settings.eval_data_dir
+    last = after_finetuning(data.task.name, folder, model.description, *where)
+    session.finish({"fine-tuned": results}, last)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,16 @@ The student and its projection are the start of task distillation:
 run_task_distill.py --load_gd_ckpt_path STUDENT_DIR.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from src.checkpoint.folder import digest
 from src.data.info import DatasetInfo
-from src.data.sharded import open_corpus
+from src.data.sharded import ShardedSteps, open_corpus
 from src.data.task_data import facts_of
-from src.description import DataFacts
+from src.description import Description
 from src.distill.distiller import Distiller, LossTerms
-from src.distill.student import build_student
+from src.distill.student import build_student, warnings_of
 from src.distill.teacher import LiveTeacher, load_teacher
 from src.errors import command
 from src.files import check_apart
@@ -26,16 +27,21 @@ from src.settings.parsing import part, required, to_yaml
 from src.settings.shared import BatchesConfig
 from src.settings.training import GeneralDistillConfig, TrainingConfig
 from src.terminal import say
+from src.train.next_steps import after_general_distilling
 from src.train.resume import corpus_digest
 from src.train.session import TrainingRun
 
 
-def open_data(settings, session, readers):
-    """The corpus as batches; `readers` are ({setting: Description}, its row length) of who reads them."""
+def open_data(
+    settings: GeneralDistillConfig,
+    session: TrainingRun,
+    readers: Iterable[tuple[str, Description, int | None]],
+) -> ShardedSteps:
+    """The corpus as batches; `readers` are the settings that name who reads them, and its row length."""
     info = DatasetInfo.load(settings.data_dir)
 
     def check(examples):
-        facts = DataFacts(**facts_of("train", examples, info))
+        facts = facts_of("train", examples, info)
         for key, description, seq_length in readers:
             description.check_fits(facts, key, seq_length)
 
@@ -45,7 +51,7 @@ def open_data(settings, session, readers):
 
 @command
 @with_settings(GeneralDistillConfig)
-def main(settings):
+def main(settings: GeneralDistillConfig) -> None:
     """Settings, teacher, student, corpus, fit, result."""
     required(settings, "load_teacher_ckpt_path", "data_dir")
     terms = LossTerms.intermediate(settings.gd_cfg, "gd_cfg")
@@ -70,13 +76,15 @@ def main(settings):
         f"data: general distillation on {session.device}: {sum(batches.rows):,} rows in {len(batches.parts)} "
         f"part(s), {session.group.size} process(es) of {settings.gd_cfg.batch_size} rows a step"
     )
-    say(f"teacher: {teacher.summary}, {path}\n{student.summary}")
+    said = [f"teacher: {teacher.summary}, {path}", student.summary, *warnings_of(student, plan, teacher)]
+    say("\n".join(said))
 
     folder = elsewhere or session.run.join("gd")
     settings = replace(settings, gd_student_net_cfg=student_net.filled(model.config))
     session.data_digest = {"the corpus": corpus_digest(sum(batches.parts, []))}
     session.teacher_digest = {"the teacher's weights": digest(loaded.weights)[:16]}
-    session.start(to_yaml(settings))
+    if not session.start(to_yaml(settings)):
+        return
     loss = Distiller(model.network, terms, student.projection)
     asked = LiveTeacher.of(teacher, loss)
     steps = settings.epoch_size, max(0, settings.train_steps)
@@ -88,9 +96,7 @@ def main(settings):
             "parameters": model.parameters,
             "made_from": session.made_from(),
         },
-        f"done: the student is in {folder}; next: fine-tune a teacher of your task: python run_finetune.py "
-        f"--load_ckpt_path {path} ...; then python run_task_distill.py --load_gd_ckpt_path {folder} "
-        "--load_teacher_ckpt_path FINE_TUNED_TEACHER ...",
+        after_general_distilling(folder, path),
     )
 
 

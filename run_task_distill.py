@@ -8,22 +8,27 @@ from dataclasses import replace
 from itertools import compress
 
 from src import metrics
-from src.distill.distiller import Distiller, LossTerms
-from src.distill.student import build_student
-from src.distill.teacher import LiveTeacher, load_teacher
+from src.distill.distiller import LossTerms
+from src.distill.student import build_student, warnings_of
+from src.distill.teacher import load_teacher
 from src.errors import command
 from src.model import Model, read_as_run
 from src.modelarts import with_settings
 from src.raw_data import as_records
 from src.runtime import set_seed
+from src.settings.network import Known
 from src.settings.parsing import part, required, to_yaml
 from src.settings.training import DistillingConfig, FoldersConfig, TaskDistillConfig
 from src.tasks import get_task
 from src.terminal import say
+from src.train.distilling import check_phases, fit_phase1, fit_phase2
+from src.train.next_steps import after_distilling
 from src.train.session import Session
 
 
-def open_session(settings, name, model_key, known, labels=()):
+def open_session(
+    settings: TaskDistillConfig, name: str, model_key: str, known: Known, labels: tuple[str, ...] = ()
+) -> tuple[TaskDistillConfig, Session]:
     keys, folders = ("train_data_dir", "eval_data_dir"), ("phase1", get_task(settings.task_name).folder)
     runs = settings.runs_phase1, settings.td_phase2_epoch_size
     networks = tuple(compress(folders, runs)) if settings.do_train else ()
@@ -32,36 +37,7 @@ def open_session(settings, name, model_key, known, labels=()):
     return settings, Session.open(name, *parts, to_yaml(settings), labels, networks)
 
 
-def check_phases(settings, session):
-    """Refuse what does not fit in either phase, before hours of the other one."""
-    first = settings.phase1_cfg, settings.td_phase1_epoch_size if settings.runs_phase1 else 0
-    for config, epochs in (first, (settings.phase2_cfg, settings.td_phase2_epoch_size)):
-        if epochs:
-            session.check_steps(session.train_batches(config), config, epochs)
-
-
-def fit_phase1(settings, session, teacher, student, terms, folder):
-    """Fit attention scores and hidden states."""
-    model, config, epochs = student.model, settings.phase1_cfg, settings.td_phase1_epoch_size
-    loss = Distiller(model.network, terms, student.projection)
-    batches = session.train_batches(config, session.packs(model))
-    asked = session.teacher(teacher, loss, epochs)
-    session.fit(session.stage("phase1", model, loss, batches, config, epochs, teacher=asked), folder)
-
-
-def fit_phase2(settings, session, teacher, student, folder):
-    """Fit the predictions; returns the best evaluation."""
-    config, model, kind = settings.phase2_cfg, student.model, session.data.kind
-    terms = LossTerms(soft_loss=1.0, label_loss=float(config.label_loss_weight))
-    rows = session.rows_with_logits(teacher, "phase2", folder) if config.cache_teacher else None
-    loss = Distiller(model.network, terms, None, kind, float(config.temperature), config.cache_teacher)
-    batches, asked = session.train_batches(config, session.packs(model), rows), LiveTeacher.of(teacher, loss)
-    plan = batches, config, settings.td_phase2_epoch_size
-    stage = session.stage("phase2", model, loss, *plan, teacher=asked)
-    return session.fit(stage, folder, session.evaluation_of(model, folder))
-
-
-def evaluate_only(settings):
+def evaluate_only(settings: TaskDistillConfig) -> None:
     """--do_train false: evaluate the student of load_td1_ckpt_path."""
     required(settings, "task_name", "load_td1_ckpt_path")
     known, key = settings.student_plan.known(get_task(settings.task_name).kind), "load_td1_ckpt_path"
@@ -69,8 +45,10 @@ def evaluate_only(settings):
     _, session = open_session(settings, "td-eval", key, known, checkpoint.description.labels)
     own = replace(checkpoint.description, bert=bert)
     session.data.check_model(own, key, known.net.seq_length)
-    model = Model.from_checkpoint(checkpoint, session.compute_type(known.net.compute_type), own)
-    session.start()
+    compute_type = session.compute_type(settings.td_student_net_cfg.compute_type)
+    model = Model.from_checkpoint(checkpoint, compute_type, own)
+    if not session.start():
+        return
     results, metric = session.evaluate(model), session.metric_names[0]
     say(f"============== {metrics.short_name(metric)} is {results[metric]}")
     session.finish({"student": results}, metrics.best_line(results, metric))
@@ -78,7 +56,7 @@ def evaluate_only(settings):
 
 @command
 @with_settings(TaskDistillConfig)
-def main(settings):
+def main(settings: TaskDistillConfig) -> None:
     """Settings, data, teacher, student, phase 1, phase 2, result."""
     if not settings.do_train:
         return evaluate_only(settings)
@@ -93,25 +71,24 @@ def main(settings):
     known, net = replace(known, kind=session.data.kind), settings.td_teacher_net_cfg
     loaded, teacher = load_teacher(path, known, session.compute_type(net.compute_type))
     session.data.check_model(teacher.description, key, net.seq_length)
-    models = {"teacher": session.check_teacher(teacher, key, path, settings.min_teacher_gain)}
+    models: dict[str, dict[str, float] | None] = {}
+    models["teacher"] = session.check_teacher(teacher, key, path, settings.min_teacher_gain)
     set_seed(settings.seed)  # the student's random weights do not depend on what was built before
     net, plan, folder = settings.td_student_net_cfg, settings.student_plan, phase1
     student = build_student(plan, loaded, session.data, session.compute_type(net.compute_type))
     filled = replace(settings, td_student_net_cfg=net.filled(student.model.config))
-    session.start(resolved=to_yaml(filled))
-    say(student.summary)
-    if settings.runs_phase1:
+    if not session.start(resolved=to_yaml(filled)):
+        return
+    say("\n".join([student.summary, *warnings_of(student, plan, teacher)]))
+    if terms is not None:
         fit_phase1(settings, session, teacher, student, terms, phase1)
     if settings.td_phase2_epoch_size:
         folder, models["distilled student"] = phase2, fit_phase2(settings, session, teacher, student, phase2)
     elif settings.do_eval:
         models["student after phase 1"] = session.evaluate(student.model)
-    session.finish(
-        models,
-        f"done: the student is in {folder}; evaluate it: python eval.py --task_name {session.data.task.name} "
-        f"--model_dir {folder} --data_dir {settings.eval_data_dir or settings.train_data_dir}; or deploy it: "
-        f"python export.py --ckpt_file {folder}",
-    )
+    told = student.model.description, replace(teacher.description, source=path)
+    where = settings.train_data_dir, settings.eval_data_dir
+    session.finish(models, after_distilling(session.data.task.name, folder, *told, *where))
 
 
 if __name__ == "__main__":

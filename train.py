@@ -8,10 +8,10 @@ MODEL_DIR and DATA_DIR are the model's and the data's own folders (records, or r
 first), or hold them under the task's lower-case name. --do_train false quantizes the student as it is.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from src.distill.distiller import Distiller
-from src.distill.quantized import check_calibrated, check_comparable, loss_terms, quantized_student
+from src.distill.quantized import check_comparable, loss_terms, quantized_student
 from src.distill.teacher import task_teacher
 from src.errors import command
 from src.modelarts import with_settings
@@ -20,53 +20,37 @@ from src.raw_data import as_records
 from src.settings.parsing import part, required, to_yaml
 from src.settings.shared import DeviceConfig, PackingConfig
 from src.settings.training import DistillingConfig, QuantizedStudentConfig, TernaryConfig
-from src.tasks import get_task, task_folder
+from src.tasks import Task, get_task, task_folder
 from src.terminal import say
+from src.train.distilling import check_quantized, fit_quantized
+from src.train.next_steps import after_quantizing
 from src.train.packed_result import PackedResult, same_batches
 from src.train.session import Session
 
 
-def fit_student(settings, session, student, teacher, terms, latent):
-    """Train; the student ends with the best weights, those in the folder `latent`. Returns their scores."""
-    config, temperature = settings.train_cfg, float(settings.temperature)
-    loss = Distiller(student.network, terms, kind=session.data.kind, temperature=temperature)
-    batches, epochs = session.train_batches(config, session.packs(student)), settings.epoch_size
-    asked = session.teacher(teacher, loss, epochs)
-    stage = session.stage("quantized", student, loss, batches, config, epochs, teacher=asked)
-    return session.fit(stage, latent, session.evaluation_of(student, latent))
-
-
-def check_plan(settings, session):
-    """Refuse a stage that could not run, or ends before the activations' ranges are calibrated."""
-    config = settings.train_cfg
-    batches = session.train_batches(config)
-    steps = session.check_steps(batches, config, settings.epoch_size)
-    check_calibrated(settings.quantization_cfg, steps * batches.fewest)
-
-
-def answer(settings, task):
+def answer(settings: TernaryConfig, task: Task) -> None:
     """Write a trained model's answers to the test sets, a line a row: what nlp_architect calls run."""
     required(settings, "data_dir", "output_dir")
     path, folder = (task_folder(path, task) for path in (settings.model_path, settings.data_dir))
     batches = settings.eval_batch_size, part(settings, PackingConfig)
     predictor = Predictor.load(path, settings.known(task.kind), part(settings, DeviceConfig), *batches)
     reading = settings.split, settings.max_seq_length, settings.num_workers, settings.dataset_type
-    for line in predictor.answer_test_sets(task, folder, *reading, settings.output_dir, layout="lines"):
+    for _, line in predictor.answer_test_sets(task, folder, *reading, settings.output_dir, layout="lines"):
         say(line)
 
 
-def found(settings, task, networks):
+def found(settings: TernaryConfig, task: Task, networks: Sequence[str]) -> TernaryConfig:
     """The settings with the task's own folders, and records in the place of raw files."""
-    keys = "teacher_model_dir", "student_model_dir", "data_dir"
-    folders = {key: task_folder(path, task) for key in keys if (path := getattr(settings, key))}
-    settings = replace(settings, **folders)
+    paths = settings.teacher_model_dir, settings.student_model_dir, settings.data_dir
+    teacher, student, data = (task_folder(path, task) if path else "" for path in paths)
+    settings = replace(settings, teacher_model_dir=teacher, student_model_dir=student, data_dir=data)
     known = settings.known(task.kind)
     return as_records(settings, ("data_dir",), "student_model_dir", known, settings.run_name, networks)
 
 
 @command
 @with_settings(TernaryConfig)
-def main(settings):
+def main(settings: TernaryConfig) -> None:
     """Settings, data, teacher, student, fit, packed model."""
     required(settings, "task_name")
     task = get_task(settings.task_name)
@@ -82,8 +66,9 @@ def main(settings):
     parts = part(settings, DistillingConfig), settings.folders, to_yaml(settings)
     session = Session.open(settings.run_name, *parts, networks=networks)
     if settings.do_train:
-        check_plan(settings, session)
-    compute_type, models = session.compute_type(settings.compute_type), {}
+        check_quantized(settings, session)
+    compute_type = session.compute_type(settings.compute_type)
+    models: dict[str, dict[str, float] | None] = {}
     known = settings.teacher_known(session.data.kind)
     teacher = task_teacher(teacher_dir, "teacher_model_dir", session.data, known, compute_type)
     student = quantized_student(student_dir, "student_model_dir", session.data, quantized, compute_type)
@@ -94,10 +79,11 @@ def main(settings):
         source = "teacher_model_dir", teacher_dir
         models["teacher"] = session.check_teacher(teacher, *source, settings.min_teacher_gain)
 
-    session.start(if_finished=result.clean_up)
+    if not session.start(if_finished=result.clean_up):
+        return
     say(f"student: {student.summary}, started from {student_dir}")
     if settings.do_train:
-        scores = fit_student(settings, session, student, teacher, terms, result.latent)
+        scores = fit_quantized(settings, session, student, teacher, terms, result.latent)
     if not session.group.first:
         return
     if not settings.do_train:
@@ -108,11 +94,8 @@ def main(settings):
         packed = result.pack(student, settings.packed_bits)
         models["packed model"] = session.evaluate(packed) if settings.do_eval else None
     folder = result.packed if settings.save_quantized_model else result.latent
-    session.finish(
-        models,
-        f"done: evaluate it with: python eval.py --task_name {task.name} --model_dir {folder} --data_dir "
-        f"{settings.data_dir} {same_batches(session, student)}",
-    )
+    last = after_quantizing(task.name, folder, settings.data_dir, same_batches(session, student))
+    session.finish(models, last)
     result.clean_up()  # only now: until the results are there a run can be resumed
 
 

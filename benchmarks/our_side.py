@@ -76,6 +76,7 @@ class Side:
         if work.get("cached"):
             examples = with_logits(teacher, PackedRows(examples, tokens))
         self.teacher = LiveTeacher.of(teacher, loss)
+        self.examples = examples
         steps = PackedSteps(examples, work["batch_size"], 1, tokens, seed=1)
         self.steps = list(steps)
         rate = work["learning_rate"]
@@ -95,7 +96,7 @@ class Side:
     def first(self):
         """(loss of the first micro-batch's rows alone, their numbers), and one update with them."""
         batch = self.steps[0][0]
-        batch = replace(batch, totals=totals_of(batch.lengths))
+        batch = replace(batch, totals=totals_of(self.examples, batch.rows))
         return self.step.read_terms(self._run([batch])[0])[0], batch.rows.tolist()
 
     def round(self):

@@ -12,7 +12,8 @@ import hashlib
 import os
 import re
 import time
-from typing import TypedDict
+from collections.abc import Iterator
+from typing import BinaryIO, TypedDict
 
 from src.errors import UserError
 from src.files import cache_folder, checksum
@@ -29,17 +30,17 @@ class Noted(TypedDict):
     sha256: Digest
 
 
-def note(path):
+def note(path: str) -> Noted:
     """What to note of a file just written."""
     return Noted(bytes=os.path.getsize(path), sha256=checksum(path))
 
 
-def notes(folder):
+def notes(folder: str) -> dict[str, Noted]:
     """{name: `Noted`} of the files in a folder."""
     return {name: note(os.path.join(folder, name)) for name in sorted(os.listdir(folder))}
 
 
-def check(path, noted, advice):
+def check(path: str, noted: Noted, advice: str) -> None:
     """Raise a `UserError` where a file is not what was noted of it.
 
     Args:
@@ -52,7 +53,7 @@ def check(path, noted, advice):
         raise UserError(f"{path} is damaged: its SHA-256 is not the one noted when it was written; {advice}")
 
 
-def digest_of(path):
+def digest_of(path: str) -> str:
     """SHA-256 (hexadecimal) of a file; of a large one as it was found within the last day, where its length,
     time and place on the disk are still the same.
     """
@@ -67,7 +68,7 @@ def digest_of(path):
 
 
 @contextlib.contextmanager
-def entry_of(path, purpose=""):
+def entry_of(path: str, purpose: str = "") -> "Iterator[Entry]":
     """Yield the `Entry` of a file, locked: another process waits here until this one is done with it.
 
     Args:
@@ -85,10 +86,10 @@ class Entry:
     kept, nothing is known.
     """
 
-    def __init__(self, path, purpose):
+    def __init__(self, path: str, purpose: str):
         state = os.stat(path)
         identity = f"{state.st_dev} {state.st_ino} {state.st_size} {state.st_mtime_ns} {purpose}"
-        self._file = None
+        self._file: BinaryIO | None = None
         try:
             folder = cache_folder("seen")
             os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -98,7 +99,7 @@ class Entry:
         except OSError:  # no home, a full disk, a file system without locks
             self.close()
 
-    def value(self, seconds=_OLD):
+    def value(self, seconds: float = _OLD) -> str:
         """The digest that was kept within so many seconds; "" for none."""
         if not self._file or time.time() - os.fstat(self._file.fileno()).st_mtime > seconds:
             return ""
@@ -106,7 +107,7 @@ class Entry:
         found = self._file.read(100).decode(errors="replace")
         return found if re.fullmatch("[0-9a-f]{64}", found) else ""
 
-    def keep(self, digest):
+    def keep(self, digest: str) -> None:
         """Keep a digest."""
         if not self._file:
             return
@@ -116,12 +117,12 @@ class Entry:
             self._file.flush()
         _sweep(os.path.dirname(self._path))
 
-    def touch(self):
+    def touch(self) -> None:
         """It was used, and is kept on."""
         if self._file:
             os.utime(self._path)
 
-    def close(self):
+    def close(self) -> None:
         """Let others have it."""
         if self._file:
             with contextlib.suppress(OSError):

@@ -12,6 +12,7 @@ that missed one file reads none.)
 """
 
 import contextlib
+import functools
 import glob
 import hashlib
 import os
@@ -21,6 +22,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from typing import Dict
 
 import mindspore as ms
@@ -39,14 +41,15 @@ _DEPENDENCIES = "compile_dependency.hash"
 _KERNELS, _BUILT = "akg_kernel_meta", "-kernels"
 
 
-def folder_of(setting):
+def folder_of(setting: str) -> str:
     """The folder that a `compile_cache` setting means; "" for none."""
     if setting in ("", "off"):
         return ""
     return cache_folder("graphs") if setting == "auto" else os.path.abspath(os.path.expanduser(setting))
 
 
-def program():
+@functools.cache
+def program() -> str:
     """Text of what a graph depends on besides its cell: our code, the versions of what compiles it, and the
     processor, which kernels are built for.
     """
@@ -56,7 +59,7 @@ def program():
     for path in [*sources, *([script] if os.path.isfile(script) else [])]:
         with open(path, "rb") as file:
             digest.update(path.encode() + file.read())
-    processor = platform.machine()
+    processor: str | list[str] = platform.machine()
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:  # Linux only
         processor = sorted({line for line in file if line.startswith(("model name", "flags"))})
     versions = ms.__version__, platform.python_version()
@@ -66,7 +69,7 @@ def program():
 def _is_left_over(name):
     """Whether a folder is the working one of a process that is no more."""
     found = _OWN_WORK.fullmatch(name)
-    return bool(found) and not os.path.exists(f"/proc/{found[1]}")
+    return found is not None and not os.path.exists(f"/proc/{found[1]}")
 
 
 class CompileCache:
@@ -79,7 +82,7 @@ class CompileCache:
         OSError: it cannot be written.
     """
 
-    def __init__(self, folder, say=print):
+    def __init__(self, folder: str, say: Callable[[str], None] = print):
         os.makedirs(folder, mode=0o700, exist_ok=True)
         self.folder, self.say, self.program = folder, say, program()
         self.work = tempfile.mkdtemp(dir=folder, prefix=f"work-{os.getpid()}-")
@@ -94,7 +97,7 @@ class CompileCache:
         facts = self.program, text, fused, self.rank, self.size, ms.get_seed()
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:40]
 
-    def compile(self, cell, inputs, fused):
+    def compile(self, cell: ms.nn.Cell, inputs: Sequence[object], fused: bool) -> None:
         """Compile `cell` for `inputs` from the graph that is kept of it; else keep the one compiled.
 
         `fused` (bool) says whether operators are fused.
@@ -116,7 +119,7 @@ class CompileCache:
             ms.set_context(enable_compile_cache=False)
             self._clear()
 
-    def close(self):
+    def close(self) -> None:
         """Remove this process's own files."""
         shutil.rmtree(self.work, ignore_errors=True)
 

@@ -8,6 +8,8 @@ import sys
 import tempfile
 import time
 import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import mindspore as ms
 
@@ -26,13 +28,14 @@ class Compiler:
         say (callable): prints a line.
     """
 
-    def __init__(self, say=print):
-        self.say, self.fuse, self.cache = say, False, None
-        self._started, self._work = False, None
+    def __init__(self, say: Callable[[str], None] = print):
+        self.say, self.fuse = say, False
+        self.cache: CompileCache | None = None
+        self._started, self._work = False, ""
         self.seconds = 0.0  # spent with compiling
-        self._compiled = weakref.WeakKeyDictionary()
+        self._compiled: weakref.WeakKeyDictionary[ms.nn.Cell, set[tuple]] = weakref.WeakKeyDictionary()
 
-    def prepare(self, fuse, cache):
+    def prepare(self, fuse: bool, cache: str) -> None:
         """Fuse and cache from now on, on CPU. MindSpore settles on a folder once, so a second call in a
         process changes only `fuse`.
 
@@ -44,7 +47,7 @@ class Compiler:
         # MindSpore's cache reads the script itself, which a Python that was told its program has not.
         if not self._work and cache not in ("", "off") and os.path.isfile(sys.argv[0]):
             self.cache = self._open(cache)
-            self._work = self.cache and self.cache.work
+            self._work = self.cache.work if self.cache else ""
         if not self._work and fuse and not why:
             self._work = tempfile.mkdtemp(prefix="graph-kernels-")
             atexit.register(shutil.rmtree, self._work, ignore_errors=True)
@@ -65,12 +68,12 @@ class Compiler:
         atexit.register(cache.close)
         return cache
 
-    def join(self, rank, size):
+    def join(self, rank: int, size: int) -> None:
         """This process is number `rank` of `size` that train together; their graphs are their own."""
         if self.cache:
             self.cache.rank, self.cache.size = rank, size
 
-    def run(self, title, cell, *inputs):
+    def run(self, title: str, cell: ms.nn.Cell, *inputs: Any) -> Any:
         """`cell(*inputs)`; a graph that is not there yet is compiled first, which `title` tells of."""
         known = self._compiled.setdefault(cell, set())
         shapes = tuple((i.shape, str(i.dtype)) if isinstance(i, ms.Tensor) else i for i in inputs)
@@ -121,7 +124,7 @@ class Compiler:
 
 
 @contextlib.contextmanager
-def aloud(title, say=print):
+def aloud(title: str, say: Callable[[str], None] = print) -> Iterator[None]:
     """Tell that something compiles: on a terminal meanwhile, with the seconds, and in a line at the end."""
     started = time.monotonic()
     with busy(f"compiling {title}"):

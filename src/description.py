@@ -7,8 +7,9 @@ import math
 import os
 import re
 import shlex
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from msgspec import Struct
 
@@ -64,6 +65,16 @@ class DataFacts:
     """Whether accents were taken off; None: where it was lower-cased."""
 
 
+def fewer_layers(layers: int) -> int:
+    """The most layers of a student that is smaller than its teacher of so many, which they divide; 1 of 1."""
+    return max((count for count in range(1, layers) if layers % count == 0), default=1)
+
+
+def smaller_student(layers: int) -> str:
+    """What run_task_distill.py is given for a smaller student of a teacher of so many layers."""
+    return f"--student_init teacher_layers --td_student_net_cfg.num_hidden_layers {fewer_layers(layers)}"
+
+
 @dataclass(frozen=True)
 class Description:
     """All that a model says of itself.
@@ -101,22 +112,29 @@ class Description:
                 )
 
     @property
-    def student_flags(self):
-        """What run_task_distill.py is given for a smaller student of this teacher, of layers that divide its
-        own.
+    def head_kind(self) -> TaskKind:
+        """The `kind` of a model that has a head.
+
+        Raises:
+            ValueError: this one has none.
         """
-        layers = self.bert.num_hidden_layers
-        fewer = max((count for count in range(1, layers) if layers % count == 0), default=1)
-        return f"--student_init teacher_layers --td_student_net_cfg.num_hidden_layers {fewer}"
+        if self.kind is None:
+            raise ValueError(f"{self.source} is an encoder")
+        return self.kind
+
+    @property
+    def student_flags(self) -> str:
+        """What run_task_distill.py is given for a smaller student of this teacher."""
+        return smaller_student(self.bert.num_hidden_layers)
 
     # --- as JSON --------------------------------------------------------------------------------------------
 
     @property
-    def label_names(self):
+    def label_names(self) -> tuple[str, ...]:
         """Class names, with Hugging Face's placeholders where there are none."""
         return self.labels or tuple(f"LABEL_{index}" for index in range(self.outputs))
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """The content of config.json: Hugging Face's field names, and in addition ours."""
         values = {"model_type": "bert", **asdict(self.bert)}
         if self.do_lower_case is not None:
@@ -135,7 +153,7 @@ class Description:
             values["vocab_sha256"] = self.vocab_sha256
         return values
 
-    def label_fields(self):
+    def label_fields(self) -> dict[str, dict[str, Any]]:
         """id2label and label2id."""
         names = self.label_names
         return {
@@ -144,7 +162,7 @@ class Description:
         }
 
     @classmethod
-    def from_json(cls, values, file, source):
+    def from_json(cls, values: dict[str, Any], file: str, source: str) -> "Description":
         """The `Description` in a config.json's content.
 
         Args:
@@ -173,26 +191,28 @@ class Description:
 
     # --- other descriptions ---------------------------------------------------------------------------------
 
-    def with_head(self, kind, outputs, labels, task_name):
+    def with_head(self, kind: TaskKind, outputs: int, labels: Iterable[str], task_name: str) -> "Description":
         """This one as a network for a task; arguments as the fields."""
         return replace(self, kind=kind, outputs=outputs, labels=tuple(labels), task_name=task_name)
 
-    def without_head(self):
+    def without_head(self) -> "Description":
         """This one as an encoder."""
         return replace(self, kind=None, outputs=0, labels=(), task_name="")
 
-    def frozen(self):
+    def frozen(self) -> "Description":
         """This one for a network that never trains: without dropout."""
-        none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": None}
-        return replace(self, bert=replace(self.bert, **none))
+        bert = replace(
+            self.bert, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, classifier_dropout=None
+        )
+        return replace(self, bert=bert)
 
-    def at_threshold(self, null_score_diff_threshold):
+    def at_threshold(self, null_score_diff_threshold: float | None) -> "Description":
         """This one with another threshold between the best answer and none; None for its own."""
         if null_score_diff_threshold is None or self.kind is None:
             return self
         return replace(self, kind=self.kind.at_threshold(null_score_diff_threshold))
 
-    def shares_head_with(self, other):
+    def shares_head_with(self, other: "Description") -> bool:
         """Whether its head answers the same as another one's, as far as both say it."""
         own, others = tasks.real_names(self.labels, other.labels), tasks.real_names(other.labels, self.labels)
         return (
@@ -204,20 +224,20 @@ class Description:
         )
 
     @property
-    def longest_row(self):
+    def longest_row(self) -> int:
         """Tokens of the longest row a text may become: all its positions, at most `LONGEST_ROW`."""
         bert = self.bert
         return LONGEST_ROW if bert.use_relative_positions else min(LONGEST_ROW, bert.max_position_embeddings)
 
     @property
-    def is_quantized(self):
+    def is_quantized(self) -> bool:
         """Whether any of its numbers is rounded to few bits."""
         quantization = self.quantization
         return quantization is not None and quantization.lowest_bits < 32
 
     # --- the one check against data -------------------------------------------------------------------------
 
-    def check_fits(self, facts, key, seq_length=None):
+    def check_fits(self, facts: DataFacts, key: str, seq_length: int | None = None) -> None:
         """Raise a `UserError` where this model was not made for some rows, or cannot read them.
 
         Args:
@@ -228,8 +248,7 @@ class Description:
         """
         self._check_vocabulary(facts, key)
         self._check_text_form(facts, key)
-        if self.kind is not None and facts.kind is not None:
-            self._check_head(facts, key)
+        self._check_head(facts, key)
         self._check_bounds(facts, seq_length)
 
     def _check_vocabulary(self, facts, key):
@@ -260,6 +279,8 @@ class Description:
         return shlex.quote(own)
 
     def _check_head(self, facts, key):
+        if self.kind is None or facts.kind is None:
+            return
         if self.task_name and tasks.differ(self.task_name, facts.task_name):
             raise UserError(f"{key}: {self.source} was trained on {self.task_name}, not {facts.task_name}")
         if self.outputs != facts.outputs or self.kind.name != facts.kind.name:
@@ -284,7 +305,7 @@ class Description:
         """What to run where the labels of the data are other ones."""
         same_names = sorted(tasks.plain_labels(self.labels)) == sorted(tasks.plain_labels(facts.labels))
         if tasks.get_task(facts.task_name).is_own:
-            asked = self.kind.asked_labels(self.labels)
+            asked = self.head_kind.asked_labels(self.labels)
             if not asked:
                 return f"no data has its names in that order; {self._new_head()}"
             where = "in its order" if same_names else "with its labels"
@@ -336,7 +357,7 @@ def _text_form(lower_case, strip_accents):
     return ("lower-cased words" if lower_case else "case kept") + accents
 
 
-def label_names(said, source):
+def label_names(said: Said, source: str) -> tuple[str, ...]:
     """Class names of a config.json (`Said`) in index order; () where there are none or only placeholders
     (LABEL_0). Some programs write only label2id, which counts where there is no id2label.
 
@@ -377,7 +398,7 @@ def _head(said, file):
     return {"kind": kind, "outputs": said.num_labels, "labels": label_names(said, file)}
 
 
-def at_own_threshold(kind, said, file):
+def at_own_threshold(kind: TaskKind, said: Said, file: str) -> TaskKind:
     """The kind with the threshold that a config.json (`Said`) says; 0 where it says none."""
     threshold = said.null_score_diff_threshold or 0.0
     if not math.isfinite(threshold):

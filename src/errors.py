@@ -12,6 +12,11 @@ import struct
 import sys
 import zipfile
 import zlib
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class UserError(Exception):
@@ -20,7 +25,7 @@ class UserError(Exception):
     """
 
 
-def one_line(message):
+def one_line(message: object) -> str:
     """`message` with every run of white space, line breaks included, as one space."""
     return " ".join(str(message).split())
 
@@ -29,28 +34,28 @@ LONGEST_MESSAGE = 2000
 """Characters of the one line: paths may be long."""
 
 
-def shown(value, most=80):
+def shown(value: object, most: int = 80) -> str:
     """What a user gave, as Python writes it, for a message: cut where it is long."""
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def listed(items, most=160):
+def listed(items: Iterable[object], most: int = 160) -> str:
     """Some texts with commas between them, for a message: cut where they are long."""
     text = ", ".join(map(str, items))
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-STANDS_FOR = {}
+STANDS_FOR: dict[str, str] = {}
 """{path that this program made: the user's own that it leads to}, for messages."""
 
 
-MADE_AHEAD = []
+MADE_AHEAD: list[str] = []
 """Folders, outer ones first, that a command has made before it knew that it would write there; those that are
 still empty at its end are removed."""
 
 
-def shortened(message):
+def shortened(message: str) -> str:
     """A line without its middle where it is very long: a message may quote what the user gave through a
     library, which does not cut it.
     """
@@ -75,7 +80,7 @@ ZIP_FAULTS = (
 WRITE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
-def refused_path(error):
+def refused_path(error: OSError) -> str | None:
     """What an `OSError` of the user's machine was about, for the message; None for any other, which is a
     fault in the program.
     """
@@ -89,7 +94,7 @@ def refused_path(error):
     return "cannot write" if error.errno in WRITE_FAULTS else None
 
 
-def stdout_is_gone():
+def stdout_is_gone() -> bool:
     """Whether standard output takes no more: its reader has ended (`| head`), or the disk it goes to is full.
 
     Python would try again as it ends, print a traceback and change the exit status, so what is left to write
@@ -104,7 +109,7 @@ def stdout_is_gone():
     return False
 
 
-def show_everything():
+def show_everything() -> None:
     """Let standard output and error show any path and text: what their encoding lacks is escaped.
 
     A batch system may set ASCII, and file names on old disks are bytes that no encoding has. What goes to a
@@ -118,7 +123,7 @@ def show_everything():
             stream.reconfigure(errors="backslashreplace")
 
 
-def tell(line):
+def tell(line: str) -> None:
     """Print a line on standard error, if that takes one: on a full disk a log does not, and the exit status
     must say it.
     """
@@ -128,7 +133,7 @@ def tell(line):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def command(main):
+def command(main: Callable[P, T]) -> Callable[P, T]:
     """Decorator of every entry script's `main`: what the user can mend ends the program with one line and
     exit status 2.
 
@@ -137,10 +142,11 @@ def command(main):
     """
 
     @functools.wraps(main)
-    def run(*args, **kwargs):
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
         show_everything()
         try:
-            result = main(*args, **kwargs)
+            with contextlib.redirect_stdout(sys.stdout):  # set back where main sends its talk elsewhere
+                result = main(*args, **kwargs)
             sys.stdout.flush()  # a failure here is still told in one line
             return result
         except UserError as error:

@@ -1,12 +1,22 @@
 """Run a network over every row of a data set."""
 
+from __future__ import annotations
+
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from src import metrics
+from src.examples import filled_up
 from src.terminal import bar, busy
+
+if TYPE_CHECKING:
+    from src.data.dataset import Batches, PackedRows
+    from src.examples import Examples
+    from src.model import Model
 
 
 @dataclass(frozen=True)
@@ -18,39 +28,30 @@ class Prediction:
     C).
     """
     rows: int
-    batch_seconds: tuple
+    batch_seconds: tuple[float, ...]
     """Wall time of the network alone on each batch, graph compilation left out."""
 
     @property
-    def seconds_per_1000_rows(self):
+    def seconds_per_1000_rows(self) -> float:
         """The same by rows; those that fill up the last batch are none of the data's."""
         return 1000.0 * sum(self.batch_seconds) / self.rows
 
 
-def _filled(batch, size):
-    """The network's three inputs with the first row repeated until there are `size` rows, so that no graph is
-    compiled for the last, smaller batch."""
-    missing = size - len(batch[0])
-    return [
-        np.concatenate([column, np.repeat(column[:1], missing, axis=0)]) if missing else column
-        for column in batch[:3]
-    ]
-
-
 def _padded(model, batches):
     """Yield (inputs, row numbers, a callable from logits to their answers) of padded `Batches`."""
-    by_token, lengths = model.description.kind.logits_per == "token", batches.examples.lengths
+    by_token, lengths = model.description.head_kind.logits_per == "token", batches.examples.lengths
     for rows, batch in batches.with_rows():
 
         def answers(logits, rows=rows):
             return [answer[: lengths[row]] if by_token else answer for row, answer in zip(rows, logits)]
 
-        yield _filled(batch, batches.batch_size), rows, answers
+        # The last, smaller batch is filled up, so that no graph is compiled for it.
+        yield [filled_up(array, batches.batch_size) for array in batch], rows, answers
 
 
 def _packed(model, batches):
     """The same of `PackedRows`."""
-    by_token = model.description.kind.logits_per == "token"
+    by_token = model.description.head_kind.logits_per == "token"
     for batch in batches:
 
         def answers(logits, batch=batch):
@@ -62,7 +63,7 @@ def _packed(model, batches):
         yield batch.inputs, batch.rows, answers
 
 
-def predict(model, batches, title="evaluate"):
+def predict(model: Model, batches: Batches | PackedRows, title: str = "evaluate") -> Prediction:
     """Run `model` over every row.
 
     Args:
@@ -71,8 +72,9 @@ def predict(model, batches, title="evaluate"):
         title (str): of the progress bar.
     """
     count = len(batches.examples)
-    by_token = model.description.kind.logits_per == "token"
-    found, seconds, shapes = [None] * count, [], set()
+    by_token = model.description.head_kind.logits_per == "token"
+    seconds, shapes = [], set()
+    found: dict[int, np.ndarray] = {}  # by row
     parts = _padded(model, batches) if hasattr(batches, "with_rows") else _packed(model, batches)
     with model.evaluating():
         for inputs, rows, answers in bar(title, len(batches), "batch", parts):
@@ -84,11 +86,17 @@ def predict(model, batches, title="evaluate"):
             seconds.append(time.perf_counter() - started)
             for row, answer in zip(rows, answers(logits)):
                 found[row] = answer
-    logits = np.concatenate(found) if by_token else np.stack(found)
+    rows_in_order = [found[row] for row in range(count)]
+    logits = np.concatenate(rows_in_order) if by_token else np.stack(rows_in_order)
     return Prediction(logits, count, tuple(seconds))
 
 
-def evaluate(model, eval_batches, metric_names, keep=None):
+def evaluate(
+    model: Model,
+    eval_batches: Mapping[str, Batches | PackedRows],
+    metric_names: Sequence[str],
+    keep: Callable[[np.ndarray, Examples], object] | None = None,
+) -> dict[str, float]:
     """Metrics over every row of each evaluation set.
 
     Args:
@@ -102,13 +110,13 @@ def evaluate(model, eval_batches, metric_names, keep=None):
         `rows`, `seconds_per_1000_rows`, and the median and 95th percentile of a batch's milliseconds,
         `p50_ms` and `p95_ms`.
     """
-    results = {}
+    results: dict[str, float] = {}
     for index, (split, batches) in enumerate(eval_batches.items()):
         prediction = predict(model, batches, f"evaluate {split}")
         examples, description = batches.examples, model.description
         with busy(f"scoring {split}"):
             values = metrics.score(
-                metric_names, description.kind, prediction.logits, examples, description.label_names
+                metric_names, description.head_kind, prediction.logits, examples, description.label_names
             )
         if index == 0 and keep:
             keep(prediction.logits, examples)

@@ -2,11 +2,13 @@
 
 import glob
 import os
+from collections.abc import Iterable
+from typing import Any
 
 from src.errors import UserError
 
 
-def event_files(folder):
+def event_files(folder: str) -> list[str]:
     """Paths of the event files in a folder."""
     return glob.glob(os.path.join(glob.escape(folder), "events.out.tfevents.*"))
 
@@ -22,7 +24,7 @@ class Events:
         UserError: the package that writes event files is not installed.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str):
         try:
             # The writer below its SummaryWriter, which has a thread and loses what waits there at a crash.
             from tensorboardX.event_file_writer import EventsWriter
@@ -34,7 +36,7 @@ class Events:
             ) from error
         self._folder, self._open, self._event, self._file = folder, EventsWriter, Event, None
 
-    def start(self, records):
+    def start(self, records: Iterable[dict[str, Any]]) -> None:
         """Begin with these records (iterable of dict, lines of metrics.jsonl), in place of older files."""
         for path in event_files(self._folder):
             os.remove(path)
@@ -42,11 +44,12 @@ class Events:
         for record in records:
             self.write(record)
 
-    def write(self, record):
+    def write(self, record: dict[str, Any]) -> None:
         """Add one record."""
         event = self._event(wall_time=record["time"], step=record["step"])
         for name, value in record.items():
             if name not in ("time", "step", "stage"):
                 event.summary.value.add(tag=f"{record['stage']}/{name}", simple_value=value)
+        assert self._file is not None  # `start` has opened it
         self._file.write_event(event)
         self._file.flush()

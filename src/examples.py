@@ -2,8 +2,10 @@
 together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Optional
+from functools import cached_property
+from typing import Any, Optional
 
 import numpy as np
 
@@ -34,7 +36,7 @@ class Origin:
     """int32 (T, 2): first character of the text that a token stands for, and the one after the last; -1, -1
     for a token of none, as [CLS] and a question's.
     """
-    texts: tuple = ()
+    texts: tuple[dict[str, Any], ...] = ()
     """A dict a text, as its kind reads it: the characters, the right answers; () where nobody needs them."""
 
 
@@ -48,36 +50,50 @@ class Examples:
     """int32 (T,), 0 or 1"""
     offsets: np.ndarray
     """int64 (N + 1,)"""
-    columns: dict = field(default_factory=dict)
+    columns: dict[Column, np.ndarray] = field(default_factory=dict)
     """{Column: array (N, ...) or, of a column per token, (T, ...)}; {} where nothing is known about the
     rows.
     """
     origin: Optional[Origin] = None
     """None where nobody asks for it."""
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @property
-    def lengths(self):
+    @cached_property
+    def lengths(self) -> np.ndarray:
         """Tokens of each row: int64 (N,)."""
         return np.diff(self.offsets)
 
     @property
-    def labels(self):
-        """The values of the only column; None where there is none."""
-        (values,) = self.columns.values() or (None,)
+    def labels(self) -> np.ndarray:
+        """The values of the only column.
+
+        Raises:
+            ValueError: there is none, or there are several.
+        """
+        (values,) = self.columns.values()
         return values
 
-    def with_column(self, column, values):
+    @cached_property
+    def labelled(self) -> np.ndarray:
+        """Tokens of each row that have a label: int64 (N,); 0 where labels are the rows', or unknown."""
+        for column, values in self.columns.items():  # labels come first
+            if column.per == "token":
+                return np.diff(offsets_of(values != column.fill)[self.offsets])
+            break
+        return np.zeros(len(self), np.int64)
+
+    def with_column(self, column: Column, values: np.ndarray) -> "Examples":
         """These `Examples` with one more column at the end."""
         return replace(self, columns={**self.columns, column: values})
 
-    def take(self, rows):
+    def take(self, rows: Sequence[int] | np.ndarray) -> "Examples":
         """The `Examples` of the given row numbers (any integer sequence), in that order."""
         rows = np.asarray(rows, np.int64)
-        offsets = offsets_of(self.offsets[rows + 1] - self.offsets[rows])
-        tokens = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], np.diff(offsets))
+        lengths = self.lengths[rows]
+        offsets = offsets_of(lengths)
+        tokens = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         columns = {
             column: values[tokens if column.per == "token" else rows]
             for column, values in self.columns.items()
@@ -88,14 +104,19 @@ class Examples:
         return Examples(self.input_ids[tokens], self.segment_ids[tokens], offsets, columns, origin)
 
 
-def offsets_of(lengths):
+def offsets_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
     """Where rows of these lengths start in a flat array, and where the last one ends: int64 (N + 1,)."""
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
 
 
-def concatenate(parts):
+def filled_up(array: np.ndarray, rows: int) -> np.ndarray:
+    """An array with its first row repeated until there are `rows` of them, for graphs of one size."""
+    return np.concatenate([array, np.repeat(array[:1], rows - len(array), axis=0)])
+
+
+def concatenate(parts: Sequence[Examples]) -> Examples:
     """Several `Examples` of the same columns as one; with an origin if all have one."""
     origins = [part.origin for part in parts]
     return Examples(

@@ -3,6 +3,8 @@
 What a link leads to is replaced, the link stays.
 """
 
+from __future__ import annotations
+
 import atexit
 import contextlib
 import errno
@@ -14,8 +16,14 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from src.errors import STANDS_FOR, WRITE_FAULTS, UserError, listed
+from src.json_file import parse
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _UMASK = os.umask(0o077)  # it cannot be asked for without being set
 os.umask(_UMASK)
@@ -25,7 +33,7 @@ WRITING = ".writing-"
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str) -> Iterator[str]:
     """Yield a temporary path in `path`'s folder; on success it becomes `path`, with the mode that the
     user's umask wants, on failure it is removed.
 
@@ -53,7 +61,7 @@ def replacing(path):
                 os.remove(left)
 
 
-def set_mode(path):
+def set_mode(path: str) -> None:
     """Give a file, or a folder and all in it, the mode of a new one: libraries write some for their user
     alone.
     """
@@ -90,7 +98,7 @@ def _naming(path, temporary=""):
 
 
 @contextlib.contextmanager
-def replacing_together(path):
+def replacing_together(path: str) -> Iterator[str]:
     """Yield a path with `path`'s name in a new temporary folder beside it; on success all that was written in
     that folder takes its place beside `path`: a file, and what belongs to it and begins with its name.
     """
@@ -112,7 +120,7 @@ def replacing_together(path):
 
 
 @contextlib.contextmanager
-def replacing_folder(path):
+def replacing_folder(path: str) -> Iterator[str]:
     """Yield a new temporary folder beside `path`; on success it takes `path`'s place, on failure it is
     removed. Before, what killed processes left there is.
     """
@@ -139,7 +147,7 @@ def replacing_folder(path):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _lock(descriptor):
+def _lock(descriptor: int) -> bool | None:
     """Whether this process now has the lock of an open file or folder, for as long as it is open; None where
     the file system has no locks.
     """
@@ -153,7 +161,7 @@ def _lock(descriptor):
 
 
 @contextlib.contextmanager
-def locked(path):
+def locked(path: str) -> Iterator[bool]:
     """While this lasts, nobody else has the lock of `path`, a file or folder; the system takes it back
     however this process ends. Yields whether that is sure: some file systems have no locks.
 
@@ -185,7 +193,7 @@ def _holder(inode):
     return "another process"
 
 
-def sweep(folder):
+def sweep(folder: str) -> None:
     """Remove what killed processes have left half-written in a folder, if it is there; what a living one
     writes is locked.
     """
@@ -198,7 +206,7 @@ def sweep(folder):
                 os.remove(path)
 
 
-def plain_path(path):
+def plain_path(path: str) -> str:
     """A path of the same file for libraries that take UTF-8 only: MindSpore, ONNX Runtime, TensorFlow, Arrow.
 
     That is `path` itself; where a folder on its way is named by other bytes, a link in a temporary folder
@@ -216,7 +224,7 @@ def plain_path(path):
     return os.path.join(link_to(folder), name)
 
 
-def is_utf8(path):
+def is_utf8(path: str) -> bool:
     """Whether a path's bytes on the disk are the UTF-8 of its text, as libraries in C++ believe."""
     try:
         return os.fsencode(path) == path.encode("utf-8")
@@ -225,7 +233,7 @@ def is_utf8(path):
 
 
 @functools.cache
-def link_to(folder):
+def link_to(folder: str) -> str:
     """A path of ASCII letters that leads to `folder` until this process ends."""
     temporary = tempfile.mkdtemp(prefix="link-")
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)
@@ -235,21 +243,36 @@ def link_to(folder):
     return link
 
 
-def write_safetensors(path, arrays, metadata):
-    """Write {name: array} and {name: text} to the file `path`; a `UserError` where the disk does not take
-    it.
+def write_safetensors(path: str, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write {name: array} and {name: text} to the file `path`, the same bytes for the same contents; a
+    `UserError` where the disk does not take it.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     try:
         save_file(arrays, path, metadata)
+        _order_metadata(path)
         set_mode(path)  # it lets nobody else read it
     except SafetensorError as error:
         raise UserError(f"{path} cannot be written: {error}") from error
 
 
-def check_replaceable(path, key, own):
+def _order_metadata(path: str) -> None:
+    """Sort the metadata of a safetensors file, which the library writes in an order of chance. The file
+    begins with the length of its header and the header, JSON with spaces at its end.
+    """
+    with open(path, "r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = parse(file.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
+        if len(ordered) == length:  # else the library has another way to write a character
+            file.seek(8)
+            file.write(ordered)
+
+
+def check_replaceable(path: str, key: str, own: str) -> None:
     """Raise a `UserError` where the folder `path` holds anything but files whose names match the pattern
     `own`.
 
@@ -268,7 +291,7 @@ def check_replaceable(path, key, own):
         raise UserError(f"{key}: {path} is a file, not a folder")
 
 
-def check_apart(folder, key, inputs):
+def check_apart(folder: str, key: str, inputs: Mapping[str, str]) -> None:
     """Raise a `UserError` where `folder`, which a program will write because of the setting `key`, is where
     one of its inputs lies.
 
@@ -284,7 +307,7 @@ def check_apart(folder, key, inputs):
             )
 
 
-def make_folder(path):
+def make_folder(path: str) -> None:
     """Create `path` and its parents; a `UserError` where that is impossible."""
     try:
         os.makedirs(os.path.realpath(path), exist_ok=True)  # also where a link leads to nothing yet
@@ -292,7 +315,7 @@ def make_folder(path):
         raise UserError(f"cannot create the folder {path}: {error.strerror}") from error
 
 
-def cache_folder(name):
+def cache_folder(name: str) -> str:
     """The user's own folder for what may be lost, where XDG's rules put it.
 
     Raises:
@@ -304,7 +327,7 @@ def cache_folder(name):
     return os.path.join(base, "ternarybert-mindspore", name)
 
 
-def checksum(*paths):
+def checksum(*paths: str) -> str:
     """SHA-256 of the bytes of some files one after the other, as hexadecimal digits."""
     digest = hashlib.sha256()
     for path in paths:
@@ -314,7 +337,7 @@ def checksum(*paths):
     return digest.hexdigest()
 
 
-def sample_checksum(path, size=1 << 16):
+def sample_checksum(path: str, size: int = 1 << 16) -> str:
     """SHA-256 (hexadecimal) of a file's length and its first and last `size` bytes: tells large files apart
     without reading them.
     """
@@ -327,7 +350,7 @@ def sample_checksum(path, size=1 << 16):
     return digest.hexdigest()
 
 
-def write_text(path, text):
+def write_text(path: str, text: str) -> None:
     """Write a UTF-8 text file, atomically; bytes of a path that are not UTF-8 are escaped."""
     with (
         replacing(path) as temporary,
@@ -336,7 +359,7 @@ def write_text(path, text):
         file.write(text)
 
 
-def write_json(path, value):
+def write_json(path: str, value: object) -> None:
     """Write `value` as indented UTF-8 JSON, atomically.
 
     Bytes of a path that are not UTF-8 come back when it is read: Python's escape of them is JSON's too.

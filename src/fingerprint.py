@@ -8,6 +8,7 @@ import enum
 import functools
 import hashlib
 import types
+from collections.abc import Iterable
 
 import mindspore as ms
 import numpy as np
@@ -29,7 +30,7 @@ class Unknown(Exception):
     """Something is part of the cell that this module cannot put into words: do not cache its graph."""
 
 
-def fingerprint(cell, inputs):
+def fingerprint(cell: ms.nn.Cell, inputs: Iterable[object]) -> str:
     """Text of a cell and its call's inputs: shapes and types of tensors and parameters, values of all else.
 
     Raises:
@@ -48,7 +49,7 @@ def _text(value, seen):
     if isinstance(value, ms.Tensor):  # a constant of the graph
         return "tensor", _text(value.asnumpy(), seen)
     if isinstance(value, np.ndarray):
-        return value.shape, str(value.dtype), hashlib.sha256(np.ascontiguousarray(value)).hexdigest()
+        return value.shape, str(value.dtype), hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()
     if isinstance(value, (list, tuple)):
         return type(value).__name__, [_text(item, seen) for item in value]
     if isinstance(value, dict):

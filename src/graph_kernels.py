@@ -18,7 +18,7 @@ import numpy as np
 import src
 
 
-def missing():
+def missing() -> str:
     """What AKG needs and this machine lacks, with the way to get it; "" if nothing."""
     if src.THREADS_SPIN:
         return "MindSpore was imported before src; import src first, or set OMP_WAIT_POLICY=PASSIVE"
@@ -29,12 +29,12 @@ def missing():
     return ""
 
 
-def first_line(error):
+def first_line(error: Exception) -> str:
     """Of MindSpore's message; the rest is its call stack."""
     return next((line for line in str(error).splitlines() if line.strip("- ")), type(error).__name__)
 
 
-def start(folder):
+def start(folder: str) -> str:
     """Start AKG, which MindSpore runs as a process of its own, by fusing a tiny graph.
 
     That process keeps the working folder and the output it was started with, and writes into both: so this

@@ -9,12 +9,15 @@ NaN and bytes of a path (lone surrogates), which msgspec's reader refuses.
 
 import json
 import re
+from collections.abc import Iterator
 from itertools import accumulate
-from typing import Annotated, Union
+from typing import Annotated, Any, TypeVar, Union, overload
 
 import msgspec
 
 from src.errors import UserError, shown
+
+T = TypeVar("T")
 
 DEEPEST = 64
 """Lists and objects inside one another."""
@@ -47,7 +50,7 @@ _WORDS = {
 }
 
 
-def parse(text):
+def parse(text: str | bytes) -> Any:
     """The value of a JSON text (str, or bytes in UTF-8).
 
     Raises:
@@ -83,7 +86,7 @@ def _depth(text):
     return max(accumulate(steps), default=0)
 
 
-def checked(value, shape, where):
+def checked(value: object, shape: type[T], where: str) -> T:
     """A JSON value as a `shape` has it.
 
     Args:
@@ -130,7 +133,15 @@ def _found(value, place, kind):
     return f", not {kind if kind and isinstance(value, (dict, list)) and len(value) > 3 else shown(value)}"
 
 
-def read_json(path, what, shape=dict, most=MOST_BYTES):
+@overload
+def read_json(path: str, what: str) -> dict[str, Any]: ...
+
+
+@overload
+def read_json(path: str, what: str, shape: type[T], most: int = MOST_BYTES) -> T: ...
+
+
+def read_json(path: str, what: str, shape: Any = dict, most: int = MOST_BYTES) -> Any:
     """What the JSON file `path` holds, as a `shape` has it.
 
     Args:
@@ -153,7 +164,15 @@ def read_json(path, what, shape=dict, most=MOST_BYTES):
     return checked(value, shape, f"{what} {path}")
 
 
-def read_lines(path, what, shape=dict):
+@overload
+def read_lines(path: str, what: str) -> Iterator[dict[str, Any]]: ...
+
+
+@overload
+def read_lines(path: str, what: str, shape: type[T]) -> Iterator[T]: ...
+
+
+def read_lines(path: str, what: str, shape: Any = dict) -> Iterator[Any]:
     """Yield what each line of a file of JSON lines holds, as a `shape` has it.
 
     Raises:

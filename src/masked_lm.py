@@ -1,7 +1,11 @@
 """A masked-language model, and the augmentation that asks it for words."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import mindspore as ms
 import numpy as np
@@ -17,6 +21,11 @@ from src.errors import UserError
 from src.nn.heads import BertForMaskedLM
 from src.vocabulary import vocabulary_hash
 
+if TYPE_CHECKING:
+    from src.data.prepare import Options
+    from src.settings.shared import DeviceConfig
+    from src.settings.tools import AugmentConfig
+
 
 class MaskedLanguageModel:
     """Called with input_ids and input_mask, int32 (B, S), and places, int32 (B,), it gives the logits of the
@@ -26,12 +35,12 @@ class MaskedLanguageModel:
         network (BertForMaskedLM): it never trains. identity (str): tells its weights from others.
     """
 
-    def __init__(self, network, identity=""):
+    def __init__(self, network: BertForMaskedLM, identity: str = ""):
         self.network, self.identity = network, identity
         network.set_train(False)
 
     @classmethod
-    def load(cls, path, device, vocabulary):
+    def load(cls, path: str, device: DeviceConfig, vocabulary: Sequence[str]) -> MaskedLanguageModel:
         """The one that `--augment` names, on a device.
 
         Args:
@@ -57,11 +66,11 @@ class MaskedLanguageModel:
         return cls(network, digest(checkpoint.weights, str(checkpoint.description.bert)))
 
     @property
-    def longest(self):
+    def longest(self) -> int:
         """Tokens of the longest row it reads."""
         return self.network.config.max_position_embeddings
 
-    def __call__(self, input_ids, input_mask, places):
+    def __call__(self, input_ids: np.ndarray, input_mask: np.ndarray, places: np.ndarray) -> np.ndarray:
         rows, tokens = input_ids.shape
         # Not in the graph, where the compiler of fused kernels fails on it.
         among_all = np.arange(rows, dtype=np.int32) * tokens + places
@@ -86,7 +95,9 @@ def _read(path):
     return checkpoint
 
 
-def load_augmentation(config, seed, options, max_seq_length):
+def load_augmentation(
+    config: AugmentConfig, seed: int, options: Options, max_seq_length: int
+) -> Augmentation:
     """The `Augmentation` that settings describe.
 
     Args:

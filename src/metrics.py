@@ -7,14 +7,22 @@ SQuAD's: answers are texts, compared as words. Both libraries are imported where
 most of a second, and accuracy needs neither.
 """
 
+from __future__ import annotations
+
 import re
 import string
 import warnings
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from src.errors import UserError
+
+if TYPE_CHECKING:
+    from src.examples import Examples
+    from src.kinds.base import TaskKind
 
 
 def _quiet(function):
@@ -99,7 +107,11 @@ def _agreements(compare, predictions, references):
     return scores
 
 
-def best_threshold(compare, predictions, references):
+def best_threshold(
+    compare: Callable[[str, str], float],
+    predictions: Sequence[tuple[str, float]],
+    references: Sequence[Sequence[str]],
+) -> tuple[float, float]:
     """(score, threshold) of the best threshold between answers and none, as SQuAD v2.0's script has it.
 
     Args:
@@ -118,7 +130,9 @@ def best_threshold(compare, predictions, references):
     return float(sums[best] / len(answers)), float(odds[order[best - 1]]) if best else 0.0
 
 
-def best_thresholds(predictions, references):
+def best_thresholds(
+    predictions: Sequence[tuple[str, float]], references: Sequence[Sequence[str]]
+) -> dict[str, float]:
     """The best thresholds between answers and none, named as SQuAD v2.0's script has them; arguments as for
     `best_threshold`.
     """
@@ -145,7 +159,7 @@ def _share(part, whole):
     return float(part / whole) if whole else 0.0
 
 
-_METRICS = {
+_METRICS: dict[str, Callable[[Any, Any], float]] = {
     "accuracy": lambda predictions, labels: _share(np.count_nonzero(labels == predictions), len(labels)),
     "f1": _f1("binary"),
     "macro_f1": _f1("macro"),
@@ -207,7 +221,7 @@ _METHODS = {
 }
 
 
-def printed_name(metric):
+def printed_name(metric: str) -> str:
     """The metric's name in a final line: `Accuracy`, `F1`, `Matthews`, `Pearsonr` ..., of a further set's
     results (`accuracy/eval_mm`) with the set's: `Accuracy/eval_mm`.
     """
@@ -215,13 +229,20 @@ def printed_name(metric):
     return "/".join([_PRINTED[name], *split])
 
 
-def short_name(metric):
+def short_name(metric: str) -> str:
     """The metric's name in `The best acc is ...` lines, of a further set's results as `printed_name`."""
     name, *split = metric.split("/")
     return "/".join([_SHORT[name], *split])
 
 
-def choose(task_metrics, assessment_method, kind, outputs):
+def percent(share: float) -> str:
+    """A score, or another share, as people read it everywhere: in percent with two decimals, `97.50`."""
+    return f"{100 * share:.2f}"
+
+
+def choose(
+    task_metrics: Sequence[str], assessment_method: str, kind: TaskKind, outputs: int
+) -> tuple[str, ...]:
     """The metrics to report, the deciding one first.
 
     Args:
@@ -247,7 +268,9 @@ def choose(task_metrics, assessment_method, kind, outputs):
     return (meant[0],) + tuple(item for item in own if item != meant[0])
 
 
-def score(metric_names, kind, logits, examples, labels):
+def score(
+    metric_names: Iterable[str], kind: TaskKind, logits: np.ndarray, examples: Examples, labels: Sequence[str]
+) -> dict[str, float]:
     """{metric: value} of each metric.
 
     Args:
@@ -262,12 +285,12 @@ def score(metric_names, kind, logits, examples, labels):
     return {name: value_of(name, *kind.evidence(name, logits, examples, labels)) for name in metric_names}
 
 
-def value_of(metric, predictions, references):
+def value_of(metric: str, predictions: Any, references: Any) -> float:
     """The value of a metric of what a kind's `evidence` for it gave, or of a part of that."""
     return _METRICS[metric](predictions, references)
 
 
-def check_finite(logits):
+def check_finite(logits: np.ndarray) -> None:
     """Raise a `UserError` where a logit is no finite number: the largest of such is no answer."""
     wrong = np.flatnonzero(~np.isfinite(logits).reshape(len(logits), -1).all(axis=1))
     if len(wrong):
@@ -278,22 +301,39 @@ def check_finite(logits):
         )
 
 
-def result_block(results, metric_names):
+def result_lines(results: Mapping[str, Any]) -> list[str]:
+    """A line for everything that an evaluation gave, `accuracy: 97.50` of a metric."""
+    return [
+        f"{name}: {percent(value) if name.partition('/')[0] in _METRICS else value}"
+        for name, value in results.items()
+    ]
+
+
+def result_block(results: Mapping[str, Any], metric_names: Iterable[str]) -> str:
     """The lines that close an evaluation of an exported model: `============== acc is 0.8990825688073395`
-    between two rules, those of further sets (`accuracy/eval_mm`) after the first one's.
+    between two rules, a fraction as scripts read it that published programs wrote it for; those of further
+    sets (`accuracy/eval_mm`) after the first one's.
     """
     rule, names = "=" * 65, [*metric_names, *(name for name in results if "/" in name)]
     return "\n".join([rule, *(f"{rule[:14]} {short_name(name)} is {results[name]}" for name in names), rule])
 
 
-def best_line(results, metric):
-    """The last line of an evaluation: `The best Pearsonr: 87.58388835685437`."""
-    return f"The best {printed_name(metric)}: {100 * results[metric]}"
+def best_line(results: Mapping[str, Any], metric: str) -> str:
+    """The last line of an evaluation: `The best Pearsonr: 87.58`."""
+    return f"The best {printed_name(metric)}: {percent(results[metric])}"
 
 
-def running_lines(metric, kind, logits, examples, labels, batch_size, most=10):
-    """The lines of an evaluation's batches: `eval step: 0, Pearsonr: 96.91109003302263`, the metric over all
-    rows so far, in the rows' own order.
+def running_lines(
+    metric: str,
+    kind: TaskKind,
+    logits: np.ndarray,
+    examples: Examples,
+    labels: Sequence[str],
+    batch_size: int,
+    most: int = 10,
+) -> Iterator[str]:
+    """The lines of an evaluation's batches: `eval step: 0, Pearsonr: 96.91`, the metric over all rows so
+    far, in the rows' own order.
 
     Args:
         metric, kind, logits, examples, labels: as for `score`; a row of logits for each of the examples.
@@ -304,10 +344,10 @@ def running_lines(metric, kind, logits, examples, labels, batch_size, most=10):
     for step in sorted(shown):
         rows = np.arange(min((step + 1) * batch_size, len(examples)))
         value = score((metric,), kind, logits[rows], examples.take(rows), labels)[metric]
-        yield f"eval step: {step}, {printed_name(metric)}: {100 * value}"
+        yield f"eval step: {step}, {printed_name(metric)}: {percent(value)}"
 
 
-def undecided(metric, examples):
+def undecided(metric: str, examples: Examples) -> str:
     """Why a metric is 0 of some rows whatever a model answers, in words; "" where it tells models apart."""
     rows, labels, why = len(examples), examples.labels, ""
     if metric in _OF_NUMBERS and labels.min() == labels.max():
@@ -319,7 +359,7 @@ def undecided(metric, examples):
     return why and f"{printed_name(metric)} is 0 whatever a model answers, for {why}"
 
 
-def all_alike(examples):
+def all_alike(examples: Examples) -> str:
     """In words that a constant answers every row right, where there is one label a row and all are the same;
     "" elsewhere.
     """
@@ -329,17 +369,18 @@ def all_alike(examples):
     return f"the labels of its {len(examples)} rows are all alike, which a constant gets right"
 
 
-def notes(metric_names, evals):
+def notes(metric_names: Sequence[str], evals: Mapping[str, Examples]) -> list[str]:
     """A line for the user of each metric that is `undecided` on an evaluation set of {split: Examples}."""
     found = ((split, undecided(metric, rows)) for split, rows in evals.items() for metric in metric_names)
     return [f"note: {split}: {why}" for split, why in found if why]
 
 
-def chance_level(metric, examples):
+def chance_level(metric: str, examples: Examples) -> float:
     """What the metric gives to the best constant answer: the share of the commonest class (of the tokens that
     have one), of questions that have no answer, or 0 for a correlation and for entities.
     """
     if metric in _OF_ANSWERS:
+        assert examples.origin is not None  # evaluation rows of questions have one
         texts = examples.origin.texts
         return sum(not text["answers"] for text in texts) / len(texts)
     if metric in _OF_NUMBERS or metric.startswith("entity_"):

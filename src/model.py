@@ -1,9 +1,14 @@
 """A model: a network or an exported file, with its description and its vocabulary."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import mindspore as ms
+import numpy as np
 
 from src import runtime
 from src.checkpoint import folder as checkpoints
@@ -16,9 +21,16 @@ from src.errors import UserError
 from src.nn.heads import HEADS, BertEncoder, Logits
 from src.nn.narrow import OccurringRows
 from src.quant.quantizers import MovingAverageRange
-from src.settings.network import NOTHING
+from src.settings.network import NOTHING, BertConfig, Known
 from src.terminal import say
 from src.vocabulary import is_lower_case
+
+if TYPE_CHECKING:
+    from src.checkpoint.folder import Checkpoint
+    from src.checkpoint.formats import Imported
+    from src.deploy.sessions import MindirSession, OnnxSession
+    from src.description import Description
+    from src.settings.shared import PackingConfig
 
 NO_HEAD = ("classifier.", "fit_dense.")
 """How the names of weights begin that an encoder has no place for: a task's head, distillation's
@@ -40,17 +52,30 @@ class Model:
         vocabulary (sequence of str): its tokens in id order, or None where unknown.
     """
 
-    def __init__(self, description, network, vocabulary=None):
+    def __init__(
+        self,
+        description: Description,
+        network: ms.nn.Cell | OnnxSession | MindirSession,
+        vocabulary: Sequence[str] | None = None,
+    ):
         self.description = description
-        self.network = network
+        self.network: Any = network  # most of what is asked of it a Cell alone has
         self.vocabulary = vocabulary
-        self._logits = None
-        self._narrowed = None
+        self._logits: Logits | None = None
+        self._narrowed: OccurringRows | None = None
 
     # --- where a model comes from ---------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, path, compute_type=ms.float32, device="CPU", device_id=0, threads=0, known=NOTHING):
+    def load(
+        cls,
+        path: str,
+        compute_type: ms.Type = ms.float32,
+        device: str = "CPU",
+        device_id: int = 0,
+        threads: int = 0,
+        known: Known = NOTHING,
+    ) -> Model:
         """Any model to run: an .onnx or .mindir file, a .ckpt file, a folder, packed and other programs' too.
 
         Args:
@@ -68,7 +93,12 @@ class Model:
         return cls.from_checkpoint(read(path, known), compute_type)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint, compute_type=ms.float32, description=None):
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        compute_type: ms.Type = ms.float32,
+        description: Description | None = None,
+    ) -> Model:
         """The frozen network of a `Checkpoint` of a task; `description` where it runs otherwise than it says.
 
         Raises:
@@ -91,7 +121,12 @@ class Model:
         return model
 
     @classmethod
-    def encoder(cls, checkpoint, compute_type=ms.float32, description=None):
+    def encoder(
+        cls,
+        checkpoint: Checkpoint,
+        compute_type: ms.Type = ms.float32,
+        description: Description | None = None,
+    ) -> Model:
         """The frozen network without a head of any `Checkpoint`; `description` as in `from_checkpoint`."""
         description = (description or checkpoint.description).frozen().without_head()
         model = cls(description, new_network(description, compute_type), checkpoint.vocabulary)
@@ -101,33 +136,36 @@ class Model:
     # --- what it is -----------------------------------------------------------------------------------------
 
     @property
-    def source(self):
+    def source(self) -> str:
         """Where it was read from, for messages."""
         return self.description.source
 
     @property
-    def config(self):
+    def config(self) -> BertConfig:
         """The `BertConfig`."""
         return self.description.bert
 
     @property
-    def lower_case(self):
+    def lower_case(self) -> bool:
         """Whether its text is lower-cased: as it says, else as its vocabulary is."""
         said = self.description.do_lower_case
-        return is_lower_case(self.vocabulary) if said is None else said
+        if said is not None:
+            return said
+        assert self.vocabulary is not None  # who reads texts has one
+        return is_lower_case(self.vocabulary)
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         """Number of weights of its network; what quantizers remember is not counted."""
         names = self.network.parameters_and_names()
         return sum(item.size for name, item in names if not name.endswith(checkpoints.QUANTIZER_STATE))
 
     @property
-    def summary(self):
+    def summary(self) -> str:
         """How large it is, in words."""
         return f"{self.parameters:,} parameters, {self.description.bert.num_hidden_layers} layers"
 
-    def packs(self, config, device):
+    def packs(self, config: PackingConfig, device: str) -> bool:
         """Whether rows share the rows of a batch where it runs: as a `PackingConfig` says for the device, but
         for exported files and quantizers with a scale for each head of a text, which then compute otherwise.
         """
@@ -136,16 +174,16 @@ class Model:
         return config.packs(device) and isinstance(self.network, ms.nn.Cell) and not by_head
 
     @property
-    def batch_size(self):
+    def batch_size(self) -> int | None:
         """Rows a call takes; None: any number."""
         return getattr(self.network, "batch_size", None)
 
     @property
-    def length(self):
+    def length(self) -> int | None:
         """Tokens of the longest row an exported file takes; None: as many as there are positions."""
         return getattr(self.network, "length", None)
 
-    def uncalibrated_ranges(self):
+    def uncalibrated_ranges(self) -> list[str]:
         """Names of the moving-average ranges that no training step has set."""
         cells = self.network.cells_and_names()
         return [
@@ -154,7 +192,7 @@ class Model:
 
     # --- what it does ---------------------------------------------------------------------------------------
 
-    def __call__(self, *columns):
+    def __call__(self, *columns: np.ndarray) -> np.ndarray:
         """Logits, float32 (B, C), or (B, S, C) of a head that answers for tokens, of input_ids, input_mask,
         segment_ids: int32 NumPy arrays (B, S); or of all five inputs of a `MicroBatch`.
         """
@@ -170,7 +208,7 @@ class Model:
         return self._logits
 
     @contextlib.contextmanager
-    def evaluating(self):
+    def evaluating(self) -> Iterator[None]:
         """While this lasts, dropout is off."""
         if not isinstance(self.network, ms.nn.Cell):
             yield
@@ -182,11 +220,11 @@ class Model:
         finally:
             self.network.set_train(training)
 
-    def release(self):
+    def release(self) -> None:
         """Let go of the graphs that evaluation has compiled, and of their memory."""
         self._logits = None
 
-    def narrow(self, token_ids):
+    def narrow(self, token_ids: np.ndarray) -> None:
         """Train only these rows of the word embeddings from now on, until `widen`: the tokens of the data,
         sorted, 0 among them. Quantizers that look at several rows keep them all.
         """
@@ -195,14 +233,14 @@ class Model:
             self._narrowed = OccurringRows(table, token_ids)
             self.release()
 
-    def widen(self):
+    def widen(self) -> None:
         """Have all rows of the word embeddings again."""
         if self._narrowed:
             self._narrowed.undo()
             self._narrowed = None
             self.release()
 
-    def weights(self):
+    def weights(self) -> dict[str, np.ndarray]:
         """{name: float32 array} of its network, what quantizers remember included."""
         weights = {name: item.asnumpy() for name, item in self.network.parameters_and_names()}
         if self._narrowed:
@@ -210,11 +248,13 @@ class Model:
             del weights[WORD_PLACES]
         return weights
 
-    def restore(self, folder):
+    def restore(self, folder: str) -> None:
         """Take the weights that were saved in `folder` back into the network; others there are left aside."""
         assign(self.network, checkpoints.load(folder).weights, folder, allow_unexpected=("fit_dense.",))
 
-    def save(self, folder, name=checkpoints.WEIGHTS_FILE, further=None):
+    def save(
+        self, folder: str, name: str = checkpoints.WEIGHTS_FILE, further: dict[str, np.ndarray] | None = None
+    ) -> None:
         """Write its folder: weights (as the file `name`), config.json, vocab.txt; `further` weights beside
         them.
         """
@@ -222,7 +262,7 @@ class Model:
         checkpoints.save(folder, weights, self.description, self.vocabulary, name)
 
 
-def read(path, known=NOTHING):
+def read(path: str, known: Known = NOTHING) -> Checkpoint:
     """The `Checkpoint` to run that a path means: a packed model where it is named or no .ckpt lies beside it,
     else as `read_any` finds it; `known` (Known): what the user says of it, which must not contradict it.
     """
@@ -234,7 +274,7 @@ def read(path, known=NOTHING):
     return checkpoint
 
 
-def read_as_run(path, known, free=()):
+def read_as_run(path: str, known: Known, free: tuple[str, ...] = ()) -> tuple[Checkpoint, BertConfig]:
     """(`Checkpoint` with float32 weights, its `BertConfig` as this run has it).
 
     Args:
@@ -248,7 +288,7 @@ def read_as_run(path, known, free=()):
     return found.checkpoint, net.check(own, known.section, path, free)
 
 
-def _read_float(path, known):
+def _read_float(path: str, known: Known) -> Imported:
     """The `Imported` of float32 weights; where they are another program's, a line says so."""
     found = read_any(path, known)
     if found.file_format != "ours":
@@ -256,7 +296,7 @@ def _read_float(path, known):
     return found
 
 
-def new_network(description, compute_type=ms.float32):
+def new_network(description: Description, compute_type: ms.Type = ms.float32) -> ms.nn.Cell:
     """The network that a `Description` describes, with random weights."""
     if description.kind is None:
         return BertEncoder(description.bert, compute_type)
@@ -265,7 +305,7 @@ def new_network(description, compute_type=ms.float32):
     )
 
 
-def layer_weights(weights, layers):
+def layer_weights(weights: dict[str, np.ndarray], layers: Iterable[int]) -> dict[str, np.ndarray]:
     """`weights` with only the encoder layers of these numbers, renumbered from 0 in the given order."""
     prefix = "bert.encoder.layers."
     kept = {name: value for name, value in weights.items() if not name.startswith(prefix)}

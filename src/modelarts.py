@@ -14,7 +14,9 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
@@ -28,19 +30,25 @@ from src.settings.paths import inside_copies
 from src.settings.shared import ModelArtsConfig
 from src.settings.training import TrainingConfig
 
+if TYPE_CHECKING:
+    from src.settings.tools import ExportConfig
+
+T = TypeVar("T")
+C = TypeVar("C", bound="ExportConfig | TrainingConfig")
+"""The settings of a command that ModelArts runs."""
 _DEVICES_OF_A_MACHINE = 8
 _WAIT_SECONDS = 2 * 60 * 60  # for the process that downloads; a corpus takes its time
 _FLAG_AGE_SECONDS = 5 * 60  # an older flag is an earlier job's: the processes of one job start within moments
 
 
-def with_settings(config_class):
+def with_settings(config_class: type[C]) -> Callable[[Callable[[C], T]], Callable[[], T]]:
     """Decorator of an entry script's `main(settings)`: it is called with the command line's settings, inside
     `on_platform`.
     """
 
-    def decorate(main):
+    def decorate(main: Callable[[C], T]) -> Callable[[], T]:
         @functools.wraps(main)
-        def run():
+        def run() -> T:
             with on_platform(read_settings(config_class)) as settings:
                 if issubclass(config_class, TrainingConfig):
                     print(*chosen(settings), sep="\n", flush=True)
@@ -52,7 +60,7 @@ def with_settings(config_class):
 
 
 @contextlib.contextmanager
-def on_platform(settings):
+def on_platform(settings: C) -> Iterator[C]:
     """Yield a command's settings; with `enable_modelarts` true, as they are inside the machine's copies,
     which are made before and copied back afterwards.
     """
@@ -65,7 +73,7 @@ def on_platform(settings):
 
 
 @contextlib.contextmanager
-def copies(config, resume=False):
+def copies(config: ModelArtsConfig, resume: bool = False) -> Iterator[None]:
     """Download first, and upload the results at the end.
 
     The upload also follows an error, Ctrl-C and the platform's stop signal; if it then fails too, that is
@@ -262,7 +270,7 @@ def _copy(moxing, key, source, target):
 # --- unpacking ----------------------------------------------------------------------------------------------
 
 
-def unpack(path, folder):
+def unpack(path: str, folder: str) -> None:
     """Unpack a zip into `folder`, over files of the same names; nothing appears there unless all of it could
     be unpacked.
 
@@ -289,7 +297,7 @@ def unpack(path, folder):
         _move(temporary, folder)
     except ZIP_FAULTS as error:
         # The disk's fault; bz2's own has no reason, and a seek to before the file's begin has none but this.
-        if getattr(error, "strerror", None) and error.errno != errno.EINVAL:
+        if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
             raise
         raise UserError(f"{path} is not a readable zip: {one_line(error)}") from error
     finally:

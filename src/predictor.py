@@ -1,6 +1,12 @@
 """A model that answers texts: where it runs, how long a row may be, how rows are put into batches."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from src.data.dataset import Batches, rows_to_evaluate
 from src.data.pool import available_cores
@@ -11,8 +17,13 @@ from src.deploy.vocab_file import find_vocabulary
 from src.evaluate import predict
 from src.model import Model
 from src.runtime import compute_type, set_up
-from src.settings.shared import PackingConfig
+from src.settings.network import Known
+from src.settings.shared import DeviceConfig, PackingConfig
 from src.submission import write_predictions
+
+if TYPE_CHECKING:
+    from src.examples import Examples
+    from src.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,9 @@ class Predictor:
     config: PackingConfig
 
     @classmethod
-    def load(cls, path, known, device, batch_size, config):
+    def load(
+        cls, path: str, known: Known, device: DeviceConfig, batch_size: int, config: PackingConfig
+    ) -> Predictor:
         """Any model that `Model.load` reads; an exported file runs on the CPU unless a device is named.
 
         Args:
@@ -34,7 +47,7 @@ class Predictor:
             device (DeviceConfig): where to run. batch_size (int), config (PackingConfig): as the fields.
         """
         if path.endswith(EXPORTED_ENDINGS):
-            name = "CPU" if device.device_target == "auto" else device.device_target
+            name: str = "CPU" if device.device_target == "auto" else device.device_target
             model = Model.load(path, device=name, device_id=device.device_id)
         else:
             name = set_up(device, seed=0)
@@ -44,16 +57,21 @@ class Predictor:
         return cls(model, name, model.batch_size or batch_size, config)
 
     @property
-    def tokenizer(self):
+    def tokenizer(self) -> Tokenizer:
         """The `Tokenizer` of its texts."""
-        return Tokenizer(self.model.vocabulary, self.model.lower_case, self.model.description.strip_accents)
+        return Tokenizer(self._vocabulary, self.model.lower_case, self.model.description.strip_accents)
 
-    def longest_row(self, wanted=0):
+    @property
+    def _vocabulary(self) -> Sequence[str]:
+        assert self.model.vocabulary is not None  # `load` has found one
+        return self.model.vocabulary
+
+    def longest_row(self, wanted: int = 0) -> int:
         """Tokens of the longest row: those wanted (0: as many as can be), as far as the model takes them."""
         most = self.model.length or self.model.description.longest_row
         return min(wanted or most, most)
 
-    def logits(self, examples, title="predict"):
+    def logits(self, examples: Examples, title: str = "predict") -> np.ndarray:
         """The logits of `Examples`, in their order; `title` is the progress bar's."""
         return predict(self.model, self._batches(examples), title).logits
 
@@ -67,9 +85,18 @@ class Predictor:
         return Batches(examples, size, self.config.bucket_boundaries, longest=self.longest_row())
 
     def answer_test_sets(
-        self, task, folder, split, wanted, num_workers, dataset_type, output_dir, layout="benchmark"
-    ):
-        """Write the predictions for every row of a task's test sets; yields a line about each.
+        self,
+        task: Task,
+        folder: str,
+        split: str,
+        wanted: int,
+        num_workers: int,
+        dataset_type: str,
+        output_dir: str,
+        layout: str = "benchmark",
+    ) -> Iterator[tuple[dict[str, Any], str]]:
+        """Write the predictions for every row of a task's test sets; yields of each what there is to know of
+        it as JSON has it, and a line about it.
 
         Args:
             wanted (int): tokens of the longest row of raw files; 0: the task's own.
@@ -80,9 +107,10 @@ class Predictor:
         description, longest = self.model.description, self.longest_row(wanted or task.max_seq_length)
         workers = num_workers or available_cores()
         written = self.model.lower_case, longest, workers, description.strip_accents
-        reader = Reader(tuple(self.model.vocabulary), *written)
+        reader = Reader(tuple(self._vocabulary), *written)
         for rows in read_test_sets(task, folder, split, description, reader, dataset_type):
             logits = self.logits(rows.examples, f"predict {rows.split}")
             paths = write_predictions(output_dir, task, description, rows, logits, layout)
             cut = f" ({rows.cut} were longer than {longest} tokens and were cut)" if rows.cut else ""
-            yield f"{rows.split}: {len(rows.names)} rows answered in {', '.join(paths)}{cut}"
+            facts = {"split": rows.split, "rows": len(rows.names), "cut": rows.cut, "files": paths}
+            yield facts, f"{rows.split}: {len(rows.names)} rows answered in {', '.join(paths)}{cut}"

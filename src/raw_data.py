@@ -1,10 +1,13 @@
 """Raw files where a command expects records: they are prepared on the way, as the model reads texts."""
 
+from __future__ import annotations
+
 import os
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Optional, Tuple
+from typing import TYPE_CHECKING, Any, Optional, Tuple, TypeVar
 
 from src.checkpoint.formats import read_any
 from src.data.info import DatasetInfo
@@ -16,12 +19,20 @@ from src.errors import UserError
 from src.kinds import CLASSIFICATION
 from src.kinds.base import Windows
 from src.run_folder import RECORDS, RunFolder
+from src.settings.network import Known
 from src.settings.parsing import part, required
 from src.settings.shared import RawDataConfig, TextsConfig
-from src.tasks import get_task, task_folder
+from src.settings.tools import EvaluateConfig
+from src.settings.training import RunConfig
+from src.tasks import Task, get_task, task_folder
 from src.tokenizer_files import form_beside
 from src.vocabulary import is_lower_case, read_vocabulary
 
+if TYPE_CHECKING:
+    from src.description import Description
+    from src.model import Model
+
+R = TypeVar("R", bound=RunConfig)
 _NEW_HEAD = ("load_ckpt_path", "vocab_file")
 """Settings that name what gets a new head, so that the labels of its old one do not count."""
 
@@ -40,7 +51,7 @@ class Reading:
     """Of the user's own data: the classes it knows, in its order; () for those that the data name."""
 
     @classmethod
-    def of(cls, description, vocabulary, task, key):
+    def of(cls, description: Description, vocabulary: Sequence[str] | None, task: Task, key: str) -> Reading:
         """Of a model with this `Description` and these tokens, which the setting `key` names."""
         if vocabulary is None:
             raise UserError(
@@ -57,22 +68,31 @@ class Reading:
         )
 
     @classmethod
-    def named(cls, path, task, key, known):
+    def named(cls, path: str, task: Task, key: str, known: Known) -> Reading:
         """Of the model, or the vocabulary, at `path`; further arguments as in `of` and `read_any`."""
         if key == "vocab_file":
             vocabulary = read_vocabulary(path)
             form = form_beside(path, vocabulary)
             for notice in form.notices:
                 print(f"note: {notice}")
+            assert form.lower_case is not None  # the vocabulary tells, if nothing else
             return cls(tuple(vocabulary), form.lower_case, form.strip_accents, 0)
         checkpoint = read_any(path, known).checkpoint
         return cls.of(checkpoint.description, checkpoint.vocabulary, task, key)
 
-    def write(self, task, folder, records, config, train, dev=True):
+    def write(
+        self,
+        task: Task,
+        folder: str,
+        records: str,
+        config: RunConfig | EvaluateConfig,
+        train: str,
+        dev: bool = True,
+    ) -> None:
         """Write the raw files in `folder` as the folder `records`.
 
         Args:
-            config: with a `TextsConfig` and dataset_type. train (str), dev (bool): as for `prepare_task`.
+            train (str), dev (bool): as for `prepare_task`.
         """
         lower_case, own = config.do_lower_case, task.max_seq_length
         options = Options(
@@ -88,19 +108,18 @@ class Reading:
         prepare_task(task, folder, self.labels, longest, records, options, train=train, dev=dev)
 
 
-def as_records(settings, keys, model_key, known, name, networks=()):
+def as_records(
+    settings: R, keys: Sequence[str], model_key: str, known: Known, name: str, networks: Sequence[str] = ()
+) -> R:
     """`settings` of a command that trains on a task, with records in the place of raw data.
 
     Args:
-        settings: with a `RawDataConfig`, task_name, dataset_type, distribute, do_train, do_eval and
-            output_dir, the run folder, which takes the records; and those of a `RunFolder`.
-        keys (tuple of str): those that name data folders. known (Known): what the user says of the model.
-        model_key (str): the one that names the model, or the vocabulary, that reads the texts.
-        name (str), networks (tuple of str): as for `Session.open`.
+        settings: their output_dir, the run folder, takes the records. keys: those that name data folders.
+        model_key: the one that names what reads the texts, a model or a vocabulary. known: what the user
+            says of it. name, networks: as for `Session.open`.
 
     Raises:
-        UserError: a set is missing or malformed, raw data lie in two folders, or records are not as the
-            settings want them.
+        UserError: a set is missing or malformed, raw data lie in two folders, or records are not as wanted.
     """
     required(settings, "task_name")
     task, read = get_task(settings.task_name), set(keys)
@@ -137,15 +156,16 @@ def as_records(settings, keys, model_key, known, name, networks=()):
     print(
         f"{key}: {folder} holds raw files; their records, as {path} reads texts, are in {records}", flush=True
     )
-    return replace(settings, **dict.fromkeys(raw, records))
+    prepared: dict[str, Any] = dict.fromkeys(raw, records)
+    return replace(settings, **prepared)
 
 
 @contextmanager
-def dev_records(settings, folder, task, model):
+def dev_records(settings: EvaluateConfig, folder: str, task: Task, model: Model) -> Iterator[str]:
     """Yield the folder of a task's dev records: `folder` or, of raw files, one that lasts as long as this.
 
     Args:
-        settings: with a `TextsConfig` and dataset_type. folder (str): records or raw files.
+        folder (str): records or raw files.
         task (Task): of the table. model (Model): what reads the texts.
     """
     if not _is_raw("data_dir", folder, task):

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from src.checkpoint.folder import CONFIG_FILE, PACKED_FILE, VOCABULARY_FILE, WEIGHTS_FILE, step_files
 from src.errors import MADE_AHEAD, UserError, listed
@@ -27,7 +29,7 @@ _OF_OLDER_VERSIONS = ("curves.png",)
 LATENT, UNPACKED = "latent", "unpacked"
 """Folders of the folders of float32 weights beside a packed model, asked for or not."""
 _HELD = contextlib.ExitStack()
-_HELD_PATHS = set()
+_HELD_PATHS: set[str] = set()
 """The folders that this process has locked, for as long as it lives."""
 
 
@@ -52,14 +54,14 @@ class RunFolder:
 
     def __init__(
         self,
-        path,
-        writes=True,
-        resume=False,
-        overwrite=False,
-        inputs=None,
-        tensorboard=False,
-        networks=(),
-        elsewhere=None,
+        path: str,
+        writes: bool = True,
+        resume: bool = False,
+        overwrite: bool = False,
+        inputs: Mapping[str, str] | None = None,
+        tensorboard: bool = False,
+        networks: Sequence[str] = (),
+        elsewhere: Mapping[str, str] | None = None,
     ):
         self.path, self.writes, self.resume, self.overwrite = path, writes, resume, overwrite
         self.inputs, self.elsewhere = inputs or {}, elsewhere or {}
@@ -72,7 +74,7 @@ class RunFolder:
 
     # --- an earlier run's -----------------------------------------------------------------------------------
 
-    def claim(self):
+    def claim(self) -> None:
         """Make the folder if it is missing, lock it for the life of this process, and sweep out what killed
         ones left. Done once; a folder that is still empty when the command ends is removed.
 
@@ -112,7 +114,7 @@ class RunFolder:
             mine = [folder for folder in networks if self._models[folder] == key]
             results = [os.path.relpath(folder, place) for folder in mine]
             if place in mine:  # the folder is a network's own
-                results = map(os.path.basename, networks[place])
+                results = [os.path.basename(path) for path in networks[place]]
             results = [*(states if key == "output_dir" else ()), *results]
             if results:
                 way = (
@@ -141,7 +143,7 @@ class RunFolder:
         return (STATE_FILE,) if os.path.exists(self.join(RESULTS_FILE)) else (STATE_FILE, STAGES_FILE)
 
     @property
-    def goes_on(self):
+    def goes_on(self) -> bool:
         """Whether this run is an earlier one's, which has left a state; one that was killed before its first
         may have networks all the same, and run.json says what it was made from.
         """
@@ -179,7 +181,7 @@ class RunFolder:
     def _named(self, path):
         return os.path.relpath(path, self.path) if path.startswith(os.path.join(self.path, "")) else path
 
-    def replaced(self):
+    def replaced(self) -> list[str]:
         """Paths of the networks' files that `start` removes."""
         return [] if self.goes_on else sum(self._networks().values(), [])
 
@@ -206,7 +208,7 @@ class RunFolder:
 
     # --- this run's -----------------------------------------------------------------------------------------
 
-    def start(self, resolved, kept=None):
+    def start(self, resolved: str, kept: Mapping[str, float] | None = None) -> None:
         """`claim` the folder, remove what an earlier run left unless this one goes on with it,
         write config.yaml, begin metrics.jsonl: empty, or for a run that is resumed with the lines that count.
 
@@ -236,7 +238,7 @@ class RunFolder:
         if self._events:
             self._events.start(map(parse, lines))
 
-    def record(self, **values):
+    def record(self, **values: Any) -> None:
         """Append one line of JSON to metrics.jsonl, with the time in seconds since the epoch."""
         if not self.writes:
             return
@@ -250,7 +252,7 @@ class RunFolder:
             error.filename = error.filename or metrics
             raise
 
-    def join(self, *names):
+    def join(self, *names: str) -> str:
         """A path in the folder."""
         return os.path.join(self.path, *names)
 

@@ -1,8 +1,10 @@
 """The one place that knows about devices, ranks and seeds."""
 
+from __future__ import annotations
+
 import os
-import random
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import mindspore as ms
 import numpy as np
@@ -11,6 +13,9 @@ from src.compiler import Compiler
 from src.errors import UserError, one_line, shown
 from src.terminal import say
 
+if TYPE_CHECKING:
+    from src.settings.shared import DeviceConfig, GroupConfig
+
 _DEVICES = ("Ascend", "GPU", "CPU")
 
 
@@ -18,7 +23,7 @@ def _usable(target):
     return target == "CPU" or getattr(ms.hal, "is_available", lambda _: False)(target)
 
 
-def choose_device(target):
+def choose_device(target: str) -> str:
     """`target`, or for `auto` the first of Ascend, GPU and CPU that this MindSpore can use.
 
     Raises:
@@ -34,7 +39,7 @@ def choose_device(target):
     return target
 
 
-def use_device(target, device_id=0):
+def use_device(target: str, device_id: int = 0) -> str:
     """Graph mode on the device `target` ("auto": see `choose_device`), number `device_id`; returns the
     device's name.
     """
@@ -56,7 +61,7 @@ class Group:
     """How many there are."""
 
     @property
-    def first(self):
+    def first(self) -> bool:
         """Whether this is the process that writes the results."""
         return self.rank == 0
 
@@ -66,7 +71,7 @@ ALONE = Group()
 _LAUNCHED = ("MS_ROLE", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_SIZE")
 
 
-def join_group(config, device):
+def join_group(config: GroupConfig, device: str) -> Group:
     """The `Group` of this process; with `config.distribute` true, MindSpore's communication is started first
     (HCCL, NCCL or, on CPU, its own).
 
@@ -109,7 +114,7 @@ def join_group(config, device):
     return group
 
 
-def same_everywhere(number, group):
+def same_everywhere(number: int, group: Group) -> bool:
     """Whether an int below 2^24 is the same in every process of a `Group`; all of them must ask."""
     if group.size == 1:
         return True
@@ -119,7 +124,7 @@ def same_everywhere(number, group):
     return bool((everybody == everybody[0]).all())
 
 
-def environment_number(*names, default):
+def environment_number(*names: str, default: int) -> int:
     """The first of the environment variables `names` that is set, as an int."""
     for name in names:
         if os.environ.get(name):
@@ -132,7 +137,7 @@ def environment_number(*names, default):
     return default
 
 
-def set_up(config, seed, distribute=False):
+def set_up(config: DeviceConfig, seed: int, distribute: bool = False) -> str:
     """Graph mode on the chosen device, every random generator seeded.
 
     Args:
@@ -156,14 +161,12 @@ def set_up(config, seed, distribute=False):
     return device
 
 
-def set_seed(seed):
-    """Seed MindSpore, NumPy and Python."""
+def set_seed(seed: int) -> None:
+    """Seed MindSpore, which seeds NumPy; nothing draws from Python's own generator."""
     ms.set_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
 
 
-def compute_type(name, device):
+def compute_type(name: str, device: str) -> ms.Type:
     """The MindSpore type for a `compute_type` setting: auto is float16 on Ascend and GPU, float32 on CPU."""
     if name == "auto":
         name = "float32" if device == "CPU" else "float16"
@@ -173,13 +176,13 @@ def compute_type(name, device):
 _compiler = Compiler(say)
 
 
-def run(title, cell, *inputs):
+def run(title: str, cell: ms.nn.Cell, *inputs: Any) -> Any:
     """`cell(*inputs)`. A graph that this needs and that is not there yet is compiled before, as `set_up` was
     told: fused, and kept for the next run. `title` says what, as in "student step, 8 x 128".
     """
     return _compiler.run(title, cell, *inputs)
 
 
-def compile_seconds():
+def compile_seconds() -> float:
     """Seconds that this process has spent with compiling."""
     return _compiler.seconds

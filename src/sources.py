@@ -1,7 +1,7 @@
 """Where a task's raw rows come from: which columns of a file hold them. `src/data/readers` reads them."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 ROW_FILES = {"tsv": "tsv", "jsonl": "json_lines", "parquet": "parquet"}
 """{ending of a file: the reader in `src/data/readers` that takes it}, of tables with texts and a label."""
@@ -20,11 +20,12 @@ class Columns(NamedTuple):
     text_pair: Optional[str]
     """None: a row has one text."""
     label: str
+    """"": there is none, as in a test set."""
     pair_is_optional: bool = False
     """Whether `text_pair` may be absent, in all rows or in some."""
     entities: Optional[str] = None
     """Key of the entities of a JSON object, which it may have in place of a label."""
-    words: dict = {}
+    words: dict[str, str] = {}
     """{label of the file: name of the class}, where they differ."""
 
 
@@ -61,7 +62,7 @@ class GlueTsv:
 
     formats = {**ROW_FILES, "json": "json_lines"}
 
-    def layouts(self, file_format, test):
+    def layouts(self, file_format: str, test: bool) -> Tuple[Columns, ...]:
         """The `Columns` that a file of that format (`tsv`, `jsonl` or `parquet`) may have, the first that it
         has counting; `test`: of a test set.
         """
@@ -74,7 +75,7 @@ class GlueTsv:
         labels = ("label", self.label) if file_format != "tsv" else (self.label, "label")
         return _different(Columns(*texts, label) for texts in order for label in labels)
 
-    def tsv_header(self, test):
+    def tsv_header(self, test: bool) -> Optional[List[str]]:
         """The column names of a TSV file that has no header row; None where the file itself has one."""
         if self.header or (test and self.test_text):
             return None
@@ -94,27 +95,38 @@ class OwnRows:
 
     formats = {**OWN_FILES, **SQUAD_FILES}
 
-    def layouts(self, file_format, test):
+    def layouts(self, file_format: str, test: bool) -> Tuple[Columns, ...]:
         """As `GlueTsv.layouts`: the same in every file."""
         own = Columns(self.text, self.text_pair, self.label, True, self.entities)
         pairs = [Columns(*names, self.label, entities=self.entities) for names in _PAIRS]
         return own, *pairs, *(own._replace(text=name) for name in _SINGLE)
 
-    def tsv_header(self, test):
+    def tsv_header(self, test: bool) -> None:
         """As `GlueTsv.tsv_header`: there is always a header row."""
         return None
+
+
+@dataclass(frozen=True)
+class OwnTexts(OwnRows):
+    """Texts that nobody need have labelled: as own rows, or a question and the text that it is about."""
+
+    formats = {"jsonl": "json_lines", "parquet": "parquet"}
+
+    def layouts(self, file_format: str, test: bool) -> Tuple[Columns, ...]:
+        """As `GlueTsv.layouts`: the same in every file."""
+        return Columns("question", "context", self.label), *super().layouts(file_format, test)
 
 
 @dataclass(frozen=True)
 class ClueTopics:
     """TNEWS as CLUE's JSON lines or Hugging Face's parquet files hold it."""
 
-    names: tuple
+    names: Tuple[Tuple[str, str], ...]
     """((label as the files number it, class name), ...)"""
 
     formats = CLUE_FILES
 
-    def layouts(self, file_format, test):
+    def layouts(self, file_format: str, test: bool) -> Tuple[Columns, ...]:
         """As `GlueTsv.layouts`. The files give a class its number, some its name besides."""
         return tuple(Columns(name, None, "label", words=dict(self.names)) for name in ("sentence", "text"))
 
@@ -134,7 +146,7 @@ class SquadJson:
     """Of the official files to take where a folder has several: `v1.1` or `v2.0`."""
 
     @property
-    def formats(self):
+    def formats(self) -> Dict[str, str]:
         """As `ROW_FILES`."""
         return {ending: SQUAD_FILES[ending] for ending in (f"-{self.version}.json", "json")}
 

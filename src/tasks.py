@@ -6,13 +6,14 @@ epochs and learning rates are in td_config/. CLUE's titles and sentences have so
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional, Tuple, Union
 
 from src.errors import UserError, shown
 from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE, TAGGING
 from src.kinds.base import TaskKind
-from src.sources import ClueEntities, ClueTopics, GlueTsv, OwnRows, SquadJson
+from src.sources import ClueEntities, ClueTopics, GlueTsv, OwnRows, OwnTexts, SquadJson
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class Task:
     kind's usually are."""
 
     @property
-    def folder(self):
+    def folder(self) -> str:
         """Lower-case folder name."""
         return self.name.lower()
 
     @property
-    def is_own(self):
+    def is_own(self) -> bool:
         """Whether it is the user's own data, whose kind and labels its files say."""
         return self.kind is None
 
@@ -135,13 +136,15 @@ _TASKS = (
 _BY_KEY = {task.name.lower().replace("-", ""): task for task in _TASKS}
 
 TASK_NAMES = tuple(task.name for task in _TASKS)
+TEXTS = Task("texts", None, (), (), OwnTexts())
+"""Texts to be answered, which may have labels that nobody reads; it is none of the table."""
 
 
 def _key(name):
     return str(name).strip().lower().replace("-", "").replace("_", "")
 
 
-def get_task(name):
+def get_task(name: str) -> Task:
     """The `Task` called `name`, whatever its case and with or without hyphens (`SST-2`, `sst2`, `sts-b`).
 
     Raises:
@@ -156,22 +159,24 @@ def get_task(name):
 _AROUND = re.compile(r"^(glue|clue)[/:_-]|[-_]?(mm|matched|mismatched|v1(\.1)?|dev|train)$")
 
 
-def known_task(name):
+def known_task(name: str) -> str:
     """The name in the table of the task that another program calls `name`; "" for none."""
     plain = _AROUND.sub("", str(name).strip().lower())
     task = _BY_KEY.get(_key(name)) or _BY_KEY.get(_key(re.sub(r"[-_]?v2(\.0)?$", "2", plain)))
     return task.name if task and not task.is_own else ""
 
 
-def differ(one, other):
+def differ(one: str, other: str) -> bool:
     """Whether two task names mean different tasks of the table; one that is unknown or the user's own agrees
     with any.
     """
-    known = [_BY_KEY.get(_key(name)) for name in (one, other)]
-    return None not in known and known[0] != known[1] and not (known[0].is_own or known[1].is_own)
+    mine, theirs = (_BY_KEY.get(_key(name)) for name in (one, other))
+    if mine is None or theirs is None:
+        return False
+    return mine != theirs and not (mine.is_own or theirs.is_own)
 
 
-def plain_labels(names):
+def plain_labels(names: Sequence[str]) -> list[str]:
     """Class names without what people write differently, case and what stands between words; as they are
     where nothing else tells two of them apart. Signs at a name's ends are part of it: + and -, A+ and A-.
     """
@@ -179,7 +184,7 @@ def plain_labels(names):
     return plain if len(set(plain)) == len(plain) else list(names)
 
 
-def real_names(names, others):
+def real_names(names: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
     """`names`, or () where they are only the classes' numbers, 0, 1, ..., and the `others` are names: what
     Hugging Face's run_glue.py writes says no more than LABEL_0, LABEL_1, ...
     """
@@ -188,13 +193,13 @@ def real_names(names, others):
     return () if named and tuple(names) == numbers else tuple(names)
 
 
-def same_labels(some, others):
+def same_labels(some: Sequence[str], others: Sequence[str]) -> bool:
     """Whether two sequences of class names are the same in the same order; names that are unknown (an empty
     sequence) agree with any."""
     return not some or not others or plain_labels(some) == plain_labels(others)
 
 
-def why_order_matters(name):
+def why_order_matters(name: str) -> str:
     """Why numbers without names do not tell which of a task's classes they are, for a message; "" where
     everybody numbers them alike, and for a task that is unknown.
     """
@@ -207,8 +212,8 @@ def why_order_matters(name):
     )
 
 
-def places(names, wanted, key, what):
-    """Where each of the `wanted` class names stands among `names`: a list of int.
+def places(names: Sequence[str], wanted: Sequence[str], key: str, what: str) -> list[int]:
+    """Where each of the `wanted` class names stands among `names`.
 
     Args:
         key (str), what (str): the setting that gave one of the two, and what the names number, for messages.
@@ -226,7 +231,7 @@ def places(names, wanted, key, what):
     return [plain.index(name) for name in plain_labels(wanted)]
 
 
-def task_folder(folder, task):
+def task_folder(folder: str, task: Task) -> str:
     """`folder`/TASK where that exists (in lower case or as GLUE writes it), else `folder` itself: the
     published layout or a task's own.
     """

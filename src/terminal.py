@@ -1,11 +1,20 @@
-"""What is shown while something goes on: bars, and the name of what takes its time."""
+"""What is shown while something goes on: bars, and the name of what takes its time; and results that scripts
+read.
+"""
+
+from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO, TypeVar, overload
 
 from tqdm import tqdm
+
+T = TypeVar("T")
 
 LINE_SECONDS = 30.0
 """Between two lines of a bar that is no bar, in a file or a pipe."""
@@ -14,10 +23,44 @@ TICK_SECONDS = 1.0
 _LINE = "{desc}: {n_fmt}/{total_fmt} {unit}, {percentage:.0f} %, {remaining} left{postfix}"
 
 
-def say(line):
+def say(line: str) -> None:
     """Print a line at once, past any bar."""
     tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()
+
+
+class _Talk:
+    """Standard output of a command whose results are JSON: what is said goes to standard error.
+
+    Args:
+        results: takes the results.
+    """
+
+    def __init__(self, results: TextIO) -> None:
+        self.results = results
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+def only_results() -> None:
+    """Keep standard output for results (`--json true`), until it is set back: `errors.command` does that as a
+    command ends.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        # As JSON is. A byte of a path that is no character is escaped, which JSON reads.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    sys.stdout = _Talk(sys.stdout)  # type: ignore[assignment]  # a stream: it passes on what one has
+
+
+def result(facts: dict[str, Any], text: str = "") -> None:
+    """Print one result of a command: `facts` as a line of JSON where scripts read it (`only_results`),
+    elsewhere `text`, "" for nothing.
+    """
+    if isinstance(sys.stdout, _Talk):
+        print(json.dumps(facts, ensure_ascii=False, allow_nan=False), file=sys.stdout.results)
+    elif text:
+        say(text)
 
 
 class _Lines:
@@ -38,19 +81,43 @@ class _Lines:
 class _Bar(tqdm):
     """The one bar on a terminal; what goes on meanwhile is told at its end, not on a line below."""
 
-    shown = None
+    shown: _Bar | None = None
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
         _Bar.shown = self
 
-    def close(self):
+    def close(self) -> None:
         if _Bar.shown is self:
             _Bar.shown = None
         super().close()
 
 
-def bar(title, total, unit, rows=None, leave=False, initial=0, bar_format=None):
+@overload
+def bar(title: str, total: int, unit: str, rows: Iterable[T]) -> Iterable[T]: ...
+
+
+@overload
+def bar(
+    title: str,
+    total: int,
+    unit: str,
+    rows: None = None,
+    leave: bool = False,
+    initial: int = 0,
+    bar_format: str | None = None,
+) -> tqdm: ...
+
+
+def bar(
+    title: str,
+    total: int,
+    unit: str,
+    rows: Iterable[Any] | None = None,
+    leave: bool = False,
+    initial: int = 0,
+    bar_format: str | None = None,
+) -> Any:
     """A bar on a terminal, as tqdm draws it; elsewhere a line every `LINE_SECONDS` in its place. While there
     is one, another one is a few words at its end.
 
@@ -86,7 +153,7 @@ def _within(outer, title, total, rows):
 
 
 @contextlib.contextmanager
-def busy(title):
+def busy(title: str) -> Iterator[None]:
     """Name on a terminal what takes more than a moment, with its time: at the end of the bar, if there is
     one."""
     if not sys.stderr.isatty():
@@ -109,12 +176,12 @@ def _tell(title, done):
         return
     outer = _Bar.shown
     line = outer or tqdm(bar_format="{desc}", leave=False, file=sys.stderr, dynamic_ncols=True)
-    show = line.set_description_str if line is not outer else line.set_postfix_str
+    show = outer.set_postfix_str if outer else line.set_description_str
     before = (outer and outer.postfix) or ""
     while True:
         show(f"{title} {tqdm.format_interval(time.monotonic() - started)}")
         if done.wait(TICK_SECONDS):
             break
     show(before)
-    if line is not outer:
+    if not outer:
         line.close()

@@ -4,7 +4,8 @@ tokenizer_config.json, tokenizer.json and added_tokens.json, and config.json.
 
 import os
 import re
-from typing import NamedTuple, Optional, Tuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Optional, Tuple
 
 from src.errors import UserError, listed, shown
 from src.json_file import read_json
@@ -30,7 +31,9 @@ class TextForm(NamedTuple):
     """Lines for the user: what its own tokenizer does and `src/data/tokenization.py` does not."""
 
 
-def read_text_form(folder, tokens, network=None):
+def read_text_form(
+    folder: str, tokens: Sequence[str] | None, network: dict[str, Any] | None = None
+) -> TextForm:
     """The `TextForm` of a model.
 
     Args:
@@ -72,7 +75,7 @@ def read_text_form(folder, tokens, network=None):
     return TextForm(lower_case, accents, tuple(notices))
 
 
-def form_beside(vocab_file, tokens):
+def form_beside(vocab_file: str, tokens: Sequence[str]) -> TextForm:
     """The `TextForm` that the files beside a vocab.txt say, Hugging Face's name of a vocabulary; of a file of
     another name, which may lie beside anybody's, what its tokens look like.
     """
@@ -129,7 +132,7 @@ def _other_pieces(tokens):
 
 def _other_tokenizer(own, fast, network):
     """Notices of what this program's tokenizer does otherwise than the model's own."""
-    found = {}
+    found: dict[str, str] = {}
     for values, file in ((own, _CONFIG), (network, "config.json")):
         name = str(values.get("tokenizer_class") or "")
         if name and re.sub(r"Tokenizer(Fast|Legacy)?$", "", name) not in _WORDPIECE:

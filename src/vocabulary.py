@@ -5,6 +5,7 @@ and models. How text is written before it is cut into tokens is in `src/tokenize
 import hashlib
 import os
 import unicodedata
+from collections.abc import Collection, Iterable
 
 from src.errors import UserError
 
@@ -14,7 +15,7 @@ MAX_WORD_CHARACTERS = 100
 """A longer word is [UNK], as in Google's WordpieceTokenizer."""
 
 
-def read_vocabulary(path):
+def read_vocabulary(path: str) -> list[str]:
     """The tokens of a vocabulary file in id order. A byte order mark and blank last lines, which editors
     leave, are no tokens; a blank line between two tokens has a number like any other. [PAD] may have any id:
     a row's mask tells its padding.
@@ -36,7 +37,7 @@ def read_vocabulary(path):
     return tokens
 
 
-def check_tokens(tokens, where):
+def check_tokens(tokens: Collection[str], where: str) -> None:
     """Raise a `UserError` that begins with `where` unless some tokens are a BERT vocabulary."""
     missing = [token for token in SPECIAL if token not in tokens]
     if missing:
@@ -51,14 +52,14 @@ def check_tokens(tokens, where):
         )
 
 
-def vocabulary_hash(tokens):
+def vocabulary_hash(tokens: Iterable[str]) -> str:
     """SHA-256 (hex) of the tokens joined by line feeds: the same for any line ending and with or without a
     final one.
     """
     return hashlib.sha256("\n".join(tokens).encode("utf-8")).hexdigest()
 
 
-def is_lower_case(tokens):
+def is_lower_case(tokens: Iterable[str]) -> bool:
     """Whether a vocabulary is of lower-cased text: it has letters of scripts that have capitals, and under
     1 % of the tokens with such letters have a capital. A script without capitals has nothing to lower.
 
@@ -69,7 +70,7 @@ def is_lower_case(tokens):
     return capitals < 0.01 * letters
 
 
-def has_capitals(tokens):
+def has_capitals(tokens: Iterable[str]) -> bool:
     """Whether a vocabulary is of text with its capitals, by the same measure."""
     capitals, letters = _capitals_and_letters(tokens)
     return capitals >= 0.01 * letters > 0
@@ -81,7 +82,7 @@ def _capitals_and_letters(tokens):
     return sum(token != token.lower() for token in letters), len(letters)
 
 
-def keeps_accents(tokens):
+def keeps_accents(tokens: Iterable[str]) -> bool:
     """Whether 1 % or more of a vocabulary's tokens have what stripping accents would change: marks on
     letters, voiced kana, Hangul syllables.
     """
@@ -94,7 +95,7 @@ def _plain(tokens):
     return [token for token in tokens if not (token.startswith("[") and token.endswith("]"))]
 
 
-def model_beside(path):
+def model_beside(path: str) -> str:
     """The folder of a vocabulary file where a model lies too, for what is said to run next; else ENCODER."""
     folder = os.path.dirname(path) or "."
     return folder if os.path.exists(os.path.join(folder, "config.json")) else "ENCODER"

@@ -17,7 +17,6 @@ from src.checkpoint.formats import read_any
 from src.checkpoint.names import translate
 from src.data import whole
 from src.data.info import DatasetInfo
-from src.data.micro_batches import totals_of
 from src.data.record_writer import RecordWriter
 from src.data.task_data import TaskData
 from src.description import Description
@@ -290,11 +289,13 @@ class Gradients(nn.Cell):
 
 
 def micro_batch(ids, mask, segments, *columns):
-    """Padded rows as a `MicroBatch`'s arrays, a row to a bin."""
+    """Padded rows as a `MicroBatch`'s arrays, a row to a bin; labels are the rows'."""
     rows, length = ids.shape
     positions = np.tile(np.arange(length, dtype=np.int32), (rows, 1))
     first = np.arange(rows, dtype=np.int32) * length
-    return ids, mask, segments, positions, first, totals_of(mask.sum(axis=1)), *columns
+    sizes = mask.sum(axis=1)
+    totals = np.float32([rows, sizes.sum(), (sizes**2).sum(), 1])
+    return ids, mask, segments, positions, first, totals, *columns
 
 
 class PublishedDistiller(Distiller):
@@ -311,7 +312,7 @@ def published_micro_batch(ids, *further):
     """`micro_batch` whose totals count padding too."""
     batch = list(micro_batch(ids, *further))
     rows, length = ids.shape
-    batch[5] = np.float32([rows, rows * length, rows * length**2])
+    batch[5] = np.float32([rows, rows * length, rows * length**2, 1])
     return batch
 
 

@@ -94,6 +94,16 @@ def test_a_chinese_page_has_the_commands_of_the_english_one(page):
     assert english == chinese
 
 
+CHINESE = "[\u3400-\u9fff]"
+
+
+@pytest.mark.parametrize("page", [FOLDER / "README_CN.md", *sorted(FOLDER.glob("docs/zh/*.md"))], ids=title)
+def test_chinese_sentences_have_chinese_punctuation(page):
+    text = "\n".join(line for line in page.read_text(encoding="utf-8").splitlines() if line[:4] != " " * 4)
+    prose = re.sub(r"`[^`]*`|\]\([^)]*\)", "`", text)  # without code and the targets of links
+    assert re.findall(rf"{CHINESE}[,:;?!(]|[,:;?!)]{CHINESE}|`[,;:]", prose) == []
+
+
 def test_the_messages_that_troubleshooting_explains_are_messages():
     files = [*FOLDER.glob("src/**/*.py"), *FOLDER.glob("scripts/**/*.py")]
     source = "".join(path.read_text(encoding="utf-8") for path in files)

@@ -1,9 +1,11 @@
 """Rows as flat arrays: choosing and joining them, with a value a row and a value a token."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from src.examples import Column, Examples, concatenate, offsets_of
+from src.examples import Column, Examples, concatenate, filled_up, offsets_of
 
 LABEL = Column("label_ids", np.int32, fill=-1)
 TAG = Column("tag_ids", np.int32, per="token", fill=-100)
@@ -34,7 +36,10 @@ def test_offsets_are_where_rows_start_and_the_last_one_ends():
 
 
 def test_length_and_lengths():
-    assert len(examples()) == 4 and examples().lengths.tolist() == [3, 1, 0, 2]
+    found = examples()
+    assert len(found) == 4 and found.lengths.tolist() == [3, 1, 0, 2]
+    assert found.lengths is found.lengths  # every batch asks
+    assert replace(found, offsets=offsets_of([6])).lengths.tolist() == [6]
 
 
 @pytest.mark.parametrize("rows", [[3, 0], [1, 1, 2, 1], (0, 1, 2, 3), np.array([2]), []])
@@ -49,6 +54,11 @@ def test_take_gives_the_rows_asked_for_with_their_values_and_their_tokens_values
     assert found.input_ids.dtype == np.int32 and found.columns[SCORE].dtype == np.float32
 
 
+def test_arrays_are_filled_up_with_their_first_row():
+    assert filled_up(np.array([[1, 2], [3, 4]]), 4).tolist() == [[1, 2], [3, 4], [1, 2], [1, 2]]
+    assert filled_up(np.array([5, 6]), 2).tolist() == [5, 6]
+
+
 def test_concatenate_joins_rows_in_order():
     parts = [examples(ROWS[:2]), examples(ROWS[2:3], 2), examples(ROWS[3:], 3)]
     whole, expected = concatenate(parts), examples()
@@ -60,15 +70,16 @@ def test_concatenate_joins_rows_in_order():
 
 def test_rows_of_which_nothing_is_known_are_chosen_and_joined_too():
     bare = examples(columns=())
-    assert bare.labels is None and bare.take([3, 1]).columns == {}
+    assert bare.take([3, 1]).columns == {}
     assert concatenate([bare, bare]).columns == {} and len(concatenate([bare, bare])) == 8
 
 
 def test_labels_are_the_values_of_the_only_column():
     assert examples(columns=(LABEL,)).labels.tolist() == [0, 1, 2, 3]
     assert examples(columns=(SCORE,)).labels.tolist() == [0, 0.5, 1, 1.5]
-    with pytest.raises(ValueError):
-        _ = examples().labels  # of several none is the one
+    for columns in ((), (LABEL, TAG)):
+        with pytest.raises(ValueError):
+            _ = examples(columns=columns).labels  # of none or several none is the one
 
 
 def test_one_more_column_leaves_the_rows_as_they_were():

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from src import files
 from src.data.texts import read_texts
@@ -165,15 +166,53 @@ def test_blank_lines_at_the_end_of_a_file_of_texts_are_no_texts(tmp_path, end):
     assert [(row.text, row.text_pair) for row in rows] == [("a good film", None), ("a", "b")]
 
 
-@pytest.mark.parametrize(
-    "content, words", [("\n", "holds no text"), ("", "holds no text"), ("a\n\nb\n", "line 2 of")]
-)
-def test_blank_lines_elsewhere_are_told(tmp_path, content, words):
+def test_blank_lines_elsewhere_are_left_out_which_is_said(tmp_path, capsys):
     path = tmp_path / "lines.txt"
+    path.write_text("a\n\nb\tc\n \t \n\u3000\nd\n")
+    rows = read_texts(False, False, str(path))
+    assert [(row.text, row.text_pair, row.line_number) for row in rows] == [
+        ("a", None, 1), ("b", "c", 3), ("d", None, 6)
+    ]  # fmt: skip
+    assert f"3 blank line(s) of {path} are left out, line 2 the first of them" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("lines.txt", "\n", "holds no text"),
+        ("lines.txt", "", "holds no text"),
+        ("lines.txt", "a\n\tb\n", "line 2 of"),
+        ("rows.jsonl", "", "holds no text"),
+        ("rows.jsonl", '{"text": "a"}\n{"text": " "}\n', "rows.jsonl, line 2 is empty"),
+        ("rows.jsonl", '{"text": "a"}\nb\n', "line 2: not a JSON object"),
+        ("rows.jsonl", '{"body": "a"}\n', "texts are called question and context, or text"),
+    ],
+)
+def test_files_without_texts_are_refused(tmp_path, name, content, words):
+    path = tmp_path / name
     path.write_text(content)
     with pytest.raises(UserError) as error:
         read_texts(False, False, str(path))
     refuses(error, words)
+
+
+@pytest.mark.parametrize(
+    "line, text, pair",
+    [
+        ('{"text": "a", "label": "x"}', "a", None),
+        ('{"text": "a", "text_pair": "b", "label": 3}', "a", "b"),
+        ('{"sentence": "\u65b0\u95fb", "label": "108", "label_desc": "news_edu"}', "\u65b0\u95fb", None),
+        ('{"sentence1": "a", "sentence2": "b"}', "a", "b"),
+        ('{"question": "who?", "context": "he did"}', "who?", "he did"),
+        ('{"text": "\u5f20\u4e09", "label": {"name": {"\u5f20\u4e09": [[0, 1]]}}}', "\u5f20\u4e09", None),
+        ('{"text": "Anna", "entities": [[0, 4, "name"]]}', "Anna", None),
+    ],
+)
+def test_rows_of_json_lines_give_their_texts(tmp_path, line, text, pair):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f"{line}\n{line}\n", encoding="utf-8")
+    rows = read_texts(False, False, str(path))
+    assert [(row.text, row.text_pair, row.label) for row in rows] == [(text, pair, None)] * 2
 
 
 @pytest.mark.parametrize(
@@ -192,3 +231,13 @@ def test_everything_gets_the_mode_that_the_users_umask_wants(
         os.close(os.open(path, os.O_CREAT, 0o600))
     found = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
     assert found == {**dict.fromkeys("cd", folder_mode), **dict.fromkeys(("a.txt", "b", "e", "f"), file_mode)}
+
+
+def test_the_same_weights_and_words_are_the_same_bytes(tmp_path):
+    """The library writes the words in an order of chance."""
+    words = {"format": "a", "version": "4", "layout": '{"b": "名\\n"}', "sha256": "", "config": "c"}
+    for number in range(9):
+        write_safetensors(str(tmp_path / f"{number}"), {"x": np.arange(3.0), "a": np.ones(2)}, words)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    with safe_open(tmp_path / "0", "numpy") as file:
+        assert file.metadata() == words and file.get_tensor("x").tolist() == [0, 1, 2]

@@ -191,8 +191,16 @@ def test_a_further_sets_results_stand_below_the_first_ones():
     ]
 
 
-def test_the_line_of_the_best_has_all_digits():
-    assert metrics.best_line({"pearson": 2 / 3}, "pearson") == f"The best Pearsonr: {100 * (2 / 3)}"
+def test_scores_are_shown_in_percent_with_two_decimals():
+    assert metrics.best_line({"pearson": 2 / 3}, "pearson") == "The best Pearsonr: 66.67"
+    results = {"task": "SST-2", "accuracy": 0.975, "accuracy/eval_mm": 1.0, "rows": 40, "p50_ms": 0.2}
+    assert metrics.result_lines(results) == [
+        "task: SST-2",
+        "accuracy: 97.50",
+        "accuracy/eval_mm: 100.00",
+        "rows: 40",
+        "p50_ms: 0.2",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +222,7 @@ def test_an_evaluations_steps_are_told_as_the_published_program_does(batch_size,
             expected = 100 * stats.pearsonr(logits[:end, 0], labels[:end])[0]
         else:
             expected = 100 * np.mean(np.array(PREDICTED[:end]) == labels[:end])
-        assert float(value) == pytest.approx(expected, rel=1e-6)
+        assert value == f"{expected:.2f}"
 
 
 def test_printed_names():

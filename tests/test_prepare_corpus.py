@@ -2,6 +2,7 @@
 
 import fcntl
 import gzip
+import json
 import os
 from pathlib import Path
 
@@ -163,6 +164,11 @@ def test_neither_workers_nor_interruptions_change_a_byte(raw, monkeypatch, capsy
     (folder / "train-00001.mindrecord").unlink()  # lost later
     prepare(raw, out="three")
     assert contents_of(folder) == expected
+    said = json.loads((folder / "dataset.json").read_text())
+    for splits in ({}, {"train": {}}):  # names no files: as good as not there
+        (folder / "dataset.json").write_text(json.dumps({**said, "splits": splits}))
+        prepare(raw, out="three")
+        assert contents_of(folder) == expected
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     capsys.readouterr()
     prepare(raw, out="three")

@@ -107,6 +107,56 @@ def test_sst2(raw, capsys, dataset_type, ending):
     )
 
 
+def test_a_dev_set_alone_is_prepared(raw, capsys):
+    (raw / "train.tsv").unlink()
+    folder = prepare(raw)
+    assert list(DatasetInfo.load(folder).splits) == ["eval"] and rows_of(folder, "eval")[0] == [
+        [2, BAD, FOX, 3]
+    ]
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first == f"no train file in {raw}: the dev set alone is prepared"
+    scores = f"python eval.py --task_name SST-2 --data_dir {folder} --model_dir MODEL_DIR"
+    assert last.endswith(f"next: score a model of this task: {scores}")
+    (raw / "dev.tsv").unlink()
+    with pytest.raises(SystemExit):
+        prepare(raw)
+    assert "no train set; looked for train.tsv" in capsys.readouterr().err
+
+
+TAGGER = {"architectures": ["BertForTokenClassification"], "num_hidden_layers": 6}
+BIOES = ("O", "B-x", "I-x", "E-x", "S-x")
+
+
+@pytest.mark.parametrize(
+    "labels, train, words",
+    [
+        (
+            BIOES,
+            True,
+            ("is a model of this task: distil it: python run_task_distill.py", "num_hidden_layers 3;"),
+        ),
+        (BIOES, False, ("next: python eval.py --task_name custom", "--model_dir")),
+        (
+            BIOES[:3],
+            True,
+            ("with other labels than these data (O, B-x, I-x)", "python run_finetune.py", "export"),
+        ),
+        (None, True, ("without a teacher of this task: python run_finetune.py --load_ckpt_path",)),
+    ],
+)
+def test_what_to_run_next_depends_on_the_model_beside_the_vocabulary(raw, capsys, labels, train, words):
+    for path in raw.iterdir():
+        path.unlink()
+    for split in ("train", "dev") if train else ("dev",):
+        (raw / f"{split}.jsonl").write_text('{"text": "the fox", "entities": [[4, 7, "x"]]}\n')
+    names = {"id2label": dict(enumerate(labels))} if labels else {}
+    write_json(str(raw.parent / "config.json"), {**TAGGER, **names} if labels else {"num_hidden_layers": 6})
+    prepare(raw, task_name="custom")
+    last = capsys.readouterr().out.splitlines()[-1]
+    for word in (*words, str(raw.parent)):
+        assert word in last
+
+
 def test_rows_are_cut_and_counted(raw, capsys):
     folder = prepare(raw, "--max_seq_length", "4")
     assert rows_of(folder, "train")[0] == [[2, THE, GOOD, 3], [2, BAD, 3], [2, THE, FOX, 3]]
@@ -211,7 +261,6 @@ def test_malformed_rows_are_skipped_only_on_request(raw, capsys):
 @pytest.mark.parametrize(
     "name, content, message",
     [
-        ("train.tsv", None, "no train set; looked for train.tsv"),
         ("dev.tsv", None, "no dev set; looked for dev.tsv"),
         ("train.tsv", "", "train.tsv is empty"),
         ("dev.tsv", "sentence\tlabel\n", "dev.tsv holds no rows"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 import sys
 import time
@@ -10,7 +11,10 @@ import pytest
 from tqdm import tqdm
 
 from src import terminal
-from src.terminal import bar, busy
+from src.errors import UserError, command
+from src.settings import parsing
+from src.settings.tools import PostprocessConfig
+from src.terminal import bar, busy, result, say
 
 
 class Terminal(io.StringIO):
@@ -118,3 +122,52 @@ def test_in_a_file_a_bar_within_another_one_moves_no_cursor(capsys, monkeypatch)
         outer.update()
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "evaluate: 1/2 batches, 50 %, 00:00 left" and all(map(str.isprintable, lines))
+
+
+# --- results that scripts read ------------------------------------------------------------------------------
+
+
+def run_postprocess(monkeypatch, *arguments, fault=None):
+    """A command with the settings of postprocess.py, which says things and has two results."""
+    monkeypatch.setattr(sys, "argv", ["postprocess.py", *arguments])
+
+    @command
+    def main():
+        parsing.read_settings(PostprocessConfig)
+        say("said")
+        print("printed")
+        for _ in bar("rows", 2, "row", range(2)):
+            print("within", flush=True)
+        result({"text": "\u5317\u4eac", "score": 0.5}, "Beijing\t0.5")
+        result({"text": None}, "")
+        if fault:
+            raise fault
+
+    main()
+
+
+def test_results_alone_are_on_standard_output_as_json_where_scripts_read(monkeypatch, capsys):
+    run_postprocess(monkeypatch, "--json", "--result_path", "a")
+    out, err = capsys.readouterr()
+    assert out == '{"text": "\u5317\u4eac", "score": 0.5}\n{"text": null}\n'
+    assert (
+        "result_path is read as result_dir\nsaid\nprinted\nwithin\nwithin\n" in err and "Beijing" not in err
+    )
+    run_postprocess(monkeypatch, "--result_path", "a")  # standard output is as before
+    assert capsys.readouterr().out.splitlines()[-1] == "Beijing\t0.5"
+
+
+def test_a_fault_leaves_the_results_that_were_there_and_one_line(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run_postprocess(monkeypatch, "--json", fault=UserError("model: is none"))
+    out, err = capsys.readouterr()
+    assert caught.value.code == 2 and len(out.splitlines()) == 2 and err.endswith("\nerror: model: is none\n")
+
+
+def test_results_are_utf_8_whatever_the_locale_and_the_path(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", errors="strict"))
+    terminal.only_results()
+    result({"file": "caf\udce9/\u5317\u4eac", "score": 0.1})
+    sys.stdout.results.flush()
+    assert json.loads(written.getvalue().decode("utf-8")) == {"file": "caf\udce9/\u5317\u4eac", "score": 0.1}

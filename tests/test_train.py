@@ -92,7 +92,10 @@ def trained(capsys, task, output, *flags, printed=("best_Accuracy",), **changes)
     with open(output / "results.json", encoding="utf-8") as file:
         models = json.load(file)["models"]
     assert models["packed model"]["accuracy"] == models["quantized student"]["accuracy"]
-    assert evaluated(capsys, task, output) == f"The best Accuracy: {100 * models['packed model']['accuracy']}"
+    assert (
+        evaluated(capsys, task, output)
+        == f"The best Accuracy: {100 * models['packed model']['accuracy']:.2f}"
+    )
     return out, models
 
 
@@ -105,7 +108,7 @@ def test_ternary_training_keeps_latent_weights_and_a_packed_file_of_the_same_sco
     assert len(np.unique(np.abs(weight))) == 2
     assert (
         evaluated(capsys, task, tmp_path / "latent")
-        == f"The best Accuracy: {100 * models['quantized student']['accuracy']}"
+        == f"The best Accuracy: {100 * models['quantized student']['accuracy']:.2f}"
     )
     says(
         refused_by(train, capsys, *arguments_for(task, tmp_path / "two", student_model_dir=tmp_path)),

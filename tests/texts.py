@@ -89,3 +89,10 @@ DOCUMENTS = [TEXTS[start : start + 12] for start in range(0, len(TEXTS), 12)]
 def plain(documents=DOCUMENTS):
     """The documents as a corpus file holds them."""
     return "\n\n".join("\n".join(lines) for lines in documents) + "\n"
+
+
+def encoded_rows(tokenizer, *arguments):
+    """[(input_ids, segment_ids)] of each row that a `Tokenizer`'s `encode_flat` gives, as lists."""
+    ids, segments, lengths, _ = tokenizer.encode_flat(*arguments)
+    ends = lengths.cumsum().tolist()
+    return [(ids[a:b].tolist(), segments[a:b].tolist()) for a, b in zip([0, *ends], ends)]

@@ -2,6 +2,7 @@
 losses into a file.
 
 msrun --worker_num=2 --local_worker_num=2 ... tests/two_workers.py FOLDER BATCH_SIZE
+python tests/two_workers.py FOLDER BATCH_SIZE    one worker alone
 """
 
 import json
@@ -114,4 +115,4 @@ def run(folder, batch_size, distribute):
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], int(sys.argv[2]), distribute=True)
+    run(sys.argv[1], int(sys.argv[2]), distribute="MS_ROLE" in os.environ)  # which msrun sets

@@ -4,10 +4,11 @@ configuration file. The name map's shapes tell whether all of it is there.
 
 import os
 import re
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import numpy as np
 
+from src.checkpoint.base import Format
 from src.checkpoint.folder import CONFIG_FILE
 from src.checkpoint.mismatch import refuse, shape
 from src.checkpoint.names import QUESTIONS, WORD_EMBEDDINGS, our_parameters, unwrapped
@@ -16,7 +17,8 @@ from src.description import Said, at_own_threshold, label_names
 from src.errors import UserError, shown
 from src.json_file import Size, Text, checked, read_json
 from src.kinds import CLASSIFICATION, KINDS, REGRESSION, kind_of_problem
-from src.settings.network import BertConfig
+from src.kinds.base import TaskKind
+from src.settings.network import BertConfig, Known
 from src.settings.parsing import from_json
 from src.tasks import get_task, known_task
 
@@ -70,7 +72,7 @@ _ASKING = ("qa_outputs.", "cls/squad/", "dense1.")
 """How the names of a head of questions begin, in any format."""
 
 
-def read_config(folder, bert_config, needed, known):
+def read_config(folder: str, bert_config: str, needed: bool, known: Known) -> dict[str, Any]:
     """The network's own configuration file, what it lacks as `known` says it.
 
     Args:
@@ -101,7 +103,9 @@ def read_config(folder, bert_config, needed, known):
     return known.fill(given)
 
 
-def kinds_of_head(weights, given, likely):
+def kinds_of_head(
+    weights: dict[str, np.ndarray], given: dict[str, Any], likely: TaskKind | None
+) -> tuple[tuple[TaskKind, ...], str]:
     """(the kinds whose network has the head of some weights, Hugging Face's name of that network).
 
     Args:
@@ -118,7 +122,9 @@ def kinds_of_head(weights, given, likely):
     return ending, architecture
 
 
-def drop_other_heads(weights, kinds, architecture, notices):
+def drop_other_heads(
+    weights: dict[str, np.ndarray], kinds: tuple[TaskKind, ...], architecture: str, notices: list[str]
+) -> list[str]:
     """Remove a head that is of no kind here, as a choice's.
 
     Args:
@@ -138,21 +144,20 @@ def drop_other_heads(weights, kinds, architecture, notices):
     return heads
 
 
-def check_tied(weights, source):
+def check_tied(weights: dict[str, np.ndarray], source: str) -> None:
     """Raise a `UserError` where a masked-language model's output layer is not its word embedding, which is
     all that is read of it; `weights` are under Hugging Face's names, other formats have only the tied one.
     """
     names = {plain: name for name, plain in unwrapped(weights).items()}
-    output = weights.get(names.get("cls.predictions.decoder.weight"))
-    words = weights.get(names.get(WORD_EMBEDDINGS))
-    if output is not None and words is not None and not np.array_equal(output, words):
+    output, words = names.get("cls.predictions.decoder.weight"), names.get(WORD_EMBEDDINGS)
+    if output is not None and words is not None and not np.array_equal(weights[output], weights[words]):
         raise UserError(
             f"{source} has cls.predictions.decoder.weight of its own (tie_word_embeddings is false); a "
             "masked-language model whose output layer is its word embedding is needed"
         )
 
 
-def drop_unread_pooler(weights, kind):
+def drop_unread_pooler(weights: dict[str, np.ndarray], kind: TaskKind | None) -> list[str]:
     """Remove a pooler beside a head that answers for tokens: many files have one that nothing reads. Returns
     the names removed.
     """
@@ -164,7 +169,7 @@ def drop_unread_pooler(weights, kind):
     return unread
 
 
-def drop_unread_positions(weights):
+def drop_unread_positions(weights: dict[str, np.ndarray]) -> list[str]:
     """Remove position embeddings beside relative ones: the published network makes this table even where it
     never reads it. Returns what was removed, for the user.
     """
@@ -174,7 +179,7 @@ def drop_unread_positions(weights):
     return ["position embeddings (unused with relative positions)"]
 
 
-def _sizes(weights):
+def _sizes(weights: dict[str, np.ndarray]) -> dict[str, int]:
     """The architecture fields that the weights' shapes tell.
 
     Raises:
@@ -201,7 +206,15 @@ def _sizes(weights):
     return sizes
 
 
-def bert_config(given, weights, file_format, relu, source, notices, known):
+def bert_config(
+    given: dict[str, Any],
+    weights: dict[str, np.ndarray],
+    file_format: Format,
+    relu: bool,
+    source: str,
+    notices: list[str],
+    known: Known,
+) -> BertConfig:
     """The `BertConfig` of imported weights.
 
     Args:
@@ -233,7 +246,7 @@ def bert_config(given, weights, file_format, relu, source, notices, known):
     return from_json(BertConfig, values, f"the configuration of {source}")
 
 
-def _activation(name, file_format, source, notices):
+def _activation(name: str, file_format: Format, source: str, notices: list[str]) -> str:
     if name not in _SAME_ACTIVATION:
         raise UserError(
             f"hidden_act {shown(name)} of {source} is not supported; known are {', '.join(_SAME_ACTIVATION)}"
@@ -244,7 +257,9 @@ def _activation(name, file_format, source, notices):
     return _SAME_ACTIVATION[name]
 
 
-def _kind(given, count, kinds, likely, source):
+def _kind(
+    given: dict[str, Any], count: int, kinds: tuple[TaskKind, ...], likely: TaskKind | None, source: str
+) -> TaskKind:
     """The kind of a head with `count` outputs."""
     kinds = kinds or ((likely,) if likely else ())
     if kinds and kinds[0].logits_per == "token":
@@ -255,12 +270,13 @@ def _kind(given, count, kinds, likely, source):
     return REGRESSION if count == 1 else CLASSIFICATION  # as transformers takes such a file
 
 
-def _task(given, kind, count, notices):
+def _task(given: dict[str, Any], kind: TaskKind, count: int, notices: list[str]) -> str:
     """The task that a head was trained on: finetuning_task is run_glue.py's word for it, task_name ours."""
     said = given.get("task_name") or given.get("finetuning_task")
     name = known_task(said or "")
     task = get_task(name) if name else None
-    if task and (task.kind.architecture, task.kind.outputs(task.labels)) != (kind.architecture, count):
+    own = task and task.kind  # None for no task: `known_task` leaves the users' own aside
+    if task and own and (own.architecture, own.outputs(task.labels)) != (kind.architecture, count):
         notices.append(
             f"its configuration calls its task {shown(said)}, but its head is one of {kind.describe(count)}; "
             "the head counts"
@@ -269,7 +285,14 @@ def _task(given, kind, count, notices):
     return name
 
 
-def head(given, weights, kinds, likely, source, notices):
+def head(
+    given: dict[str, Any],
+    weights: dict[str, np.ndarray],
+    kinds: tuple[TaskKind, ...],
+    likely: TaskKind | None,
+    source: str,
+    notices: list[str],
+) -> dict[str, Any]:
     """kind, outputs, labels and task_name of the classifier, as a dict; {} for an encoder.
 
     Args:
@@ -323,7 +346,9 @@ def _expected_shapes(bert, kind, weights):
     }
 
 
-def check_complete(weights, bert, kind, source, notices):
+def check_complete(
+    weights: dict[str, np.ndarray], bert: BertConfig, kind: TaskKind | None, source: str, notices: list[str]
+) -> None:
     """Raise a `UserError` unless `weights` are exactly those of a network of this `BertConfig`, with or
     without heads and pooler.
 

@@ -1,21 +1,34 @@
 """Weights into a network."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from src.checkpoint.mismatch import refuse, shape
 
+if TYPE_CHECKING:
+    from mindspore import nn
 
-def assign(network, weights, source, allow_missing=(), allow_unexpected=(), allow_missing_endings=()):
+
+def assign(
+    network: nn.Cell,
+    weights: dict[str, np.ndarray],
+    source: str,
+    allow_missing: tuple[str, ...] = (),
+    allow_unexpected: tuple[str, ...] = (),
+    allow_missing_endings: tuple[str, ...] = (),
+) -> tuple[list[str], list[str]]:
     """Set every parameter of `network` from `weights`, or none of them.
 
     Args:
-        network (mindspore.nn.Cell): its `parameters_and_names()` say what is needed.
-        weights (dict): our parameter names -> arrays.
-        source (str): where the weights come from, for the message.
-        allow_missing (tuple of str): parameters whose names start with one of these may be missing; they keep
-            their values.
-        allow_unexpected (tuple of str): weights whose names start with one of these may be left over.
-        allow_missing_endings (tuple of str): as allow_missing, for the end of a name.
+        network: its `parameters_and_names()` say what is needed.
+        weights: our parameter names -> arrays.
+        source: where the weights come from, for the message.
+        allow_missing: parameters whose names start with one of these may be missing; they keep their values.
+        allow_unexpected: weights whose names start with one of these may be left over.
+        allow_missing_endings: as allow_missing, for the end of a name.
 
     Returns:
         (missing, unexpected): the names that were allowed to be so, sorted.
@@ -29,12 +42,15 @@ def assign(network, weights, source, allow_missing=(), allow_unexpected=(), allo
     parameters = dict(network.parameters_and_names())  # compiling a graph changes the parameters' own names
     missing = sorted(set(parameters) - set(weights))
     unexpected = sorted(set(weights) - set(parameters))
-    starts, ends = tuple(allow_missing), tuple(allow_missing_endings)
     refuse(
         f"the weights of {source} do not fit the network",
         {
-            "missing": [name for name in missing if not name.startswith(starts) and not name.endswith(ends)],
-            "unexpected": [name for name in unexpected if not name.startswith(tuple(allow_unexpected))],
+            "missing": [
+                name
+                for name in missing
+                if not name.startswith(allow_missing) and not name.endswith(allow_missing_endings)
+            ],
+            "unexpected": [name for name in unexpected if not name.startswith(allow_unexpected)],
             "of another shape": [
                 f"{name} {shape(weights[name])} where the network has {shape(parameters[name])}"
                 for name in parameters

@@ -1,9 +1,11 @@
 """What tells one program's checkpoints from another's, and what every writer of them begins with."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Callable
 
-from src.checkpoint.folder import without_quantizer_state
+import numpy as np
+
+from src.checkpoint.folder import Checkpoint, without_quantizer_state
 from src.checkpoint.names import FORMATS, QUESTIONS, translate
 from src.errors import UserError
 
@@ -14,9 +16,9 @@ class Format:
 
     name: str
     """A key of `names.FORMATS`: its column of the name map."""
-    find: Callable
+    find: Callable[[str], str | None]
     """find(path): the file, prefix or folder that `read` takes; None where `path` is of another format."""
-    read: Callable
+    read: Callable[[str], dict[str, np.ndarray]]
     """read(location): {name in the file: float32 array}."""
     layer_norm_eps: float = 1e-12
     """Where its configuration does not say it."""
@@ -24,17 +26,17 @@ class Format:
     """What its code computes for the hidden_act `gelu`, in Hugging Face's words."""
     needs_config: bool = True
     """Whether a checkpoint without its own configuration file is incomplete."""
-    has_relu: Callable = lambda names: False
+    has_relu: Callable[[Iterable[str]], bool | None] = lambda names: False
     """has_relu(names in the file): whether a ReLU stands before the classifier where no configuration
     says it; None where nothing tells."""
 
     @property
-    def title(self):
+    def title(self) -> str:
         """What messages call it."""
         return FORMATS[self.name]
 
 
-def outgoing(checkpoint, to_format):
+def outgoing(checkpoint: Checkpoint, to_format: str) -> tuple[dict[str, np.ndarray], list[str]]:
     """(weights under the names of `to_format`, notices).
 
     Raises:
@@ -65,6 +67,6 @@ def outgoing(checkpoint, to_format):
     return translate(kept, "ours", to_format, asks), notices
 
 
-def no_place_for(fields):
+def no_place_for(fields: list[str]) -> list[str]:
     """The notice that the format has no place for these fields of config.json, as a list; [] for none."""
     return [f"the format has no place for {', '.join(fields)} of config.json"] if fields else []

@@ -8,8 +8,9 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Dict, List, Optional
+from typing import Any, Dict, List
 
 import numpy as np
 
@@ -51,10 +52,10 @@ class Checkpoint:
             embedding, or a weight no finite number.
     """
 
-    weights: dict
+    weights: dict[str, np.ndarray]
     """Our parameter names -> NumPy float32 arrays."""
     description: Description
-    vocabulary: Optional[tuple] = None
+    vocabulary: tuple[str, ...] | None = None
     """The tokens in id order, or None where no vocab.txt lies beside the weights."""
 
     def __post_init__(self):
@@ -90,17 +91,17 @@ class Checkpoint:
                 )
 
     @property
-    def source(self):
+    def source(self) -> str:
         """The path it was read from, for messages."""
         return self.description.source
 
 
-def without_quantizer_state(weights):
+def without_quantizer_state(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A quantized network's latent weights, without what only its quantizers know."""
     return {name: value for name, value in weights.items() if not name.endswith(QUANTIZER_STATE)}
 
 
-def check_finite(weights, source):
+def check_finite(weights: dict[str, np.ndarray], source: str) -> None:
     """Raise a `UserError` where a weight is no finite number: its network answers with nothing else. A sum
     tells, in 0.02 s for a BERT-base, without an array of flags as long as the weights.
     """
@@ -118,7 +119,7 @@ def check_finite(weights, source):
             )
 
 
-def digest(arrays, *texts):
+def digest(arrays: dict[str, np.ndarray], *texts: str) -> str:
     """SHA-256 (hexadecimal) of some texts and of the names, types, shapes and bytes of all arrays, whatever
     their order.
     """
@@ -126,14 +127,14 @@ def digest(arrays, *texts):
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        total.update(array.tobytes())
+        total.update(array.data)
     return total.hexdigest()
 
 
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-def load(path):
+def load(path: str | os.PathLike[str]) -> Checkpoint:
     """The checkpoint of this program in a folder, or a .ckpt file with config.json beside it; what a user
     names is read by `formats.read_any`.
 
@@ -156,7 +157,7 @@ def load(path):
     return described(weights, file, path)
 
 
-def described(weights, file, source):
+def described(weights: dict[str, np.ndarray], file: str, source: str) -> Checkpoint:
     """The `Checkpoint` of weights and the config.json and vocab.txt in their folder.
 
     Args:
@@ -191,14 +192,14 @@ def described(weights, file, source):
     return Checkpoint(weights, description, vocabulary)
 
 
-def _ckpt_names(folder):
+def _ckpt_names(folder: str) -> list[str]:
     """The .ckpt files of a folder; other programs', which mean nothing here, are left aside."""
     names = (name for name in os.listdir(folder) if name.endswith(".ckpt") and not name.startswith("."))
     paths = {name: os.path.join(folder, name) for name in sorted(names)}
     return [name for name, path in paths.items() if os.path.isfile(path) and not is_pickle(path)]
 
 
-def ckpt_file(path):
+def ckpt_file(path: str) -> str | None:
     """The .ckpt file that `path` means, itself or in the folder; None where there is none.
 
     Raises:
@@ -214,7 +215,7 @@ def ckpt_file(path):
     return os.path.join(path, WEIGHTS_FILE if WEIGHTS_FILE in names else names[0]) if names else None
 
 
-def packed_folder(path):
+def packed_folder(path: str) -> str:
     """The folder of the packed model that `path` means, its file or a folder without any .ckpt; "" where it
     means another one.
     """
@@ -223,7 +224,7 @@ def packed_folder(path):
     return path if os.path.isfile(os.path.join(path, PACKED_FILE)) and not _ckpt_names(path) else ""
 
 
-def refuse_packed(path):
+def refuse_packed(path: str) -> None:
     """Raise a `UserError` where `path` means a packed model, whose weights are no float32 ones."""
     if packed_folder(path):
         raise UserError(
@@ -232,13 +233,13 @@ def refuse_packed(path):
         )
 
 
-def read_ckpt(path):
+def read_ckpt(path: str) -> dict[str, np.ndarray]:
     """{name: float32 array} of a MindSpore .ckpt file, whoever wrote it."""
-    import mindspore  # two seconds, which the other formats need not wait for
-
     if os.path.getsize(path) == 0:
         raise UserError(f"{path} is empty; the program that wrote it was probably interrupted")
     _check_sum(path)
+    import mindspore  # two seconds, which the other formats and damaged files need not wait for
+
     try:
         values = mindspore.load_checkpoint(path)
     except Exception as error:  # the parser raises several kinds; all of them mean this file
@@ -262,7 +263,7 @@ def _check_sum(path):
         )
 
 
-def _sums(folder):
+def _sums(folder: str) -> dict[str, list[str]]:
     """What the config.json of a folder knows of the .ckpt files that are there; {} in older folders."""
     path = os.path.join(folder, CONFIG_FILE)
     if not os.path.isfile(path):
@@ -275,7 +276,13 @@ def _sums(folder):
 # --- writing ------------------------------------------------------------------------------------------------
 
 
-def save(folder, weights, description, vocabulary=None, name=WEIGHTS_FILE):
+def save(
+    folder: str,
+    weights: dict[str, np.ndarray],
+    description: Description,
+    vocabulary: Sequence[str] | None = None,
+    name: str = WEIGHTS_FILE,
+) -> None:
     """Write the weights (eval_model.ckpt), config.json and, with `vocabulary`, vocab.txt into `folder`; other
     files stay.
 
@@ -312,7 +319,7 @@ def save(folder, weights, description, vocabulary=None, name=WEIGHTS_FILE):
         write_json(paths[CONFIG_FILE], {**values, SUMS_KEY: {**sums, name: [own]}})
 
 
-def _remove_other_networks(folder, keeps_vocabulary):
+def _remove_other_networks(folder: str, keeps_vocabulary: bool) -> None:
     """Remove what the new config.json does not describe: the old weights, step files included."""
     for old in (WEIGHTS_FILE,) if keeps_vocabulary else (WEIGHTS_FILE, VOCABULARY_FILE):
         if os.path.exists(os.path.join(folder, old)):
@@ -321,19 +328,19 @@ def _remove_other_networks(folder, keeps_vocabulary):
         os.remove(old)
 
 
-def with_hash(description, vocabulary):
+def with_hash(description: Description, vocabulary: Sequence[str] | None) -> Description:
     """`description` with the hash of the vocabulary that it is saved beside, if any."""
     if vocabulary is None:
         return description
     return replace(description, vocab_sha256=vocabulary_hash(vocabulary))
 
 
-def step_file(step):
+def step_file(step: int) -> str:
     """Name of the weights file of optimizer step `step`."""
     return f"step_{step}.ckpt"
 
 
-def step_files(folder):
+def step_files(folder: str) -> list[str]:
     """Paths of the step files in `folder`, the oldest one first."""
     steps = [
         (int(found[1]), os.path.join(folder, found[0]))
@@ -343,7 +350,18 @@ def step_files(folder):
     return [path for _, path in sorted(steps, key=lambda item: (os.stat(item[1]).st_mtime_ns, item[0]))]
 
 
-def _same_description(paths, values, vocabulary):
+def keep_steps(folder: str, most: int) -> None:
+    """Remove the oldest step files of `folder` and what config.json knows of them: the last `most` stay."""
+    old, config = step_files(folder)[:-most], os.path.join(folder, CONFIG_FILE)
+    for path in old:  # an earlier or a stopped run's, too
+        os.remove(path)
+    if old and _sums(folder):
+        write_json(config, {**read_json(config, "checkpoint configuration"), SUMS_KEY: _sums(folder)})
+
+
+def _same_description(
+    paths: dict[str, str], values: dict[str, Any], vocabulary: Sequence[str] | None
+) -> bool:
     """Whether config.json and vocab.txt on disk already say what is to be written."""
     try:
         old_values = read_json(paths[CONFIG_FILE], "checkpoint configuration")
@@ -368,7 +386,7 @@ def _write_ckpt(path, weights):
     )
 
 
-def write_vocabulary(path, tokens):
+def write_vocabulary(path: str, tokens: Iterable[str]) -> None:
     """Write the tokens in id order, one a line, as `read_vocabulary` reads them."""
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(token + "\n" for token in tokens)

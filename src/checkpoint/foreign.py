@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from typing import Tuple
+from typing import List
 
 from src.json_file import Text, checked, read_json
 
@@ -19,13 +19,13 @@ _HOLDS_PICKLES = (b"PK", b"\x80")
 """How PyTorch's files begin, a zip archive's or a pickle's first bytes; MindSpore's begin otherwise."""
 
 
-def is_pickle(path):
+def is_pickle(path: str) -> bool:
     """Whether a file, whatever its name, is PyTorch's, as Lightning's .ckpt are."""
     with open(path, "rb") as file:
         return file.read(2).startswith(_HOLDS_PICKLES)
 
 
-def from_pickle(path):
+def from_pickle(path: str) -> str:
     """The line that turns PyTorch's weights, also inside what a trainer saved, into a file that any command
     reads.
     """
@@ -38,7 +38,7 @@ def from_pickle(path):
     return f'python -c "{code}" {shlex.quote(path)} {shlex.quote(_beside(path))}'
 
 
-def other_programs(path):
+def other_programs(path: str) -> str:
     """What a message adds where a file or folder is of a program whose weights are not read; else ""."""
     names = sorted(os.listdir(path)) if os.path.isdir(path) else [os.path.basename(path)]
     folder = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
@@ -71,6 +71,6 @@ def _architecture(folder):
     """Hugging Face's class of the network in a folder."""
     config = os.path.join(folder, "config.json")
     values = read_json(config, "network configuration") if os.path.isfile(config) else {}
-    names = checked(values.get("architectures") or ("",), Tuple[Text, ...], f"{config}: architectures")
+    names = checked(values.get("architectures") or [""], List[Text], f"{config}: architectures")
     first = names[0]
     return re.sub(r"^(TF|Flax)", "", first) if re.fullmatch(r"\w+", first) else "BertModel"

@@ -2,17 +2,24 @@
 a column of the name map and a row of the table.
 """
 
+import glob
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
 
 from src.checkpoint import architecture, huggingface, mindspore, tensorflow
-from src.checkpoint.folder import WEIGHTS_FILE, Checkpoint, described, refuse_packed, with_hash
+from src.checkpoint.base import Format
+from src.checkpoint.folder import PACKED_FILE, WEIGHTS_FILE, Checkpoint, described, refuse_packed, with_hash
 from src.checkpoint.foreign import other_programs
 from src.checkpoint.names import FORMATS, WORD_EMBEDDINGS, respell, translate
 from src.checkpoint.tokens import find_vocabulary
 from src.description import Description
-from src.errors import UserError
-from src.settings.network import NOTHING
+from src.errors import UserError, listed
+from src.kinds.base import TaskKind
+from src.settings.network import NOTHING, Known
 from src.vocabulary import is_lower_case, read_vocabulary, vocabulary_hash
 
 __all__ = ["FORMATS", "Imported", "read_any"]
@@ -30,15 +37,15 @@ class Imported:
     checkpoint: Checkpoint
     file_format: str
     """A key of `FORMATS`."""
-    dropped: tuple = ()
+    dropped: tuple[str, ...] = ()
     """Names, as in the file, of weights that were left out."""
-    notices: list = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
     """Lines the user should see."""
     gelu: str = ""
     """What its code computes for a hidden_act `gelu`, where it has that; "": it says another one."""
 
     @property
-    def summary(self):
+    def summary(self) -> str:
         """One line about another program's checkpoint that was read where it lies."""
         description = self.checkpoint.description
         head = description.kind.describe(description.outputs) if description.kind else "no head"
@@ -48,7 +55,13 @@ class Imported:
         return "; ".join([told + ", ".join(parts), *self.notices])
 
 
-def read_any(path, known=NOTHING, bert_config="", classifier_relu="auto", masked_lm=False):
+def read_any(
+    path: str | os.PathLike[str],
+    known: Known = NOTHING,
+    bert_config: str = "",
+    classifier_relu: bool | Literal["auto"] = "auto",
+    masked_lm: bool = False,
+) -> Imported:
     """Read a checkpoint of any known format.
 
     Args:
@@ -83,9 +96,18 @@ def read_any(path, known=NOTHING, bert_config="", classifier_relu="auto", masked
     return _imported(weights, file_format, folder, given, known, path, masked_lm)
 
 
-def _imported(weights, file_format, folder, given, known, path, masked_lm):
+def _imported(
+    weights: dict[str, np.ndarray],
+    file_format: Format,
+    folder: str,
+    given: dict[str, Any],
+    known: Known,
+    path: str,
+    masked_lm: bool,
+) -> Imported:
     """The `Imported` of another program's weights, under its names; `given`: what is said of the network."""
-    notices, names_in_file = [], tuple(weights)
+    notices: list[str] = []
+    names_in_file = tuple(weights)
     weights, dropped = respell(weights, file_format.name, masked_lm)
     kinds, name = architecture.kinds_of_head(weights, given, known.kind)
     dropped += architecture.drop_other_heads(weights, kinds, name, notices)
@@ -98,13 +120,22 @@ def _imported(weights, file_format, folder, given, known, path, masked_lm):
     relu = _has_relu(given.get("classifier_relu"), kind, file_format, names_in_file, path, known)
     bert = architecture.bert_config(given, weights, file_format, relu, path, notices, known)
     architecture.check_complete(weights, bert, kind, path, notices)
-    description = Description(bert, **parts, **form, source=path)
+    description = Description(
+        bert, **parts, do_lower_case=form.lower_case, strip_accents=form.strip_accents, source=path
+    )
     checkpoint = Checkpoint(weights, with_hash(description, vocabulary), vocabulary)
     gelu = file_format.gelu if given.get("hidden_act") == "gelu" else ""
     return Imported(checkpoint, file_format.name, tuple(dropped), notices, gelu)
 
 
-def _has_relu(asked, kind, file_format, names, path, known):
+def _has_relu(
+    asked: bool | None,
+    kind: TaskKind | None,
+    file_format: Format,
+    names: Iterable[str],
+    path: str,
+    known: Known,
+) -> bool:
     """Whether a head of a kind has a ReLU before it; `asked` is what somebody says of it, or None.
 
     Raises:
@@ -121,7 +152,7 @@ def _has_relu(asked, kind, file_format, names, path, known):
     return bool(relu)
 
 
-def _find(path):
+def _find(path: str) -> tuple[Format, str]:
     """(Format, what its `read` takes).
 
     Raises:
@@ -144,10 +175,28 @@ def _find(path):
             f"holds no checkpoint: none of {', '.join(huggingface.FILES)}, a TensorFlow .index or a "
             "MindSpore .ckpt"
         )
-    raise UserError(f"{path} {fault}{other_programs(path)}")
+    raise UserError(f"{path} {fault}{_inside(path) or other_programs(path)}")
 
 
-def _ours(weights, file, source, known, bert_config, classifier_relu):
+def _inside(path: str) -> str:
+    """The end of a message about the folder of a run: where its models lie, the newest first; "" for none."""
+    found: dict[str, float] = {}
+    for name in (WEIGHTS_FILE, PACKED_FILE):
+        for depth in ("*", os.path.join("*", "*")):
+            for file in glob.glob(os.path.join(glob.escape(path), depth, name)):
+                found[os.path.dirname(file)] = os.path.getmtime(file)
+    folders = sorted(found, key=found.__getitem__, reverse=True)
+    return f"; models lie in it, give one of them: {listed(folders)}" if folders else ""
+
+
+def _ours(
+    weights: dict[str, np.ndarray],
+    file: str,
+    source: str,
+    known: Known,
+    bert_config: str,
+    classifier_relu: bool | Literal["auto"],
+) -> Checkpoint:
     """The `Checkpoint` of our own file; a vocabulary may be added where it has none, and the ReLU decided."""
     checkpoint = described(weights, file, source)
     if bert_config:

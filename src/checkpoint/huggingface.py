@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Dict
 
 import numpy as np
@@ -9,10 +10,11 @@ from msgspec import Struct
 
 from src import files
 from src.checkpoint.base import Format, no_place_for, outgoing
-from src.checkpoint.folder import CONFIG_FILE, digest, with_hash
+from src.checkpoint.folder import CONFIG_FILE, Checkpoint, digest, with_hash
 from src.checkpoint.foreign import INSIDE, TORCH, from_pickle
 from src.checkpoint.mismatch import refuse
 from src.checkpoint.tokenizer import TOKENIZER_FILE, write_tokenizer
+from src.description import Description
 from src.errors import UserError, one_line, shown
 from src.files import write_json, write_safetensors
 from src.json_file import Text, parse, read_json
@@ -57,7 +59,7 @@ class _Index(Struct):
     """{weight: the file it lies in}"""
 
 
-def _find(path):
+def _find(path: str) -> str | None:
     """A weights file, an index of several, or a folder with one."""
     if os.path.isdir(path):
         return path if any(os.path.isfile(os.path.join(path, name)) for name in FILES) else None
@@ -65,7 +67,7 @@ def _find(path):
     return path if os.path.isfile(path) and path.endswith(endings) else None
 
 
-def _read(path):
+def _read(path: str) -> dict[str, np.ndarray]:
     file = path
     if os.path.isdir(path):
         names = (os.path.join(path, name) for name in FILES)
@@ -73,7 +75,7 @@ def _read(path):
     return _read_shards(file) if file.endswith(".index.json") else _read_file(file)
 
 
-def _read_shards(index_file):
+def _read_shards(index_file: str) -> dict[str, np.ndarray]:
     folder = os.path.dirname(index_file)
     index = read_json(index_file, "index of weights", _Index).weight_map
     weights = {}
@@ -82,19 +84,19 @@ def _read_shards(index_file):
             raise UserError(
                 f"{index_file} names the file {shown(shard)}; only files in the same folder are read"
             )
+        if not os.path.isfile(os.path.join(folder, shard)):
+            raise UserError(f"{index_file} names the file {shown(shard)}, which is missing")
         weights.update(_read_file(os.path.join(folder, shard)))
     absent = sorted(set(index) - set(weights))
     refuse(f"{index_file} promises more than its files hold", {"missing": absent})
     return weights
 
 
-def _read_file(path):
-    if not os.path.isfile(path):
-        raise UserError(f"{path} is missing")
+def _read_file(path: str) -> dict[str, np.ndarray]:
     return _read_safetensors(path) if path.endswith(".safetensors") else _read_torch(path)
 
 
-def _read_safetensors(path):
+def _read_safetensors(path: str) -> dict[str, np.ndarray]:
     """{name: float32 array}; integers (position_ids) are converted too, for the name map drops them."""
     import safetensors
 
@@ -124,7 +126,7 @@ def _read_safetensors(path):
     return weights
 
 
-def _own_digest(content):
+def _own_digest(content: bytes) -> str:
     """The checksum that `write` leaves in a file, given as its bytes; "" where it has none."""
     header = parse(
         content[8 : 8 + int.from_bytes(content[:8], "little")]
@@ -132,7 +134,7 @@ def _own_digest(content):
     return (header.get("__metadata__") or {}).get("sha256", "")
 
 
-def _read_torch(path):
+def _read_torch(path: str) -> dict[str, np.ndarray]:
     """{name: float32 array} of a PyTorch state dict, through the loader that unpickles nothing but
     tensors.
     """
@@ -169,7 +171,7 @@ def _state_dict(saved):
     return inside[0] if len(inside) == 1 else saved
 
 
-def write(folder, checkpoint):
+def write(folder: str, checkpoint: Checkpoint) -> list[str]:
     """Write model.safetensors and what `write_description` writes into an existing folder.
 
     Returns:
@@ -188,7 +190,7 @@ def write(folder, checkpoint):
     return notices
 
 
-def write_description(folder, description, tokens):
+def write_description(folder: str, description: Description, tokens: Sequence[str] | None) -> None:
     """Write config.json and, where the `tokens` of the vocabulary are known, the tokenizer's files into an
     existing folder.
     """
@@ -212,7 +214,7 @@ def write_description(folder, description, tokens):
         )
 
 
-def check_replaceable(path, key, own):
+def check_replaceable(path: str, key: str, own: str) -> None:
     """Raise a `UserError` where the folder `path` holds anything but files of ours, by their names `own`.
 
     Args: as of `src.files.check_replaceable`, which knows names only: a folder that transformers saved has

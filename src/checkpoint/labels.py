@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+from src.checkpoint.folder import Checkpoint
 from src.errors import UserError
-from src.tasks import differ, places, plain_labels, real_names, why_order_matters
+from src.tasks import Task, differ, places, plain_labels, real_names, why_order_matters
 
 
-def with_labels(checkpoint, task, label_order=()):
+def with_labels(
+    checkpoint: Checkpoint, task: Task, label_order: tuple[str, ...] = ()
+) -> tuple[Checkpoint, list[str]]:
     """`checkpoint` as one of `task` (a `Task`; the user's own data, without a kind, fits any head).
 
     A checkpoint whose labels stand in another order gets its classifier's rows into the task's order; its
@@ -29,7 +32,7 @@ def with_labels(checkpoint, task, label_order=()):
         _check_order(checkpoint, own, label_order, task)
         if own and plain_labels(own) != plain_labels(label_order):
             notices.append(f"its labels {', '.join(own)} are taken for {', '.join(label_order)}")
-        own = tuple(label_order)
+        own = label_order
     elif not own and why_order_matters(task.name):
         raise UserError(
             f"label_order: {checkpoint.source} does not name its labels, {why_order_matters(task.name)}; say "
@@ -51,13 +54,14 @@ def with_labels(checkpoint, task, label_order=()):
     return replace(checkpoint, weights=weights, description=description), notices
 
 
-def _check_order(checkpoint, own, label_order, task):
+def _check_order(
+    checkpoint: Checkpoint, own: tuple[str, ...], label_order: tuple[str, ...], task: Task
+) -> None:
     """Refuse a `label_order` that is no order of the task's labels, or contradicts names that are known."""
-    source, outputs = checkpoint.source, checkpoint.description.outputs
+    source, outputs, kind = checkpoint.source, checkpoint.description.outputs, checkpoint.description.kind
     if outputs == 1:
-        raise UserError(
-            f"label_order: {source} is a {checkpoint.description.kind.name}, without classes to name"
-        )
+        assert kind is not None  # `_check_head` has seen it
+        raise UserError(f"label_order: {source} is a {kind.name}, without classes to name")
     if task.labels:
         places(label_order, task.labels, "label_order", source)
     elif len(set(label_order)) != outputs:
@@ -73,7 +77,7 @@ def _check_order(checkpoint, own, label_order, task):
         )
 
 
-def _check_head(checkpoint, task):
+def _check_head(checkpoint: Checkpoint, task: Task) -> None:
     description, needed = checkpoint.description, "a classifier"
     if differ(description.task_name, task.name):
         raise UserError(

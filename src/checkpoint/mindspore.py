@@ -1,12 +1,13 @@
 """Checkpoints of the published MindSpore BERT, TinyBERT and TernaryBERT: .ckpt files, as ours are."""
 
 import re
+from collections.abc import Iterable
 
 from src.checkpoint.base import Format
 from src.checkpoint.folder import ckpt_file, read_ckpt
 
 
-def _has_relu(names):
+def _has_relu(names: Iterable[str]) -> bool | None:
     """TinyBERT's and TernaryBERT's networks have it, and other names than BERT's as far as they are whole;
     where they are not, weights of the published BERT have the same names. Only that has a head of questions,
     and no ReLU.

@@ -6,6 +6,7 @@ of the general-distillation teacher.
 """
 
 import re
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -78,7 +79,7 @@ _MODULES = _OUTSIDE_LAYERS + tuple((kind, shape, *_full_names(names)) for kind, 
 
 # What follows a module's name, by kind of module; a kind that is not listed has (weight, bias).
 _ONLY_WEIGHT, _ONLY_BIAS, _PLAIN = (".weight",), (".bias",), (".weight", ".bias")
-_LEAVES = {
+_LEAVES: dict[str, dict[str, tuple[str, ...]]] = {
     "ours": {"table": _ONLY_WEIGHT, "relative": _ONLY_WEIGHT, "bias": _ONLY_BIAS},
     "huggingface": {"table": _ONLY_WEIGHT, "bias": _ONLY_BIAS},
     "tensorflow": {
@@ -132,7 +133,7 @@ _DROPPED = {
 }
 
 
-def is_dropped(name, file_format, masked_lm=False):
+def is_dropped(name: str, file_format: str, masked_lm: bool = False) -> bool:
     """Whether this project has no use for the weight that `file_format` calls so in its current spelling;
     `masked_lm`: for a reader of a masked-language model's head.
     """
@@ -141,7 +142,7 @@ def is_dropped(name, file_format, masked_lm=False):
     return re.fullmatch(_DROPPED[file_format], name) is not None
 
 
-def unwrapped(names):
+def unwrapped(names: Iterable[str]) -> dict[str, str]:
     """{name: the one without what other code has put around a BERT}, as `module.`, `model.`, `bert.bert.`.
 
     Raises:
@@ -167,7 +168,9 @@ def _without(name, own, starts):
     return name.removeprefix(next((start for start in starts if name.startswith(start)), ""))
 
 
-def respell(weights, file_format, masked_lm=False):
+def respell(
+    weights: dict[str, np.ndarray], file_format: str, masked_lm: bool = False
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """(weights under the current spelling, names dropped as they stood in the file); `masked_lm` as in
     `is_dropped`.
 
@@ -193,7 +196,9 @@ def respell(weights, file_format, masked_lm=False):
     return kept, dropped
 
 
-def translate(weights, from_format, to_format, asks=False):
+def translate(
+    weights: dict[str, np.ndarray], from_format: str, to_format: str, asks: bool = False
+) -> dict[str, np.ndarray]:
     """`weights` under the names of `to_format`, without those for which it has no place.
 
     Args:
@@ -239,7 +244,7 @@ def _name_pairs(from_format, to_format):
     return pairs
 
 
-def our_parameters(layers):
+def our_parameters(layers: int) -> Iterator[tuple[str, str]]:
     """(our name, letters of its shape) of every weight of a network with so many layers, all heads
     included.
     """

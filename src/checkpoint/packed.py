@@ -9,8 +9,9 @@ ternary codes 5 or 4 to a byte, symmetric and min-max codes of one byte, float32
 import contextlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Dict, Literal, Tuple
+from typing import TYPE_CHECKING, Dict, Literal, Tuple
 
 import numpy as np
 from msgspec import Struct
@@ -21,15 +22,17 @@ from src.checkpoint.folder import (
     PACKED_FILE,
     SUMS_KEY,
     VOCABULARY_FILE,
+    Checkpoint,
     described,
     digest,
     with_hash,
     write_vocabulary,
 )
+from src.description import Description
 from src.errors import UserError, shown
 from src.files import make_folder, replacing, write_json, write_safetensors
 from src.json_file import Size, checked, parse, read_json
-from src.nn.layers import quantized_weights
+from src.nn.layers import quantized_weights, rounded
 from src.quant.packing import (
     pack_minmax,
     pack_symmetric,
@@ -38,6 +41,9 @@ from src.quant.packing import (
     unpack_symmetric,
     unpack_ternary,
 )
+
+if TYPE_CHECKING:
+    from src.nn.heads import BertForSequence
 
 
 class _Entry(Struct):
@@ -68,7 +74,7 @@ def _pack(values, latent, kind, bits, granularity, density):
     raise ValueError(f"the quantizer '{kind}' has no packed form")
 
 
-def _unpack(parts, entry, name):
+def _unpack(parts: dict[str, np.ndarray], entry: _Entry, name: str) -> np.ndarray:
     kind = entry.kind
     if kind == "float":
         values = parts["values"].astype(np.float32)
@@ -85,7 +91,13 @@ def _unpack(parts, entry, name):
     return values
 
 
-def save_packed(folder, network, description, vocabulary=None, density=5):
+def save_packed(
+    folder: str,
+    network: "BertForSequence",
+    description: Description,
+    vocabulary: Sequence[str] | None = None,
+    density: int = 5,
+) -> int:
     """Write `network`'s weights as it computes with them, packed, with config.json and vocab.txt.
 
     Args:
@@ -136,9 +148,9 @@ def _pack_network(network, density):
             continue
         latent = parameter.asnumpy()
         if name in quantized:
-            item = quantized[name]
-            clipped = np.clip(latent, -item.clip, item.clip) if item.clip > 0 else latent
-            parts, entry = _pack(item.values(), clipped, item.kind, item.bits, item.granularity, density)
+            cell, how = quantized[name], quantized[name].quantize
+            clipped = np.clip(latent, -how.clip, how.clip) if how.clip > 0 else latent
+            parts, entry = _pack(rounded(cell), clipped, how.kind, how.bits, how.granularity, density)
         else:
             parts, entry = {"values": latent}, {"kind": "float"}
         layout[name] = {**entry, "shape": list(latent.shape)}
@@ -154,7 +166,7 @@ def _config_digest(values):
     return digest({}, json.dumps(own, sort_keys=True))
 
 
-def load_packed(folder):
+def load_packed(folder: str) -> Checkpoint:
     """The `Checkpoint` in a packed model's folder: dequantized float32 weights.
 
     Its description's `quantization` keeps the activations' settings only: the weights are quantized already.
@@ -177,7 +189,7 @@ def load_packed(folder):
     return replace(checkpoint, description=replace(checkpoint.description, quantization=activations))
 
 
-def ternary_shares(folder):
+def ternary_shares(folder: str) -> dict[str, tuple[int, tuple[float, ...]]]:
     """{weight: (how many, (share of -1, of 0, of 1))} of the ternary ones in a packed model's folder.
 
     Raises:
@@ -190,7 +202,9 @@ def ternary_shares(folder):
     return shares
 
 
-def _read_weights(path, kinds=None):
+def _read_weights(
+    path: str, kinds: tuple[str, ...] | None = None
+) -> tuple[dict[str, np.ndarray], str | None]:
     """({our name: float32 array}, the checksum of their config.json) of a packed file; with `kinds` only the
     arrays of these.
     """
@@ -206,9 +220,9 @@ def _read_weights(path, kinds=None):
         raise UserError(
             f"{path} has the format version {metadata.get('version')}; this program reads version {_VERSION}"
         )
-    if digest(arrays, metadata.get("layout")) != metadata.get("sha256"):
+    if digest(arrays, metadata.get("layout", "")) != metadata.get("sha256"):
         raise UserError(f"{path} is damaged: its checksum differs from the one stored in it; copy it anew")
-    parts = {}
+    parts: dict[str, dict[str, np.ndarray]] = {}
     for key, value in arrays.items():
         name, _, part = key.partition("|")
         parts.setdefault(name, {})[part] = value

@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from src.checkpoint.base import Format, no_place_for, outgoing
-from src.checkpoint.folder import VOCABULARY_FILE, write_vocabulary
+from src.checkpoint.folder import VOCABULARY_FILE, Checkpoint, write_vocabulary
 from src.checkpoint.names import is_dropped
 from src.errors import UserError, one_line
 from src.files import plain_path, write_json
@@ -39,7 +39,7 @@ def _import():
     return tensorflow
 
 
-def _find(path):
+def _find(path: str) -> str | None:
     """The prefix that `path` means: itself, one of its files, or the only one in a folder."""
     prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
     if os.path.isfile(prefix + ".index"):
@@ -58,13 +58,13 @@ def _find(path):
     return prefixes[0] if prefixes else None
 
 
-def _read(prefix):
-    """{name: float32 array, or None for what is dropped anyway: two thirds of a training checkpoint}."""
+def _read(prefix: str) -> dict[str, np.ndarray]:
+    """{name: float32 array, an empty one for what is dropped anyway: two thirds of a training checkpoint}."""
     tensorflow = _import()
     try:
         reader = tensorflow.train.load_checkpoint(plain_path(prefix))
         return {
-            name: None
+            name: np.empty(0, np.float32)
             if is_dropped(name, "tensorflow", masked_lm=True)
             else reader.get_tensor(name).astype(np.float32)
             for name in sorted(reader.get_variable_to_shape_map())
@@ -75,7 +75,7 @@ def _read(prefix):
         ) from error
 
 
-def write(folder, checkpoint):
+def write(folder: str, checkpoint: Checkpoint) -> list[str]:
     """Write bert_model.ckpt.{index,data-...}, bert_config.json and vocab.txt into an existing folder.
 
     Returns:

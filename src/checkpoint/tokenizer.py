@@ -1,6 +1,7 @@
 """The tokenizer's files of a Hugging Face folder, as transformers, Optimum and transformers.js read them."""
 
 import os
+from collections.abc import Sequence
 
 from src.checkpoint.folder import VOCABULARY_FILE, write_vocabulary
 from src.files import write_json, write_text
@@ -16,7 +17,9 @@ _SPECIAL = {
 }
 
 
-def write_tokenizer(folder, tokens, lower_case, longest, strip_accents=None):
+def write_tokenizer(
+    folder: str, tokens: Sequence[str], lower_case: bool, longest: int, strip_accents: bool | None = None
+) -> None:
     """Write vocab.txt, tokenizer.json and tokenizer_config.json into an existing folder.
 
     Args:

@@ -2,14 +2,14 @@
 
 import os
 import re
-from typing import Dict
+from typing import Any, Dict
 
 from msgspec import Struct
 
 from src.checkpoint.folder import VOCABULARY_FILE
-from src.errors import UserError
+from src.errors import UserError, listed
 from src.json_file import Count, checked, read_json
-from src.tokenizer_files import read_text_form
+from src.tokenizer_files import TextForm, read_text_form
 from src.vocabulary import check_tokens, read_vocabulary
 
 _OTHERS = (
@@ -31,8 +31,10 @@ class _Model(Struct):
     vocab: Dict[str, Count]
 
 
-def find_vocabulary(folder, vocab_file, given, notices):
-    """(tokens or None, how its text is written as a `Description` has it).
+def find_vocabulary(
+    folder: str, vocab_file: str, given: dict[str, Any], notices: list[str]
+) -> tuple[tuple[str, ...] | None, TextForm]:
+    """(tokens or None, how its text is written).
 
     Args:
         folder (str): of the weights. vocab_file (str): the vocabulary the user named, or "".
@@ -54,22 +56,24 @@ def find_vocabulary(folder, vocab_file, given, notices):
         )
     form = read_text_form(folder, tokens, given)
     notices += form.notices
-    return tokens, {"do_lower_case": form.lower_case, "strip_accents": form.strip_accents}
+    return tokens, form
 
 
-def _tokenizer_json(path):
+def _tokenizer_json(path: str) -> tuple[str, ...]:
     """The WordPiece vocabulary inside a Hugging Face tokenizer.json."""
     model = read_json(path, "tokenizer").get("model")
     ids = model.get("vocab") if isinstance(model, dict) else None
     kind = model.get("type", "WordPiece") if isinstance(model, dict) else "no"
     if not isinstance(ids, dict) or kind != "WordPiece":
-        raise UserError(f"{path} holds {kind} tokens and no WordPiece vocabulary; give --vocab_file")
+        raise UserError(
+            f"{path} holds {listed([kind])} tokens and no WordPiece vocabulary; give --vocab_file"
+        )
     checked({"vocab": ids}, _Model, path)
     if sorted(ids.values()) != list(range(len(ids))) or any(map(_NO_LINE.search, ids)):
         raise UserError(
             f"{path}: the vocabulary's ids must run from 0 to {len(ids) - 1}, with no line break nor half a "
             "surrogate pair in a token"
         )
-    tokens = tuple(sorted(ids, key=ids.get))
+    tokens = tuple(sorted(ids, key=ids.__getitem__))
     check_tokens(tokens, path)
     return tokens

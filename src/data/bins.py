@@ -4,6 +4,7 @@ padding.
 A bin is one row of a batch, `length` tokens wide, that holds one or more rows of the data one after another.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,6 @@ import numpy as np
 _WIDTH_STEP = 8  # tokens; widths that vector units like
 _WIDTHS = 12  # widths that are tried
 _SAMPLE = 64  # steps on which they are tried
-_CHECKED = 1000  # steps that must fit where one micro-batch is to hold a whole step
 _MICRO_BATCH_TOKENS = 50  # an estimate of what adding a micro-batch's gradients to a sum costs, in tokens
 _EVEN_TOKENS = 3000  # tokens of a bin at which attention would take as long as all else
 
@@ -28,19 +28,19 @@ class Shape:
     """Rows of the data that a micro-batch holds at most."""
 
     @property
-    def tokens(self):
+    def tokens(self) -> int:
         """Tokens that a micro-batch computes."""
         return self.bins * self.length
 
 
-def fill_bins(lengths, length):
+def fill_bins(lengths: np.ndarray, length: int) -> list[list[int]]:
     """[indices of the rows of a bin], all bins of `length` tokens: each takes the longest row that is left
     and those of the others that fill it best.
 
     Which sums some rows can have are the bits of a number; adding a row shifts it by the row's length.
 
     Args:
-        lengths (ndarray): tokens of each row, none longer than `length`.
+        lengths: tokens of each row, none longer than `length`.
     """
     left = [(int(lengths[index]), int(index)) for index in np.argsort(-lengths, kind="stable")]
     bins, within = [], (2 << length) - 1
@@ -48,7 +48,9 @@ def fill_bins(lengths, length):
         reached = [1 << left[0][0]]
         for size, _ in left[1:]:
             reached.append((reached[-1] | reached[-1] << size) & within)
-        total, held, rest = reached[-1].bit_length() - 1, [], []
+        held: list[tuple[int, int]] = []
+        rest: list[tuple[int, int]] = []
+        total = reached[-1].bit_length() - 1
         for number in range(len(left) - 1, 0, -1):  # short rows last: they are what fills the next bins' gaps
             needed = not reached[number - 1] >> total & 1
             (held if needed else rest).append(left[number])
@@ -58,7 +60,7 @@ def fill_bins(lengths, length):
     return bins
 
 
-def at_least(bins, count):
+def at_least(bins: Sequence[list[int]], count: int) -> list[list[int]]:
     """The same bins, some split where they are fewer than `count`; fewer still where there are not as many
     rows.
     """
@@ -70,7 +72,7 @@ def at_least(bins, count):
     return bins
 
 
-def balanced_steps(lengths, count, generator):
+def balanced_steps(lengths: np.ndarray, count: int, generator: np.random.Generator) -> list[np.ndarray]:
     """[row numbers] of each of an epoch's `count` steps: every row once, numbers of rows that differ by one
     at most, nearly equal numbers of tokens.
 
@@ -78,11 +80,12 @@ def balanced_steps(lengths, count, generator):
     tokens; noise in the lengths makes other companions in every epoch.
 
     Args:
-        lengths (ndarray): tokens of each row. generator (numpy Generator): draws the epoch's order.
+        lengths: tokens of each row. generator: draws the epoch's order.
     """
     noisy = lengths * generator.uniform(0.8, 1.25, len(lengths))
     order = np.lexsort((generator.random(len(lengths)), -noisy))
-    steps, tokens = [[] for _ in range(count)], np.zeros(count)
+    steps: list[list[int]] = [[] for _ in range(count)]
+    tokens = np.zeros(count)
     for start in range(0, len(order), count):
         stratum = order[start : start + count]
         stratum = stratum[np.argsort(-lengths[stratum], kind="stable")]
@@ -94,27 +97,27 @@ def balanced_steps(lengths, count, generator):
     return [np.array(step) for step in steps]
 
 
-def widths(longest):
+def widths(longest: int) -> list[int]:
     """Bin widths worth trying, ascending; all of them hold the longest row."""
     first = -(-longest // _WIDTH_STEP) * _WIDTH_STEP
     wider = first + _WIDTH_STEP * np.arange(_WIDTHS)
     return sorted({*wider.tolist(), first * 3 // 2, first * 2} & set(range(first, 3 * first, _WIDTH_STEP)))
 
 
-def _cost(needed, bins, length):
-    """Tokens' worth of time that steps of so many bins (ndarray) take, on average."""
+def _cost(needed: np.ndarray, bins: int, length: int) -> float:
+    """Tokens' worth of time that steps take which need so many bins, on average."""
     micro = np.ceil(needed / bins)
     added = _MICRO_BATCH_TOKENS if micro.max() > 1 else 0
     return (micro * (bins * length * (1 + length / _EVEN_TOKENS) + added)).mean()
 
 
-def choose_shape(steps, max_tokens, longest, rows):
+def choose_shape(steps: Sequence[np.ndarray], max_tokens: int, longest: int, rows: int) -> Shape:
     """The cheapest `Shape` for steps.
 
     Args:
-        steps (list of ndarray): lengths of each step's rows. max_tokens (int): of a micro-batch; more only
-            where one row needs more. longest (int), rows (int): tokens of the longest row, and rows of a
-            step, that there may ever be.
+        steps: lengths of the rows of some steps; where one micro-batch is to hold a whole step, all of them
+            must fit. max_tokens: of a micro-batch; more only where one row needs more. longest, rows: tokens
+            of the longest row, and rows of a step, that there may ever be.
     """
     sample, candidates = steps[:: max(1, len(steps) // _SAMPLE)], []
     narrowest, *wider = widths(longest)
@@ -122,12 +125,12 @@ def choose_shape(steps, max_tokens, longest, rows):
         needed = np.array([len(fill_bins(step, length)) for step in sample])
         for bins in range(1, max(1, max_tokens // length) + 1):
             candidates.append((_cost(needed, bins, length), bins, length, needed.min() <= bins))
-    checked, most = steps[:: max(1, len(steps) // _CHECKED)], {}
+    most: dict[int, int] = {}
     candidates.sort()
     for _, bins, length, at_once in candidates:
         # Where steps are done at once, a rare one that does not fit would have another graph compiled.
         if at_once and length not in most:
-            most[length] = max(len(fill_bins(step, length)) for step in checked)
+            most[length] = max(len(fill_bins(step, length)) for step in steps)
         if not at_once or most[length] <= bins:
             return Shape(bins, length, rows)
     _, bins, length, _ = candidates[0]  # some steps fit at once, others never do

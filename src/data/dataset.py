@@ -5,25 +5,37 @@ A task's rows are held in memory as ragged NumPy arrays (a token costs 8 bytes: 
 MB), which makes the shuffle a true one on any number of devices and a batch a matter of microseconds.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from src.data.bins import Shape, fill_bins, widths
-from src.data.micro_batches import lay_out, totals_of
-from src.data.records import TOKEN_COLUMNS
+from src.data.micro_batches import MicroBatch, lay_out, totals_of
 from src.errors import UserError
+from src.examples import Examples
 
+if TYPE_CHECKING:
+    from src.settings.shared import PackingConfig
+
+Seed = int | tuple[int, ...]
+"""Of NumPy's generators."""
 _ROWS_PACKED_AT_ONCE = 256  # bins are full enough with so many to choose from
 
 
-def bucket_lengths(lengths, boundaries, enabled, longest=0):
+def bucket_lengths(
+    lengths: np.ndarray, boundaries: Sequence[int], enabled: bool, longest: int = 0
+) -> tuple[int, ...]:
     """Padded lengths in use, ascending: the boundaries that some row needs, the last one cut to the longest
     row.
 
     Args:
-        lengths (ndarray): tokens of each row.
-        boundaries (tuple of int): wanted bucket lengths.
-        enabled (bool): False gives one bucket, the longest row.
-        longest (int): tokens of the longest row, where `lengths` are but a part of the data.
+        lengths: tokens of each row.
+        boundaries: wanted bucket lengths.
+        enabled: False gives one bucket, the longest row.
+        longest: tokens of the longest row, where `lengths` are but a part of the data.
     """
     longest = max(longest, int(lengths.max()))
     if not enabled:
@@ -33,7 +45,7 @@ def bucket_lengths(lengths, boundaries, enabled, longest=0):
     return tuple(ends[index] for index in used)
 
 
-def check_rows(examples, least=1, what=""):
+def check_rows(examples: Examples, least: int = 1, what: str = "") -> None:
     """Raise a `UserError` where there are no rows, or fewer than the `least` that `what` needs."""
     if len(examples) == 0:
         raise UserError("the data has no rows")
@@ -42,23 +54,22 @@ def check_rows(examples, least=1, what=""):
 
 
 class Batches:
-    """Iterates over padded batches of `Examples`, one epoch an iteration.
+    """Padded batches of `Examples`: their rows and arrays, an epoch at a time.
 
     Every device computes the same order from the same seed and takes its own slice of each global batch, so
     shards are disjoint and complete and all devices see equal shapes. Rows of a bucket that do not fill a
     batch join the next larger bucket; so at most one batch an epoch is smaller than the others.
 
     Args:
-        examples (Examples): the rows.
-        batch_size (int): rows of a batch on one device.
-        boundaries (tuple of int): bucket lengths in tokens.
-        enable_buckets (bool): False pads all rows to the longest.
-        shuffle (bool): a new order each epoch, and batches of all buckets mixed.
-        drop_remainder (bool): leave out the last, smaller batch (training); False keeps every row
-            (evaluation).
-        seed (int): of the shuffle.
-        rank (int), device_num (int): this device and how many there are.
-        longest (int): as in `bucket_lengths`.
+        examples: the rows.
+        batch_size: rows of a batch on one device.
+        boundaries: bucket lengths in tokens.
+        enable_buckets: False pads all rows to the longest.
+        shuffle: a new order each epoch, and batches of all buckets mixed.
+        drop_remainder: leave out the last, smaller batch (training); False keeps every row (evaluation).
+        seed: of the shuffle.
+        rank, device_num: this device and how many there are.
+        longest: as in `bucket_lengths`.
 
     Raises:
         UserError: no rows, or fewer rows than one global batch while the remainder is dropped.
@@ -66,16 +77,16 @@ class Batches:
 
     def __init__(
         self,
-        examples,
-        batch_size,
-        boundaries=(16, 32, 64, 128),
-        enable_buckets=True,
-        shuffle=False,
-        drop_remainder=False,
-        seed=0,
-        rank=0,
-        device_num=1,
-        longest=0,
+        examples: Examples,
+        batch_size: int,
+        boundaries: Sequence[int] = (16, 32, 64, 128),
+        enable_buckets: bool = True,
+        shuffle: bool = False,
+        drop_remainder: bool = False,
+        seed: Seed = 0,
+        rank: int = 0,
+        device_num: int = 1,
+        longest: int = 0,
     ):
         batch = f"batch_size {batch_size} on {device_num} device(s)"
         check_rows(examples, batch_size * device_num if drop_remainder else 1, batch)
@@ -94,14 +105,15 @@ class Batches:
         self.bucket_of = np.searchsorted(self.buckets, examples.lengths)
         self.epoch = 0
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Batches of an epoch."""
         full, rest = divmod(len(self.examples), self.global_batch)
         return full + (1 if rest and not self.drop_remainder else 0)
 
-    def _global_batches(self, order):
+    def _global_batches(self, order: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """[(padded length, row numbers)] of one epoch, smallest bucket first."""
-        batches, left = [], np.empty(0, dtype=order.dtype)
+        batches: list[tuple[int, np.ndarray]] = []
+        left = np.empty(0, dtype=order.dtype)
         for index, length in enumerate(self.buckets):
             rows = np.concatenate([left, order[self.bucket_of[order] == index]])
             full = len(rows) // self.global_batch * self.global_batch
@@ -111,45 +123,20 @@ class Batches:
             batches.append((self.buckets[-1], left))
         return batches
 
-    @property
-    def columns(self):
-        """Names of a batch's arrays."""
-        return (*TOKEN_COLUMNS, *(column.name for column in self.examples.columns))
-
-    def pad(self, rows, length):
+    def pad(self, rows: Sequence[int] | np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """input_ids, input_mask, segment_ids of some rows, int32 (rows, length).
 
         Args:
-            rows (sequence of int): their numbers. length (int): tokens to fill up to, at least the longest
-                row's.
+            rows: their numbers. length: tokens to fill up to, at least the longest row's.
         """
-        mask, places = self._places(np.asarray(rows), length)
+        rows, within = np.asarray(rows), np.arange(length)
+        mask = within < self.examples.lengths[rows][:, None]
+        places = np.where(mask, self.examples.offsets[rows][:, None] + within, 0)
         ids = np.where(mask, self.examples.input_ids[places], 0)
         segments = np.where(mask, self.examples.segment_ids[places], 0)
         return ids.astype(np.int32), mask.astype(np.int32), segments.astype(np.int32)
 
-    def _places(self, rows, length):
-        """(whether it is a token, where it stands in the flat arrays) of each place of some padded rows."""
-        starts, sizes = self.examples.offsets[rows], self.examples.lengths[rows]
-        places = np.arange(length)
-        mask = places < sizes[:, None]
-        return mask, np.where(mask, starts[:, None] + places, 0)
-
-    def _column(self, column, values, rows, length):
-        """One column of some rows: (rows, ...), or of a column per token (rows, length, ...)."""
-        if column.per == "row":
-            return values[rows]
-        mask, places = self._places(rows, length)
-        padded = values[places]
-        padded[~mask] = column.fill
-        return padded
-
-    def __iter__(self):
-        """Yield a batch's arrays as a tuple: input_ids, input_mask, segment_ids, the columns."""
-        for _, batch in self.with_rows():
-            yield batch
-
-    def order(self):
+    def order(self) -> list[tuple[int, np.ndarray]]:
         """[(padded length, row numbers of all devices)] of the next epoch."""
         generator = np.random.default_rng((self.seed, self.epoch))
         self.epoch += 1
@@ -158,36 +145,33 @@ class Batches:
             generator.shuffle(order)
         batches = self._global_batches(order)
         if self.shuffle:
-            generator.shuffle(batches)
+            generator.shuffle(batches)  # type: ignore[arg-type]  # any list, which its types forget
         return batches
 
-    def own(self, rows):
+    def own(self, rows: np.ndarray) -> np.ndarray:
         """This device's share of a batch."""
         return rows[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
 
-    def with_rows(self):
-        """Yield (row numbers, batch) of the next epoch."""
+    def with_rows(self) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+        """Yield (row numbers, their arrays as `pad` gives them) of the next epoch."""
         for length, rows in self.order():
             rows = self.own(rows)
-            columns = [
-                self._column(column, values, rows, length) for column, values in self.examples.columns.items()
-            ]
-            yield rows, (*self.pad(rows, length), *columns)
+            yield rows, self.pad(rows, length)
 
 
 class PackedRows:
     """All rows, in their order, packed into micro-batches of one shape: for evaluation.
 
     Args:
-        examples (Examples): the rows. max_tokens (int): of a micro-batch.
+        examples: the rows. max_tokens: of a micro-batch.
     """
 
-    def __init__(self, examples, max_tokens):
+    def __init__(self, examples: Examples, max_tokens: int):
         check_rows(examples)
         self.examples = examples
-        self._lengths = lengths = examples.lengths
+        lengths = examples.lengths
         length = widths(int(lengths.max()))[0]
-        bins = []
+        bins: list[list[int]] = []
         for first in range(0, len(examples), _ROWS_PACKED_AT_ONCE):
             near = lengths[first : first + _ROWS_PACKED_AT_ONCE]
             bins += [[first + index for index in held] for held in fill_bins(near, length)]
@@ -196,22 +180,24 @@ class PackedRows:
         rows = max(sum(map(len, part)) for part in self._parts)
         self.shape = Shape(count, length, rows)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Micro-batches."""
         return len(self._parts)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[MicroBatch]:
         """Yield every `MicroBatch`."""
         for bins in self._parts:
             rows = [row for held in bins for row in held]
-            yield lay_out(self.examples, bins, self.shape, totals_of(self._lengths[rows]))
+            yield lay_out(self.examples, bins, self.shape, totals_of(self.examples, rows))
 
 
-def rows_to_evaluate(examples, batch_size, config, packs):
+def rows_to_evaluate(
+    examples: Examples, batch_size: int, config: PackingConfig, packs: bool
+) -> Batches | PackedRows:
     """`PackedRows` or padded `Batches` of `Examples`, whichever `packs` says.
 
     Args:
-        batch_size (int): rows of a padded batch. config (PackingConfig): tokens of a packed one, and lengths.
+        batch_size: rows of a padded batch. config: tokens of a packed one, and lengths.
     """
     if packs:
         return PackedRows(examples, config.max_tokens)

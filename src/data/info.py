@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass, field, fields
-from typing import Dict, List, Optional, Tuple, TypedDict
+from typing import Any, Dict, List, Optional, Tuple, TypedDict
 
 import msgspec
 import numpy as np
@@ -17,7 +17,10 @@ from src.kinds.base import TaskKind
 INFO_FILE = "dataset.json"
 HISTOGRAM_STEP = 8  # width in tokens of the length histogram's buckets
 _KEYS = {"kind": "head"}  # dataset.json's word for a field, where it differs
-_LEFT_OUT = {"strip_accents": None, "checksums": {}}  # from the file, where a field has this value
+_LEFT_OUT: dict[str, Any] = {
+    "strip_accents": None,
+    "checksums": {},
+}  # from the file, where a field has this value
 
 
 class Split(TypedDict, total=False):
@@ -47,11 +50,11 @@ class _File(msgspec.Struct, rename=_KEYS):
     checksums: Dict[Text, Noted] = {}
 
 
-def length_histogram(counts):
+def length_histogram(counts: np.ndarray) -> dict[str, int]:
     """Row counts by length (index = tokens) as {bucket's largest length as string: rows}, empty buckets left
     out.
     """
-    buckets = {}
+    buckets: dict[str, int] = {}
     for length in np.flatnonzero(counts):
         bound = str(-(-int(length) // HISTOGRAM_STEP) * HISTOGRAM_STEP)
         buckets[bound] = buckets.get(bound, 0) + int(counts[length])
@@ -66,7 +69,7 @@ class DatasetInfo:
     """Name in `src.tasks`, or `gd` for a corpus."""
     kind: TaskKind
     """In the file its name, under the key `head`; a corpus is called a classification without labels."""
-    labels: tuple
+    labels: tuple[str, ...]
     """Class names in index order; empty for regression."""
     vocab_sha256: str
     """`vocabulary.vocabulary_hash` of the vocabulary."""
@@ -76,14 +79,13 @@ class DatasetInfo:
     """Whether the text was lower-cased."""
     max_seq_length: int
     """Longest row in tokens, special ones included."""
-    splits: dict
-    """{name: `Split`}"""
+    splits: dict[str, Split]
     strip_accents: Optional[bool] = None
     """Whether accents were taken off; None, which the file leaves out: where the text was lower-cased."""
-    checksums: dict = field(default_factory=dict)
-    """{name of a file: `Noted`} of all that is read of the folder; {} in the folders of older versions."""
+    checksums: dict[str, Noted] = field(default_factory=dict)
+    """{name of a file: its note} of all that is read of the folder; {} in the folders of older versions."""
 
-    def save(self, folder):
+    def save(self, folder: str) -> None:
         """Write `dataset.json` into `folder`."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values["kind"] = self.kind.name
@@ -93,7 +95,7 @@ class DatasetInfo:
         )
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str) -> "DatasetInfo | None":
         """The folder's `DatasetInfo`, or None when it has no `dataset.json` (the published layout).
 
         Raises:

@@ -6,7 +6,7 @@ its rows stands for: start, end, start, end, ...
 
 import json
 import os
-from typing import Annotated, List, Optional, TypedDict
+from typing import Annotated, Any, List, Optional, TextIO, TypedDict
 
 import numpy as np
 from msgspec import Meta
@@ -14,7 +14,7 @@ from msgspec import Meta
 from src.data.info import DatasetInfo
 from src.data.whole import check_noted
 from src.errors import UserError
-from src.examples import Origin
+from src.examples import Examples, Origin
 from src.json_file import Text, read_lines
 
 _AGAIN = "run prepare_data.py again"
@@ -30,14 +30,15 @@ class _Line(TypedDict):
     rows: List[List[Annotated[int, Meta(ge=-1, le=2**31 - 1)]]]
 
 
-def texts_file(folder, split):
+def texts_file(folder: str, split: str) -> str:
     """Its path."""
     return os.path.join(folder, f"{split}.texts.jsonl")
 
 
-def append_texts(file, examples):
+def append_texts(file: TextIO, examples: Examples) -> None:
     """Write the texts of some `Examples` with their `Origin` to an open text file."""
     origin = examples.origin
+    assert origin is not None  # who needs texts keeps it
     ends = np.searchsorted(origin.rows, np.arange(len(origin.texts)), "right").tolist()
     row = 0
     for text, end in zip(origin.texts, ends):
@@ -47,21 +48,22 @@ def append_texts(file, examples):
         row = end
 
 
-def read_texts(folder, split, examples):
+def read_texts(folder: str, split: str, examples: Examples) -> Origin:
     """The `Origin` of a split's `Examples`.
 
     Raises:
         UserError: the file is missing, damaged, or of other records.
     """
     path = texts_file(folder, split)
-    texts, spans, numbers = [], [], []
+    texts: list[dict[str, Any]] = []
+    spans: list[np.ndarray] = []
+    numbers: list[int] = []
     try:
         check_noted(path, DatasetInfo.load(folder))
-        for text in read_lines(path, "the texts of the rows", _Line):
-            rows = text.pop("rows")
-            numbers += [len(texts)] * len(rows)
-            spans += [np.array(row, np.int32).reshape(-1, 2) for row in rows]
-            texts.append(text)
+        for line in read_lines(path, "the texts of the rows", _Line):
+            numbers += [len(texts)] * len(line["rows"])
+            spans += [np.array(row, np.int32).reshape(-1, 2) for row in line["rows"]]
+            texts.append({key: value for key, value in line.items() if key != "rows"})
     except (OSError, UserError) as error:
         raise UserError(f"{error}; {_AGAIN}") from error
     except ValueError as error:  # an odd number of places

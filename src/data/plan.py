@@ -2,16 +2,18 @@
 
 import json
 import os
+import re
+from collections.abc import Mapping
 
-from src.errors import UserError
+from src.errors import UserError, listed
 
 
-def names_in(folder, plan_file, ours, result_of):
+def names_in(folder: str, plan_file: str, ours: re.Pattern[str], result_of: str) -> list[str]:
     """The names in a folder; [] of one that is not there yet.
 
     Args:
-        plan_file (str): its file that says what is made. ours (re.Pattern): names of files written there.
-        result_of (str): what writes them, for the message.
+        plan_file: its file that says what is made. ours: names of files written there.
+        result_of: what writes them, for the message.
 
     Raises:
         UserError: it is a file, holds other files, or has no plan.
@@ -28,7 +30,7 @@ def names_in(folder, plan_file, ours, result_of):
     return names
 
 
-def check_same(folder, plan, begun):
+def check_same(folder: str, plan: Mapping[str, object], begun: Mapping[str, object]) -> None:
     """Raise a `UserError` that names the first key in which a `plan` differs from the one a folder was begun
     with; both dicts as JSON has them.
     """
@@ -42,8 +44,8 @@ def check_same(folder, plan, begun):
             before, value = (items[at] if at < len(items) else None for items in (before, value))
             key = f"{key}[{at}]"
         if before != value:
+            before, value = (listed([json.dumps(item)]) for item in (before, value))
             raise UserError(
-                f"output_dir: {folder} was begun with {key} {json.dumps(before)}, now it is "
-                f"{json.dumps(value)}; continue with what it was begun with, remove that folder, or choose "
-                "another output_dir"
+                f"output_dir: {folder} was begun with {key} {before}, now it is {value}; continue with what "
+                "it was begun with, remove that folder, or choose another output_dir"
             )

@@ -4,28 +4,40 @@ A pipe to each process is all that connects them. concurrent.futures has one que
 process holds, so that its processes wait for ever where their parent was killed; here they see the pipe end.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, TypeVar
 
 from src.errors import UserError
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
-def available_cores():
+
+def available_cores() -> int:
     """Cores that this process may use, which can be fewer than the machine has."""
     return len(os.sched_getaffinity(0))
 
 
-def _serve(pipe, make, arguments):
+def _serve(
+    pipe: Connection, make: Callable[..., Callable[[Item], Result]], arguments: tuple[Any, ...]
+) -> None:
     """Answer each item that comes through `pipe`, until its other end is closed or gone with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the main one ends the others
     worker = make(*arguments)
     try:
         while True:
             item = pipe.recv()
+            result: Result | UserError
             try:
                 result = worker(item)
             except UserError as error:  # any other fault is the program's: it is printed and ends the process
@@ -35,7 +47,7 @@ def _serve(pipe, make, arguments):
         pass
 
 
-class WorkerPool:
+class WorkerPool(Generic[Item, Result]):
     """One worker a process. A context manager: leaving it ends the processes.
 
     The processes start when there is a second item to share out; a single item, and everything with one
@@ -43,24 +55,28 @@ class WorkerPool:
     work under `if __name__ == "__main__"`.
 
     Args:
-        make (callable), arguments (tuple): make(*arguments) is a worker: a callable of one argument, an item.
-        num_workers (int): processes, 1 or more.
+        make, arguments: make(*arguments) is a worker, which makes a result of an item.
+        num_workers: processes, 1 or more.
     """
 
-    def __init__(self, make, arguments, num_workers):
+    def __init__(
+        self, make: Callable[..., Callable[[Item], Result]], arguments: tuple[Any, ...], num_workers: int
+    ):
         self._make, self._arguments, self._workers = make, arguments, num_workers
-        self._own, self._pipes, self._processes = None, [], []
+        self._own: Callable[[Item], Result] | None = None
+        self._pipes: list[Connection] = []
+        self._processes: list[BaseProcess] = []
 
-    def __enter__(self):
+    def __enter__(self) -> WorkerPool[Item, Result]:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         for pipe in self._pipes:
             pipe.close()
         for process in self._processes:
             process.join()
 
-    def _start(self):
+    def _start(self) -> None:
         context = get_context("spawn")
         for _ in range(self._workers):
             ours, theirs = context.Pipe()
@@ -70,15 +86,9 @@ class WorkerPool:
             self._pipes.append(ours)
             self._processes.append(process)
 
-    def map(self, items):
+    def map(self, items: Iterable[Item]) -> Iterator[Result]:
         """Results in the items' order. Each process has one item at a time, so memory does not grow with the
         stream. After a stream that was left before its end, the pool is of no more use.
-
-        Args:
-            items (iterable): what the workers take, one at a time.
-
-        Yields:
-            what a worker returns
 
         Raises:
             UserError: a worker raised it, or a process died (out of memory, killed).
@@ -93,8 +103,8 @@ class WorkerPool:
             self._start()
         yield from self._shared(chain(head, items))
 
-    def _shared(self, items):
-        waiting = deque()  # the pipes that owe a result, in the items' order
+    def _shared(self, items: Iterable[Item]) -> Iterator[Result]:
+        waiting: deque[Connection] = deque()  # the pipes that owe a result, in the items' order
         for item in items:
             if len(waiting) < self._workers:
                 pipe = self._pipes[len(waiting)]
@@ -113,7 +123,7 @@ class WorkerPool:
             yield _checked(result)
 
     @contextmanager
-    def _naming_the_dead(self):
+    def _naming_the_dead(self) -> Iterator[None]:
         try:
             yield
         except (EOFError, ConnectionError) as error:
@@ -123,7 +133,7 @@ class WorkerPool:
             ) from error
 
 
-def _checked(result):
+def _checked(result: Result | UserError) -> Result:
     if isinstance(result, UserError):
         raise result
     return result

@@ -1,14 +1,18 @@
 """What preparing a task and preparing a corpus have in common."""
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
 import numpy as np
 
-from src.data.info import DatasetInfo, length_histogram
+from src.checksums import Noted
+from src.data.info import DatasetInfo, Split, length_histogram
 from src.data.readers.rows import BadRows
-from src.kinds.base import Windows
+from src.data.tokenization import TokenizerPool
+from src.kinds.base import TaskKind, Windows
 from src.terminal import bar
 from src.vocabulary import vocabulary_hash
 
@@ -32,11 +36,24 @@ class Options:
     strip_accents: Optional[bool] = None
     """Whether accents are taken off; None: where the text is lower-cased."""
 
-    def bad_rows(self):
+    def bad_rows(self) -> BadRows:
         """A new `BadRows`."""
         return BadRows(self.skip_bad_rows)
 
-    def info(self, task_name, kind, labels, max_seq_length, splits, checksums):
+    def pool(self, kind: TaskKind, longest: int) -> TokenizerPool:
+        """The processes that tokenize rows of a kind, to at most so many tokens."""
+        lengths = longest, self.num_workers, self.windows
+        return TokenizerPool(self.vocabulary, self.lower_case, kind, *lengths, self.strip_accents)
+
+    def info(
+        self,
+        task_name: str,
+        kind: TaskKind,
+        labels: tuple[str, ...],
+        max_seq_length: int,
+        splits: dict[str, Split],
+        checksums: dict[str, Noted],
+    ) -> DatasetInfo:
         """The `DatasetInfo` of what was made; arguments as its fields."""
         return DatasetInfo(
             task_name,
@@ -52,8 +69,8 @@ class Options:
         )
 
 
-def split_info(rows, labelled, length_counts, files):
-    """A split in dataset.json; `length_counts` (int64 array) are rows by their length in tokens."""
+def split_info(rows: int, labelled: bool, length_counts: np.ndarray, files: list[str]) -> Split:
+    """A split in dataset.json; `length_counts` (int64) are rows by their length in tokens."""
     return {
         "rows": rows,
         "labelled": labelled,
@@ -67,20 +84,21 @@ class Progress:
     removes the bar.
 
     Args:
-        name (str): what is made. total (int): about how much there is to do, in `unit`s (str).
+        name: what is made. total: about how much there is to do, in `unit`s.
     """
 
-    def __init__(self, name, total, unit):
-        self.name, self._bar, self._counts = name, bar(name, total, unit), {}
+    def __init__(self, name: str, total: int, unit: str):
+        self.name, self._bar = name, bar(name, total, unit)
+        self._counts: dict[str, int] = {}
         self._start = self._bar.start_t
 
-    def __enter__(self):
+    def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self._bar.close()
 
-    def skip(self, amount):
+    def skip(self, amount: int) -> None:
         """Some of the total needs no work."""
         self._bar.initial += amount
         self._bar.n += amount
@@ -88,7 +106,7 @@ class Progress:
         if not self._counts:
             self._start = self._bar.start_t = time.time()
 
-    def update(self, amount, **counts):
+    def update(self, amount: int, **counts: int) -> None:
         """Some of the total is done; `counts` is what it was, as `rows=12`."""
         for unit, count in counts.items():
             self._counts[unit] = self._counts.get(unit, 0) + count
@@ -97,13 +115,13 @@ class Progress:
         self._bar.update(amount)
 
     @property
-    def rate(self):
+    def rate(self) -> str:
         """What was counted a second, without what was skipped."""
         seconds = max(time.time() - self._start, 1e-9)
         return ", ".join(f"{count / seconds:,.0f} {unit}/s" for unit, count in self._counts.items())
 
 
-def describe_lengths(counts):
+def describe_lengths(counts: np.ndarray) -> str:
     """Percentiles of rows counted by their length in tokens (index)."""
     share = np.cumsum(counts) / counts.sum()
     percentiles = " / ".join(str(int(np.searchsorted(share, point))) for point in (0.5, 0.9, 0.99))

@@ -2,35 +2,38 @@
 
 import os
 import re
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from src.data.corpus.blocks import block_sizes, read_blocks
+from src.data.corpus.blocks import Block, block_sizes, read_blocks
 from src.data.corpus.files import find_files
-from src.data.corpus.packing import Packer
+from src.data.corpus.packing import Packed, Packer, Recipe
 from src.data.corpus.shards import FOLDER, ShardFolder, make_plan
 from src.data.pool import WorkerPool
-from src.data.prepare import Progress, describe_lengths, split_info
+from src.data.prepare import Options, Progress, describe_lengths, split_info
+from src.data.readers.rows import BadRows
 from src.errors import UserError
 from src.kinds import CLASSIFICATION
 from src.vocabulary import vocabulary_hash
 
 
-def is_corpus_task(name):
+def is_corpus_task(name: str) -> bool:
     """Whether `name` means general distillation: gd or general_distill, in any case."""
-    return re.sub(r"[-_\s]", "", str(name)).lower() in ("gd", "generaldistill", "generaldistillation")
+    return re.sub(r"[-_\s]", "", name).lower() in ("gd", "generaldistill", "generaldistillation")
 
 
-def prepare_corpus(inputs, recipe, shard_mb, output_dir, options):
+def prepare_corpus(
+    inputs: Sequence[str], recipe: Recipe, shard_mb: int, output_dir: str, options: Options
+) -> ShardFolder | None:
     """Pack the corpus into the shards that are lacking, and print what was made.
 
     Args:
-        inputs (tuple of str): files and folders. recipe (Recipe): what the rows are like.
-        shard_mb (int): MiB of text a record file is made from.
-        output_dir (str): the records go to its folder `FOLDER`; what an earlier run finished is kept.
-        options (Options)
+        inputs: files and folders. recipe: what the rows are like.
+        shard_mb: MiB of text a record file is made from.
+        output_dir: the records go to its folder `FOLDER`; what an earlier run finished is kept.
 
     Returns:
-        The folder's `ShardFolder`; None where an earlier run had made it complete.
+        what was written; None where an earlier run had made it complete.
 
     Raises:
         UserError: an input is no text or holds none, or the folder holds anything else.
@@ -38,8 +41,8 @@ def prepare_corpus(inputs, recipe, shard_mb, output_dir, options):
     files, folder = find_files(inputs), os.path.join(output_dir, FOLDER)
     _check_apart(folder, inputs)
     vocab_sha256 = vocabulary_hash(options.vocabulary)
-    plan = make_plan(files, vocab_sha256, options.lower_case, options.dataset_type, shard_mb, recipe)
-    plan["strip_accents"] = options.strip_accents
+    casing = options.lower_case, options.strip_accents
+    plan = make_plan(files, vocab_sha256, *casing, options.dataset_type, shard_mb, recipe)
     shards = ShardFolder(folder, plan)
     if shards.complete:
         print(
@@ -50,7 +53,7 @@ def prepare_corpus(inputs, recipe, shard_mb, output_dir, options):
         print(f"{folder} has {len(shards.shards)} finished shards; continuing with the others")
     bad_rows = options.bad_rows()
     arguments = options.vocabulary, options.lower_case, recipe, options.strip_accents
-    pool = WorkerPool(Packer, arguments, options.num_workers)
+    pool: WorkerPool[Block, Packed] = WorkerPool(Packer, arguments, options.num_workers)
     with Progress(FOLDER, sum(file.size for file in files), "byte") as progress:
         with shards.only_writer(), pool:
             block_bytes, blocks_per_shard = block_sizes(recipe, shard_mb)
@@ -66,7 +69,7 @@ def prepare_corpus(inputs, recipe, shard_mb, output_dir, options):
     return shards
 
 
-def _check_apart(folder, inputs):
+def _check_apart(folder: str, inputs: Sequence[str]) -> None:
     for path in inputs:
         if (os.path.realpath(folder) + os.sep).startswith(os.path.realpath(path) + os.sep):
             raise UserError(
@@ -75,13 +78,19 @@ def _check_apart(folder, inputs):
             )
 
 
-def _write_shards(shards, blocks, blocks_per_shard, pool, progress):
+def _write_shards(
+    shards: ShardFolder,
+    blocks: Iterator[Block],
+    blocks_per_shard: int,
+    pool: WorkerPool[Block, Packed],
+    progress: Progress,
+) -> None:
     """Pack the blocks of the shards that are lacking; a shard is some consecutive blocks."""
 
-    def shard_of(block):
+    def shard_of(block: Block) -> int:
         return block.number // blocks_per_shard
 
-    def lacking():
+    def lacking() -> Iterator[Block]:
         for block in blocks:
             if shard_of(block) in shards.shards:
                 progress.skip(block.read_bytes)
@@ -96,14 +105,13 @@ def _write_shards(shards, blocks, blocks_per_shard, pool, progress):
                 progress.update(block.read_bytes, lines=block.lines, rows=len(packed.examples))
 
 
-def _report(shards, bad_rows, progress):
-    documents, sentences, cut, tokens, rows = (
-        shards.total(key) for key in ("documents", "sentences", "cut", "tokens", "rows")
-    )
+def _report(shards: ShardFolder, bad_rows: BadRows, progress: Progress) -> None:
+    total = shards.total
     print(
-        f"corpus: {documents:,} documents, {sentences:,} sentences ({cut:,} longer than a row, cut into "
-        f"several), {tokens:,} tokens, {bad_rows.count:,} lines skipped"
+        f"corpus: {total('documents'):,} documents, {total('sentences'):,} sentences "
+        f"({total('cut'):,} longer than a row, cut into several), {total('tokens'):,} tokens, "
+        f"{bad_rows.count:,} lines skipped"
     )
     if bad_rows.count:
         print(f"  first skipped line: {bad_rows.first}")
-    print(f"train: {rows:,} rows; {describe_lengths(shards.lengths)}; {progress.rate}")
+    print(f"train: {total('rows'):,} rows; {describe_lengths(shards.lengths)}; {progress.rate}")

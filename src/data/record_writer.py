@@ -3,11 +3,15 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from src.data.records import MASK, SCHEMA_FILE, SEGMENTS, TOKEN_COLUMNS, TOKENS, telling
 from src.errors import UserError
+from src.examples import Column, Examples
 from src.files import is_utf8, plain_path, set_mode, write_json
 
 
@@ -19,35 +23,37 @@ class RecordWriter:
     and rename the folder (`files.replacing_folder`).
 
     Args:
-        folder (str): an existing folder.
-        stem (str): the file's name without its ending.
-        dataset_type (str): `mindrecord` or `tfrecord`.
-        columns (tuple of Column): what to write besides the tokens.
+        folder: an existing folder.
+        stem: the file's name without its ending.
+        dataset_type: `mindrecord` or `tfrecord`.
+        columns: what to write besides the tokens.
 
     Raises:
         UserError: the disk does not take it, or TFRecord is asked for and TensorFlow is not installed.
     """
 
-    def __init__(self, folder, stem, dataset_type, columns):
+    def __init__(self, folder: str, stem: str, dataset_type: str, columns: Sequence[Column]):
         self.name = stem + (".mindrecord" if dataset_type == "mindrecord" else ".tf_record")
         self._columns = columns
-        make = _MindRecordFile if dataset_type == "mindrecord" else _TFRecordFile
-        self._file = make(os.path.join(folder, self.name), columns)
+        path = os.path.join(folder, self.name)
+        self._file: _MindRecordFile | _TFRecordFile = (
+            _MindRecordFile(path, columns) if dataset_type == "mindrecord" else _TFRecordFile(path, columns)
+        )
 
-    def write(self, examples):
+    def write(self, examples: Examples) -> None:
         """Append `Examples`; a column that they lack is written as its `fill`."""
         if len(examples):  # MindSpore refuses to write nothing
             self._file.write(self._rows(examples))
 
-    def _rows(self, examples):
+    def _rows(self, examples: Examples) -> list[dict[str, np.ndarray]]:
         """[{name: array}] of the rows."""
         ones = np.ones(examples.lengths.max(), np.int32)
         count = {"row": len(examples), "token": len(examples.input_ids)}
-        columns = {}
+        columns: dict[Column, np.ndarray] = {}
         for column in self._columns:
             none = np.full(count[column.per] * column.width, column.fill)
-            values = examples.columns.get(column, none).reshape(-1, column.width).astype(column.dtype)
-            columns[column] = values
+            flat = examples.columns.get(column, none).reshape(-1, column.width)
+            columns[column] = flat.astype(column.dtype)
         offsets, rows = examples.offsets.tolist(), []
         for row, (start, end) in enumerate(zip(offsets, offsets[1:])):
             values = {
@@ -60,7 +66,7 @@ class RecordWriter:
             rows.append(values)
         return rows
 
-    def close(self):
+    def close(self) -> None:
         """Finish the file; it is not readable before."""
         self._file.close()
 
@@ -70,7 +76,7 @@ class _KnownHeader:
     a row, which is more than half of the time of writing.
     """
 
-    def __init__(self, header):
+    def __init__(self, header: Any):
         self.header, self.schema, self.blob_fields = header.header, header.schema, header.blob_fields
 
 
@@ -79,7 +85,7 @@ class _MindRecordFile:
     # pages. It also indexes page by page, at 1 kB of memory a row.
     HEADER_BYTES, PAGE_BYTES = 1 << 21, 1 << 20
 
-    def __init__(self, path, columns):
+    def __init__(self, path: str, columns: Sequence[Column]):
         from mindspore.mindrecord import FileWriter
 
         # Its index needs a whole path in UTF-8, links resolved: where that is not so, the files come later.
@@ -98,11 +104,11 @@ class _MindRecordFile:
             # leave out rows that differ without a word; ours are made to fit.
             self._writer._verify_based_on_schema = lambda rows: None
 
-    def write(self, rows):
+    def write(self, rows: list[dict[str, np.ndarray]]) -> None:
         with telling(self._path, "cannot be written"):
             self._writer.write_raw_data(rows)
 
-    def close(self):
+    def close(self) -> None:
         with telling(self._path, "cannot be written"):
             self._writer.commit()
         for path in (self._path, self._path + ".db"):
@@ -114,17 +120,17 @@ class _MindRecordFile:
 
 
 class _TFRecordFile:
-    def __init__(self, path, columns):
+    def __init__(self, path: str, columns: Sequence[Column]):
         self._tf = import_tensorflow()
         self._path = path
         self._writer = self._tf.io.TFRecordWriter(plain_path(path))
         types = {name: "int64" for name in TOKEN_COLUMNS}
         types |= {c.name: "float32" if c.dtype == np.float32 else "int64" for c in columns}
-        columns = {name: {"type": kind, "rank": 1} for name, kind in types.items()}
-        schema = {"datasetType": "TF", "columns": columns}
+        described = {name: {"type": kind, "rank": 1} for name, kind in types.items()}
+        schema = {"datasetType": "TF", "columns": described}
         write_json(os.path.join(os.path.dirname(path), SCHEMA_FILE), schema)
 
-    def write(self, rows):
+    def write(self, rows: list[dict[str, np.ndarray]]) -> None:
         train = self._tf.train
         for row in rows:
             feature = {}
@@ -137,17 +143,17 @@ class _TFRecordFile:
             # Maps have no order of their own: without this flag equal rows may give different bytes.
             self._checked(self._writer.write, example.SerializeToString(deterministic=True))
 
-    def close(self):
+    def close(self) -> None:
         self._checked(self._writer.close)
 
-    def _checked(self, function, *arguments):
+    def _checked(self, function: Callable[..., object], *arguments: object) -> None:
         try:
             function(*arguments)
         except self._tf.errors.OpError as error:
             raise UserError(f"{self._path} cannot be written: {error.message}") from error
 
 
-def import_tensorflow():
+def import_tensorflow() -> ModuleType:
     """The tensorflow module; a `UserError` that says how to install it where it is missing."""
     # Otherwise its import prints a page about the processor.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -11,6 +11,8 @@ import contextlib
 import glob
 import os
 import re
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from src.data.info import INFO_FILE
 from src.data.readers.files import check_parts
 from src.data.whole import check_files
 from src.errors import UserError, one_line
-from src.examples import Examples, concatenate, offsets_of
+from src.examples import Column, Examples, concatenate, offsets_of
 from src.files import plain_path
 from src.json_file import read_json
 
@@ -50,7 +52,7 @@ _NO_RECORDS = (
 """Endings that say another format, so that MindSpore need not open such a file to know."""
 
 
-def _format_of(path):
+def _format_of(path: str) -> str | None:
     """`mindrecord`, `tfrecord` or None for a file that is no record file (or, like .db, belongs to one)."""
     name = os.path.basename(path).lower()
     if name.startswith(".") or name.endswith((".db", ".json")):
@@ -64,7 +66,7 @@ def _format_of(path):
     return "tfrecord" if _is_tfrecord(path) else None  # published files may have no ending
 
 
-def _split_of(name):
+def _split_of(name: str) -> str | None:
     """The split that a file name names (`train`, `eval`, `eval_mm`, `test`, `test_mm`), or None when it has
     no split word.
     """
@@ -75,25 +77,25 @@ def _split_of(name):
     return split
 
 
-def _files(folder):
+def _files(folder: str) -> tuple[list[str], dict[str, str | None]]:
     """(sorted names of a folder's files, {name: its record format or None})."""
     names = sorted(name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name)))
     return names, {name: _format_of(os.path.join(folder, name)) for name in names}
 
 
-def has_records(folder):
+def has_records(folder: str) -> bool:
     """Whether any file of `folder` holds records, or its dataset.json promises some."""
     names, formats = _files(folder)
     return INFO_FILE in names or any(formats.values())
 
 
-def has_split(folder, split):
+def has_split(folder: str, split: str) -> bool:
     """Whether some record file of `folder` serves `split`, as `find_split` takes them."""
     splits = {_split_of(name) for name, kind in _files(folder)[1].items() if kind}
     return split in splits or splits == {None}
 
 
-def find_split(folder, split, dataset_type="auto"):
+def find_split(folder: str, split: str, dataset_type: str = "auto") -> tuple[list[str], str]:
     """The record files of `folder` that serve `split`.
 
     Files are taken by name: `train.mindrecord`, `train_0.tf_record`, `dev-00001-of-00002.tfrecord` (dev and
@@ -102,9 +104,9 @@ def find_split(folder, split, dataset_type="auto"):
     others never serve.
 
     Args:
-        folder (str): folder with record files.
-        split (str): `train`, `eval`, `eval_mm`, `test` or `test_mm`.
-        dataset_type (str): `mindrecord`, `tfrecord`, or `auto` to go by the file endings.
+        folder: folder with record files.
+        split: `train`, `eval`, `eval_mm`, `test` or `test_mm`.
+        dataset_type: `mindrecord`, `tfrecord`, or `auto` to go by the file endings.
 
     Returns:
         (files, dataset_type): sorted paths, and `mindrecord` or `tfrecord`.
@@ -115,12 +117,12 @@ def find_split(folder, split, dataset_type="auto"):
     if not os.path.isdir(folder):
         raise UserError(f"data folder {folder} does not exist")
     names, kinds = _files(folder)
-    records = [name for name in names if kinds[name]]
+    records = {name: kind for name, kind in kinds.items() if kind}
     if any(_split_of(name) for name in records):
         serving = [name for name in records if _split_of(name) == split]
     else:
-        serving = records
-    formats = sorted({kinds[name] for name in serving})
+        serving = list(records)
+    formats = sorted({records[name] for name in serving})
     if dataset_type == "auto":
         if len(formats) > 1:
             raise UserError(
@@ -128,7 +130,7 @@ def find_split(folder, split, dataset_type="auto"):
                 f"--dataset_type mindrecord or --dataset_type tfrecord"
             )
         dataset_type = formats[0] if formats else "auto"
-    serving = [name for name in serving if kinds[name] == dataset_type]
+    serving = [name for name in serving if records[name] == dataset_type]
     if not serving:
         kind = "record" if dataset_type == "auto" else dataset_type
         listing = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") if names else "nothing"
@@ -141,31 +143,30 @@ def find_split(folder, split, dataset_type="auto"):
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-def read_records(files, dataset_type, columns, schema=""):
+def read_records(
+    files: Sequence[str], dataset_type: str, columns: Sequence[Column], schema: str = ""
+) -> Examples:
     """All rows of some record files, in file order, without padding.
 
     Args:
-        files (list of str): as `find_split` gives them.
-        dataset_type (str): `mindrecord` or `tfrecord`.
-        columns (tuple of Column): what to read besides the tokens. Whole numbers come as int32 and others as
-            float32, whatever `Column.dtype` says: the kind of task judges them.
-        schema (str): schema JSON of TFRecord files, or its folder. Default: `schema.json` beside the first
-            file if there is one; without any the types come from the first row.
-
-    Returns:
-        Examples
+        files: as `find_split` gives them.
+        dataset_type: `mindrecord` or `tfrecord`.
+        columns: what to read besides the tokens. Whole numbers come as int32 and others as float32, whatever
+            `Column.dtype` says: the kind of task judges them.
+        schema: schema JSON of TFRecord files, or its folder. Default: `schema.json` beside the first file if
+            there is one; without any the types come from the first row.
 
     Raises:
         UserError: a file is missing, truncated, renamed, of another format, without rows, or lacks a column;
             an `input_mask` is not ones followed by zeros; columns of one row differ in length.
     """
-    schema = _schema_file(schema, files[0]) if dataset_type == "tfrecord" else None
+    schema_file = _schema_file(schema, files[0]) if dataset_type == "tfrecord" else None
     check_whole(files, dataset_type)
-    parts = [_read_file(path, dataset_type, columns, schema) for path in files]
+    parts = [_read_file(path, dataset_type, columns, schema_file) for path in files]
     return concatenate(parts)
 
 
-def _schema_file(schema, first_file):
+def _schema_file(schema: str, first_file: str) -> str | None:
     if not schema:
         beside = os.path.join(os.path.dirname(first_file), SCHEMA_FILE)
         return plain_path(beside) if os.path.exists(beside) else None
@@ -183,16 +184,17 @@ def _schema_file(schema, first_file):
     return plain_path(schema)
 
 
-def read_alone(path):
+def read_alone(path: str) -> None:
     """Read the tokens of a MindRecord file that nothing vouches for; errors as `read_records`."""
     _read_file(path, "mindrecord", (), None)
 
 
-def _read_file(path, dataset_type, columns, schema):
+def _read_file(path: str, dataset_type: str, columns: Sequence[Column], schema: str | None) -> Examples:
     # Not `count_rows`: a corpus is read by a thread, and MindSpore's `get_dataset_size` releases whatever
     # iterators other threads create meanwhile.
     rows = _count_tfrecord(path) if dataset_type == "tfrecord" else None
-    parts, read = [], 0
+    parts: list[Examples] = []
+    read = 0
     with telling(path, f"cannot be read as {dataset_type}, it may be truncated or damaged"):
         names, batches = _open(path, dataset_type, columns, schema, rows)
         for batch in batches:
@@ -206,7 +208,7 @@ def _read_file(path, dataset_type, columns, schema):
     return concatenate(parts)
 
 
-def _without_fillers(batch):
+def _without_fillers(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A batch without the rows that Google's run_classifier.py writes to fill the last batch of a TPU."""
     if _REAL not in batch:
         return batch
@@ -215,7 +217,7 @@ def _without_fillers(batch):
 
 
 @contextlib.contextmanager
-def telling(path, fault):
+def telling(path: str, fault: str) -> Iterator[None]:
     """MindSpore's many-line errors as a `UserError`: the file, the fault and the line that tells most."""
     from mindspore.mindrecord.common.exceptions import MindRecordException
 
@@ -223,11 +225,13 @@ def telling(path, fault):
         yield
     except (RuntimeError, ValueError, MindRecordException) as error:  # a ValueError: of the file's name
         lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        telling = next((line for line in lines if line.startswith("[ERROR]")), lines[0])
-        raise UserError(f"{path} {fault}: {one_line(telling.removeprefix('[ERROR]'))[:300]}") from error
+        best = next((line for line in lines if line.startswith("[ERROR]")), lines[0])
+        raise UserError(f"{path} {fault}: {one_line(best.removeprefix('[ERROR]'))[:300]}") from error
 
 
-def _open(path, dataset_type, columns, schema, rows):
+def _open(
+    path: str, dataset_type: str, columns: Sequence[Column], schema: str | None, rows: int | None
+) -> tuple[list[str], Iterator[list[np.ndarray]]]:
     """(column names, iterator over padded NumPy batches in their order) of one file."""
     import mindspore.dataset as ds
 
@@ -246,18 +250,18 @@ def _open(path, dataset_type, columns, schema, rows):
     if dataset_type == "tfrecord":
         # Without num_samples a schema's "numRows" would silently drop the rows beyond it.
         data = ds.TFRecordDataset(_pattern(path), schema, names, num_samples=rows, shuffle=False)
-    padding = {TOKENS: ([None], _ABSENT), MASK: ([None], 0), SEGMENTS: ([None], _ABSENT)}
+    padding: dict[str, Any] = {TOKENS: ([None], _ABSENT), MASK: ([None], 0), SEGMENTS: ([None], _ABSENT)}
     padding |= {c.name: ([None], _ABSENT) for c in columns if c.per == "token" and c.name in names}
     data = data.project(names).padded_batch(_READ_BATCH, drop_remainder=False, pad_info=padding)
     return names, data.create_tuple_iterator(num_epochs=1, output_numpy=True)
 
 
-def _pattern(path):
+def _pattern(path: str) -> list[str]:
     """`path` for MindSpore's TFRecord reader, which takes patterns: brackets in a name are none."""
     return [glob.escape(plain_path(path))]
 
 
-def _unpad(path, batch, columns):
+def _unpad(path: str, batch: dict[str, np.ndarray], columns: Sequence[Column]) -> Examples:
     """`Examples` of one padded batch: what `input_mask` marks, row after row."""
     mask = batch[MASK]  # (B, S)
     per_token = [column for column in columns if column.per == "token" and column.name in batch]
@@ -289,7 +293,7 @@ def _unpad(path, batch, columns):
     )
 
 
-def _of_rows(path, column, values, rows):
+def _of_rows(path: str, column: Column, values: np.ndarray, rows: int) -> np.ndarray:
     if values.size != rows * column.width:
         raise UserError(
             f"{path}: {column.name} holds {values.size // rows} values a row; {column.width} is expected"
@@ -297,14 +301,14 @@ def _of_rows(path, column, values, rows):
     return values.reshape(rows if column.width == 1 else (rows, column.width))
 
 
-def _narrow(values):
+def _narrow(values: np.ndarray) -> np.ndarray:
     return values.astype(np.int32 if np.issubdtype(values.dtype, np.integer) else np.float32)
 
 
 # --- how many rows, and whether the file is whole -----------------------------------------------------------
 
 
-def count_rows(files, dataset_type):
+def count_rows(files: Sequence[str], dataset_type: str) -> list[int]:
     """The number of rows of each record file, without reading them all.
 
     Raises:
@@ -315,7 +319,7 @@ def count_rows(files, dataset_type):
     return [*map(_count_tfrecord if dataset_type == "tfrecord" else _count_mindrecord, files)]
 
 
-def check_whole(files, dataset_type):
+def check_whole(files: Sequence[str], dataset_type: str) -> None:
     """Raise a `UserError` where one of some record files is missing, or damaged as far as that can be told
     before MindSpore opens it.
     """
@@ -324,7 +328,7 @@ def check_whole(files, dataset_type):
     check_files(files, dataset_type)
 
 
-def _check_there(path, dataset_type):
+def _check_there(path: str, dataset_type: str) -> None:
     try:
         size = os.path.getsize(path)
     except OSError as error:
@@ -335,7 +339,7 @@ def _check_there(path, dataset_type):
         raise UserError(f"{path}.db is missing: a MindRecord file needs its index beside it")
 
 
-def _count_mindrecord(path):
+def _count_mindrecord(path: str) -> int:
     import mindspore.dataset as ds
 
     with telling(path, "is not a whole MindRecord file"):
@@ -348,7 +352,7 @@ def _count_mindrecord(path):
     return rows
 
 
-def _count_tfrecord(path):
+def _count_tfrecord(path: str) -> int:
     """MindSpore counts a record that is cut, and reads it too where its values are whole up to the cut; so
     the lengths are followed here.
 
@@ -368,7 +372,7 @@ def _count_tfrecord(path):
     return rows
 
 
-def _is_tfrecord(path):
+def _is_tfrecord(path: str) -> bool:
     """Whether MindSpore takes a file for TFRecord: it checks the first record's length and features."""
     import mindspore.dataset as ds
 

@@ -1,15 +1,28 @@
 """Record files of a corpus, too many to hold in memory, as training steps."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from src.data.bins import Shape
 from src.data.corpus.shards import PLAN_FILE
+from src.data.dataset import Seed
 from src.data.info import INFO_FILE, DatasetInfo
+from src.data.micro_batches import MicroBatch
 from src.data.records import count_rows, find_split, read_records
-from src.data.steps import steps_of
+from src.data.steps import Steps, steps_of
 from src.errors import UserError, listed
+from src.examples import Examples
+
+if TYPE_CHECKING:
+    from src.runtime import Group
+    from src.settings.shared import BatchesConfig
+    from src.settings.stage import PhaseConfig
 
 ROWS_IN_MEMORY = 1 << 18  # of one part: 270 MB at 128 tokens; while one is trained on, the next is read
 
@@ -21,16 +34,23 @@ class ShardedSteps:
     Every process reads every part and takes its own share of each step, as `Steps` does.
 
     Args:
-        parts (list of list of str): record files that are read and shuffled together. rows (list of int):
-            rows of each part.
-        read (callable): files -> `Examples` without columns.
-        steps (callable): `Examples`, seed, shape -> `Steps`. seed (int), shuffle (bool): of the parts.
+        parts: record files that are read and shuffled together. rows: rows of each part.
+        read: gives the `Examples` of files, without columns.
+        steps: makes `Steps` of `Examples`, a seed and a shape. seed, shuffle: of the parts.
 
     Raises:
         UserError: a part has fewer rows than a step.
     """
 
-    def __init__(self, parts, rows, read, steps, seed=0, shuffle=True):
+    def __init__(
+        self,
+        parts: list[list[str]],
+        rows: Sequence[int],
+        read: Callable[[Sequence[str]], Examples],
+        steps: Callable[[Examples, Seed, Shape | None], Steps],
+        seed: int = 0,
+        shuffle: bool = True,
+    ):
         self.parts = parts
         self.rows = rows
         self.read = read
@@ -46,23 +66,23 @@ class ShardedSteps:
         self.global_rows, self.tokens = first.global_rows, first.tokens
         self.summary = first.summary_of(rows)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Steps of an epoch."""
         return self._steps
 
-    def _part(self, number):
+    def _part(self, number: int) -> Examples:
         held = self._held  # another iterator may replace it meanwhile
         if held[0] != number:
             self._held = held = (number, self.read(self.parts[number]))
         return held[1]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[MicroBatch]]:
         """Yield the steps of the next epoch, as `Steps` does."""
-        epoch, order = self.epoch, np.arange(len(self.parts))
+        epoch, numbers = self.epoch, np.arange(len(self.parts))
         self.epoch += 1
         if self.shuffle:
-            np.random.default_rng((self.seed, epoch)).shuffle(order)
-        order = order.tolist()
+            np.random.default_rng((self.seed, epoch)).shuffle(numbers)
+        order = numbers.tolist()
         with ThreadPoolExecutor(1) as reader:
             part = reader.submit(self._part, order[0])
             for number, following in zip(order, [*order[1:], None]):
@@ -74,15 +94,22 @@ class ShardedSteps:
                 yield from steps
 
 
-def open_corpus(folder, config, phase, packs, group, check):
+def open_corpus(
+    folder: str,
+    config: BatchesConfig,
+    phase: PhaseConfig,
+    packs: bool,
+    group: Group,
+    check: Callable[[Examples], None],
+) -> ShardedSteps:
     """`ShardedSteps` of a corpus. Its labels are left out: whether the second text follows the first is not
     what is distilled.
 
     Args:
-        folder (str): as prepare_data.py writes it, or record files of the published layout.
-        config (BatchesConfig): how they are read and put into batches.
-        phase (PhaseConfig), packs (bool), group (Group): as in `steps_of`.
-        check (callable): `Examples` -> None; raises where the networks cannot read them.
+        folder: as prepare_data.py writes it, or record files of the published layout.
+        config: how they are read and put into batches.
+        phase, packs, group: as in `steps_of`.
+        check: raises where the networks cannot read some rows.
 
     Raises:
         UserError: a file is missing or damaged, or `check` refuses its rows.
@@ -100,19 +127,19 @@ def open_corpus(folder, config, phase, packs, group, check):
     counts = zip(files, count_rows(files, dataset_type))
     parts, rows = _parts(counts, phase.batch_size * phase.gradient_accumulation_steps * group.size)
 
-    def read(paths):
+    def read(paths: Sequence[str]) -> Examples:
         examples = read_records(paths, dataset_type, (), config.schema_dir)
         check(examples)
         return examples
 
-    def steps(examples, seed, shape):
+    def steps(examples: Examples, seed: Seed, shape: Shape | None) -> Steps:
         return steps_of(examples, phase, config, packs, group, seed, shape, _longest(info))
 
     return ShardedSteps(parts, rows, read, steps, config.seed, config.do_shuffle)
 
 
-def _check_present(folder, files, info):
-    """Raise a `UserError` where a file that the folder's `DatasetInfo` (or None) names is not there."""
+def _check_present(folder: str, files: Sequence[str], info: DatasetInfo | None) -> None:
+    """Raise a `UserError` where a file that the folder's `DatasetInfo` names is not there."""
     named = info.splits.get("train", {}).get("files", ()) if info else ()
     absent = sorted(set(named) - {os.path.basename(path) for path in files})
     if absent:
@@ -121,13 +148,14 @@ def _check_present(folder, files, info):
         )
 
 
-def _parts(counts, least):
+def _parts(counts: Iterable[tuple[str, int]], least: int) -> tuple[list[list[str]], list[int]]:
     """(lists of files that are read together, rows of each) from [(file, rows)].
 
     A part has at most `ROWS_IN_MEMORY` rows, unless one file has more, and at least `least`: with fewer it
     would give no batch.
     """
-    parts, rows = [], []
+    parts: list[list[str]] = []
+    rows: list[int] = []
     for path, count in counts:
         if not parts or (rows[-1] + count > ROWS_IN_MEMORY and rows[-1] >= least):
             parts.append([])
@@ -141,7 +169,7 @@ def _parts(counts, least):
     return parts, rows
 
 
-def _longest(info):
+def _longest(info: DatasetInfo | None) -> int:
     """Tokens of a corpus's longest row, or a little more, by its `DatasetInfo`; 0 where nothing says it."""
     lengths = info.splits.get("train", {}).get("length_histogram") if info else None
-    return min(info.max_seq_length, max(map(int, lengths))) if lengths else 0
+    return min(info.max_seq_length, max(map(int, lengths))) if info and lengths else 0

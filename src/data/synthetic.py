@@ -12,6 +12,7 @@ import argparse
 import os
 import random
 import string
+from collections.abc import Iterable
 
 from src.errors import UserError, command
 from src.files import make_folder, replacing
@@ -136,11 +137,11 @@ _ADDITION = (", and", ". also ,", "; besides ,", ". what is more ,", ", and on t
 class _Writer:
     """Random sentences of one corpus. `good` is the sentiment a part must express."""
 
-    def __init__(self, rng):
+    def __init__(self, rng: random.Random):
         self.rng = rng
         self.pick = rng.choice
 
-    def sentence(self, good):
+    def sentence(self, good: bool) -> str:
         """One whole sentence whose last opinion is `good`."""
         thing = self.pick(sorted(_ASPECTS))
         pattern = self.pick(
@@ -245,10 +246,11 @@ class _Writer:
         return f"{self.pick(('it was', 'this was', 'they gave us'))} {article} {adjective} {thing}"
 
 
-def sentences(rows, seed):
+def sentences(rows: int, seed: int) -> list[tuple[str, int]]:
     """`rows` different (sentence, label) pairs in random order, half of them positive (label 1)."""
     rng = random.Random(seed)
-    writer, seen, pairs = _Writer(rng), set(), []
+    writer, seen = _Writer(rng), set()
+    pairs: list[tuple[str, int]] = []
     while len(pairs) < rows:
         label = len(pairs) % 2
         text = writer.sentence(bool(label))
@@ -259,7 +261,7 @@ def sentences(rows, seed):
     return pairs
 
 
-def vocabulary(pairs):
+def vocabulary(pairs: Iterable[tuple[str, int]]) -> list[str]:
     """A WordPiece vocabulary: BERT's special tokens, all ASCII characters (alone and as ##), then every word
     of `pairs`.
 
@@ -271,13 +273,13 @@ def vocabulary(pairs):
     return [*_SPECIAL, *single, *("##" + character for character in characters), *sorted(words)]
 
 
-def write_corpus(folder, train_rows, dev_rows, seed):
+def write_corpus(folder: str, train_rows: int, dev_rows: int, seed: int) -> None:
     """Write train.tsv, dev.tsv (SST-2's columns sentence and label) and vocab.txt into `folder`.
 
     Args:
-        folder (str): made if missing; files of these names are replaced.
-        train_rows (int), dev_rows (int): sentences in each file; no sentence is in both.
-        seed (int): same seed and sizes, same files.
+        folder: made if missing; files of these names are replaced.
+        train_rows, dev_rows: sentences in each file; no sentence is in both.
+        seed: same seed and sizes, same files.
 
     Raises:
         UserError: a number of rows below 1 or above what the patterns surely give, or a folder that cannot be
@@ -296,14 +298,14 @@ def write_corpus(folder, train_rows, dev_rows, seed):
     _write_lines(os.path.join(folder, "vocab.txt"), vocabulary(pairs))
 
 
-def _write_lines(path, lines):
+def _write_lines(path: str, lines: Iterable[str]) -> None:
     with replacing(path) as temporary:
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(line + "\n" for line in lines)
 
 
 @command
-def main():
+def main() -> None:
     """Write one corpus as the command line says."""
     parser = argparse.ArgumentParser(
         prog="python -m src.data.synthetic",

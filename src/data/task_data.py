@@ -1,109 +1,122 @@
 """A task's rows and labels as a run sees them."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from src import tasks
-from src.data.dataset import rows_to_evaluate
+from src.data.dataset import Batches, PackedRows, rows_to_evaluate
 from src.data.info import DatasetInfo
 from src.data.origins import read_texts
 from src.data.records import find_split, has_split, read_records
-from src.description import DataFacts
+from src.description import DataFacts, Description
 from src.errors import UserError
+from src.examples import Examples
 from src.kinds import CLASSIFICATION
 from src.kinds.base import TaskKind
+
+if TYPE_CHECKING:
+    from src.settings.shared import PackingConfig
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """Task, label map and splits. Splits are `Examples`; `evals` maps split names to them, the deciding one
-    first.
-    """
+    """Task, label map and splits."""
 
     task: tasks.Task
     kind: TaskKind
-    labels: tuple
+    labels: tuple[str, ...]
     """Class names in index order; () where the kind has none."""
-    train: object
-    evals: dict
-    info: object
-    """The folder's `DatasetInfo`, or None for files of the published layout."""
+    train: Examples | None
+    evals: dict[str, Examples]
+    """By the split, the deciding one first."""
+    info: DatasetInfo | None
+    """What the folder says of itself; None for files of the published layout."""
 
     @property
-    def outputs(self):
+    def outputs(self) -> int:
         """Outputs of a head for it."""
         return self.kind.outputs(self.labels)
 
     @property
-    def splits(self):
-        """{name: Examples} of every split there is, training first."""
+    def splits(self) -> dict[str, Examples]:
+        """The rows of every split there is, training first."""
         return {**({} if self.train is None else {"train": self.train}), **self.evals}
 
-    def token_ids(self):
+    def token_ids(self) -> np.ndarray:
         """The ids of all tokens of all splits, and of padding: int array, sorted."""
         ids = [np.unique(examples.input_ids) for examples in self.splits.values()]
         return np.unique(np.concatenate([[0], *ids]))
 
-    def eval_batches(self, batch_size, config, packs=False):
+    def eval_batches(
+        self, batch_size: int, config: PackingConfig, packs: bool
+    ) -> dict[str, Batches | PackedRows]:
         """{split: `rows_to_evaluate`} that keep every row in order; arguments as there."""
         return {
             split: rows_to_evaluate(examples, batch_size, config, packs)
             for split, examples in self.evals.items()
         }
 
-    def check_model(self, description, key, seq_length=None):
+    def check_model(self, description: Description, key: str, seq_length: int | None = None) -> None:
         """Raise a `UserError` where a model is not of this task or cannot read a row; see `check_fits`."""
-        for split in self.splits or [None]:  # without rows the task still says what the model must be
+        for split in self.splits or [""]:  # without rows the task still says what the model must be
             description.check_fits(self.facts(split), key, seq_length)
 
-    def facts(self, split):
-        """The `DataFacts` of a split's rows; of the task alone for None."""
-        rows = facts_of(split, self.splits[split], self.info) if split else {}
-        task = {"task_name": self.task.name, "kind": self.kind, "labels": self.labels}
-        return DataFacts(**rows, **task, outputs=self.outputs)
+    def facts(self, split: str) -> DataFacts:
+        """The facts of a split's rows; of the task alone for ""."""
+        rows = facts_of(split, self.splits[split], self.info) if split else DataFacts()
+        return replace(
+            rows, task_name=self.task.name, kind=self.kind, labels=self.labels, outputs=self.outputs
+        )
 
 
-def facts_of(split, examples, info):
-    """What rows without a task say of themselves, as the first fields of a `DataFacts`.
-
-    Args:
-        split (str): its name. examples (Examples): its rows. info (DatasetInfo): its folder's, or None.
-    """
-    return {
-        "rows": f"the {split} records",
-        "longest": int(examples.lengths.max()),
-        "largest_token_id": int(examples.input_ids.max()),
-        "largest_segment_id": int(examples.segment_ids.max()),
-        "vocab_sha256": info.vocab_sha256 if info else "",
-        "do_lower_case": info.do_lower_case if info else None,
-        "strip_accents": info.strip_accents if info else None,
-    }
+def facts_of(split: str, examples: Examples, info: DatasetInfo | None) -> DataFacts:
+    """What the rows of a split say of themselves, without a task; `info` is their folder's."""
+    return DataFacts(
+        rows=f"the {split} records",
+        longest=int(examples.lengths.max()),
+        largest_token_id=int(examples.input_ids.max()),
+        largest_segment_id=int(examples.segment_ids.max()),
+        vocab_sha256=info.vocab_sha256 if info else "",
+        do_lower_case=info.do_lower_case if info else None,
+        strip_accents=info.strip_accents if info else None,
+    )
 
 
 def load_task_data(
-    task, train_dir, eval_dir, dataset_type="auto", schema_dir="", task_type="auto", labels=(), label_order=()
-):
+    task: tasks.Task,
+    train_dir: str,
+    eval_dir: str,
+    dataset_type: str = "auto",
+    schema_dir: str = "",
+    task_type: str = "auto",
+    labels: Sequence[str] = (),
+    label_order: Sequence[str] = (),
+) -> TaskData:
     """Read a task's records.
 
     Args:
-        task (Task): which. dataset_type, schema_dir, task_type (str): as the settings of these names.
-        train_dir (str): folder with training records, or "" for none.
-        eval_dir (str): folder with evaluation records, or "" for none.
-        labels (tuple of str): class names where neither the task table nor a dataset.json gives them.
-        label_order (tuple of str): the class each label id stands for, where no dataset.json says it.
+        dataset_type, schema_dir, task_type: as the settings of these names.
+        train_dir, eval_dir: folders with training and with evaluation records, or "" for none.
+        labels: class names where neither the task table nor a dataset.json gives them.
+        label_order: the class each label id stands for, where no dataset.json says it.
 
     Raises:
         UserError: a folder or file is missing or damaged, holds another task's data, or labels lie outside
             the map; nothing says which classes its label ids are.
     """
     folder = train_dir or eval_dir
-    info = DatasetInfo.load(folder) if folder else None  # "" would mean the working directory
+    infos = {path: DatasetInfo.load(path) for path in dict.fromkeys((train_dir, eval_dir)) if path}
+    info = infos.get(folder)
     if info and tasks.get_task(info.task_name) != task:
         raise UserError(f"task_name: {folder} was prepared for {info.task_name}, not {task.name}")
     if train_dir and eval_dir:
-        _check_prepared_alike(info, train_dir, DatasetInfo.load(eval_dir), eval_dir)
+        _check_prepared_alike(info, train_dir, infos[eval_dir], eval_dir)
     kind = info.kind if info else task.kind or CLASSIFICATION
     if task_type not in ("auto", kind.name):
         raise UserError(f"task_type: {task.name} is a {kind.name} task, not {task_type}")
@@ -113,12 +126,12 @@ def load_task_data(
             f"task_name: {task.name} needs a folder that prepare_data.py wrote, for its dataset.json "
             "names the labels"
         )
-    splits = {}
+    splits: dict[str, Examples] = {}
     for split, found in _find_files(task, train_dir, eval_dir, dataset_type).items():
         folder = train_dir if split == "train" else eval_dir
-        order = _order_in(folder, task, names, label_order)
+        order = _order_in(folder, infos[folder], task, names, label_order)
         examples = read_records(*found, kind.columns, schema_dir)
-        _check_row_count(examples, split, folder)
+        _check_row_count(examples, split, folder, infos[folder])
         kind.check_labels(examples, names, split)
         examples = _renumbered(examples, order, names)
         if kind.needs_texts and split != "train":
@@ -127,8 +140,12 @@ def load_task_data(
     return TaskData(task, kind, names, splits.pop("train", None), splits, info)
 
 
-def _find_files(task, train_dir, eval_dir, dataset_type):
-    """{split: (files, dataset_type)} of the folders that are given."""
+_Found = tuple[list[str], str]
+"""(files, dataset_type) as `find_split` gives them."""
+
+
+def _find_files(task: tasks.Task, train_dir: str, eval_dir: str, dataset_type: str) -> dict[str, _Found]:
+    """The files of every split of the folders that are given."""
     files = _split_files(train_dir, ("train",), dataset_type) if train_dir else {}
     if eval_dir:
         files.update(_split_files(eval_dir, tuple(split for split, _ in task.eval_splits), dataset_type))
@@ -140,7 +157,7 @@ def _find_files(task, train_dir, eval_dir, dataset_type):
     return files
 
 
-def _split_files(folder, splits, dataset_type):
+def _split_files(folder: str, splits: tuple[str, ...], dataset_type: str) -> dict[str, _Found]:
     """The same of one folder; every split after the first is optional, as MNLI's mismatched one is."""
     found = {splits[0]: find_split(folder, splits[0], dataset_type)}
     for split in splits[1:]:
@@ -152,13 +169,15 @@ def _split_files(folder, splits, dataset_type):
     return found
 
 
-def _real(found):
-    """The files of `find_split`'s answer, however their folder was spelled."""
+def _real(found: _Found) -> set[str]:
+    """The files, however their folder was spelled."""
     return {os.path.realpath(path) for path in found[0]}
 
 
-def _check_prepared_alike(train, train_dir, evaluation, eval_dir):
-    """Raise a `UserError` where two folders' `DatasetInfo`s (or None) number tokens or labels differently."""
+def _check_prepared_alike(
+    train: DatasetInfo | None, train_dir: str, evaluation: DatasetInfo | None, eval_dir: str
+) -> None:
+    """Raise a `UserError` where two folders' `DatasetInfo`s number tokens or labels differently."""
     if train is None or evaluation is None:
         return
     alike = {
@@ -175,13 +194,14 @@ def _check_prepared_alike(train, train_dir, evaluation, eval_dir):
             )
 
 
-def _order_in(folder, task, names, label_order):
+def _order_in(
+    folder: str, info: DatasetInfo | None, task: tasks.Task, names: Sequence[str], label_order: Sequence[str]
+) -> Sequence[str]:
     """Which class each label id of a folder's records stands for, by its name; `names` are the task's.
 
     Raises:
         UserError: `label_order` contradicts what is known, or nothing says it.
     """
-    info = DatasetInfo.load(folder)
     known, source = (info.labels, f"{folder}'s dataset.json") if info else ((), f"the records in {folder}")
     if label_order:
         tasks.places(label_order, names, "label_order", source)
@@ -199,19 +219,18 @@ def _order_in(folder, task, names, label_order):
     return known or label_order or names
 
 
-def _renumbered(examples, order, names):
+def _renumbered(examples: Examples, order: Sequence[str], names: Sequence[str]) -> Examples:
     """`Examples` whose label ids, numbered as `order`, become those of `names`."""
     if tasks.same_labels(order, names):
         return examples
     (column,) = examples.columns
-    new = np.array(tasks.places(names, order, "label_order", "the records"), column.dtype)
+    new: np.ndarray = np.array(tasks.places(names, order, "label_order", "the records"), column.dtype)
     labels = examples.labels
     return replace(examples, columns={column: np.where(labels < 0, labels, new[labels])})
 
 
-def _check_row_count(examples, split, folder):
+def _check_row_count(examples: Examples, split: str, folder: str, info: DatasetInfo | None) -> None:
     """Raise a `UserError` where a prepared folder's records are not as many as its dataset.json says."""
-    info = DatasetInfo.load(folder)
     wanted = info.splits.get(split, {}).get("rows") if info else None
     if wanted is not None and wanted != len(examples):
         raise UserError(

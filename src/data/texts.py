@@ -1,21 +1,30 @@
 """Texts that a user wants labelled: where they come from, and the rows they become."""
 
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
-from src.data.readers.rows import Row
+from src.data.readers.files import Source
+from src.data.readers.rows import EveryRow, Row
+from src.data.tokenization import Encoded, Tokenizer
 from src.errors import UserError
+from src.kinds.base import TaskKind
+from src.tasks import TEXTS
+from src.terminal import say
 
 
-def read_texts(text, text_pair, path):
+def read_texts(text: str | Literal[False], text_pair: str | Literal[False], path: str) -> list[Row]:
     """The texts as a list of `Row`s without labels.
 
     Args:
-        text (str), text_pair (str): the only text and its second one; False for none.
-        path (str): a file with one text a line, a tab between the two of a pair; "" for none. Without it and
-            without `text`, such lines are read from standard input.
+        text, text_pair: the only text and its second one; False for none.
+        path: a file with one text a line, a tab between the two of a pair, blank lines left out; or with rows
+            that name their texts, as JSON lines (.jsonl) or parquet; "" for none. Without it and without
+            `text`, lines are read from standard input.
 
     Raises:
         UserError: no text, an empty one, or a file that cannot be read.
@@ -26,15 +35,31 @@ def read_texts(text, text_pair, path):
         raise UserError("text, file: give only one of them")
     if text is not False:
         return [_row(text, None if text_pair is False else text_pair, 1, "text")]
+    for ending, reader in TEXTS.source.formats.items():
+        if path.lower().endswith(f".{ending}"):
+            return _named_texts(Source(reader, (path,)))
     where = path or "standard input"
     rows = []
-    for number, line in enumerate(_lines(path, where), 1):
+    for number, line in _lines(path, where):
         first, tab, second = line.partition("\t")
         rows.append(_row(first, second if tab else None, number, f"line {number} of {where}"))
     return rows
 
 
-def _lines(path, where):
+def _named_texts(source: Source) -> list[Row]:
+    """The texts of a `Source` whose rows have keys or columns; their labels are not read."""
+    (path,) = source.paths
+    if not os.path.isfile(path):
+        raise UserError(f"file: {path} does not exist")
+    found = source.raw_rows(TEXTS, True, EveryRow())
+    rows = [_row(raw.text, raw.text_pair, raw.where.number, str(raw.where)) for raw in found]
+    if not rows:
+        raise UserError(f"{path} holds no text")
+    return rows
+
+
+def _lines(path: str, where: str) -> list[tuple[int, str]]:
+    """The lines that are not blank, with their numbers."""
     if not path and sys.stdin is None:
         raise UserError("text is needed: give --text or --file; standard input is closed")
     if hasattr(sys.stdin, "reconfigure"):
@@ -50,10 +75,13 @@ def _lines(path, where):
         raise UserError(f"{path} holds no text")
     if not lines:
         raise UserError("text is needed: give --text, --file, or lines on standard input")
-    return lines
+    blank = [number for number, line in enumerate(lines, 1) if not line.strip()]
+    if blank:
+        say(f"{len(blank)} blank line(s) of {where} are left out, line {blank[0]} the first of them")
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _row(text, pair, number, where):
+def _row(text: str, pair: str | None, number: int, where: str) -> Row:
     try:
         (text + (pair or "")).encode("utf-8")
     except UnicodeEncodeError as error:
@@ -63,14 +91,16 @@ def _row(text, pair, number, where):
     return Row(text, pair, None, number)
 
 
-def encode_texts(rows, kind, tokenizer, longest, segment_types):
+def encode_texts(
+    rows: Sequence[Row], kind: TaskKind, tokenizer: Tokenizer, longest: int, segment_types: int
+) -> Encoded:
     """The texts' `Examples`, and how many had to be cut.
 
     Args:
-        rows (list of Row): of `read_texts`.
-        kind (TaskKind), segment_types (int): of the model that reads them.
-        tokenizer (Tokenizer): with the model's vocabulary.
-        longest (int): tokens of a row, special ones included.
+        rows: of `read_texts`.
+        kind, segment_types: of the model that reads them.
+        tokenizer: with the model's vocabulary.
+        longest: tokens of a row, special ones included.
 
     Raises:
         UserError: a text without any token.

@@ -8,17 +8,25 @@ each process).
 
 import os
 import unicodedata
+from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
 
 from src.data.pool import WorkerPool
+from src.data.readers.rows import Row
 from src.errors import UserError
-from src.kinds.base import BERT_WINDOWS
+from src.examples import Examples
+from src.kinds.base import BERT_WINDOWS, TaskKind, Windows
 from src.vocabulary import MAX_WORD_CHARACTERS
 
+Span = tuple[int, int]
+"""(first character, the one after the last) of a token in its text"""
+Encoded = tuple[Examples, int]
+"""What a kind of task makes of rows, and how many of these had to be cut."""
 
-def truncate_pair(length_a, length_b, budget):
+
+def truncate_pair(length_a: int, length_b: int, budget: int) -> tuple[int, int]:
     """How many tokens of each text stay when both may have `budget`: BERT's rule, as two numbers.
 
     Google's `_truncate_seq_pair` takes the last token of the longer text until both fit, of the second one
@@ -34,7 +42,7 @@ def truncate_pair(length_a, length_b, budget):
     return budget - half, half
 
 
-def _with_marks(text, spans):
+def _with_marks(text: str, spans: list[Span]) -> list[Span]:
     """Token spans that end behind the marks (accents) on their last character, which the normalizer takes
     away.
     """
@@ -56,12 +64,12 @@ class Tokenizer:
     rare scripts) and for private-use ones, which it drops like control characters.
 
     Args:
-        vocab_tokens (list of str): the vocabulary in id order, with [UNK], [CLS] and [SEP].
-        lower_case (bool): lower-case the text and, unless `strip_accents` says otherwise, strip accents.
-        strip_accents (bool): None for where the text is lower-cased, as BERT does.
+        vocab_tokens: the vocabulary in id order, with [UNK], [CLS] and [SEP].
+        lower_case: lower-case the text and, unless `strip_accents` says otherwise, strip accents.
+        strip_accents: None for where the text is lower-cased, as BERT does.
     """
 
-    def __init__(self, vocab_tokens, lower_case, strip_accents=None):
+    def __init__(self, vocab_tokens: Sequence[str], lower_case: bool, strip_accents: bool | None = None):
         # Read by the library at every batch; see the module's docstring.
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         from tokenizers import Tokenizer as RustTokenizer
@@ -81,27 +89,27 @@ class Tokenizer:
         )
         self._rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
-    def normalized(self, text):
+    def normalized(self, text: str) -> str:
         """A text as it is split into words: clean, spaces around Chinese characters, and where this
         lower-cases, so and without accents.
         """
         return self._rust.normalizer.normalize_str(text)
 
-    def split(self, text):
+    def split(self, text: str) -> list[str]:
         """The words and punctuation marks of a normalized text, in order."""
         return [word for word, _ in self._rust.pre_tokenizer.pre_tokenize_str(text)]
 
-    def token_ids(self, texts):
-        """The WordPiece ids of each text, without [CLS] and [SEP] and uncut: a list of lists of int."""
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The WordPiece ids of each text, without [CLS] and [SEP] and uncut."""
         return [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]
 
-    def pieces(self, texts):
-        """[(ids, spans)] of each text, uncut, without [CLS] and [SEP]: `spans` are (first character, the one
-        after the last) of each token in the text as it was given.
+    def pieces(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
+        """[(ids, spans)] of each text, uncut, without [CLS] and [SEP]; spans are of the text as it was
+        given.
         """
         return [(ids, spans) for ids, _, spans in self.words(texts)]
 
-    def words(self, texts):
+    def words(self, texts: Sequence[str]) -> list[tuple[list[int], list[int | None], list[Span]]]:
         """[(ids, numbers, spans)] of each text, as `pieces` gives them; `numbers` say which word of its text
         a token is of.
         """
@@ -111,29 +119,21 @@ class Tokenizer:
             for text, encoding in zip(texts, encodings)
         ]
 
-    def encode_batch(self, texts, pairs=None, max_seq_length=128):
-        """The rows BERT reads: `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` where there is a pair.
+    def encode_flat(
+        self, texts: Sequence[str], pairs: Sequence[str | None] | None = None, max_seq_length: int = 128
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        """The rows BERT reads, `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` where there is a pair, as
+        flat arrays.
 
         Args:
-            texts (list of str): first or only texts.
-            pairs (list of str or None): second texts, None for a row without one. Default: no row has one.
-            max_seq_length (int): longest row in tokens, special ones included; at least 3 (with pairs: 5).
-
-        Returns:
-            list of (input_ids, segment_ids), two lists of int of the same length. Segment 1 is the second
-            text and its [SEP].
-        """
-        return [
-            (row[0], [0] * row[1] + [1] * (len(row[0]) - row[1]))
-            for row in self._rows(texts, pairs, max_seq_length)[0]
-        ]
-
-    def encode_flat(self, texts, pairs=None, max_seq_length=128):
-        """`encode_batch` as flat arrays, for whole data sets.
+            texts: first or only texts.
+            pairs: second texts, None for a row without one. Default: no row has one.
+            max_seq_length: longest row in tokens, special ones included; at least 3 (with pairs: 5).
 
         Returns:
             (input_ids, segment_ids, lengths, cut): int32 (total tokens,), int32 (total tokens,), int64
-                (rows,) and the number of rows (int) that were longer than `max_seq_length`.
+                (rows,) and the number of rows that were longer than `max_seq_length`. Segment 1 is the second
+                text and its [SEP].
         """
         rows, cut = self._rows(texts, pairs, max_seq_length)
         lengths = np.fromiter((len(ids) for ids, _ in rows), np.int64, len(rows))
@@ -144,7 +144,9 @@ class Tokenizer:
         )
         return input_ids, segment_ids, lengths, cut
 
-    def _rows(self, texts, pairs, max_seq_length):
+    def _rows(
+        self, texts: Sequence[str], pairs: Sequence[str | None] | None, max_seq_length: int
+    ) -> tuple[list[tuple[list[int], int]], int]:
         """([(ids with [CLS] and [SEP], how many of them are segment 0)], number of rows that had to be
         cut).
         """
@@ -154,6 +156,7 @@ class Tokenizer:
             )
         cls, sep, cut, rows = [self.cls_id], [self.sep_id], 0, []
         firsts = self.token_ids(texts)
+        seconds: list[list[int] | None]
         if pairs is None:
             seconds = [None] * len(texts)
         else:
@@ -172,41 +175,47 @@ class Tokenizer:
 
 
 class Encoder:
-    """A worker that tokenizes: `encoder(rows)` is what the task's `TaskKind.encode` gives, (Examples, cut).
+    """A worker that tokenizes: `encoder(rows)` is what the task's `TaskKind.encode` gives.
 
     Args:
-        vocab_tokens (list of str), lower_case (bool), strip_accents (bool): the `Tokenizer`'s.
-        kind (TaskKind): what the rows are of.
-        max_seq_length (int), windows (Windows): of the rows.
-    """
-
-    def __init__(
-        self, vocab_tokens, lower_case, kind, max_seq_length, windows=BERT_WINDOWS, strip_accents=None
-    ):
-        self._tokenizer, self._kind = Tokenizer(vocab_tokens, lower_case, strip_accents), kind
-        self._lengths = max_seq_length, windows
-
-    def __call__(self, rows):
-        return self._kind.encode(self._tokenizer, rows, *self._lengths)
-
-
-class TokenizerPool(WorkerPool):
-    """`Encoder`s in several processes: `map` takes lists of `Row`s and gives (Examples, cut) of each.
-
-    Args:
-        vocab_tokens, lower_case, kind, max_seq_length, windows, strip_accents: the `Encoder`'s.
-        num_workers (int): processes, 1 or more.
+        vocab_tokens, lower_case, strip_accents: the `Tokenizer`'s.
+        kind: what the rows are of.
+        max_seq_length, windows: of the rows.
     """
 
     def __init__(
         self,
-        vocab_tokens,
-        lower_case,
-        kind,
-        max_seq_length,
-        num_workers,
-        windows=BERT_WINDOWS,
-        strip_accents=None,
+        vocab_tokens: Sequence[str],
+        lower_case: bool,
+        kind: TaskKind,
+        max_seq_length: int,
+        windows: Windows = BERT_WINDOWS,
+        strip_accents: bool | None = None,
+    ):
+        self._tokenizer, self._kind = Tokenizer(vocab_tokens, lower_case, strip_accents), kind
+        self._lengths = max_seq_length, windows
+
+    def __call__(self, rows: list[Row]) -> Encoded:
+        return self._kind.encode(self._tokenizer, rows, *self._lengths)
+
+
+class TokenizerPool(WorkerPool[list[Row], Encoded]):
+    """`Encoder`s in several processes: `map` takes lists of rows.
+
+    Args:
+        vocab_tokens, lower_case, kind, max_seq_length, windows, strip_accents: the `Encoder`'s.
+        num_workers: processes, 1 or more.
+    """
+
+    def __init__(
+        self,
+        vocab_tokens: Sequence[str],
+        lower_case: bool,
+        kind: TaskKind,
+        max_seq_length: int,
+        num_workers: int,
+        windows: Windows = BERT_WINDOWS,
+        strip_accents: bool | None = None,
     ):
         arguments = vocab_tokens, lower_case, kind, max_seq_length, windows, strip_accents
         super().__init__(Encoder, arguments, num_workers)

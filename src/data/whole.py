@@ -12,6 +12,8 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from src import checksums
 from src.data.info import INFO_FILE, DatasetInfo
@@ -29,13 +31,14 @@ _OF_A_JOB = ("MS_", "RANK_", "OMPI_", "DEVICE_ID")
 """How the variables begin that tell a process its place in a job, which the looking one has none in."""
 
 
-def check_files(files, dataset_type):
+def check_files(files: Sequence[str], dataset_type: str) -> None:
     """Raise a `UserError` where a record file is not what its folder notes of it, or cannot be read.
 
     Args:
-        files (list of str): that are there. dataset_type (str): `mindrecord` or `tfrecord`.
+        files: that are there. dataset_type: `mindrecord` or `tfrecord`.
     """
-    unknown, infos = [], {}
+    unknown: list[str] = []
+    infos: dict[str, DatasetInfo | None] = {}
     for path in files:
         folder = os.path.dirname(path)
         if folder not in infos:
@@ -47,8 +50,8 @@ def check_files(files, dataset_type):
         _look_at(unknown)
 
 
-def check_noted(path, info):
-    """Whether anything is noted of a file in its folder's `DatasetInfo` (or None).
+def check_noted(path: str, info: DatasetInfo | None) -> bool:
+    """Whether anything is noted of a file in its folder's `DatasetInfo`.
 
     Raises:
         UserError: it is not what was noted.
@@ -59,7 +62,7 @@ def check_noted(path, info):
     return noted is not None
 
 
-def _look_at(files):
+def _look_at(files: Sequence[str]) -> None:
     """Have MindRecord files without checksums read by another process, unless they were and are the same."""
     with checksums.entry_of(files[0], "look"):  # the processes of a job ask for the same files: one looks
         lacking = [path for path in files if not _was_read(path)]
@@ -69,18 +72,18 @@ def _look_at(files):
             remember(path)
 
 
-def remember(path):
+def remember(path: str) -> None:
     """Keep that a MindRecord file, as it lies there, can be read."""
     with _reading(path) as entry:
         entry.keep(checksums.digest_of(path))
 
 
-def _reading(path):
+def _reading(path: str) -> AbstractContextManager[checksums.Entry]:
     """What is known of having read a file with its index."""
     return checksums.entry_of(path, f"read with {os.stat(path + '.db').st_mtime_ns}")
 
 
-def _was_read(path):
+def _was_read(path: str) -> bool:
     with _reading(path) as entry:
         if not entry.value() or entry.value() != checksums.digest_of(path):
             return False
@@ -88,7 +91,7 @@ def _was_read(path):
         return True
 
 
-def _read_elsewhere(files):
+def _read_elsewhere(files: Sequence[str]) -> None:
     """Read files in a process of its own; a `UserError` with what it says, or with how it ended."""
     command = [sys.executable, "-m", "src.data.whole", *map(os.path.abspath, files)]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OF_A_JOB)}
@@ -112,12 +115,12 @@ def _read_elsewhere(files):
     raise UserError(f"{path} cannot be read: {one_line(lines[-1])[:200]}")
 
 
-def _last_begun(output, files):
+def _last_begun(output: bytes | None, files: Sequence[str]) -> str:
     """Which file a process was reading as it ended: it prints a point before each."""
     return files[max(0, min((output or b"").count(b".\n"), len(files)) - 1)]
 
 
-def _read_all(files):
+def _read_all(files: Sequence[str]) -> int:
     """What the other process does: read every file, with a bound on its memory."""
     from src.data.records import read_alone
 

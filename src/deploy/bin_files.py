@@ -3,6 +3,7 @@ NumPy's own bytes, and beside them what a metric reads of the rows.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Optional, Tuple
 
@@ -11,12 +12,13 @@ from msgspec import Struct
 
 from src.data.origins import append_texts, read_texts, texts_file
 from src.deploy.sessions import INPUTS
-from src.description import DataFacts, Said, at_own_threshold
+from src.description import DataFacts, Description, Said, at_own_threshold
 from src.errors import ZIP_FAULTS, UserError, one_line, shown
-from src.examples import Examples
+from src.examples import Examples, filled_up
 from src.files import make_folder, write_json
 from src.json_file import Count, Size, Text, read_json
 from src.kinds import kind_named
+from src.kinds.base import TaskKind
 
 _INFO = "rows.json"
 _MODEL = "model.json"
@@ -55,7 +57,7 @@ class _Info(Struct):
 class Layout:
     """How rows are put into files."""
 
-    folders: tuple
+    folders: tuple[str, ...]
     """Of the tensors, in the order of INPUTS. A program takes them by their names' numbers."""
     rows: int
     """Rows of a file; the last one is filled up with copies of its first row."""
@@ -64,13 +66,9 @@ class Layout:
     result: str
     """Of the file with the logits of its rows."""
 
-    def files(self, start, end):
+    def files(self, start: int, end: int) -> range:
         """The numbers of the files that hold rows start to end."""
         return range(start // self.rows, -(-end // self.rows))
-
-    def filled(self, part):
-        """Some rows of an array as a whole file has them."""
-        return np.concatenate([part, np.repeat(part[:1], self.rows - len(part), axis=0)])
 
 
 LAYOUTS = {
@@ -104,7 +102,13 @@ class Inputs:
     facts: DataFacts
     layout: Layout
 
-    def read(self, start, end):
+    @property
+    def kind(self) -> TaskKind:
+        """Of the rows' task."""
+        assert self.facts.kind is not None  # as `read_inputs` has it
+        return self.facts.kind
+
+    def read(self, start: int, end: int) -> tuple[np.ndarray, ...]:
         """The three int32 (end - start, S) columns of rows start to end."""
         layout, columns = self.layout, []
         files, count = layout.files(start, end), layout.rows * self.seq_length
@@ -115,28 +119,30 @@ class Inputs:
             columns.append(rows.reshape(-1, self.seq_length)[first : first + end - start])
         return tuple(columns)
 
-    def examples(self):
+    def examples(self) -> Examples:
         """The rows without padding, as preprocess.py read them: what a metric compares logits with."""
         path = os.path.join(self.folder, _EXAMPLES)
         try:
             with np.load(path, allow_pickle=False) as file:
-                columns = {column: file[_COLUMN + column.name] for column in self.facts.kind.columns}
-                examples = Examples(*(file[name] for name in _FLAT), columns)
+                columns = {column: file[_COLUMN + column.name] for column in self.kind.columns}
+                ids, segments, offsets = (file[name] for name in _FLAT)
+                examples = Examples(ids, segments, offsets, columns)
         except (*ZIP_FAULTS, KeyError, MemoryError) as error:
             raise UserError(f"{path} cannot be read: {one_line(error)}; {_AGAIN}") from error
         fault = _fault(examples, self.rows)
         if fault:
             raise UserError(f"{path}: {fault}; {_AGAIN}")
         names = self.facts.labels or tuple(map(str, range(self.facts.outputs)))
-        self.facts.kind.check_labels(examples, names, self.split)
-        if self.facts.kind.needs_texts:
+        self.kind.check_labels(examples, names, self.split)
+        if self.kind.needs_texts:
             return replace(examples, origin=read_texts(self.folder, self.split, examples))
         return examples
 
 
-def _fault(examples, rows):
+def _fault(examples: Examples, rows: int) -> str:
     """What is wrong with the types and lengths of some `Examples`' arrays; "" for nothing."""
     tokens = len(examples.input_ids) if examples.input_ids.ndim == 1 else -1
+    expected: dict[str, tuple[type[np.generic], tuple[int, ...]]]
     expected = {name: (np.int32, (tokens,)) for name in _FLAT[:2]} | {_FLAT[2]: (np.int64, (rows + 1,))}
     arrays = {name: getattr(examples, name) for name in _FLAT}
     for column, values in examples.columns.items():
@@ -153,31 +159,37 @@ def _fault(examples, rows):
     return ""
 
 
-def write_inputs(folder, columns, examples, facts, split, layout="own"):
+def write_inputs(
+    folder: str,
+    columns: Sequence[np.ndarray],
+    examples: Examples,
+    facts: DataFacts,
+    split: str,
+    layout: str = "own",
+) -> None:
     """Write the rows' int32 tensors to `folder`/00_input_ids and so on, the rows as they are, and what they
     are.
 
     Args:
-        folder (str): an empty one.
-        columns (tuple of ndarray): int32 (rows, S), in the order of INPUTS.
-        examples (Examples): the same rows, with their labels.
-        facts (DataFacts): of the rows. split (str): which of the task's they are.
-        layout (str): one of LAYOUTS.
+        folder: an empty one. columns: int32 (rows, S), in the order of INPUTS.
+        examples: the same rows, with their labels. facts: of the rows.
+        split: which of the task's they are. layout: one of LAYOUTS.
     """
-    (rows, length), form = columns[0].shape, LAYOUTS[layout]
+    (rows, length), form, kind = columns[0].shape, LAYOUTS[layout], facts.kind
+    assert kind is not None  # of a task
     for name, column in zip(form.folders, columns):
         part = os.path.join(folder, name)
         make_folder(part)
         for number, start in enumerate(range(0, rows, form.rows)):
-            held = form.filled(column[start : start + form.rows])
+            held = filled_up(column[start : start + form.rows], form.rows)
             held.astype(np.int32).tofile(os.path.join(part, form.name.format(number)))
-    if form.rows > 1 and facts.kind.logits_per == "row":
+    if form.rows > 1 and kind.logits_per == "row":
         parts = (examples.labels[start : start + form.rows] for start in range(0, rows, form.rows))
-        np.save(os.path.join(folder, _LABELS), np.stack([form.filled(part) for part in parts]))
+        np.save(os.path.join(folder, _LABELS), np.stack([filled_up(part, form.rows) for part in parts]))
     labels = {_COLUMN + column.name: array for column, array in examples.columns.items()}
     flat = {name: getattr(examples, name) for name in _FLAT}
     np.savez(os.path.join(folder, _EXAMPLES), **flat, **labels)
-    if facts.kind.needs_texts:
+    if kind.needs_texts:
         with open(texts_file(folder, split), "w", encoding="utf-8", newline="\n") as file:
             append_texts(file, examples)
     values = {
@@ -186,7 +198,7 @@ def write_inputs(folder, columns, examples, facts, split, layout="own"):
         "seq_length": length,
         "task_name": facts.task_name,
         "split": split,
-        "kind": facts.kind.name,
+        "kind": kind.name,
         "num_labels": facts.outputs,
         "labels": list(facts.labels),
         "vocab_sha256": facts.vocab_sha256,
@@ -199,7 +211,7 @@ def write_inputs(folder, columns, examples, facts, split, layout="own"):
     write_json(os.path.join(folder, _INFO), values)
 
 
-def read_inputs(folder):
+def read_inputs(folder: str) -> Inputs:
     """The `Inputs` in a folder; a `UserError` where preprocess.py did not write it, or an older one did."""
     path = os.path.join(folder, _INFO)
     try:
@@ -226,18 +238,18 @@ def read_inputs(folder):
     return Inputs(folder, info.rows, info.seq_length, info.split, facts, LAYOUTS[info.layout])
 
 
-def write_results(folder, start, logits):
+def write_results(folder: str, start: int, logits: np.ndarray) -> None:
     """Write the float32 logits of rows `start` onwards, (R, C) or (R, S, C)."""
     for offset, row in enumerate(logits):
         row.astype(np.float32).tofile(os.path.join(folder, LAYOUTS["own"].result.format(start + offset)))
 
 
-def write_model(folder, description):
+def write_model(folder: str, description: Description) -> None:
     """Write what the model whose logits `folder` holds says of itself."""
     write_json(os.path.join(folder, _MODEL), description.to_json())
 
 
-def kind_of_results(folder, inputs, threshold=None):
+def kind_of_results(folder: str, inputs: Inputs, threshold: float | None = None) -> TaskKind:
     """The kind of the rows of `Inputs`, as the model answers whose logits `folder` holds, where that says it.
 
     Args:
@@ -246,11 +258,11 @@ def kind_of_results(folder, inputs, threshold=None):
     path = os.path.join(folder, _MODEL)
     if threshold is None and os.path.isfile(path):
         said = read_json(path, "the description infer_mindir.py writes", Said)
-        return at_own_threshold(inputs.facts.kind, said, path)
-    return inputs.facts.kind.at_threshold(threshold or 0.0)
+        return at_own_threshold(inputs.kind, said, path)
+    return inputs.kind.at_threshold(threshold or 0.0)
 
 
-def read_results(folder, inputs, examples):
+def read_results(folder: str, inputs: Inputs, examples: Examples) -> np.ndarray:
     """The float32 logits of all `Inputs`, whose `Examples` are these: (rows, C) or, of a head that answers
     for tokens, those of all rows' tokens (T, C), without the padding of their files.
 
@@ -267,18 +279,19 @@ def read_results(folder, inputs, examples):
             f"{folder} holds {found} result files, but the data has {rows} rows in {len(files)} files; every "
             "row counts, run the inference again"
         )
-    by_row = inputs.facts.kind.logits_per == "row"
+    by_row = inputs.kind.logits_per == "row"
     width = outputs if by_row else inputs.seq_length * outputs
     paths = (os.path.join(folder, layout.result.format(number)) for number in files)
     logits = np.concatenate([_read(path, layout.rows * width, np.float32) for path in paths])
     logits = logits.reshape(-1, width)[:rows]
     if by_row:
         return logits
-    found = (row.reshape(-1, outputs)[:length] for row, length in zip(logits, examples.lengths))
-    return np.concatenate(list(found))
+    return np.concatenate(
+        [row.reshape(-1, outputs)[:length] for row, length in zip(logits, examples.lengths)]
+    )
 
 
-def _read(path, count, dtype):
+def _read(path: str, count: int, dtype: type[np.generic]) -> np.ndarray:
     try:
         values = np.fromfile(path, dtype)
     except OSError as error:

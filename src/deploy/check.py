@@ -1,13 +1,22 @@
 """Whether an exported file, loaded again, answers as the network it came from."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from src.deploy.sessions import Exported
+from src.description import Description
 from src.errors import UserError
 
+if TYPE_CHECKING:
+    from src.model import Model
+    from src.settings.network import BertConfig
 SAMPLE_ROWS = 64
 
 
-def tolerance(file_format, description):
+def tolerance(file_format: str, description: Description) -> float:
     """The largest difference that `check_same` allows a file of a format.
 
     Rounding to 8 bits carries the last float bit of one layer through all later ones.
@@ -17,13 +26,13 @@ def tolerance(file_format, description):
     return 0.1 if file_format == "ONNX" else 1e-2
 
 
-def check_same(exported, model, allowed, length):
+def check_same(exported: Exported | Model, model: Model, allowed: float, length: int) -> float:
     """Compare an exported file with its model on sample rows, in the batches the file takes: ranges of
     activations are a batch's own.
 
     Args:
-        exported (callable): int32 columns -> logits, with its `batch_size` and `length`, None for any.
-        model (Model): what it was written from.
+        exported: int32 columns -> logits, with its `batch_size` and `length`, None for any.
+        model: what it was written from.
         allowed (float): largest root mean square difference of the logits, as a share of their standard
             deviation.
         length (int): tokens of the longest sample row where the file takes any.
@@ -52,12 +61,12 @@ def check_same(exported, model, allowed, length):
     return difference
 
 
-def check_equal(exported, reference, config, length):
+def check_equal(exported: Exported, reference: Exported, config: BertConfig, length: int) -> None:
     """Compare the logits of two exported files that take any rows, bit for bit, on sample rows.
 
     Args:
-        exported, reference (callable): int32 columns -> logits.
-        config (BertConfig): of the network.
+        exported, reference: int32 columns -> logits.
+        config: of the network.
         length (int): tokens of the longest sample row.
 
     Raises:
@@ -73,7 +82,7 @@ def check_equal(exported, reference, config, length):
             )
 
 
-def sample_rows(config, rows, length):
+def sample_rows(config: BertConfig, rows: int, length: int) -> tuple[np.ndarray, ...]:
     """input_ids, input_mask, segment_ids, int32 (rows, length): random tokens of various lengths, the same at
     every call.
     """

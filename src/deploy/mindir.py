@@ -5,10 +5,12 @@ import re
 
 import mindspore as ms
 import numpy as np
+from mindspore import nn
 
 from src.checkpoint.assign import assign
 from src.deploy.mindir_weights import hold_as_codes
 from src.deploy.sessions import LARGE_GRAPH, files_of
+from src.description import Description
 from src.errors import UserError
 from src.files import checksum, link_to, write_json
 from src.nn.heads import HEADS, Logits
@@ -18,7 +20,7 @@ LARGEST = 1 << 30
 """Bytes of weights in one file; MindSpore writes those of a larger network into a folder beside it."""
 
 
-def choose_form(asked, description, file_format):
+def choose_form(asked: str, description: Description, file_format: str) -> str:
     """The form of weights to write, "float" or "packed".
 
     Args:
@@ -37,18 +39,24 @@ def choose_form(asked, description, file_format):
     return asked
 
 
-def write_mindir(path, weights, description, compute_type, shape, form, file_format="MINDIR"):
+def write_mindir(
+    path: str,
+    weights: dict[str, np.ndarray],
+    description: Description,
+    compute_type: ms.Type,
+    shape: tuple[int, int],
+    form: str,
+    file_format: str = "MINDIR",
+) -> tuple[str, int]:
     """Write the file and its description, into a folder that has no other files yet.
 
     The weights are those that the network computes with, so that no call quantizes them anew.
 
     Args:
-        weights (dict): our parameter names -> float32 arrays, as `computed_weights` gives them.
-        description (Description): of the network.
-        compute_type (mindspore.dtype): of its matrix products.
-        shape (tuple): rows and tokens of a call; 0 rows: any number.
-        form (str): of the weights: "float", or "packed" where they are written as `hold_as_codes` has them.
-        file_format (str): "MINDIR" or "AIR".
+        weights: our parameter names -> float32 arrays, as `computed_weights` gives them.
+        description: of the network. compute_type: of its matrix products.
+        shape: rows and tokens of a call; 0 rows: any number. file_format: "MINDIR" or "AIR".
+        form: of the weights: "float", or "packed" where they are written as `hold_as_codes` has them.
 
     Returns:
         (path, packed): the file's path, `path` or for a large network NAME_graph.mindir beside the folder
@@ -59,6 +67,7 @@ def write_mindir(path, weights, description, compute_type, shape, form, file_for
     """
     if file_format != "MINDIR" and not shape[0]:
         raise UserError(f"batch_size: an {file_format} file takes a fixed number of rows; give 1 or more")
+    assert description.kind is not None  # what is exported has a head
     activations = description.quantization and description.quantization.activations_only()
     network = HEADS[description.kind.logits_per](
         description.frozen().bert, description.outputs, compute_type, activations
@@ -77,12 +86,12 @@ def write_mindir(path, weights, description, compute_type, shape, form, file_for
     rows, tokens = shape
     column = ms.Tensor(np.zeros(shape, np.int32)) if rows else ms.Tensor(shape=(None, tokens), dtype=ms.int32)
     path = _export(path, Logits(network), [column] * 3, file_format)
-    size = {"batch_size": rows, "seq_length": tokens, "sha256": checksum(*files_of(path))}
-    write_json(path + ".json", {**description.to_json(), **size})
+    facts = {"batch_size": rows, "seq_length": tokens, "sha256": checksum(*files_of(path))}
+    write_json(path + ".json", {**description.to_json(), **facts})
     return path, packed
 
 
-def _export(path, network, inputs, file_format):
+def _export(path: str, network: nn.Cell, inputs: list[ms.Tensor], file_format: str) -> str:
     """Write the graph as `path`, or in two parts, as MindSpore does for a large network; returns the path of
     the graph.
 

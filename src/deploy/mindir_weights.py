@@ -8,7 +8,7 @@ constants as it exports, into a large file.
 
 import mindspore as ms
 import numpy as np
-from mindspore import nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 from src.nn.layers import Dense, Embedding
 from src.quant.packing import digit_table, integer_codes, is_ternary, pack_digits, unpack_symmetric
@@ -30,7 +30,7 @@ class Unpack(nn.Cell):
         float32 (N, C).
     """
 
-    def __init__(self, columns, steps, digits):
+    def __init__(self, columns: int, steps: Parameter, digits: Parameter | None):
         super().__init__()
         self.columns = columns
         self.steps = steps
@@ -39,10 +39,10 @@ class Unpack(nn.Cell):
         if self.ternary:
             self.digits = digits
 
-    def construct(self, stored):
+    def construct(self, stored: Tensor) -> Tensor:
         return self.values(stored, self.steps[: stored.shape[0]] if self.by_row else self.steps)
 
-    def values(self, stored, steps):  # (N, bytes or C), (N or 1, 1) -> (N, C)
+    def values(self, stored: Tensor, steps: Tensor) -> Tensor:  # (N, bytes or C), (N or 1, 1) -> (N, C)
         """Any rows with their steps."""
         if not self.ternary:
             return ops.cast(stored, ms.float32) * steps
@@ -59,12 +59,12 @@ class CodedTable(nn.Cell):
         weight (Parameter): all rows as stored. unpack (Unpack): what they stand for.
     """
 
-    def __init__(self, weight, unpack):
+    def __init__(self, weight: Parameter, unpack: Unpack):
         super().__init__()
         self.weight = weight
         self.unpack = unpack
 
-    def construct(self, ids):  # any shape
+    def construct(self, ids: Tensor) -> Tensor:  # ids of any shape
         flat, steps = ids.reshape(-1), self.unpack.steps
         if self.unpack.by_row:
             steps = ops.gather(steps, flat, 0)
@@ -72,7 +72,7 @@ class CodedTable(nn.Cell):
         return rows.reshape(*ids.shape, -1)  # ids' shape + (C,)
 
 
-def hold_as_codes(network, weights):
+def hold_as_codes(network: nn.Cell, weights: dict[str, np.ndarray]) -> int:
     """Hold every weight that has codes as such in a network for export.
 
     Args:
@@ -107,13 +107,13 @@ def hold_as_codes(network, weights):
     return held
 
 
-def exact_codes(values):
+def exact_codes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """int8 codes and float32 steps that give a matrix back bit for bit; None where there are none."""
     found = integer_codes(values)
     return found if found and np.array_equal(unpack_symmetric(*found), values) else None
 
 
-def pack_rows(codes):
+def pack_rows(codes: np.ndarray) -> np.ndarray:
     """Ternary codes (R, C) as uint8 (R, bytes)."""
     filled = np.pad(codes, ((0, 0), (0, -codes.shape[1] % _DENSITY)))
     return pack_digits(filled.ravel(), _DENSITY).reshape(len(codes), -1)

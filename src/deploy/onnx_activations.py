@@ -3,11 +3,16 @@
 symmetric and ema are QuantizeLinear with a step from the tensor's range, dynamic is DynamicQuantizeLinear.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from src.deploy.onnx_nodes import scalar
+from src.deploy.onnx_nodes import Graph, scalar
+
+if TYPE_CHECKING:
+    from src.settings.network import QuantConfig
 
 
 class Activation(NamedTuple):
@@ -27,23 +32,22 @@ class Rounding:
         settings (QuantConfig): of the network, or None.
     """
 
-    def __init__(self, graph, ranges, settings):
+    def __init__(self, graph: Graph, ranges: dict[str, np.ndarray], settings: QuantConfig | None):
         self.graph, self.ranges = graph, ranges
-        self.settings = settings if settings is not None and settings.activation_bits < 32 else None
+        bits, self.quantizer, self.clip = 32, "", 0.0
+        if settings is not None:
+            bits, self.quantizer = settings.activation_bits, settings.activation_quantizer
+            self.clip = settings.activation_clip_value
+        # Whether activations are rounded at all.
+        self.active = bits < 32
+        # The largest code; the smallest is as far below 0.
+        self.levels = 2 ** (bits - 1) - 1
         # Fixed ranges: constants in place of a maximum over the tensor, and a shorter way through attention.
-        self.fixed = self.settings is not None and self.settings.activation_quantizer == "ema"
+        self.fixed = self.active and self.quantizer == "ema"
 
-    @property
-    def active(self):
-        """Whether activations are rounded at all."""
-        return self.settings is not None
-
-    @property
-    def levels(self):
-        """The largest code; the smallest is as far below 0."""
-        return 2 ** (self.settings.activation_bits - 1) - 1
-
-    def quantize(self, x, place, bounds=None, signed=False):
+    def quantize(
+        self, x: str, place: str, bounds: tuple[float, float] | None = None, signed: bool = False
+    ) -> Activation:
         """Quantize a tensor as `place`'s quantizer was trained to.
 
         Args:
@@ -57,24 +61,32 @@ class Rounding:
             Activation.
         """
         clip = self._clip_value(bounds)
-        if self.settings.activation_quantizer == "dynamic":
+        if self.quantizer == "dynamic":
             x = self._clipped(x, clip)
-            return Activation(*self.graph.node("DynamicQuantizeLinear", x, name=place, outputs=3))
+            return Activation(*self.graph.several(3, "DynamicQuantizeLinear", x, name=place))
         return self.codes_of(x, self._step(x, place, clip, bounds), place, clip, bounds, signed)
 
-    def dequantized(self, value):
+    def dequantized(self, value: Activation) -> str:
         """The float tensor of an `Activation`."""
         return self.graph.node("DequantizeLinear", *value)
 
-    def rounded(self, x, place):
+    def rounded(self, x: str, place: str) -> str:
         """x as the network computes with it, in float32."""
         return self.dequantized(self.quantize(x, place)) if self.active else x
 
-    def fixed_step(self, place):
+    def fixed_step(self, place: str) -> np.float32:
         """The step of a fixed range, float32."""
         return self._threshold(place) / np.float32(self.levels)
 
-    def codes_of(self, x, step, place, clip=0.0, bounds=None, signed=False):
+    def codes_of(
+        self,
+        x: str,
+        step: str,
+        place: str,
+        clip: float = 0.0,
+        bounds: tuple[float, float] | None = None,
+        signed: bool = False,
+    ) -> Activation:
         """The `Activation` of x for a step; arguments as in `quantize`, `clip` its clip or 0."""
         levels, kind = self.levels, np.int8 if signed else np.uint8
         zero = 0 if signed else 128
@@ -88,7 +100,7 @@ class Rounding:
             codes = self.graph.node("Clip", codes, np.array(zero - levels, kind), highest)
         return Activation(codes, step, zero_point)
 
-    def _step(self, x, place, clip, bounds):
+    def _step(self, x: str, place: str, clip: float, bounds: tuple[float, float] | None) -> str:
         graph = self.graph
         if self.fixed:
             return graph.constant(self.fixed_step(place), place + ".step")
@@ -98,14 +110,14 @@ class Rounding:
             largest = graph.node("Min", largest, scalar(clip))
         return graph.node("Div", graph.node("Max", largest, scalar(1e-8)), scalar(self.levels))
 
-    def _threshold(self, place):
+    def _threshold(self, place: str) -> np.float32:
         value = np.float32(self.ranges[f"{place}.quantizer.threshold"].reshape(()))
         return np.maximum(value, np.float32(1e-8))
 
-    def _clip_value(self, bounds):
+    def _clip_value(self, bounds: tuple[float, float] | None) -> float:
         """The clip that can change a value in `bounds`, or 0."""
-        clip = 0.0 if self.fixed else self.settings.activation_clip_value
+        clip = 0.0 if self.fixed else self.clip
         return 0.0 if bounds is not None and max(-bounds[0], bounds[1]) < clip else clip
 
-    def _clipped(self, x, clip):
+    def _clipped(self, x: str, clip: float) -> str:
         return self.graph.node("Clip", x, scalar(-clip), scalar(clip)) if clip else x

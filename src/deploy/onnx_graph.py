@@ -4,6 +4,10 @@ Activations are quantized as the network was trained; weights lie in one of the 
 Shapes as in `src/nn/layers.py`; batch and sequence length are dynamic.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from onnx import TensorProto, helper
 
@@ -13,6 +17,8 @@ from src.deploy.onnx_weights import Weights, obstacle, unpacked
 from src.deploy.sessions import INPUTS
 from src.errors import UserError
 
+if TYPE_CHECKING:
+    from src.settings.network import BertConfig, QuantConfig
 _MASKED = -10000.0
 _ACTIVATION_BOUNDS = (-0.1701, np.inf)
 """What GELU, in both forms, and ReLU give."""
@@ -34,7 +40,15 @@ class BertGraph:
         UserError: the network can have no graph of this form (`obstacle`).
     """
 
-    def __init__(self, weights, config, quantization, form, by_token=False, inputs=INPUTS):
+    def __init__(
+        self,
+        weights: dict[str, np.ndarray],
+        config: BertConfig,
+        quantization: QuantConfig | None,
+        form: str,
+        by_token: bool = False,
+        inputs: tuple[str, ...] = INPUTS,
+    ):
         why = obstacle(weights, config, quantization, form)
         if why:
             raise UserError(why)
@@ -50,7 +64,7 @@ class BertGraph:
         rows_stand_alone = not self.rounding.active or self.rounding.fixed
         self.first_of_last = rows_stand_alone and not by_token
 
-    def build(self, outputs=("logits",)):
+    def build(self, outputs: tuple[str, ...] = ("logits",)) -> Graph:
         """The graph's nodes and constants.
 
         Args:
@@ -70,7 +84,7 @@ class BertGraph:
             self.classifier(x)
         return graph
 
-    def embeddings(self):
+    def embeddings(self) -> str:
         """The embedding output (B, S, H)."""
         graph, layers, name = self.graph, self.layers, "bert.embeddings."
         words = layers.rows(name + "word_embeddings", self.ids)
@@ -82,22 +96,22 @@ class BertGraph:
             total = graph.node("Add", total, positions)
         return self.norm(name + "layer_norm", total)
 
-    def encoder_layer(self, x, name, added_mask, first_only):
+    def encoder_layer(self, x: str, name: str, added_mask: str, first_only: bool) -> str:
         """One transformer layer on x (B, S, H); with `first_only` its output is that of the first token, (B,
         1, H).
         """
         attention, forward, dense = name + ".attention", name + ".feed_forward", self.layers.dense
         context = self.attention(x, attention, added_mask, first_only)
-        context = dense(context, attention + ".quantize_context", attention + ".output")
-        x = self.norm(attention + ".layer_norm", context, self._rows(x, first_only))
+        attended = dense(context, attention + ".quantize_context", attention + ".output")
+        x = self.norm(attention + ".layer_norm", attended, self._rows(x, first_only))
+        place = forward + ".quantize_inner"
         inner = self.activation(dense(x, forward + ".quantize_input", forward + ".intermediate"))
+        read: str | Activation = inner
         if self.integer:
-            inner = self.rounding.quantize(inner, forward + ".quantize_inner", bounds=_ACTIVATION_BOUNDS)
-        return self.norm(
-            forward + ".layer_norm", dense(inner, forward + ".quantize_inner", forward + ".output"), x
-        )
+            read = self.rounding.quantize(inner, place, bounds=_ACTIVATION_BOUNDS)
+        return self.norm(forward + ".layer_norm", dense(read, place, forward + ".output"), x)
 
-    def classifier(self, x):
+    def classifier(self, x: str) -> None:
         """Add the logits (B, C) of the last hidden state (B, S, H)."""
         graph = self.graph
         first = graph.node("Gather", x, np.array(0, np.int64), axis=1)  # (B, H)
@@ -109,7 +123,7 @@ class BertGraph:
         gemm = helper.make_node("Gemm", [pooled, weight, bias], ["logits"], name="logits", transB=1)
         graph.nodes.append(gemm)
 
-    def token_classifier(self, x, outputs):
+    def token_classifier(self, x: str, outputs: tuple[str, ...]) -> None:
         """Add the logits (B, S, C) of the last hidden states (B, S, H), or each output's (B, S) by name."""
         graph, weight = self.graph, self.layers.weights["classifier.weight"].T
         if self.config.classifier_relu:
@@ -123,7 +137,7 @@ class BertGraph:
         for index, name in enumerate(outputs):
             graph.node("Gather", logits, np.array(index, np.int64), axis=2, name=name)
 
-    def norm(self, name, x, residual=None):
+    def norm(self, name: str, x: str, residual: str | None = None) -> str:
         """LayerNorm of x (+ residual)."""
         scale, bias = (self.layers.constant(f"{name}.{part}") for part in ("weight", "bias"))
         if residual is not None:
@@ -132,7 +146,7 @@ class BertGraph:
             "LayerNormalization", x, scale, bias, name=name, axis=-1, epsilon=self.config.layer_norm_eps
         )
 
-    def activation(self, x):
+    def activation(self, x: str) -> str:
         """The inner layer's activation."""
         act = self.config.hidden_act
         if act == "relu":
@@ -141,7 +155,7 @@ class BertGraph:
 
     # --- attention ------------------------------------------------------------------------------------------
 
-    def attention(self, x, name, added_mask, first_only):
+    def attention(self, x: str, name: str, added_mask: str, first_only: bool) -> str | Activation:
         """Context of self-attention on x (B, S, H): (B, S, H), or with `first_only` the first token's (B, 1,
         H).
 
@@ -199,8 +213,9 @@ class BertGraph:
         """Query, key and value of x, split into heads."""
         parts = [f"{name}.{part}" for part in ("query", "key", "value")]
         joined = self.layers.dense(x, name + ".quantize_input", *parts)
-        split = {"name": name + ".split", "outputs": 3, "axis": -1, "num_outputs": 3}
-        query, key, value = self.graph.node("Split", joined, **split)
+        query, key, value = self.graph.several(
+            3, "Split", joined, name=name + ".split", axis=-1, num_outputs=3
+        )
         return (
             self._operand(query, name + ".quantize_query", (0, 2, 1, 3)),
             self._operand(key, name + ".quantize_key", (0, 2, 3, 1), signed=True),
@@ -226,13 +241,13 @@ class BertGraph:
         graph, dense, rounding = self.graph, self.layers.dense, self.rounding
         steps = [rounding.fixed_step(f"{name}.quantize_{part}") for part in ("key", "value")]
         place = name + ".quantize_input"
-        x = rounding.quantize(x, place)
-        query = dense(self._rows(x, first_only), place, name + ".query")
-        query = rounding.quantize(query, name + ".quantize_query")
-        both = dense(x, place, name + ".key", name + ".value", units=steps)
+        codes = rounding.quantize(x, place)
+        product = dense(self._rows(codes, first_only), place, name + ".query")
+        query = rounding.quantize(product, name + ".quantize_query")
+        product = dense(codes, place, name + ".key", name + ".value", units=steps)
         one = graph.constant(scalar(1.0))
-        both = rounding.codes_of(both, one, name + ".quantize_key_value", signed=True)
-        key, value = graph.node("Split", both.codes, name=name + ".split", outputs=2, axis=-1, num_outputs=2)
+        both = rounding.codes_of(product, one, name + ".quantize_key_value", signed=True)
+        key, value = graph.several(2, "Split", both.codes, name=name + ".split", axis=-1, num_outputs=2)
         return (
             query._replace(codes=self._heads(query.codes, (0, 2, 1, 3))),
             Activation(self._heads(key, (0, 2, 3, 1)), graph.constant(steps[0]), both.zero_point),

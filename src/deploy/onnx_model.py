@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ from src.deploy.onnx_graph import BertGraph
 from src.deploy.onnx_nodes import MICROSOFT
 from src.deploy.onnx_weights import OLDEST_RUNTIME, obstacle
 from src.deploy.sessions import LARGE_DATA, LAYOUTS, output_names
+from src.description import Description
 from src.errors import UserError
 
 OPSET, IR_VERSION, OLDEST_ONNX = 20, 9, "1.15"
@@ -18,7 +20,7 @@ LARGEST = (1 << 31) - (1 << 20)
 """Bytes of weights in one file: a protocol buffer holds less than 2 GiB. More go into a file beside it."""
 
 
-def choose_form(asked, weights, description):
+def choose_form(asked: str, weights: dict[str, np.ndarray], description: Description) -> tuple[str, str]:
     """The form of weights to write and a notice, or "": "auto" is ternary, or else int8, where the network
     can have it, else float.
 
@@ -36,7 +38,9 @@ def choose_form(asked, weights, description):
     return "float", told if description.is_quantized else ""
 
 
-def write_onnx(path, weights, description, form, layout="mindspore"):
+def write_onnx(
+    path: str, weights: dict[str, np.ndarray], description: Description, form: str, layout: str = "mindspore"
+) -> None:
     """Write the ONNX file, and beside it one with the weights of a large network; arguments and errors as in
     `build_model`.
     """
@@ -49,11 +53,13 @@ def write_onnx(path, weights, description, form, layout="mindspore"):
         onnx.save(model, path)
 
 
-def _is_large(constants):
+def _is_large(constants: Iterable[TensorProto]) -> bool:
     return sum(item.ByteSize() for item in constants) > LARGEST
 
 
-def build_model(weights, description, form, layout="mindspore"):
+def build_model(
+    weights: dict[str, np.ndarray], description: Description, form: str, layout: str = "mindspore"
+) -> onnx.ModelProto:
     """The `onnx.ModelProto` of a network for a task, checked unless it is too large for that.
 
     Args:
@@ -74,13 +80,16 @@ def build_model(weights, description, form, layout="mindspore"):
             f"{onnx.defs.onnx_opset_version()}, and these graphs are of opset {OPSET}; pip install "
             f"'onnx>={OLDEST_ONNX}'"
         )
+    kind = description.kind
+    assert kind is not None  # what is exported has a head
     taken, dtype = LAYOUTS[layout]
     number_type = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    by_token, names = description.kind.logits_per == "token", output_names(description.kind)
+    by_token, names = kind.logits_per == "token", output_names(kind)
     graph = BertGraph(weights, description.bert, description.quantization, form, by_token, taken).build(names)
     batch = ["batch", "sequence"]
     inputs = [helper.make_tensor_value_info(name, number_type, batch) for name in taken]
-    sizes = [*(batch if by_token else batch[:1]), *([description.outputs] if len(names) == 1 else [])]
+    sizes: list[str | int | None] = [*(batch if by_token else batch[:1])]
+    sizes += [description.outputs] if len(names) == 1 else []
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes) for name in names]
     model = helper.make_model(
         helper.make_graph(graph.nodes, "bert", inputs, outputs, graph.constants),

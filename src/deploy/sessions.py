@@ -2,15 +2,18 @@
 
 import contextlib
 import os
-from typing import NamedTuple, Tuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Tuple
 
 import numpy as np
 from msgspec import Struct
 
 from src.description import Description
 from src.errors import UserError
+from src.examples import filled_up
 from src.files import checksum, is_utf8, plain_path
 from src.json_file import Count, Size, checked, parse, read_json
+from src.kinds.base import TaskKind
 
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 """Every exported model's inputs, in order."""
@@ -20,7 +23,7 @@ class Layout(NamedTuple):
     """How an ONNX file names its inputs, and their type."""
 
     inputs: Tuple[str, ...]
-    dtype: type
+    dtype: type[np.generic]
 
 
 LAYOUTS = {
@@ -33,11 +36,11 @@ LARGE_GRAPH, LARGE_WEIGHTS = "_graph.mindir", "_variables"
 """What MindSpore puts after the name of a large network: a file and, for its weights, a folder."""
 LARGE_DATA = ".data"
 """What comes after the name of an ONNX file for the one with its weights."""
-_OUTPUTS = {"BertForQuestionAnswering": ("start_logits", "end_logits")}
+_OUTPUTS: dict[str, tuple[str, ...]] = {"BertForQuestionAnswering": ("start_logits", "end_logits")}
 """Hugging Face's class -> the outputs of its ONNX files, each (B, S), where they are not `logits` alone."""
 
 
-def files_of(path):
+def files_of(path: str) -> list[str]:
     """The files of an exported model: its own and, of a large one, those beside it that hold the weights."""
     if path.endswith(LARGE_GRAPH):
         folder = path.removesuffix(LARGE_GRAPH) + LARGE_WEIGHTS
@@ -48,13 +51,13 @@ def files_of(path):
     return [path]
 
 
-def output_names(kind):
+def output_names(kind: TaskKind) -> tuple[str, ...]:
     """The outputs of a `TaskKind`'s ONNX files."""
     return _OUTPUTS.get(kind.architecture, ("logits",))
 
 
-def _description(metadata, file, path):
-    """The `Description` that travels with an exported model."""
+def _description(metadata: dict[str, Any], file: str, path: str) -> Description:
+    """The `Description` that travels with an exported model, which is one of a task."""
     try:
         description = Description.from_json(metadata, file, path)
     except UserError as error:
@@ -64,7 +67,7 @@ def _description(metadata, file, path):
     return description
 
 
-def described_by(notes, path):
+def described_by(notes: dict[str, str], path: str) -> Description:
     """The `Description` in the metadata of an ONNX file: {key: JSON text}."""
     metadata = {}
     for key, text in notes.items():
@@ -73,7 +76,7 @@ def described_by(notes, path):
     return _description(metadata, path, path)
 
 
-def _version(text):
+def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:2])
 
 
@@ -94,13 +97,15 @@ class OnnxSession:
             device that is not there.
     """
 
-    batch_size = length = None
+    batch_size: int | None = None
+    length: int | None = None
 
-    def __init__(self, path, device="CPU", threads=0):
+    def __init__(self, path: str, device: str = "CPU", threads: int = 0):
         if not os.path.isfile(path):
             raise UserError(f"{path} does not exist")
         self._session = _onnx_runtime(path, _provider(device), device, threads)
         self.description = described_by(self._session.get_modelmeta().custom_metadata_map, path)
+        assert self.description.kind is not None  # as `_description` has it
         self._outputs = output_names(self.description.kind)
         inputs = tuple(item.name for item in self._session.get_inputs())
         outputs = tuple(item.name for item in self._session.get_outputs())
@@ -112,16 +117,16 @@ class OnnxSession:
             )
         self._layout = known[inputs]
 
-    def __call__(self, *columns):
+    def __call__(self, *columns: np.ndarray) -> np.ndarray:
         """float32 (B, C) logits, or (B, S, C) of a head that answers for tokens, of int32 (B, S) input_ids,
         input_mask, segment_ids.
         """
-        columns = [np.asarray(column, self._layout.dtype) for column in columns]
-        found = self._session.run(self._outputs, dict(zip(self._layout.inputs, columns)))
+        arrays = [np.asarray(column, self._layout.dtype) for column in columns]
+        found = self._session.run(self._outputs, dict(zip(self._layout.inputs, arrays)))
         return found[0] if len(found) == 1 else np.stack(found, axis=-1)
 
 
-def _provider(device):
+def _provider(device: str) -> str:
     """ONNX Runtime's name of a device."""
     import onnxruntime as ort
 
@@ -158,7 +163,7 @@ def _onnx_runtime(path, provider, device, threads):
     return session
 
 
-def _advice(path, error, version):
+def _advice(path: str, error: str, version: str) -> str:
     """`error` as one line, and where the model says that it needs a newer runtime, which."""
     import onnx
 
@@ -195,35 +200,38 @@ class MindirSession:
 
     Attributes:
         description (Description): what the model says of itself.
-        batch_size, length (int): rows of a call, None for any, and tokens of the longest row.
+        batch_size, length: rows of a call, None for any, and tokens of the longest row.
 
     Raises:
         UserError: the file or its description is missing or damaged, or one is of another export than the
             other.
     """
 
-    def __init__(self, path, device="CPU", device_id=0):
+    def __init__(self, path: str, device: str = "CPU", device_id: int = 0):
         file = path + ".json"
         if not os.path.isfile(path):
             raise UserError(f"{path} does not exist; export.py writes it")
         values = read_json(file, "the description export.py writes beside a MINDIR")
         shape = checked(values, _Shape, f"{file} is not the description export.py wrote")
-        self.batch_size, self.length = shape.batch_size or None, shape.seq_length
+        self.batch_size: int | None = shape.batch_size or None
+        self.length: int = shape.seq_length
         if not shape.batch_size and device == "Ascend":
             raise UserError(
                 f"device_target: {path} takes any number of rows, and Ascend runs graphs of fixed shapes; "
                 "export it with --batch_size 1 or more"
             )
         self.description = _description(values, file, path)
+        assert self.description.kind is not None
+        self._by_token = self.description.kind.logits_per == "token"
         found = checksum(*files_of(path))
         if shape.sha256 != found:  # told here, before MindSpore logs its own findings
             raise UserError(
                 f"{path} is damaged, or {file} is of another file: the checksum differs; export it again"
             )
-        place = path, device, device_id
-        self._run = _lite_runner(*place, any_rows=self.batch_size is None) or _mindspore_runner(*place)
+        lite = _lite_runner(path, device, device_id, any_rows=self.batch_size is None)
+        self._run = lite or _mindspore_runner(path, device, device_id)
 
-    def __call__(self, *columns):
+    def __call__(self, *columns: np.ndarray) -> np.ndarray:
         """float32 (B, C) logits, or (B, S, C) of a head that answers for tokens, of int32 (B, S) input_ids,
         input_mask, segment_ids with S up to the model's own length.
         """
@@ -236,15 +244,15 @@ class MindirSession:
         size = self.batch_size or rows
         whole = -(-rows // size) * size
         filled = [np.pad(column, ((0, 0), (0, self.length - length))) for column in columns]
-        filled = [np.concatenate([column, np.repeat(column[:1], whole - rows, axis=0)]) for column in filled]
+        filled = [filled_up(column, whole) for column in filled]
         parts = [
             self._run(*(column[start : start + size] for column in filled)) for start in range(0, whole, size)
         ]
         logits = np.concatenate(parts)[:rows]
-        return logits[:, :length] if self.description.kind.logits_per == "token" else logits
+        return logits[:, :length] if self._by_token else logits
 
 
-def _mindspore_runner(path, device, device_id):
+def _mindspore_runner(path: str, device: str, device_id: int) -> Callable[..., np.ndarray]:
     """The graph in MindSpore."""
     import mindspore as ms
 
@@ -272,7 +280,7 @@ def _mindspore_runner(path, device, device_id):
     return run
 
 
-def _lite_runner(path, device, device_id, any_rows):
+def _lite_runner(path: str, device: str, device_id: int, any_rows: bool) -> Callable[..., np.ndarray] | None:
     """The graph in MindSpore Lite, or None where that is not installed; `any_rows`: it takes any number."""
     try:
         import mindspore_lite as lite
@@ -302,7 +310,11 @@ def _lite_runner(path, device, device_id, any_rows):
     return run
 
 
-def open_exported(path, device="CPU", device_id=0, threads=0):
+Exported = OnnxSession | MindirSession
+"""An exported model: a function of arrays with its `description`, `batch_size` and `length`."""
+
+
+def open_exported(path: str, device: str = "CPU", device_id: int = 0, threads: int = 0) -> Exported:
     """The session of a file whose name has one of the `EXPORTED_ENDINGS`; errors as the sessions'."""
     if path.endswith(".onnx"):
         return OnnxSession(path, device, threads)

@@ -1,18 +1,20 @@
 """The vocab.txt beside a model's file: export.py puts it there, predict.py looks for it there."""
 
 import os
+from collections.abc import Iterable
 
 from src.checkpoint.folder import VOCABULARY_FILE, write_vocabulary
+from src.description import Description
 from src.errors import UserError
 from src.files import replacing
 from src.vocabulary import read_vocabulary, vocabulary_hash
 
 
-def _beside(path):
+def _beside(path: str) -> str:
     return os.path.join(os.path.dirname(os.path.abspath(path)), VOCABULARY_FILE)
 
 
-def check_beside(path, description):
+def check_beside(path: str, description: Description) -> None:
     """Refuse a place for an exported file where another model's vocab.txt lies, or may."""
     beside = _beside(path)
     if os.path.exists(beside) and vocabulary_hash(read_vocabulary(beside)) != description.vocab_sha256:
@@ -22,13 +24,13 @@ def check_beside(path, description):
         )
 
 
-def write_beside(path, vocabulary):
+def write_beside(path: str, vocabulary: Iterable[str]) -> None:
     """Put the tokens beside an exported file."""
     with replacing(_beside(path)) as temporary:
         write_vocabulary(temporary, vocabulary)
 
 
-def find_vocabulary(path, description, vocab_file=""):
+def find_vocabulary(path: str, description: Description, vocab_file: str = "") -> list[str]:
     """The tokens of the vocabulary of a model whose file holds none.
 
     Args:

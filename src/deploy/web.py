@@ -3,15 +3,20 @@
 scripts need to know.
 """
 
+from __future__ import annotations
+
 import functools
 import itertools
 import os
 import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from src.checkpoint.folder import VOCABULARY_FILE, write_vocabulary
 from src.data.tokenization import Tokenizer
 from src.deploy.exports import ONNX_FILE, export_onnx
 from src.deploy.web_runtime import FILES, write_runtime
+from src.description import Description
 from src.errors import UserError
 from src.files import check_replaceable, replacing_folder, write_json
 from src.kinds.base import BERT_WINDOWS
@@ -20,13 +25,18 @@ from src.tasks import get_task
 from src.terminal import say
 from src.vocabulary import MAX_WORD_CHARACTERS, SPECIAL
 
+if TYPE_CHECKING:
+    from src.model import Model
+    from src.sources import ClueTopics, GlueTsv, OwnRows
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "web")
 SETTINGS_FILE = "page.json"
 _RUNTIME = "runtime"
 _SURROGATES = range(0xD800, 0xE000)
 
 
-def export_web(path, model, description, asked, length, given_runtime):
+def export_web(
+    path: str, model: Model, description: Description, asked: str, length: int, given_runtime: str
+) -> str:
     """Write the folder.
 
     Args:
@@ -58,7 +68,7 @@ def export_web(path, model, description, asked, length, given_runtime):
     return os.path.join(path, ONNX_FILE)
 
 
-def check_own(path):
+def check_own(path: str) -> None:
     """Refuse to replace a folder that `export_web` did not write."""
     own = {*os.listdir(PAGE), ONNX_FILE, VOCABULARY_FILE, SETTINGS_FILE, _RUNTIME}
     check_replaceable(path, "file_name", "|".join(name.replace(".", r"\.") for name in own))
@@ -69,7 +79,7 @@ def check_own(path):
         )
 
 
-def write_page(folder, description, vocabulary, lower_case):
+def write_page(folder: str, description: Description, vocabulary: Sequence[str], lower_case: bool) -> None:
     """Write what belongs to the page into a folder that holds the ONNX file and the runtime."""
     for name in os.listdir(PAGE):
         shutil.copyfile(os.path.join(PAGE, name), os.path.join(folder, name))
@@ -78,17 +88,18 @@ def write_page(folder, description, vocabulary, lower_case):
     write_json(os.path.join(folder, SETTINGS_FILE), {**settings, "bytes": sizes_of(folder)})
 
 
-def sizes_of(folder):
+def sizes_of(folder: str) -> dict[str, int]:
     """Bytes of the model and of the runtime's files."""
     sizes = [os.path.getsize(os.path.join(folder, _RUNTIME, name)) for name in FILES]
     return {"model": os.path.getsize(os.path.join(folder, ONNX_FILE)), "runtime": sum(sizes)}
 
 
-def page_settings(description, lower_case):
+def page_settings(description: Description, lower_case: bool) -> dict[str, Any]:
     """What page.json says of a model: its `Description`, and whether its text is lower-cased; `strip_accents`
     is as in `Tokenizer`.
     """
     kind = description.kind
+    assert kind is not None  # what is exported has a head
     return {
         "task": description.task_name,
         "kind": kind.name,
@@ -108,18 +119,22 @@ def page_settings(description, lower_case):
     }
 
 
-def second_text(description):
+def second_text(description: Description) -> str:
     """Whether a row has two texts: "always", "never" or "maybe"."""
-    if description.kind.needs_texts:
+    kind = description.kind
+    assert kind is not None  # what is exported has a head
+    if kind.needs_texts:
         return "always"
-    if description.kind.logits_per == "token":
+    if kind.logits_per == "token":
         return "never"
-    columns, *_ = get_task(description.task_name).source.layouts("jsonl", False)
+    # Of the others' kinds every row has two texts, or is one of tokens.
+    source = cast("GlueTsv | ClueTopics | OwnRows", get_task(description.task_name).source)
+    columns, *_ = source.layouts("jsonl", False)
     return "never" if columns.text_pair is None else "maybe" if columns.pair_is_optional else "always"
 
 
 @functools.lru_cache(maxsize=1)
-def character_classes():
+def character_classes() -> dict[str, list[int]]:
     """{class: [first, last, first, last, ...] code points} as the tokenizer has them, asked of itself: its
     tables are of another Unicode than a browser's.
     """
@@ -137,20 +152,20 @@ def character_classes():
     return {name: _ranges(codes) for name, codes in classes.items()}
 
 
-def _codes(but):
+def _codes(but: str) -> list[int]:
     """The code points of characters but for one; planes 4 to 13 of Unicode hold none."""
     used = itertools.chain(range(0x40000), range(0xE0000, 0x110000))
     return [code for code in used if code not in _SURROGATES and code != ord(but)]
 
 
-def _each_normalized(tokenizer):
+def _each_normalized(tokenizer: Tokenizer) -> dict[int, str]:
     """{code point: what the tokenizer makes of it}, of all but |, to which it turns no other character."""
     codes = _codes("|")
     return dict(zip(codes, tokenizer.normalized("|".join(map(chr, codes))).split("|")))
 
 
-def _ranges(codes):
-    found = []
+def _ranges(codes: list[int]) -> list[int]:
+    found: list[int] = []
     for code in codes:
         if found and found[-1] == code - 1:
             found[-1] = code

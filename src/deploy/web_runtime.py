@@ -29,7 +29,7 @@ _ADVICE = (
 )
 
 
-def write_runtime(folder, given):
+def write_runtime(folder: str, given: str) -> str:
     """Write the `FILES` into a new folder, the largest packed by gzip: the page unpacks it itself.
 
     Args:
@@ -53,7 +53,7 @@ def write_runtime(folder, given):
     return version
 
 
-def _given(path):
+def _given(path: str) -> dict[str, bytes]:
     """{name: bytes} of the package's files at a path."""
     if os.path.isfile(path):
         return _unpacked(path)
@@ -66,12 +66,12 @@ def _given(path):
     raise UserError(f"web_runtime: {path} does not hold {', '.join(_FILES)}; {_ADVICE}")
 
 
-def _read(path):
+def _read(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
 
 
-def _unpacked(path):
+def _unpacked(path: str) -> dict[str, bytes]:
     """The same of npm's .tgz. Only these three members are read, into memory: nothing else of the archive
     counts.
     """
@@ -81,7 +81,9 @@ def _unpacked(path):
             for member in archive:
                 name = member.name.removeprefix("package/dist/")
                 if name in _FILES and name != member.name and member.isfile() and member.size <= _MOST_BYTES:
-                    files[name] = archive.extractfile(member).read()
+                    file = archive.extractfile(member)
+                    assert file is not None  # it is None for folders and the like
+                    files[name] = file.read()
     except (tarfile.TarError, OSError, EOFError) as error:
         raise UserError(
             f"web_runtime: {path} is no .tgz as npm pack writes it: {error}; {_ADVICE}"
@@ -92,7 +94,7 @@ def _unpacked(path):
     return files
 
 
-def _from_npm():
+def _from_npm() -> dict[str, bytes]:
     """The same of the package that npm fetches; npm compares it with the registry's checksum."""
     npm = shutil.which("npm")
     if npm is None:
@@ -109,7 +111,7 @@ def _from_npm():
         return _unpacked(os.path.join(folder, f"{PACKAGE}-{VERSION}.tgz"))
 
 
-def _version(script, source):
+def _version(script: bytes, source: str) -> str:
     """The version that the runtime's script names at its beginning, as text."""
     found = re.search(rb"ONNX Runtime Web v((\d+)\.(\d+)[\w.+-]*)", script[:1000])
     if not found:

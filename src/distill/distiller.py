@@ -5,15 +5,21 @@ for.
 """
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from src.distill import losses
 from src.distill.losses import attention_loss, hidden_loss
 from src.errors import UserError
 from src.nn.bert import same_row
-from src.nn.layers import Dense
+from src.nn.heads import Network
+from src.nn.layers import NO_TENSORS, Dense, Tensors
+
+if TYPE_CHECKING:
+    from src.kinds.base import TaskKind
+    from src.settings.stage import Phase1Config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,21 +34,21 @@ class LossTerms:
     label_loss: float = 0.0
 
     @property
-    def compares_layers(self):
+    def compares_layers(self) -> bool:
         """Whether the student's layers are compared with the teacher's."""
         return self.attention_loss > 0 or self.hidden_loss > 0
 
     @property
-    def reaches_logits(self):
+    def reaches_logits(self) -> bool:
         """Whether a term fits the logits."""
         return self.soft_loss > 0 or self.label_loss > 0
 
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """The terms in use, in order."""
         return tuple(item.name for item in fields(self) if getattr(self, item.name) > 0)
 
     @classmethod
-    def intermediate(cls, config, section):
+    def intermediate(cls, config: "Phase1Config", section: str) -> "LossTerms":
         """The attention and hidden terms, as a settings' section switches them on; `section` is its key, for
         messages.
 
@@ -57,7 +63,7 @@ class LossTerms:
         return terms
 
 
-def uniform_layer_map(student_layers, teacher_layers, section="td_student_net_cfg"):
+def uniform_layer_map(student_layers: int, teacher_layers: int, section: str = "td_student_net_cfg") -> int:
     """Teacher layers a student layer stands for, g(m) = m x teacher / student (TinyBERT, section 4.1).
 
     Raises:
@@ -78,13 +84,13 @@ class Projection(nn.Cell):
     Starts as the identity where both widths are equal: a student that already resembles its teacher stays so.
     """
 
-    def __init__(self, student_width, teacher_width, initializer_range):
+    def __init__(self, student_width: int, teacher_width: int, initializer_range: float):
         super().__init__()
         self.fit_dense = Dense(student_width, teacher_width, initializer_range, ms.float32)
         if student_width == teacher_width:
             self.fit_dense.weight.set_data(ops.eye(student_width, student_width, ms.float32))
 
-    def construct(self, x):  # (B, S, student width)
+    def construct(self, x: Tensor) -> Tensor:  # (B, S, student width)
         batch, length, width = x.shape
         return self.fit_dense(x.reshape((batch * length, width))).reshape((batch, length, -1))
 
@@ -93,9 +99,9 @@ class TeacherAnswers(nn.Cell):
     """What some loss terms need of a frozen teacher.
 
     Args:
-        network (BertForSequence or BertEncoder): without dropout; it gets no gradient.
-        terms (LossTerms), logits (bool): what is compared; whether the logits are.
-        stride (int): the layer map, as `uniform_layer_map` gives it.
+        network: without dropout; it gets no gradient.
+        terms, logits: what is compared; whether the logits are.
+        stride: the layer map, as `uniform_layer_map` gives it.
 
     Inputs: the first five of a `MicroBatch`'s arrays.
 
@@ -103,7 +109,7 @@ class TeacherAnswers(nn.Cell):
         scores (B, heads, S, S), the logits.
     """
 
-    def __init__(self, network, terms, logits, stride):
+    def __init__(self, network: Network, terms: LossTerms, logits: bool, stride: int):
         super().__init__(auto_prefix=False)
         for parameter in network.get_parameters():
             parameter.requires_grad = False
@@ -113,9 +119,9 @@ class TeacherAnswers(nn.Cell):
         self.logits = logits
         self.stride = stride
 
-    def construct(self, *inputs):
+    def construct(self, *inputs: Tensor) -> Tensors:
         logits, states, scores = self.network(*inputs)
-        answers = ()
+        answers = NO_TENSORS
         if self.states:
             answers += states[:: self.stride]
         if self.scores:
@@ -127,16 +133,15 @@ class TeacherAnswers(nn.Cell):
 
 class Distiller(nn.Cell):
     """Loss terms of a micro-batch: its share of each mean over the rows, tokens or pairs of tokens of the
-    whole step. Padding counts nowhere.
+    whole step, or over its tokens with a label. Padding counts nowhere.
 
     Args:
-        student (BertForSequence or BertEncoder): the network that learns; the latter has no logits to fit.
-        terms (LossTerms): which terms, and their weights.
-        projection (Projection): of the student's hidden states; None compares them as they are (equal
-            widths).
-        kind (TaskKind): names the losses of the soft and label terms; None where neither is used.
-        temperature (float): of the soft cross-entropy.
-        cached_logits (bool): the teacher's logits are the batch's last column.
+        student: the network that learns; a `BertEncoder` has no logits to fit.
+        terms: which terms, and their weights.
+        projection: of the student's hidden states; None compares them as they are (equal widths).
+        kind: names the losses of the soft and label terms; None where neither is used.
+        temperature: of the soft cross-entropy.
+        cached_logits: the teacher's logits are the batch's last column.
 
     Inputs: a `MicroBatch`'s arrays (the first column is the labels, unless no term fits logits), then the
         `TeacherAnswers`.
@@ -145,11 +150,20 @@ class Distiller(nn.Cell):
         The weighted sum, then each unweighted term in the order of `terms.names()`; all float32 scalars.
     """
 
-    def __init__(self, student, terms, projection=None, kind=None, temperature=1.0, cached_logits=False):
+    def __init__(
+        self,
+        student: Network,
+        terms: LossTerms,
+        projection: Projection | None = None,
+        kind: "TaskKind | None" = None,
+        temperature: float = 1.0,
+        cached_logits: bool = False,
+    ):
         super().__init__(auto_prefix=False)
         self.student = student
         self.terms = terms
         self.names = terms.names()
+        self.weights = tuple(getattr(terms, name) for name in self.names)
         self.picks_tokens = kind is not None and kind.picks_tokens
         self.by_token = kind is not None and kind.logits_per == "token" and not self.picks_tokens
         if kind is not None:
@@ -157,15 +171,16 @@ class Distiller(nn.Cell):
             self.label_loss = getattr(losses, kind.label_loss)
         self.temperature = temperature
         self.cached_logits = cached_logits
-        self.project = terms.hidden_loss > 0 and projection is not None
-        if self.project:
+        self.project = False
+        if terms.hidden_loss > 0 and projection is not None:
+            self.project = True
             self.projection = projection
         depth = student.config.num_hidden_layers
         self.states = depth + 1 if terms.hidden_loss > 0 else 0
         self.scores = depth if terms.attention_loss > 0 else 0
         self.asks_logits = terms.soft_loss > 0 and not cached_logits
 
-    def ask(self, teacher):
+    def ask(self, teacher: Network) -> TeacherAnswers | None:
         """The `TeacherAnswers` of a network for this loss; None where it needs none."""
         if not (self.terms.compares_layers or self.asks_logits):
             return None
@@ -175,7 +190,7 @@ class Distiller(nn.Cell):
             stride = uniform_layer_map(*depths)
         return TeacherAnswers(teacher, self.terms, self.asks_logits, stride)
 
-    def trained_parameters(self):
+    def trained_parameters(self) -> list[ms.Parameter]:
         """The parameters that some loss term reaches: without one on the logits, pooler and classifier stay
         out of the optimizer.
 
@@ -198,7 +213,7 @@ class Distiller(nn.Cell):
     def _projected(self, states):
         if not self.project:
             return states
-        projected = ()
+        projected = NO_TENSORS
         for state in states:
             projected += (self.projection(state),)
         return projected
@@ -207,35 +222,36 @@ class Distiller(nn.Cell):
         """The logits that compete with each other along the last axis."""
         return losses.places_of_rows(logits, batch[1], batch[2], batch[4]) if self.picks_tokens else logits
 
-    def _mean(self, values, input_mask, first_tokens, totals):
-        """The share of the mean over the step's rows, or tokens, that each answer's loss has."""
+    def _mean(self, values, batch, tokens):
+        """The share that these answers' losses have of the mean over the step's rows, or over so many of its
+        tokens.
+        """
         if self.by_token:
-            return (values * self._tokens(input_mask)[:, :, 0]).sum() / totals[1]
-        return (values * ops.cast(first_tokens >= 0, ms.float32)).sum() / totals[0]
+            return (values * self._tokens(batch[1])[:, :, 0]).sum() / tokens
+        return (values * ops.cast(batch[4] >= 0, ms.float32)).sum() / batch[5][0]
 
-    def construct(self, *batch):
-        input_mask, first_tokens, totals = batch[1], batch[4], batch[5]
+    def construct(self, *batch: Tensor) -> Tensors:
+        input_mask, totals = batch[1], batch[5]
         logits, states, scores = self.student(*batch[:5])
         end = len(batch) - self.asks_logits  # columns, the teacher's states, scores, logits
         teacher_scores = batch[end - self.scores : end]
         columns_end = end - self.scores - self.states
         teacher_states = batch[columns_end : columns_end + self.states]
-        total, values = 0.0, ()
+        values = NO_TENSORS  # in the order of `names`
         if self.terms.attention_loss > 0:
-            value = attention_loss(scores, teacher_scores, self._pairs(input_mask), totals[2])
-            total, values = total + self.terms.attention_loss * value, values + (value,)
+            values += (attention_loss(scores, teacher_scores, self._pairs(input_mask), totals[2]),)
         if self.terms.hidden_loss > 0:
             tokens = self._tokens(input_mask)
-            value = hidden_loss(self._projected(states), teacher_states, tokens, totals[1])
-            total, values = total + self.terms.hidden_loss * value, values + (value,)
+            values += (hidden_loss(self._projected(states), teacher_states, tokens, totals[1]),)
         logits = self._answers(logits, batch)
         if self.terms.soft_loss > 0:
             teacher_logits = batch[-1] if self.asks_logits else batch[columns_end - 1]
             teacher_logits = self._answers(teacher_logits, batch)
             value = self.soft_loss(logits, teacher_logits, self.temperature)
-            value = self._mean(value, input_mask, first_tokens, totals)
-            total, values = total + self.terms.soft_loss * value, values + (value,)
+            values += (self._mean(value, batch, totals[1]),)
         if self.terms.label_loss > 0:
-            value = self._mean(self.label_loss(logits, batch[6]), input_mask, first_tokens, totals)
-            total, values = total + self.terms.label_loss * value, values + (value,)
+            values += (self._mean(self.label_loss(logits, batch[6]), batch, totals[3]),)
+        total = 0.0
+        for weight, value in zip(self.weights, values):
+            total = total + weight * value
         return (total,) + values

@@ -8,12 +8,12 @@ Where outputs point at places, an answer's start and end, the tokens of a row co
 (R, C, S) of (B, S, C).
 """
 
-from mindspore import ops
+from mindspore import Tensor, ops
 
-from src.nn.layers import square_sum
+from src.nn.layers import Tensors, square_sum
 
 
-def attention_loss(student_scores, teacher_scores, pairs, count):
+def attention_loss(student_scores: Tensors, teacher_scores: Tensors, pairs: Tensor, count: Tensor) -> Tensor:
     """Mean squared error of the attention scores, summed over layers (TinyBERT, arXiv 1909.10351, equation
     7).
 
@@ -29,7 +29,7 @@ def attention_loss(student_scores, teacher_scores, pairs, count):
     return total / (count * student_scores[0].shape[1])
 
 
-def hidden_loss(student_states, teacher_states, tokens, count):
+def hidden_loss(student_states: Tensors, teacher_states: Tensors, tokens: Tensor, count: Tensor) -> Tensor:
     """Mean squared error of (already projected) hidden states, summed over layers (TinyBERT, equations 8 and
     9).
 
@@ -44,7 +44,7 @@ def hidden_loss(student_states, teacher_states, tokens, count):
     return total / (count * student_states[0].shape[-1])
 
 
-def soft_cross_entropy(student_logits, teacher_logits, temperature):
+def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """-softmax(teacher / t) . log_softmax(student / t), the mean over each answer's C logits (TinyBERT,
     equation 10).
 
@@ -54,22 +54,22 @@ def soft_cross_entropy(student_logits, teacher_logits, temperature):
     return -(target * ops.log_softmax(student_logits / temperature, -1)).mean(-1)
 
 
-def soft_mean_square(student_logits, teacher_logits, temperature):
+def soft_mean_square(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """Mean squared difference of each answer's C logits: a regression has no temperature."""
     return ops.square(student_logits - teacher_logits).mean(-1)
 
 
-def label_mean_square(logits, labels):
+def label_mean_square(logits: Tensor, labels: Tensor) -> Tensor:
     """Squared error of float32 (R, 1) logits and float32 (R,) labels."""
     return ops.square(logits[:, 0] - labels)
 
 
-def label_cross_entropy(logits, labels):
+def label_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of float32 (R, C) logits with int32 (R,) labels, each row's."""
     return ops.cross_entropy(logits, labels, reduction="none")
 
 
-def label_cross_entropy_of_tokens(logits, labels):
+def label_cross_entropy_of_tokens(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of float32 (B, S, C) logits with int32 (B, S) labels, each token's; 0 where the label is
     -1: [CLS], [SEP], padding.
     """
@@ -82,7 +82,7 @@ def label_cross_entropy_of_tokens(logits, labels):
 _NO_PLACE = -1e9  # far below any logit, and finite: its share is exactly 0 and 0 times it no nan
 
 
-def places_of_rows(logits, input_mask, segment_ids, first_tokens):
+def places_of_rows(logits: Tensor, input_mask: Tensor, segment_ids: Tensor, first_tokens: Tensor) -> Tensor:
     """float32 (R, C, S): the logits of each row's own tokens from its first one on, for those that may be an
     answer: [CLS] and the second text. The others, as the question and [SEP], have logits of no weight.
 
@@ -104,7 +104,9 @@ def places_of_rows(logits, input_mask, segment_ids, first_tokens):
     return gathered * answers + _NO_PLACE * (1.0 - answers)
 
 
-def soft_cross_entropy_of_places(student_logits, teacher_logits, temperature):
+def soft_cross_entropy_of_places(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float
+) -> Tensor:
     """-softmax(teacher / t) . log_softmax(student / t) over the S places, the mean over the C outputs of
     float32 (R, C, S). A sum over places, not a mean as over classes: their number says how long a row is.
     """
@@ -112,6 +114,6 @@ def soft_cross_entropy_of_places(student_logits, teacher_logits, temperature):
     return -(target * ops.log_softmax(student_logits / temperature, -1)).sum(-1).mean(-1)
 
 
-def label_cross_entropy_of_places(logits, labels):
+def label_cross_entropy_of_places(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of float32 (R, C, S) logits with int32 (R, C) places, the mean over the C outputs."""
     return -ops.gather_elements(ops.log_softmax(logits, -1), 2, labels.expand_dims(2)).mean((1, 2))

@@ -1,6 +1,9 @@
 """A quantized student: a fine-tuned network that rounds its weights and activations while it computes."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from src.checkpoint import folder as checkpoints
 from src.checkpoint.assign import assign
@@ -8,16 +11,24 @@ from src.distill.distiller import LossTerms, uniform_layer_map
 from src.errors import UserError
 from src.model import Model, new_network, read_as_run
 
+if TYPE_CHECKING:
+    import mindspore as ms
 
-def quantized_student(path, key, data, config, compute_type):
+    from src.data.task_data import TaskData
+    from src.settings.network import BertConfig, QuantConfig
+    from src.settings.training import QuantizedStudentConfig
+
+
+def quantized_student(
+    path: str, key: str, data: TaskData, config: QuantizedStudentConfig, compute_type: ms.Type
+) -> Model:
     """The quantized `Model` that starts from a task's checkpoint.
 
     Args:
-        path (str), key (str): the checkpoint, and the setting that names it. data (TaskData): the task's
-            rows.
-        config (QuantizedStudentConfig): what is rounded, and whether training follows, which alone can fill
-            in a head or calibrate ranges.
-        compute_type (mindspore.dtype): of the matrix products.
+        path, key: the checkpoint, and the setting that names it. data: the task's rows.
+        config: what is rounded, and whether training follows, which alone can fill in a head or calibrate
+            ranges.
+        compute_type: of the matrix products.
 
     Raises:
         UserError: the checkpoint is not of this task, or it is not trained where that is needed.
@@ -29,14 +40,14 @@ def quantized_student(path, key, data, config, compute_type):
     description = replace(own, bert=replace(bert, **config.dropout), quantization=config.quantization_cfg)
     description = description.with_head(data.kind, data.outputs, data.labels, data.task.name)
     model = Model(description, new_network(description, compute_type), checkpoint.vocabulary)
-    known = dict(model.network.parameters_and_names())
+    own_names = {name for name, _ in model.network.parameters_and_names()}
     state = checkpoints.QUANTIZER_STATE
     assign(
         model.network,
         {
             name: value
             for name, value in checkpoint.weights.items()
-            if name in known or not name.endswith(state)
+            if name in own_names or not name.endswith(state)
         },
         path,
         allow_missing=("classifier.",) if config.do_train else (),
@@ -52,7 +63,7 @@ def quantized_student(path, key, data, config, compute_type):
     return model
 
 
-def check_calibrated(quantization, batches_seen):
+def check_calibrated(quantization: QuantConfig, batches_seen: int) -> None:
     """Raise a `UserError` where training over so many batches ends before it calibrates the moving
     averages.
     """
@@ -63,8 +74,8 @@ def check_calibrated(quantization, batches_seen):
         )
 
 
-def check_comparable(student, teacher, terms):
-    """Refuse a teacher whose layers cannot be compared one by one with the student's (both `BertConfig`)."""
+def check_comparable(student: BertConfig, teacher: BertConfig, terms: LossTerms) -> None:
+    """Refuse a teacher whose layers cannot be compared one by one with the student's."""
     if not terms.compares_layers:
         return
     uniform_layer_map(student.num_hidden_layers, teacher.num_hidden_layers, "student_model_dir")
@@ -77,8 +88,8 @@ def check_comparable(student, teacher, terms):
             )
 
 
-def loss_terms(config, has_teacher):
-    """The `LossTerms` that a `QuantizedStudentConfig` switches on; none where nothing is trained.
+def loss_terms(config: QuantizedStudentConfig, has_teacher: bool) -> LossTerms:
+    """The terms that the settings switch on; none where nothing is trained.
 
     Raises:
         UserError: they need a teacher and there is none.

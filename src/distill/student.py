@@ -1,12 +1,23 @@
 """Where a student comes from: a checkpoint, its teacher's layers, or random weights."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from src.checkpoint.assign import assign
-from src.description import Description
+from src.checkpoint.folder import Checkpoint
+from src.description import Description, fewer_layers
 from src.distill.distiller import Projection, uniform_layer_map
 from src.errors import UserError
 from src.model import POOLER, Model, layer_weights, new_network, read_as_run
+
+if TYPE_CHECKING:
+    import mindspore as ms
+
+    from src.data.task_data import TaskData
+    from src.settings.network import StudentPlan
 
 _WIDTHS = (
     "vocab_size",
@@ -27,16 +38,39 @@ class Student:
     projection: Projection
     start: str
     """What it started from, for the log."""
-    checkpoint: object = None
-    """The `Checkpoint` it started from, or None."""
+    checkpoint: Checkpoint | None = None
+    """The one it started from."""
 
     @property
-    def summary(self):
+    def summary(self) -> str:
         """One line for the log."""
         return f"student: {self.model.summary}, started from {self.start}"
 
 
-def student_layers(chosen, depth, teacher_depth, section="td_student_net_cfg"):
+def warnings_of(student: Student, plan: StudentPlan, teacher: Model) -> list[str]:
+    """Lines about a `Student` that is no smaller than its teacher (Model), or that begins a task with nothing
+    though layers of its teacher would fit.
+    """
+    own, others, section, found = student.model.parameters, teacher.parameters, plan.section, []
+    if own >= others:
+        fewer = fewer_layers(teacher.config.num_hidden_layers)
+        found.append(
+            f"warning: the student has {own:,} weights and its teacher {others:,}, so it is not smaller; "
+            f"fewer layers (--{section}.num_hidden_layers {fewer}) or narrower ones (--{section}.hidden_size "
+            "and the like) make it so"
+        )
+    alike = all(getattr(student.model.config, name) == getattr(teacher.config, name) for name in _WIDTHS)
+    if student.model.description.kind and not plan.path and not plan.from_teacher and alike:
+        found.append(
+            "warning: the student starts from random weights, which takes many more steps to the same score; "
+            "--student_init teacher_layers starts it from layers of its teacher"
+        )
+    return found
+
+
+def student_layers(
+    chosen: Sequence[int], depth: int, teacher_depth: int, section: str = "td_student_net_cfg"
+) -> tuple[int, ...]:
     """The teacher layers a student of `depth` layers copies: `chosen`, or the last of each group of the
     uniform layer map.
     """
@@ -51,13 +85,15 @@ def student_layers(chosen, depth, teacher_depth, section="td_student_net_cfg"):
     return tuple(range(stride - 1, teacher_depth, stride))
 
 
-def build_student(plan, teacher, data, compute_type):
+def build_student(
+    plan: StudentPlan, teacher: Checkpoint, data: TaskData | None, compute_type: ms.Type
+) -> Student:
     """The student that a `StudentPlan` asks for.
 
     Args:
-        teacher (Checkpoint): as it was loaded, its own dropout rates included.
-        data (TaskData): the task that its head is for; None for a student without one.
-        compute_type (mindspore.dtype): of the matrix products.
+        teacher: as it was loaded, its own dropout rates included.
+        data: the task that its head is for; None for a student without one.
+        compute_type: of the matrix products.
 
     Raises:
         UserError: the checkpoint contradicts `plan.net` or the data, or the teacher cannot be compared with

@@ -4,15 +4,17 @@ Logits are a column of the rows. Hidden states and attention scores are many tim
 while the first epoch runs and are read from there afterwards.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import shutil
 import weakref
 import zlib
+from typing import TYPE_CHECKING
 
 import mindspore as ms
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from src.checkpoint.folder import digest
 from src.compile_cache import program
@@ -20,31 +22,44 @@ from src.distill.teacher import LiveTeacher
 from src.errors import UserError
 from src.evaluate import predict
 from src.examples import Column
-from src.files import make_folder, replacing, write_safetensors
+from src.files import make_folder, write_json
+from src.json_file import read_json
 from src.terminal import say
 
-INDEX_FILE, ANSWERS_FILE = "index.safetensors", "answers.bin"
+if TYPE_CHECKING:
+    from src.data.dataset import Batches, PackedRows
+    from src.data.micro_batches import MicroBatch
+    from src.distill.distiller import Distiller, TeacherAnswers
+    from src.examples import Examples
+    from src.model import Model
+    from src.nn.layers import Tensors
+
+INDEX_FILE, ANSWERS_FILE = "index.json", "answers.bin"
+_SUM = 4
+"""Bytes of the CRC-32 behind each row's answers; one that is 0 says that they are not there yet."""
 
 
-def with_logits(teacher, batches):
+def with_logits(teacher: Model, batches: Batches | PackedRows) -> Examples:
     """The `Examples` of some batches with a column of the teacher's float32 logits, a row (or token) each.
 
     Args:
-        teacher (Model): without dropout. batches (Batches or PackedRows): of the training rows.
+        teacher: without dropout. batches: of the training rows.
     """
-    column = Column("teacher_logits", np.float32, teacher.description.kind.logits_per)
+    kind = teacher.description.kind
+    assert kind is not None  # a task's teacher
+    column = Column("teacher_logits", np.float32, kind.logits_per)
     return batches.examples.with_column(column, predict(teacher, batches, "teacher logits").logits)
 
 
 class RecordLayout:
     """How the answers for one row of L tokens lie in the file: states (L, layers, H), scores (layers, heads,
-    L, L), both float16, then logits (C,) or (L, C), float32.
+    L, L), both float16, then logits (C,) or (L, C), float32, and their checksum.
 
     Args:
-        asked (TeacherAnswers): what is kept. by_token (bool): its logits are a token's.
+        asked: what is kept. by_token: its logits are a token's.
     """
 
-    def __init__(self, asked, by_token=False):
+    def __init__(self, asked: TeacherAnswers, by_token: bool = False):
         config = asked.network.config
         compared = config.num_hidden_layers // asked.stride
         self.states = (compared + 1 if asked.states else 0, config.hidden_size)
@@ -52,24 +67,25 @@ class RecordLayout:
         self.outputs = asked.network.num_labels if asked.logits else 0
         self.by_token = by_token
 
-    def shapes(self, length):
+    def shapes(self, length: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """Of the three parts."""
         logits = (length, self.outputs) if self.by_token else (1, self.outputs)
         return (length, *self.states), (*self.scores, length, length), logits
 
-    def bytes_of(self, lengths):
-        """Bytes of the record of each row (ndarray, int64)."""
+    def bytes_of(self, lengths: np.ndarray) -> np.ndarray:
+        """Bytes of the record of each row, int64."""
         lengths = np.asarray(lengths, np.int64)
         logits = lengths if self.by_token else np.ones_like(lengths)
         halves = lengths * np.prod(self.states) + lengths**2 * np.prod(self.scores)
-        return 2 * halves + 4 * logits * self.outputs
+        return 2 * halves + 4 * logits * self.outputs + _SUM
 
-    def pack(self, states, scores, logits):
-        """One row's record (bytes) from arrays of those shapes."""
+    def pack(self, states: np.ndarray, scores: np.ndarray, logits: np.ndarray) -> bytes:
+        """One row's record from arrays of those shapes."""
         halves = (np.ascontiguousarray(part, np.float16).tobytes() for part in (states, scores))
-        return b"".join((*halves, np.ascontiguousarray(logits, np.float32).tobytes()))
+        record = b"".join((*halves, np.ascontiguousarray(logits, np.float32).tobytes()))
+        return record + _sum(record)
 
-    def unpack(self, record, length):
+    def unpack(self, record: bytes, length: int) -> list[np.ndarray]:
         """The three arrays of a record."""
         first, second, third = self.shapes(length)
         ends = np.cumsum([0, 2 * np.prod(first), 2 * np.prod(second), 4 * np.prod(third)])
@@ -79,55 +95,57 @@ class RecordLayout:
         return [np.frombuffer(*item).reshape(shape) for item, shape in zip(zip(parts, types), shapes)]
 
 
+def _sum(record):
+    return (zlib.crc32(record) or 1).to_bytes(_SUM, "little")
+
+
 class CachedTeacher(LiveTeacher):
     """Answers from a file the rows it has been asked about before, runs the network for others and keeps what
-    it says.
+    it says. A run that goes on finds there what it had asked before it was killed: asked anew, among other
+    rows, the last bit of an answer may be another one.
 
     The file is read and written by offsets, not mapped: mapped pages would count as the program's memory.
 
     Args:
-        network (TeacherAnswers), layout (RecordLayout): what is run, and how it is kept.
-        examples (Examples): all rows. folder (str): of the two files. key (str): what the answers depend on.
+        network, layout: what is run, and how it is kept.
+        examples: all rows. folder: of the two files. key: what the answers depend on.
     """
 
-    def __init__(self, network, layout, examples, folder, key):
+    def __init__(
+        self, network: TeacherAnswers, layout: RecordLayout, examples: Examples, folder: str, key: str
+    ):
         super().__init__(network)
         self.layout = layout
-        self.key = key
-        self.index_path = os.path.join(folder, INDEX_FILE)
         self.starts = np.concatenate([[0], np.cumsum(layout.bytes_of(examples.lengths))])
-        self.checksums = np.zeros(len(examples), np.uint32)
-        self.known = np.zeros(len(examples), bool)
-        path = os.path.join(folder, ANSWERS_FILE)
-        complete = self._open_index(path)
-        self.file = os.open(path, os.O_RDWR | os.O_CREAT | (0 if complete else os.O_TRUNC), 0o644)
+        path, index = os.path.join(folder, ANSWERS_FILE), os.path.join(folder, INDEX_FILE)
+        self.begun = self._is_begun(path, index, key)
+        self.file = os.open(path, os.O_RDWR | os.O_CREAT | (0 if self.begun else os.O_TRUNC), 0o644)
         weakref.finalize(self, os.close, self.file)
         os.ftruncate(self.file, int(self.starts[-1]))  # a sparse file until it is written
+        if not self.begun:
+            write_json(index, {"key": key})
         self.full = False  # the disk, before all answers were written
 
-    def _open_index(self, path):
-        """Take over a complete cache of this very key; says why where there is one that cannot be used."""
-        if not os.path.exists(self.index_path):
+    def _is_begun(self, path: str, index: str, key: str) -> bool:
+        """Whether an earlier run began a cache of this very key; says why where there is one that cannot be
+        used.
+        """
+        if not os.path.exists(index):
             return False
         try:
-            with safe_open(self.index_path, "numpy") as file:
-                key, checksums = file.metadata()["key"], file.get_tensor("checksums")
-        except (SafetensorError, OSError, KeyError, TypeError) as error:
-            key, checksums = f"unreadable: {error}", None
+            found = read_json(index, "the teacher cache's index").get("key")
+        except UserError:
+            found = None
         whole = os.path.exists(path) and os.path.getsize(path) == self.starts[-1]
-        if key != self.key or not whole:
-            fault = "is of another teacher, other rows or other layers" if whole else "is cut or damaged"
-            say(f"teacher cache: {os.path.dirname(path)} {fault}, so it is made anew")
-            os.remove(self.index_path)  # until every row is known again
-            return False
-        self.checksums, self.known[:] = checksums.copy(), True
-        return True
+        if found == key and whole:
+            return True
+        damaged = found is None or found == key
+        fault = "is cut or damaged" if damaged else "is of another teacher, other rows or other layers"
+        say(f"teacher cache: {os.path.dirname(path)} {fault}, so it is made anew")
+        os.remove(index)  # it would say that what is written now is older answers
+        return False
 
-    def _finish(self):
-        with replacing(self.index_path) as temporary:
-            write_safetensors(temporary, {"checksums": self.checksums}, {"key": self.key})
-
-    def __call__(self, batch, arrays):
+    def __call__(self, batch: MicroBatch, arrays: Tensors) -> Tensors:
         records = self._read(batch.rows)
         if records is None:
             answers = super().__call__(batch, arrays)
@@ -141,27 +159,22 @@ class CachedTeacher(LiveTeacher):
 
     def _read(self, rows):
         """The records of some rows; None where one is not there, or not what was written."""
-        if not self.known[rows].all():
-            return None
         records = []
         for row in rows:
             start, end = int(self.starts[row]), int(self.starts[row + 1])
             record = os.pread(self.file, end - start, start)
-            if zlib.crc32(record) != self.checksums[row]:
-                say(f"teacher cache: the answers for row {row} are damaged; the teacher is asked again")
-                self.known[row] = False
+            if record[-_SUM:] != _sum(record[:-_SUM]):
+                if any(record[-_SUM:]):
+                    say(f"teacher cache: the answers for row {row} are damaged; the teacher is asked again")
                 return None
-            records.append(record)
+            records.append(record[:-_SUM])
         return records
 
     def _keep(self, batch, answers):
         """Write the answers for a `MicroBatch`, as long as the disk takes them."""
-        new = not self.known.all()
         try:
             self._write(batch, answers)
-            if new and self.known.all():
-                self._finish()
-        except (OSError, UserError) as error:
+        except OSError as error:
             self.full = True
             say(f"teacher cache: not all answers can be kept ({error}), so the teacher runs for the others")
 
@@ -181,9 +194,7 @@ class CachedTeacher(LiveTeacher):
             for answer in logits:
                 flat = answer.reshape((-1, answer.shape[-1]))
                 kept[2][:] = flat[place] if self.layout.by_token else flat[number]
-            record = self.layout.pack(*kept)
-            if os.pwrite(self.file, record, int(self.starts[row])) == len(record):
-                self.checksums[row], self.known[row] = zlib.crc32(record), True
+            os.pwrite(self.file, self.layout.pack(*kept), int(self.starts[row]))
 
     def _assemble(self, batch, records):
         """The network's answers for a `MicroBatch`, 0 where no token of a row is."""
@@ -205,28 +216,32 @@ class CachedTeacher(LiveTeacher):
         return answers
 
 
-def cache_key(teacher, asked, examples):
+def cache_key(teacher: Model, asked: TeacherAnswers, examples: Examples) -> str:
     """What a teacher's answers depend on: the program, the teacher, the rows, and what is asked."""
     rows = hashlib.sha256()
     for array in (examples.input_ids, examples.segment_ids, examples.offsets):
-        rows.update(np.ascontiguousarray(array).tobytes())
+        rows.update(np.ascontiguousarray(array).data)
     questions = asked.states, asked.scores, asked.logits, asked.stride, teacher.network.compute_type
     network = repr((teacher.config, teacher.description.quantization))
     return digest(teacher.weights(), network, rows.hexdigest(), repr(questions), program())
 
 
-def cached_teacher(teacher, loss, examples, folder, limit):
+def cached_teacher(
+    teacher: Model | None, loss: Distiller, examples: Examples, folder: str, limit: float
+) -> LiveTeacher | None:
     """The teacher for several epochs: a `CachedTeacher` where its answers may be kept, else a `LiveTeacher`;
     None where the loss needs none.
 
     Args:
-        teacher (Model, or None), loss (Distiller): who is asked for what. examples (Examples): all rows.
-        folder (str): of the cache. limit (float): gigabytes (10^9 bytes) that it may take.
+        teacher, loss: who is asked for what. examples: all rows.
+        folder: of the cache. limit: gigabytes (10^9 bytes) that it may take.
     """
     live = LiveTeacher.of(teacher, loss)
-    if live is None or not limit:
+    if live is None or teacher is None or not limit:
         return live
-    layout = RecordLayout(live.network, teacher.description.kind.logits_per == "token")
+    kind = teacher.description.kind
+    assert kind is not None  # a task's teacher
+    layout = RecordLayout(live.network, kind.logits_per == "token")
     size = layout.bytes_of(examples.lengths).sum() / 1e9
     if size > limit:
         say(
@@ -245,6 +260,10 @@ def cached_teacher(teacher, loss, examples, folder, limit):
         return live
     teacher_key = cache_key(teacher, live.network, examples)
     cached = CachedTeacher(live.network, layout, examples, folder, teacher_key)
-    state = "read" if cached.known.all() else "written in the first epoch and read in the others"
+    state = (
+        "read where an earlier run wrote them"
+        if cached.begun
+        else "written in the first epoch and read in the others"
+    )
     say(f"teacher cache: {size:.2f} GB of the teacher's answers in {folder}, {state}")
     return cached

@@ -1,6 +1,7 @@
 """The kinds of tasks, a file each: a new one is a file here and a line in the table."""
 
 from src.errors import UserError, shown
+from src.kinds.base import TaskKind
 from src.kinds.classification import SequenceClassification
 from src.kinds.regression import Regression
 from src.kinds.span import QuestionAnswering, QuestionAnsweringOrNone
@@ -11,7 +12,7 @@ SPAN, SPAN_OR_NONE = QuestionAnswering(), QuestionAnsweringOrNone()
 KINDS = (CLASSIFICATION, REGRESSION, TAGGING, SPAN, SPAN_OR_NONE)
 
 
-def kind_named(name, where):
+def kind_named(name: str, where: str) -> TaskKind:
     """The kind called `name` in settings and record folders; a `UserError` that starts with `where` for
     none.
     """
@@ -23,7 +24,7 @@ def kind_named(name, where):
     )
 
 
-def kind_of_problem(problem_type, where):
+def kind_of_problem(problem_type: str, where: str) -> TaskKind:
     """The kind that Hugging Face calls `problem_type`; a `UserError` that starts with `where` for none."""
     for kind in KINDS:
         if kind.problem_type == problem_type:

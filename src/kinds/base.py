@@ -8,12 +8,20 @@ which scores what `predictions` gives.
 Legend: N rows, T tokens of all rows together, C outputs of the head.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from src.errors import UserError
-from src.examples import Examples, offsets_of
+from src.examples import Column, Examples, offsets_of
+
+if TYPE_CHECKING:
+    from src.data.readers.rows import Row, Where
+    from src.data.tokenization import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class TaskKind:
     """Hugging Face's word for it, in config.json."""
     architecture = ""
     """Hugging Face's class for a BERT with such a head."""
-    columns = ()
+    columns: tuple[Column, ...] = ()
     """The `Column`s of a record besides its tokens."""
     logits_per = "row"
     """"row": the head reads the pooled output, logits are (N, C); "token": it reads every hidden state."""
@@ -51,15 +59,15 @@ class TaskKind:
     submission = "glue"
     """How answers to a test set are written where the task names no layout: a key of `LAYOUTS` in
     `src/submission.py`."""
-    prediction_files = ()
+    prediction_files: tuple[str, ...] = ()
     """Names of the files that `predictions_of` is for; () where the kind has no layout of its own."""
     soft_loss = ""
     """Loss of the student's logits against the teacher's."""
     label_loss = ""
     """Loss of the logits against the labels."""
-    metrics = ()
+    metrics: tuple[str, ...] = ()
     """Every metric that fits, the ones reported for data that name none first."""
-    default_metrics = ()
+    default_metrics: tuple[str, ...] = ()
     """The metrics of data that name none, the deciding one first."""
     threshold = 0.0
     """A text has no answer where that is better than the best one by more than this; 0 for kinds whose texts
@@ -70,29 +78,29 @@ class TaskKind:
     """What a text may have several of, of which the cut to the longest row may lose some, as `entities`; ""
     for one label a row."""
 
-    def outputs(self, labels):
+    def outputs(self, labels: Sequence[str]) -> int:
         """C for these class names: one for each."""
         return len(labels)
 
-    def asked_labels(self, names):
+    def asked_labels(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """What `--labels` must be for these class names; () where nothing gives them."""
         return names
 
-    def check_outputs(self, outputs, source):
+    def check_outputs(self, outputs: int, source: str) -> None:
         """Raise a `UserError` where a head with so many outputs is none of this kind; `source` is the
         model.
         """
         raise NotImplementedError
 
-    def describe(self, outputs):
+    def describe(self, outputs: int) -> str:
         """The kind in words, as `2 classes`."""
         raise NotImplementedError
 
-    def fitting_metrics(self, outputs):
+    def fitting_metrics(self, outputs: int) -> tuple[str, ...]:
         """The `metrics` that a head with so many outputs has."""
         return self.metrics
 
-    def parse_label(self, value, names, where):
+    def parse_label(self, value: Any, names: tuple[str, ...], where: str | Where) -> object:
         """A raw label as a number; `names` are the class names.
 
         Raises:
@@ -100,21 +108,23 @@ class TaskKind:
         """
         raise NotImplementedError
 
-    def count_answers(self, label):
+    def count_answers(self, label: Any) -> int:
         """How many of what `answers_called` says a parsed label holds."""
         return 0
 
-    def kept_answers(self, examples):
+    def kept_answers(self, examples: Examples) -> int:
         """How many of them `Examples` hold that `encode` made."""
         return 0
 
-    def check_labels(self, examples, names, split):
+    def check_labels(self, examples: Examples, names: Sequence[str], split: str) -> None:
         """Raise a `UserError` where the labels of a `split`'s `Examples` are none of this kind and these
         names.
         """
         raise NotImplementedError
 
-    def encode(self, tokenizer, rows, max_seq_length, windows=BERT_WINDOWS):
+    def encode(
+        self, tokenizer: Tokenizer, rows: Sequence[Row], max_seq_length: int, windows: Windows = BERT_WINDOWS
+    ) -> tuple[Examples, int]:
         """Rows to `Examples`: `[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`, a label a row.
 
         Args:
@@ -126,20 +136,22 @@ class TaskKind:
         Returns:
             (Examples, rows that had to be cut). Kinds whose answers are parts of a text give the `origin`.
         """
-        texts, pairs = [row.text for row in rows], [row.text_pair for row in rows]
-        pairs = None if all(pair is None for pair in pairs) else pairs
+        texts, seconds = [row.text for row in rows], [row.text_pair for row in rows]
+        pairs = None if all(second is None for second in seconds) else seconds
         ids, segments, lengths, cut = tokenizer.encode_flat(texts, pairs, max_seq_length)
-        columns = {}
+        columns: dict[Column, np.ndarray] = {}
         if rows and rows[0].label is not None:
             (column,) = self.columns
             columns[column] = np.array([row.label for row in rows], column.dtype)
         return Examples(ids, segments, offsets_of(lengths), columns), cut
 
-    def predictions(self, logits):
+    def predictions(self, logits: np.ndarray) -> np.ndarray:
         """What the logits of rows (N, C) or tokens (T, C) say, comparable with the labels: (N,) or (T,)."""
         raise NotImplementedError
 
-    def evidence(self, metric, logits, examples, labels):
+    def evidence(
+        self, metric: str, logits: np.ndarray, examples: Examples, labels: Sequence[str]
+    ) -> tuple[Any, Any]:
         """What a metric compares.
 
         Args:
@@ -151,18 +163,30 @@ class TaskKind:
         """
         return self.predictions(logits), examples.labels
 
-    def answers(self, logits, examples, rows, labels):
-        """What predict.py prints.
+    def outcomes(
+        self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """What is said of each text, as `predict.py --json true` prints it.
 
         Args:
             logits, examples, labels: as for `evidence`. rows (list of Row): the texts they were made from.
 
         Returns:
-            list of lists of tuples of str: for each text its lines, of each its columns
+            list of dicts of JSON values
         """
         raise NotImplementedError
 
-    def at_threshold(self, threshold, where=""):
+    def columns_of(self, outcome: dict[str, Any]) -> list[tuple[str, ...]]:
+        """The lines that predict.py prints of one of the `outcomes`."""
+        raise NotImplementedError
+
+    def answers(
+        self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
+    ) -> list[list[tuple[str, ...]]]:
+        """For each text its lines, as `columns_of` has them; arguments as for `outcomes`."""
+        return [self.columns_of(outcome) for outcome in self.outcomes(logits, examples, rows, labels)]
+
+    def at_threshold(self, threshold: float, where: str = "") -> TaskKind:
         """This kind with another `threshold`; `where` says in messages what names it.
 
         Raises:
@@ -174,6 +198,6 @@ class TaskKind:
             f"{where}null_score_diff_threshold: it is for questions that may have no answer (SQuAD2)"
         )
 
-    def predictions_of(self, logits, examples):
+    def predictions_of(self, logits: np.ndarray, examples: Examples) -> dict[str, dict[str, Any]]:
         """{name of `prediction_files`: its content as JSON has it}."""
         raise NotImplementedError

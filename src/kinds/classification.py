@@ -1,12 +1,19 @@
 """One class a row: sentiment, inference, topics."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from src.errors import UserError, listed, shown
-from src.examples import Column
+from src.examples import Column, Examples
 from src.kinds.base import TaskKind
+
+if TYPE_CHECKING:
+    from src.data.readers.rows import Row, Where
 
 UNLABELLED = -1
 _NUMBER = re.compile(r"[+]?(-?[0-9]+)(?:[.]0*)?")
@@ -26,20 +33,20 @@ class SequenceClassification(TaskKind):
     default_metrics = ("accuracy", "macro_f1")
     shown_as = "classes"
 
-    def check_outputs(self, outputs, source):
+    def check_outputs(self, outputs: int, source: str) -> None:
         if outputs < 2:
             raise UserError(
                 f"{source}: problem_type '{self.problem_type}' with {outputs} outputs is not supported; a "
                 "classifier has two or more and one label a row, a regression one"
             )
 
-    def describe(self, outputs):
+    def describe(self, outputs: int) -> str:
         return f"{outputs} classes"
 
-    def fitting_metrics(self, outputs):
+    def fitting_metrics(self, outputs: int) -> tuple[str, ...]:
         return tuple(name for name in self.metrics if name != "f1" or outputs == 2)
 
-    def parse_label(self, value, names, where):
+    def parse_label(self, value: Any, names: tuple[str, ...], where: str | Where) -> int:
         """The index of a class given by its name, or else by its index; a whole number may have decimals, as
         1.0.
         """
@@ -57,7 +64,7 @@ class SequenceClassification(TaskKind):
         index = f" (nor an index 0 to {len(names) - 1})" if numbered else ""
         raise UserError(f"{where}: the label {shown(text)} is none of {listed(names)}{index}")
 
-    def check_labels(self, examples, names, split):
+    def check_labels(self, examples: Examples, names: Sequence[str], split: str) -> None:
         labels = examples.labels
         if labels.dtype.kind != "i":
             raise UserError(
@@ -69,17 +76,25 @@ class SequenceClassification(TaskKind):
                 f"the {len(names)} labels {listed(names)}"
             )
 
-    def predictions(self, logits):
+    def predictions(self, logits: np.ndarray) -> np.ndarray:
         return logits.argmax(axis=1)
 
-    def answers(self, logits, examples, rows, labels):
+    def outcomes(
+        self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
+    ) -> list[dict[str, Any]]:
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-        best = probabilities.argmax(axis=1)
-        return [[(labels[index], f"{row[index]:.4f}")] for index, row in zip(best, probabilities)]
+        probabilities = (shifted / shifted.sum(axis=1, keepdims=True)).tolist()
+        best = self.predictions(logits).tolist()
+        return [
+            {"label": labels[index], "probability": row[index], "probabilities": dict(zip(labels, row))}
+            for index, row in zip(best, probabilities)
+        ]
+
+    def columns_of(self, outcome: dict[str, Any]) -> list[tuple[str, ...]]:
+        return [(outcome["label"], f"{outcome['probability']:.4f}")]
 
 
-def whole(text):
+def whole(text: str) -> str:
     """A whole number without decimals, plus or power of ten (1 for 1.0, +1, 1e0); other texts as they are."""
     number = _NUMBER.fullmatch(text)
     if number is None and _POWER.fullmatch(text) and float(text).is_integer():

@@ -6,16 +6,23 @@ how well the answer starts and ends there; [CLS] stands for no answer in this wi
 Legend: N rows, T tokens of all rows together, L tokens of one row.
 """
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from src.errors import UserError, shown
 from src.examples import Column, Examples, Origin, offsets_of
-from src.kinds.base import BERT_WINDOWS, TaskKind
+from src.kinds.base import BERT_WINDOWS, TaskKind, Windows
+
+if TYPE_CHECKING:
+    from src.data.readers.rows import Row, Where
+    from src.data.tokenization import Tokenizer
 
 LONGEST_ANSWER = 30
 """Tokens of the longest answer that is considered, as in BERT's `max_answer_length`."""
@@ -33,7 +40,7 @@ class Answer(NamedTuple):
     end_logit: float
 
     @property
-    def score(self):
+    def score(self) -> float:
         """What answers are compared by."""
         return self.start_logit + self.end_logit
 
@@ -42,15 +49,15 @@ class Answer(NamedTuple):
 class Found:
     """What a network says of one question."""
 
-    text: dict
+    text: dict[str, Any]
     """Of the `Origin`."""
-    answers: tuple
+    answers: tuple[Answer, ...]
     """The best `Answer`s over all windows, the best first; none where no window holds a token."""
     null: Answer
     """No answer: of the window whose [CLS] has the lowest score, as BERT's own script has it."""
 
     @property
-    def null_odds(self):
+    def null_odds(self) -> float:
         """By how much no answer is better than the best one."""
         return self.null.score - self.answers[0].score if self.answers else 0.0
 
@@ -70,24 +77,27 @@ class QuestionAnswering(TaskKind):
     needs_texts = True
     soft_loss = "soft_cross_entropy_of_places"
     label_loss = "label_cross_entropy_of_places"
-    metrics = default_metrics = ("span_f1", "exact_match")
-    prediction_files = ("predictions.json", "nbest_predictions.json")
+    metrics: tuple[str, ...] = ("span_f1", "exact_match")
+    default_metrics = metrics
+    prediction_files: tuple[str, ...] = ("predictions.json", "nbest_predictions.json")
     may_be_none = False
 
-    def outputs(self, labels):
+    def outputs(self, labels: Sequence[str]) -> int:
         return 2
 
-    def check_outputs(self, outputs, source):
+    def check_outputs(self, outputs: int, source: str) -> None:
         if outputs != 2:
             raise UserError(
                 f"{source}: problem_type '{self.problem_type}' with {outputs} outputs is not supported; it "
                 "has two, for an answer's start and end"
             )
 
-    def describe(self, outputs):
+    def describe(self, outputs: int) -> str:
         return "answers in a text" + (" or none" if self.may_be_none else "")
 
-    def parse_label(self, value, names, where):
+    def parse_label(
+        self, value: Any, names: tuple[str, ...], where: str | Where
+    ) -> tuple[tuple[int, str], ...]:
         """((first character, answer), ...) as the reader gives it."""
         if not isinstance(value, tuple):
             raise UserError(
@@ -100,7 +110,7 @@ class QuestionAnswering(TaskKind):
             )
         return value
 
-    def check_labels(self, examples, names, split):
+    def check_labels(self, examples: Examples, names: Sequence[str], split: str) -> None:
         places = examples.labels
         inside = (0 <= places[:, 0]) & (places[:, 0] <= places[:, 1]) & (places[:, 1] < examples.lengths)
         if places.dtype.kind != "i" or not inside.all():
@@ -111,7 +121,9 @@ class QuestionAnswering(TaskKind):
 
     # --- rows to examples -----------------------------------------------------------------------------------
 
-    def encode(self, tokenizer, rows, max_seq_length, windows=BERT_WINDOWS):
+    def encode(
+        self, tokenizer: Tokenizer, rows: Sequence[Row], max_seq_length: int, windows: Windows = BERT_WINDOWS
+    ) -> tuple[Examples, int]:
         """The windows of each row's context, with its `Origin`. A window that does not hold the (first) right
         answer says that there is none, as in BERT's own training code.
         """
@@ -122,15 +134,16 @@ class QuestionAnswering(TaskKind):
             context, characters = contexts[row.text_pair]
             head = [tokenizer.cls_id, *question[: windows.max_query_length], tokenizer.sep_id]
             room = _room(max_seq_length, len(head), row)
-            first, last = _tokens_of(row.label, characters)
+            label: Any = row.label  # ((first character, answer), ...) or None
+            first, last = _tokens_of(label, characters)
             for start, end in cuts(len(context), room, windows.doc_stride):
                 ids += [*head, *context[start:end], tokenizer.sep_id]
-                segments.append(np.repeat(np.int32([0, 1]), [len(head), end - start + 1]))
+                segments.append(np.repeat(np.array([0, 1], np.int32), [len(head), end - start + 1]))
                 spans += [np.full((len(head), 2), -1), characters[start:end], np.full((1, 2), -1)]
                 held = start <= first and last < end
                 places.append([len(head) + place - start for place in (first, last)] if held else [0, 0])
                 lengths.append((number, len(segments[-1])))
-            answers = None if row.label is None else [text for _, text in row.label]
+            answers = None if label is None else [text for _, text in label]
             texts.append({"id": row.id, "text": row.text_pair, "answers": answers})
         of_text, lengths = np.array(lengths, np.int64).reshape(-1, 2).T
         columns = {} if rows[0].label is None else {self.columns[0]: np.array(places, np.int32)}
@@ -139,36 +152,51 @@ class QuestionAnswering(TaskKind):
         cut = sum(len(question) > windows.max_query_length for question in questions)
         return Examples(*flat, offsets_of(lengths), columns, origin), cut
 
-    def count_answers(self, label):
+    def count_answers(self, label: Any) -> int:
         return int(bool(label))
 
-    def kept_answers(self, examples):
-        return len(np.unique(examples.origin.rows[examples.labels[:, 0] > 0])) if examples.columns else 0
+    def kept_answers(self, examples: Examples) -> int:
+        if not examples.columns:
+            return 0
+        assert examples.origin is not None  # `encode` gives one
+        return len(np.unique(examples.origin.rows[examples.labels[:, 0] > 0]))
 
     # --- logits to answers ----------------------------------------------------------------------------------
 
-    def evidence(self, metric, logits, examples, labels):
+    def evidence(
+        self, metric: str, logits: np.ndarray, examples: Examples, labels: Sequence[str]
+    ) -> tuple[Any, Any]:
         found = find_answers(logits, examples, 1)
+        references = [item.text["answers"] for item in found]
         if metric.startswith("best_"):
-            predictions = [(best_text(item), item.null_odds) for item in found]
-        else:
-            predictions = [self.choose(item) for item in found]
-        return predictions, [item.text["answers"] for item in found]
+            return [(best_text(item), item.null_odds) for item in found], references
+        return [self.choose(item) for item in found], references
 
-    def choose(self, found):
+    def choose(self, found: Found) -> str:
         """The answer (str) to a question, "" for none."""
         return best_text(found)
 
-    def answers(self, logits, examples, rows, labels):
-        """Answer, first character, the one after the last, and its share among the best ones."""
-        lines = []
+    def outcomes(
+        self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """Answer, first character, the one after the last, and its share among the best ones; None for
+        none.
+        """
+        outcomes: list[dict[str, Any]] = []
         for found in find_answers(logits, examples, N_BEST):
             chosen = self.choose(found)
-            listed = self._ranked(found)
-            answer, share = next(item for item in listed if item[0].text == chosen)
-            place = (str(answer.start), str(answer.end)) if chosen else ("-", "-")
-            lines.append([(" ".join(chosen.split()) or "-", *place, f"{share:.4f}")])
-        return lines
+            answer, share = next(item for item in self._ranked(found) if item[0].text == chosen)
+            place = (answer.start, answer.end) if chosen else (None, None)
+            outcomes.append(
+                {"answer": chosen or None, "start": place[0], "end": place[1], "score": float(share)}
+            )
+        return outcomes
+
+    def columns_of(self, outcome: dict[str, Any]) -> list[tuple[str, ...]]:
+        """One line; `-` for what there is not."""
+        answer = " ".join((outcome["answer"] or "").split()) or "-"
+        place = ["-" if outcome[key] is None else str(outcome[key]) for key in ("start", "end")]
+        return [(answer, *place, f"{outcome['score']:.4f}")]
 
     def _ranked(self, found):
         """[(Answer, share)] the best first; the shares are a softmax over them."""
@@ -180,7 +208,7 @@ class QuestionAnswering(TaskKind):
         shares = np.exp(scores - scores.max())
         return list(zip(listed, shares / shares.sum()))
 
-    def predictions_of(self, logits, examples):
+    def predictions_of(self, logits: np.ndarray, examples: Examples) -> dict[str, dict[str, Any]]:
         """In the layout of BERT's own script: {id: answer}, and {id: the best ones}."""
         found = find_answers(logits, examples, N_BEST)
         chosen = {item.text["id"]: self.choose(item) for item in found}
@@ -208,18 +236,18 @@ class QuestionAnsweringOrNone(QuestionAnswering):
     prediction_files = ("predictions.json", "nbest_predictions.json", "null_odds.json")
     may_be_none = True
 
-    def at_threshold(self, threshold, where=""):
+    def at_threshold(self, threshold: float, where: str = "") -> QuestionAnsweringOrNone:
         if threshold == self.threshold:
             return self
         kind = copy.copy(self)
         kind.threshold = threshold
         return kind
 
-    def choose(self, found):
+    def choose(self, found: Found) -> str:
         return "" if found.null_odds > self.threshold else best_text(found)
 
 
-def cuts(tokens, room, stride):
+def cuts(tokens: int, room: int, stride: int) -> list[tuple[int, int]]:
     """[(first token, the one after the last)] of the windows of a text: BERT's rule, at least one.
 
     Args:
@@ -264,12 +292,12 @@ def _tokens_of(label, characters):
     return (first, last) if first <= last else (-1, -1)
 
 
-def best_text(found):
+def best_text(found: Found) -> str:
     """The best answer of a question, whatever speaks for none."""
     return found.answers[0].text if found.answers else ""
 
 
-def find_answers(logits, examples, count):
+def find_answers(logits: np.ndarray, examples: Examples, count: int) -> list[Found]:
     """What a network says of every question.
 
     Args:
@@ -289,13 +317,13 @@ def find_answers(logits, examples, count):
     numbers, firsts = np.unique(origin.rows[order], return_index=True)
     found = []
     for number, rows in zip(numbers, np.split(order, firsts[1:])):
-        text, candidates, null = origin.texts[number], [], None
+        text, candidates, nulls = origin.texts[number], [], []
         for row in rows:
             tokens = slice(examples.offsets[row], examples.offsets[row + 1])
             here = logits[tokens].astype(np.float64)
-            none = Answer(0, 0, "", *here[0].tolist())
-            null = none if null is None or none.score < null.score else null
+            nulls.append(Answer(0, 0, "", *here[0].tolist()))
             candidates += _candidates(here, origin.spans[tokens], text["text"], count)
+        null = min(nulls, key=lambda answer: answer.score)
         found.append(Found(text, _best(candidates, count), null))
     return found
 
@@ -323,7 +351,7 @@ def _candidates(logits, spans, text, count):
 
 def _best(candidates, count):
     """The `count` best of all windows; a text that stands in several places counts once."""
-    best = {}
+    best: dict[str, Answer] = {}
     for answer in sorted(candidates, key=lambda answer: (-answer.score, answer.start, answer.end)):
         best.setdefault(answer.text, answer)
     return tuple(best.values())[:count]

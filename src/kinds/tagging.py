@@ -8,11 +8,20 @@ run of tags of one type that is whole; a run without its beginning or, in BIOES,
 Legend: N rows, T tokens of all rows together, C tags, K entities.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from src.errors import UserError, listed, shown
 from src.examples import Column, Examples, Origin, offsets_of
-from src.kinds.base import BERT_WINDOWS, TaskKind
+from src.kinds.base import BERT_WINDOWS, TaskKind, Windows
+
+if TYPE_CHECKING:
+    from src.data.readers.rows import Row, Where
+    from src.data.tokenization import Tokenizer
 
 UNTAGGED = -1  # of [CLS], [SEP], padding, and what the cut left of an entity
 _BIOES = "BIES"
@@ -35,25 +44,27 @@ class TokenClassification(TaskKind):
     default_metrics = ("entity_f1", "entity_precision", "entity_recall", "accuracy")
     answers_called = submission = shown_as = "entities"
 
-    def tags(self, types):
+    def tags(self, types: Iterable[str]) -> tuple[str, ...]:
         """The class names for entities of these types, in index order: O, then B, I, E and S of each type."""
         return ("O", *(f"{prefix}-{name}" for name in types for prefix in _BIOES))
 
-    def asked_labels(self, names):
+    def asked_labels(self, names: tuple[str, ...]) -> tuple[str, ...]:
         types = tuple(dict.fromkeys(name.partition("-")[2] for name in names if "-" in name))
         return types if self.tags(types) == tuple(names) else ()
 
-    def check_outputs(self, outputs, source):
+    def check_outputs(self, outputs: int, source: str) -> None:
         if outputs < 2:
             raise UserError(
                 f"{source}: problem_type '{self.problem_type}' with {outputs} outputs is not supported; a "
                 "tagger has two or more"
             )
 
-    def describe(self, outputs):
+    def describe(self, outputs: int) -> str:
         return f"{outputs} tags of tokens"
 
-    def parse_label(self, value, names, where):
+    def parse_label(
+        self, value: Any, names: tuple[str, ...], where: str | Where
+    ) -> tuple[tuple[int, int, int], ...]:
         """((start, end, index of the type), ...) of a text's (start, end, type); `names` as `tags` gives
         them.
         """
@@ -65,17 +76,17 @@ class TokenClassification(TaskKind):
                 raise UserError(f"{where}: the entity type {shown(name)} is none of {listed(types)}")
         return tuple((start, end, types.index(name)) for start, end, name in value)
 
-    def count_answers(self, label):
+    def count_answers(self, label: Any) -> int:
         return len(label or ())
 
-    def kept_answers(self, examples):
-        tags = examples.labels
-        if tags is None:
+    def kept_answers(self, examples: Examples) -> int:
+        if not examples.columns:
             return 0
+        tags = examples.labels
         first = np.isin((tags - 1) % len(_BIOES), (_BEGIN, _SINGLE))
         return int(np.count_nonzero(first & (tags > 0)))
 
-    def check_labels(self, examples, names, split):
+    def check_labels(self, examples: Examples, names: Sequence[str], split: str) -> None:
         tags = examples.labels
         if tags.dtype.kind != "i":
             raise UserError(f"the {split} records hold fractional tags, which do not fit a {self.name} task")
@@ -87,7 +98,9 @@ class TokenClassification(TaskKind):
                 f"{len(names)} tags {listed(names)} (and {UNTAGGED} for tokens without one)"
             )
 
-    def encode(self, tokenizer, rows, max_seq_length, windows=BERT_WINDOWS):
+    def encode(
+        self, tokenizer: Tokenizer, rows: Sequence[Row], max_seq_length: int, windows: Windows = BERT_WINDOWS
+    ) -> tuple[Examples, int]:
         """Rows to `Examples`: `[CLS] text [SEP]`, a tag a token. A WordPiece that is partly of an entity is
         of it. Of an entity that the row cannot hold as a whole, what is left is untagged.
         """
@@ -99,7 +112,10 @@ class TokenClassification(TaskKind):
             if row.text_pair is not None:
                 raise UserError(f"text {row.line_number}: a text of a {self.name} task has no second text")
         room, cut = max_seq_length - 2, 0
-        ids, spans, tags, lengths = [], [], [], []
+        ids: list[int] = []
+        spans: list[tuple[int, int]] = []
+        tags: list[int] = []
+        lengths: list[int] = []
         for row, (row_ids, row_spans) in zip(rows, tokenizer.pieces([row.text for row in rows])):
             cut += len(row_ids) > room
             row_ids = row_ids[:room]
@@ -108,20 +124,21 @@ class TokenClassification(TaskKind):
             tags += [UNTAGGED, *_tags_of(row_spans, row.label or (), room), UNTAGGED]
             lengths.append(len(row_ids) + 2)
         labelled = bool(rows) and rows[0].label is not None
-        ids = np.array(ids, np.int32)
         examples = Examples(
-            ids,
-            np.zeros_like(ids),
+            np.array(ids, np.int32),
+            np.zeros(len(ids), np.int32),
             offsets_of(lengths),
             {self.columns[0]: np.array(tags, np.int32)} if labelled else {},
             Origin(np.arange(len(rows)), np.array(spans, np.int32).reshape(-1, 2)),
         )
         return examples, cut
 
-    def predictions(self, logits):
+    def predictions(self, logits: np.ndarray) -> np.ndarray:
         return logits.argmax(axis=1)
 
-    def evidence(self, metric, logits, examples, labels):
+    def evidence(
+        self, metric: str, logits: np.ndarray, examples: Examples, labels: Sequence[str]
+    ) -> tuple[Any, Any]:
         """Of `accuracy` the tags of the tokens that have one; else two sets of (start, end, type), of token
         places.
         """
@@ -137,24 +154,36 @@ class TokenClassification(TaskKind):
 
         return entities(found), entities(right)
 
-    def answers(self, logits, examples, rows, labels):
-        """An entity a line: type, first character, the one after the last, the characters, the mean
-        probability of its tags; `-` for a text without any.
+    def outcomes(
+        self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """The entities: type, first character, the one after the last, the characters, the mean probability
+        of the tags.
         """
-        tags, spans, offsets = self.predictions(logits), examples.origin.spans, examples.offsets
-        tags = np.where(spans[:, 0] < 0, UNTAGGED, tags)
+        origin, offsets = examples.origin, examples.offsets
+        assert origin is not None  # `encode` gives one
+        spans = origin.spans
+        tags = np.where(spans[:, 0] < 0, UNTAGGED, self.predictions(logits))
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = shifted.max(axis=1) / shifted.sum(axis=1)
-        types, lines = _read(labels)[1], [[] for _ in rows]
+        types = _read(labels)[1]
+        found: list[dict[str, Any]] = [{"entities": []} for _ in rows]
         for first, after in entities_of(tags, offsets[:-1], labels).tolist():
-            text = examples.origin.rows[np.searchsorted(offsets, first, side="right") - 1]
+            text = origin.rows[np.searchsorted(offsets, first, side="right") - 1]
             start, end = int(spans[first, 0]), int(spans[after - 1, 1])
-            surface, probability = (
-                " ".join(rows[text].text[start:end].split()),
-                probabilities[first:after].mean(),
-            )
-            lines[text].append((types[tags[first]], str(start), str(end), surface, f"{probability:.4f}"))
-        return [found or [("-",)] for found in lines]
+            entity: dict[str, Any] = {"type": types[tags[first]], "start": start, "end": end}
+            entity["text"] = rows[text].text[start:end]
+            entity["probability"] = float(probabilities[first:after].mean())
+            found[text]["entities"].append(entity)
+        return found
+
+    def columns_of(self, outcome: dict[str, Any]) -> list[tuple[str, ...]]:
+        """An entity a line; `-` for a text without any."""
+        lines: list[tuple[str, ...]] = []
+        for entity in outcome["entities"]:
+            places, surface = (str(entity["start"]), str(entity["end"])), " ".join(entity["text"].split())
+            lines.append((entity["type"], *places, surface, f"{entity['probability']:.4f}"))
+        return lines or [("-",)]
 
 
 def _tags_of(spans, entities, room):
@@ -199,7 +228,7 @@ def _read(labels):
     return prefixes, types
 
 
-def entities_of(tags, starts, labels):
+def entities_of(tags: np.ndarray, starts: np.ndarray, labels: Sequence[str]) -> np.ndarray:
     """The entities that tags say, as seqeval's strict mode with IOBES (or, without E and S tags, IOB2).
 
     Args:

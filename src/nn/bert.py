@@ -6,26 +6,32 @@ Shapes as in `layers.py`.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 from mindspore.ops import operations as P
 
 from src.nn.dropout import Dropout
 from src.nn.layers import (
+    NO_TENSORS,
     ActivationQuantizer,
     Dense,
     Embedding,
     LayerNorm,
     RelativePositions,
     Tanh,
+    Tensors,
     activation,
 )
+
+if TYPE_CHECKING:
+    from src.settings.network import BertConfig, QuantConfig
 
 MASKED_SCORE = -10000.0  # added to the score of a padding token, as in the original BERT
 
 
-def same_row(input_mask):
+def same_row(input_mask: Tensor) -> Tensor:
     """float32 (B, S, S): 1 where query and key are tokens of one row, by the rows' numbers (B, S).
 
     Padding looks at the first row, as it does at the only one where rows are padded.
@@ -37,7 +43,7 @@ def same_row(input_mask):
 class Embeddings(nn.Cell):
     """Word + token-type + position embeddings, LayerNorm, dropout."""
 
-    def __init__(self, config, quantization):
+    def __init__(self, config: "BertConfig", quantization: "QuantConfig | None"):
         super().__init__()
         width, spread = config.hidden_size, config.initializer_range
         self.word_embeddings = Embedding(
@@ -54,7 +60,9 @@ class Embeddings(nn.Cell):
         self.layer_norm = LayerNorm(width, config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def construct(self, input_ids, segment_ids, position_ids):  # (B, S) each
+    def construct(
+        self, input_ids: Tensor, segment_ids: Tensor, position_ids: Tensor | None
+    ) -> Tensor:  # (B, S) each
         x = self.word_embeddings(input_ids) + self.token_type_embeddings(segment_ids)
         if self.use_positions:
             table = self.position_embeddings
@@ -68,7 +76,7 @@ class Embeddings(nn.Cell):
 class Attention(nn.Cell):
     """Multi-head self-attention with its output layer, residual and LayerNorm (post-norm, as BERT has it)."""
 
-    def __init__(self, config, compute_type, quantization):
+    def __init__(self, config: "BertConfig", compute_type: ms.Type, quantization: "QuantConfig | None"):
         super().__init__()
         self.heads = config.num_attention_heads
         self.width = config.hidden_size
@@ -115,7 +123,9 @@ class Attention(nn.Cell):
     def _from_query(self, x, batch, length):  # (S, B*heads, X) -> (B, heads, S, X)
         return x.reshape((length, batch, self.heads, -1)).transpose((1, 2, 0, 3))
 
-    def construct(self, x, added_mask, batch, length):  # (B*S, H), (B, 1, 1 or S, S)
+    def construct(
+        self, x: Tensor, added_mask: Tensor, batch: int, length: int
+    ) -> tuple[Tensor, Tensor]:  # (B*S, H), (B, 1, 1 or S, S)
         quantized = self.quantize_input(x)
         query = self._operand(self.quantize_query, self.query(quantized), batch, length)
         key = self._operand(self.quantize_key, self.key(quantized), batch, length)
@@ -141,7 +151,7 @@ class Attention(nn.Cell):
 class FeedForward(nn.Cell):
     """The two position-wise layers with activation, residual and LayerNorm."""
 
-    def __init__(self, config, compute_type, quantization):
+    def __init__(self, config: "BertConfig", compute_type: ms.Type, quantization: "QuantConfig | None"):
         super().__init__()
         spread = config.initializer_range
         self.intermediate = Dense(
@@ -154,7 +164,7 @@ class FeedForward(nn.Cell):
         self.activation = activation(config.hidden_act)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def construct(self, x):  # (B*S, H)
+    def construct(self, x: Tensor) -> Tensor:  # (B*S, H)
         output = self.output(self.quantize_inner(self.activation(self.intermediate(self.quantize_input(x)))))
         return self.layer_norm(ops.cast(self.dropout(output), ms.float32) + x)
 
@@ -162,12 +172,12 @@ class FeedForward(nn.Cell):
 class EncoderLayer(nn.Cell):
     """One transformer layer."""
 
-    def __init__(self, config, compute_type, quantization):
+    def __init__(self, config: "BertConfig", compute_type: ms.Type, quantization: "QuantConfig | None"):
         super().__init__()
         self.attention = Attention(config, compute_type, quantization)
         self.feed_forward = FeedForward(config, compute_type, quantization)
 
-    def construct(self, x, added_mask, batch, length):
+    def construct(self, x: Tensor, added_mask: Tensor, batch: int, length: int) -> tuple[Tensor, Tensor]:
         x, scores = self.attention(x, added_mask, batch, length)
         return self.feed_forward(x), scores
 
@@ -175,15 +185,17 @@ class EncoderLayer(nn.Cell):
 class Encoder(nn.Cell):
     """The stack of layers."""
 
-    def __init__(self, config, compute_type, quantization):
+    def __init__(self, config: "BertConfig", compute_type: ms.Type, quantization: "QuantConfig | None"):
         super().__init__()
         self.layers = nn.CellList(
             [EncoderLayer(config, compute_type, quantization) for _ in range(config.num_hidden_layers)]
         )
 
-    def construct(self, x, added_mask):  # (B, S, H), (B, 1, 1 or S, S)
+    def construct(
+        self, x: Tensor, added_mask: Tensor
+    ) -> tuple[Tensors, Tensors]:  # (B, S, H), (B, 1, 1 or S, S)
         batch, length, width = x.shape
-        hidden_states, all_scores = (x,), ()
+        hidden_states, all_scores = NO_TENSORS + (x,), NO_TENSORS
         x = x.reshape((batch * length, width))
         for layer in self.layers:
             x, scores = layer(x, added_mask, batch, length)
@@ -195,7 +207,7 @@ class Encoder(nn.Cell):
 class Pooler(nn.Cell):
     """tanh of a dense layer on a row's first token."""
 
-    def __init__(self, config, compute_type, quantization):
+    def __init__(self, config: "BertConfig", compute_type: ms.Type, quantization: "QuantConfig | None"):
         super().__init__()
         self.dense = Dense(
             config.hidden_size, config.hidden_size, config.initializer_range, compute_type, quantization
@@ -203,7 +215,7 @@ class Pooler(nn.Cell):
         self.quantize_input = ActivationQuantizer(quantization)
         self.tanh = Tanh()
 
-    def construct(self, first):  # (B, H)
+    def construct(self, first: Tensor) -> Tensor:  # (B, H)
         return self.tanh(ops.cast(self.dense(self.quantize_input(first)), ms.float32))  # (B, H)
 
 
@@ -211,10 +223,10 @@ class Bert(nn.Cell):
     """Bidirectional encoder (Devlin et al., arXiv 1810.04805).
 
     Args:
-        config (BertConfig): the architecture.
-        compute_type (mindspore.dtype): type of the matrix products.
-        quantization (QuantConfig): what is quantized; None for nothing.
-        pools (bool): whether it has the pooler; a head that answers for tokens reads none.
+        config: the architecture.
+        compute_type: type of the matrix products.
+        quantization: what is quantized; None for nothing.
+        pools: whether it has the pooler; a head that answers for tokens reads none.
 
     Inputs:
         input_ids, input_mask, segment_ids: int32 (B, S); the mask is 0 on padding.
@@ -230,7 +242,13 @@ class Bert(nn.Cell):
             states.
     """
 
-    def __init__(self, config, compute_type=ms.float32, quantization=None, pools=True):
+    def __init__(
+        self,
+        config: "BertConfig",
+        compute_type: ms.Type = ms.float32,
+        quantization: "QuantConfig | None" = None,
+        pools: bool = True,
+    ):
         super().__init__()
         self.embeddings = Embeddings(config, quantization)
         self.encoder = Encoder(config, compute_type, quantization)
@@ -238,7 +256,14 @@ class Bert(nn.Cell):
         if pools:
             self.pooler = Pooler(config, compute_type, quantization)
 
-    def construct(self, input_ids, input_mask, segment_ids, position_ids=None, first_tokens=None):
+    def construct(
+        self,
+        input_ids: Tensor,
+        input_mask: Tensor,
+        segment_ids: Tensor,
+        position_ids: Tensor | None = None,
+        first_tokens: Tensor | None = None,
+    ) -> tuple[Tensors, Tensors, Tensor]:
         if position_ids is None:
             attended = ops.cast(input_mask, ms.float32).expand_dims(1)  # (B, 1, S)
         else:

@@ -15,7 +15,7 @@ import zlib
 
 import mindspore as ms
 import numpy as np
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 from mindspore.ops.primitive import constexpr
 
 from src.quant.quantizers import Round
@@ -37,12 +37,12 @@ def _keys(seeds, side, count):
 class Residue(nn.Cell):
     """The residue of x that is nearest to 0, modulo a prime (or a tensor of them), |x| < 2^24."""
 
-    def __init__(self, prime):
+    def __init__(self, prime: float | Tensor):
         super().__init__()
         self.prime, self.inverse = prime, 1.0 / prime
         self.round = Round()
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         return x - self.round(x * self.inverse) * self.prime
 
 
@@ -50,34 +50,34 @@ class Dropout(nn.Cell):
     """While training, sets a share of x to 0 and divides the rest by what is left of 1.
 
     Args:
-        rate (float): that share; 4079 steps from 0 to 1 are told apart.
+        rate: that share; 4079 steps from 0 to 1 are told apart.
 
     Inputs:
         x: float, (..., C). Rows are all of its other axes.
     """
 
-    def __init__(self, rate):
+    def __init__(self, rate: float):
         super().__init__()
         self.rate = float(rate)
         self.scale = 1.0 / (1.0 - self.rate)
         self.bound = round((1.0 - self.rate) * PRIME) - PRIME / 2  # between two residues
         self.residue = Residue(float(PRIME))
-        self.seeds = (0,)
+        self.seeds: tuple[int, ...] = (0,)
         self.draw = ms.Tensor([1.0, 1.0, 1.0, 1.0], ms.float32)
 
-    def follow(self, draw, seeds):
-        """Draw masks from `draw` (Parameter) of `Draws`, and from `seeds` (tuple of int) of this layer."""
+    def follow(self, draw: ms.Parameter, seeds: tuple[int, ...]) -> None:
+        """Draw masks from `draw` of `Draws`, and from `seeds` of this layer."""
         self.seeds = seeds
         self.__dict__["draw"] = draw  # not one of this cell's parameters: no weight of the network
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0.0:
             return x
         flat = x.reshape((-1, x.shape[-1]))
         kept = ops.cast(self.residues(flat.shape[0], flat.shape[1]) < self.bound, ms.float32) * self.scale
         return (flat * ops.stop_gradient(ops.cast(kept, x.dtype))).reshape(x.shape)
 
-    def residues(self, rows, columns):
+    def residues(self, rows: int, columns: int) -> Tensor:
         """float32 (rows, columns): whole numbers from -2039 to 2039."""
         first, second, third, fourth = self.draw[0:1], self.draw[1:2], self.draw[2:3], self.draw[3:4]
         keys = _keys(self.seeds, 0, rows)
@@ -94,11 +94,11 @@ class Draws(nn.Cell):
     """The four numbers that the masks of a micro-batch follow from; a call goes on to the next one's.
 
     Args:
-        layers (list of Dropout): who follow them. seed (int), name (str): of the run and its stage.
-        rank (int): of the process, whose masks are its own; the numbers are everybody's.
+        layers: who follow them. seed, name: of the run and its stage.
+        rank: of the process, whose masks are its own; the numbers are everybody's.
     """
 
-    def __init__(self, layers, seed, name, rank):
+    def __init__(self, layers: list[Dropout], seed: int, name: str, rank: int):
         super().__init__()
         seed, stage = int(seed), zlib.crc32(name.encode())
         start = np.random.default_rng((seed, stage)).integers(1, min(PRIMES) // 2, 4).astype(np.float32)
@@ -108,11 +108,11 @@ class Draws(nn.Cell):
         for place, layer in enumerate(layers):
             layer.follow(self.numbers, (seed, stage, rank, place))
 
-    def construct(self):
+    def construct(self) -> None:
         ops.assign(self.numbers, self.residue(self.numbers * self.factors))
 
 
-def draws_for(network, seed, name, rank):
+def draws_for(network: nn.Cell, seed: int, name: str, rank: int) -> Draws | None:
     """`Draws` for the dropout of a network that is about to be trained; None where it has none."""
     layers = [cell for _, cell in network.cells_and_names() if isinstance(cell, Dropout) and cell.rate > 0]
     return Draws(layers, seed, name, rank) if layers else None

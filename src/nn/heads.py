@@ -1,22 +1,27 @@
 """BERT with a task's head."""
 
+from typing import TYPE_CHECKING
+
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import initializer
 
 from src.nn.bert import Bert
 from src.nn.dropout import Dropout
-from src.nn.layers import Dense, LayerNorm, activation
+from src.nn.layers import Dense, LayerNorm, Tensors, activation
+
+if TYPE_CHECKING:
+    from src.settings.network import BertConfig, QuantConfig
 
 
 class BertForSequence(nn.Cell):
     """BERT with a classifier, or with one output for regression, on the pooled first token.
 
     Args:
-        config (BertConfig): the architecture.
-        num_labels (int): outputs; 1 for regression.
-        compute_type (mindspore.dtype): type of the matrix products.
-        quantization (QuantConfig): what is quantized; None for nothing.
+        config: the architecture.
+        num_labels: outputs; 1 for regression.
+        compute_type: type of the matrix products.
+        quantization: what is quantized; None for nothing.
 
     Inputs as of `Bert`.
 
@@ -27,7 +32,13 @@ class BertForSequence(nn.Cell):
 
     pools = True
 
-    def __init__(self, config, num_labels, compute_type=ms.float32, quantization=None):
+    def __init__(
+        self,
+        config: "BertConfig",
+        num_labels: int,
+        compute_type: ms.Type = ms.float32,
+        quantization: "QuantConfig | None" = None,
+    ):
         super().__init__()
         self.config = config
         self.quantization = quantization
@@ -40,13 +51,20 @@ class BertForSequence(nn.Cell):
             config.hidden_size, num_labels, config.initializer_range, ms.float32, quantization, "rest"
         )
 
-    def construct(self, input_ids, input_mask, segment_ids, position_ids=None, first_tokens=None):
+    def construct(
+        self,
+        input_ids: Tensor,
+        input_mask: Tensor,
+        segment_ids: Tensor,
+        position_ids: Tensor | None = None,
+        first_tokens: Tensor | None = None,
+    ) -> tuple[Tensor, Tensors, Tensors]:
         hidden_states, scores, pooled = self.bert(
             input_ids, input_mask, segment_ids, position_ids, first_tokens
         )
         return self.classify(pooled), hidden_states, scores
 
-    def classify(self, read):  # (rows, H) -> (rows, num_labels)
+    def classify(self, read: Tensor) -> Tensor:  # (rows, H) -> (rows, num_labels)
         """Logits of what the head reads: `classifier_relu` is a ReLU before the classifier."""
         if self.config.classifier_relu:
             read = ops.relu(read)
@@ -63,7 +81,14 @@ class BertForTokens(BertForSequence):
 
     pools = False
 
-    def construct(self, input_ids, input_mask, segment_ids, position_ids=None, first_tokens=None):
+    def construct(
+        self,
+        input_ids: Tensor,
+        input_mask: Tensor,
+        segment_ids: Tensor,
+        position_ids: Tensor | None = None,
+        first_tokens: Tensor | None = None,
+    ) -> tuple[Tensor, Tensors, Tensors]:
         hidden_states, scores, last = self.bert(
             input_ids, input_mask, segment_ids, position_ids, first_tokens
         )
@@ -76,19 +101,26 @@ class BertEncoder(nn.Cell):
     """BERT without a task's head: what general distillation trains.
 
     Args:
-        config (BertConfig), compute_type (mindspore.dtype): as in `BertForSequence`.
+        config, compute_type: as in `BertForSequence`.
 
     Outputs:
         pooled states float32 (B, H) in the logits' place, and `Bert`'s hidden states and attention scores.
     """
 
-    def __init__(self, config, compute_type=ms.float32):
+    def __init__(self, config: "BertConfig", compute_type: ms.Type = ms.float32):
         super().__init__()
         self.config = config
         self.compute_type = compute_type
         self.bert = Bert(config, compute_type)
 
-    def construct(self, input_ids, input_mask, segment_ids, position_ids=None, first_tokens=None):
+    def construct(
+        self,
+        input_ids: Tensor,
+        input_mask: Tensor,
+        segment_ids: Tensor,
+        position_ids: Tensor | None = None,
+        first_tokens: Tensor | None = None,
+    ) -> tuple[Tensor, Tensors, Tensors]:
         hidden_states, scores, pooled = self.bert(
             input_ids, input_mask, segment_ids, position_ids, first_tokens
         )
@@ -100,7 +132,7 @@ class MaskedWords(nn.Cell):
     the output layer, with a bias of its own.
     """
 
-    def __init__(self, config, compute_type):
+    def __init__(self, config: "BertConfig", compute_type: ms.Type):
         super().__init__()
         width = config.hidden_size
         self.compute_type = compute_type
@@ -110,7 +142,7 @@ class MaskedWords(nn.Cell):
         self.bias = ms.Parameter(initializer("zeros", (config.vocab_size,)), name="bias")
         self.product = ops.MatMul(transpose_b=True)
 
-    def construct(self, tokens, words):  # (R, H), (V, H)
+    def construct(self, tokens: Tensor, words: Tensor) -> Tensor:  # (R, H), (V, H)
         x = self.layer_norm(self.activation(self.dense(tokens)))
         logits = self.product(ops.cast(x, self.compute_type), ops.cast(words, self.compute_type))
         return ops.cast(logits, ms.float32) + self.bias  # (R, V)
@@ -120,7 +152,7 @@ class BertForMaskedLM(nn.Cell):
     """BERT as a masked-language model, for inference: logits at the places asked for and nowhere else.
 
     Args:
-        config (BertConfig), compute_type (mindspore.dtype): as in `BertForSequence`.
+        config, compute_type: as in `BertForSequence`.
 
     Inputs:
         input_ids, input_mask, segment_ids: as of `Bert`.
@@ -130,13 +162,13 @@ class BertForMaskedLM(nn.Cell):
         logits float32 (R, V).
     """
 
-    def __init__(self, config, compute_type=ms.float32):
+    def __init__(self, config: "BertConfig", compute_type: ms.Type = ms.float32):
         super().__init__()
         self.config = config
         self.bert = Bert(config, compute_type, pools=False)
         self.predictions = MaskedWords(config, compute_type)
 
-    def construct(self, input_ids, input_mask, segment_ids, places):
+    def construct(self, input_ids: Tensor, input_mask: Tensor, segment_ids: Tensor, places: Tensor) -> Tensor:
         last = self.bert(input_ids, input_mask, segment_ids)[2]
         tokens = ops.gather(last.reshape((-1, last.shape[-1])), places, 0)
         return self.predictions(tokens, self.bert.embeddings.word_embeddings.weight)
@@ -144,6 +176,8 @@ class BertForMaskedLM(nn.Cell):
 
 HEADS = {"row": BertForSequence, "token": BertForTokens}
 """The networks for a task, by what a `TaskKind` has logits for."""
+Network = BertForSequence | BertEncoder
+"""One that distillation trains, or learns from."""
 
 
 class Logits(nn.Cell):
@@ -151,9 +185,16 @@ class Logits(nn.Cell):
     export run.
     """
 
-    def __init__(self, network):
+    def __init__(self, network: BertForSequence):
         super().__init__(auto_prefix=False)
         self.network = network
 
-    def construct(self, input_ids, input_mask, segment_ids, position_ids=None, first_tokens=None):
+    def construct(
+        self,
+        input_ids: Tensor,
+        input_mask: Tensor,
+        segment_ids: Tensor,
+        position_ids: Tensor | None = None,
+        first_tokens: Tensor | None = None,
+    ) -> Tensor:
         return self.network(input_ids, input_mask, segment_ids, position_ids, first_tokens)[0]

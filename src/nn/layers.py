@@ -7,15 +7,24 @@ vocabulary. `compute_type` is the type matrix products run in; weights, LayerNor
 
 import contextlib
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import mindspore as ms
-from mindspore import nn, ops
+import numpy as np
+from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import TruncatedNormal, initializer
 from mindspore.ops import operations as P
 from mindspore.ops.primitive import constexpr
 
 from src.quant.quantizers import build_quantizer
+
+if TYPE_CHECKING:
+    from src.settings.network import QuantConfig
+
+Tensors = tuple[Tensor, ...]
+NO_TENSORS: Tensors = ()
+"""What a tuple grows from in a `construct`, whose body has no room for its type."""
 
 
 @constexpr
@@ -23,39 +32,41 @@ def _on_cpu():
     return ms.get_context("device_target") == "CPU"
 
 
+def _weight_settings(quantization: "QuantConfig", part: str) -> tuple[str, int, str, float]:
+    """Quantizer, bits, granularity and clip of a part of the weights."""
+    if part == "rest":
+        return "symmetric", quantization.rest_bits, "row", 0.0
+    kind, bits, granularity, clip = (
+        getattr(quantization, f"{part}_{name}") for name in ("quantizer", "bits", "granularity", "clip_value")
+    )
+    return kind, bits, granularity, clip
+
+
 class WeightQuantizer(nn.Cell):
     """Quantizes a weight, or leaves it.
 
     Args:
-        quantization (QuantConfig): the settings, or None. part (str): "weight", "embedding" or "rest", whose
-            settings apply.
-        shape (tuple of int): of the weight. Loss-aware ternarization keeps the optimizer's second moment of
+        quantization: the settings, or None. part: "weight", "embedding" or "rest", whose settings apply.
+        shape: of the weight. Loss-aware ternarization keeps the optimizer's second moment of
             it here, so that a network evaluates as it was trained wherever it is loaded.
     """
 
-    def __init__(self, quantization, part, shape):
+    def __init__(self, quantization: "QuantConfig | None", part: str, shape: tuple[int, ...]):
         super().__init__()
         cell = None
         if quantization is not None:
-            self.kind, self.bits, self.granularity, self.clip = (
-                ("symmetric", quantization.rest_bits, "row", 0.0)
-                if part == "rest"
-                else (
-                    getattr(quantization, f"{part}_{name}")
-                    for name in ("quantizer", "bits", "granularity", "clip_value")
-                )
-            )
+            self.kind, self.bits, self.granularity, self.clip = _weight_settings(quantization, part)
             cell = build_quantizer(self.kind, self.bits, self.granularity, self.clip)
         self.active = cell is not None
         self.loss_aware = self.active and self.kind == "lat"
-        if self.active:
+        if cell is not None:
             self.quantizer = cell
         if self.loss_aware:
             self.second_moment = ms.Parameter(
                 ops.zeros(shape, ms.float32), name="second_moment", requires_grad=False
             )
 
-    def construct(self, weight):
+    def construct(self, weight: Tensor) -> Tensor:
         if self.loss_aware:
             return self.quantizer(weight, self.second_moment)
         if self.active:
@@ -67,11 +78,16 @@ class ActivationQuantizer(nn.Cell):
     """Quantizes an activation, or leaves it.
 
     Args:
-        quantization (QuantConfig): the settings, or None. bounds: as in `build_quantizer`. heads (bool): the
-            tensor is one of heads, (B, heads, S, X), which can have a scale each.
+        quantization: the settings, or None. bounds: as in `build_quantizer`. heads: the tensor is one of
+            heads, (B, heads, S, X), which can have a scale each.
     """
 
-    def __init__(self, quantization, bounds=None, heads=False):
+    def __init__(
+        self,
+        quantization: "QuantConfig | None",
+        bounds: tuple[float, float] | None = None,
+        heads: bool = False,
+    ):
         super().__init__()
         cell = None
         if quantization is not None:
@@ -86,16 +102,16 @@ class ActivationQuantizer(nn.Cell):
                 bounds,
             )
         self.active = cell is not None
-        if self.active:
+        if cell is not None:
             self.quantizer = cell
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         if self.active:
             return ops.cast(self.quantizer(ops.cast(x, ms.float32)), x.dtype)
         return x
 
 
-def column_sums(x):
+def column_sums(x: Tensor) -> Tensor:
     """Sums of the columns of a matrix, (rows, N) -> (N,), as a product with ones.
 
     On CPU this took 0.18 ms, BiasAddGrad 0.34 for 1024 x 1536 (0.97 and 1.37 for 2048 x 3072, no gain
@@ -112,10 +128,10 @@ class CpuBiasAdd(nn.Cell):
         super().__init__()
         self.add = P.BiasAdd()
 
-    def construct(self, x, bias):
+    def construct(self, x: Tensor, bias: Tensor) -> Tensor:
         return self.add(x, bias)
 
-    def bprop(self, x, bias, out, dout):
+    def bprop(self, x: Tensor, bias: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of x and bias."""
         return dout, column_sums(dout)
 
@@ -124,14 +140,20 @@ class Dense(nn.Cell):
     """`x @ weight.T + bias` over the last axis of a 2-D tensor.
 
     Args:
-        in_channels (int), out_channels (int): widths.
-        initializer_range (float): standard deviation of the truncated normal that fills the weight.
-        compute_type (mindspore.dtype): type of the product; the output has it too.
-        quantization (QuantConfig), part (str): how the weight is quantized, as in `WeightQuantizer`.
+        in_channels, out_channels: widths.
+        initializer_range: standard deviation of the truncated normal that fills the weight.
+        compute_type: type of the product; the output has it too.
+        quantization, part: how the weight is quantized, as in `WeightQuantizer`.
     """
 
     def __init__(
-        self, in_channels, out_channels, initializer_range, compute_type, quantization=None, part="weight"
+        self,
+        in_channels: int,
+        out_channels: int,
+        initializer_range: float,
+        compute_type: ms.Type,
+        quantization: "QuantConfig | None" = None,
+        part: str = "weight",
     ):
         super().__init__()
         self.quantize = WeightQuantizer(quantization, part, (out_channels, in_channels))
@@ -144,7 +166,7 @@ class Dense(nn.Cell):
         self.product = P.MatMul(transpose_b=True)
         self.add_bias = CpuBiasAdd() if _on_cpu() else P.BiasAdd()
 
-    def construct(self, x):  # (rows, in)
+    def construct(self, x: Tensor) -> Tensor:  # (rows, in)
         x, weight, bias = (
             ops.cast(item, self.compute_type) for item in (x, self.quantize(self.weight), self.bias)
         )
@@ -158,10 +180,10 @@ class PaddedLookup(nn.Cell):
     the token of id 0 keeps the vector it started with.
     """
 
-    def construct(self, table, ids):
+    def construct(self, table: Tensor, ids: Tensor) -> Tensor:
         return ops.gather(table, ids, 0)
 
-    def bprop(self, table, ids, out, dout):
+    def bprop(self, table: Tensor, ids: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
         """Sums of the output's gradient by id; negative ids are left out."""
         kept = ops.select(ids == 0, ops.full_like(ids, -1), ids).reshape((-1,))
         gradient = ops.unsorted_segment_sum(dout.reshape((-1, table.shape[1])), kept, table.shape[0])
@@ -172,14 +194,22 @@ class Embedding(nn.Cell):
     """Rows of a (`rows`, `width`) table.
 
     Args:
-        rows (int), width (int): of the table.
-        initializer_range (float): standard deviation of the truncated normal that fills it.
-        padded (bool): row 0 stands for padding, whose hidden states a distillation loss may reach; it is not
+        rows, width: of the table.
+        initializer_range: standard deviation of the truncated normal that fills it.
+        padded: row 0 stands for padding, whose hidden states a distillation loss may reach; it is not
             trained.
-        quantization (QuantConfig), part (str): how the table is quantized, as in `WeightQuantizer`.
+        quantization, part: how the table is quantized, as in `WeightQuantizer`.
     """
 
-    def __init__(self, rows, width, initializer_range, padded=False, quantization=None, part="embedding"):
+    def __init__(
+        self,
+        rows: int,
+        width: int,
+        initializer_range: float,
+        padded: bool = False,
+        quantization: "QuantConfig | None" = None,
+        part: str = "embedding",
+    ):
         super().__init__()
         self.weight = ms.Parameter(
             initializer(TruncatedNormal(initializer_range), (rows, width)), name="weight"
@@ -189,10 +219,11 @@ class Embedding(nn.Cell):
         self.quantize = WeightQuantizer(quantization, part, (rows, width))
         # The other tables are small.
         self.by_row = self.quantize.active and self.quantize.granularity == "row" and part == "embedding"
-        self.places = None  # (vocabulary,) of the ids' rows, while the table is narrowed (`OccurringRows`)
+        # (vocabulary,) of the ids' rows, while the table is narrowed (`OccurringRows`).
+        self.places: ms.Parameter | None = None
 
     @property
-    def by_itself(self):
+    def by_itself(self) -> bool:
         """Whether a row's values depend on no other row."""
         return not self.quantize.active or (self.by_row and not self.quantize.loss_aware)
 
@@ -201,7 +232,7 @@ class Embedding(nn.Cell):
             return self.lookup(table, ids)
         return self.lookup(table, ids, 0)
 
-    def construct(self, ids):  # any shape
+    def construct(self, ids: Tensor) -> Tensor:  # any shape
         if self.places is not None:
             ids = ops.gather(self.places, ids, 0)
         if not self.by_row:
@@ -226,26 +257,26 @@ class CpuLayerNorm(nn.Cell):
     (benchmarks/kernels.py).
 
     Args:
-        width (int): H. epsilon (float): added to the variance.
+        width: H. epsilon: added to the variance.
     """
 
-    def __init__(self, width, epsilon):
+    def __init__(self, width: int, epsilon: float):
         super().__init__()
         self.epsilon = epsilon
         self.share = 1.0 / width
         self.row_sum = P.ReduceSum(keep_dims=True)
 
-    def mean(self, x):
+    def mean(self, x: Tensor) -> Tensor:
         """(rows, H) -> (rows, 1)."""
         return self.row_sum(x, -1) * self.share
 
-    def construct(self, x, weight, bias):  # (rows, H), (H,), (H,)
+    def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensors:  # (rows, H), (H,), (H,)
         centred = x - self.mean(x)
         inverse = ops.rsqrt(self.mean(centred * centred) + self.epsilon)  # (rows, 1)
         normed = centred * inverse
         return normed * weight + bias, normed, inverse
 
-    def bprop(self, x, weight, bias, out, dout):
+    def bprop(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensors, dout: Tensors) -> Tensors:
         """Gradients of x, weight and bias from the output's."""
         _, normed, inverse = out
         dy = dout[0]
@@ -267,13 +298,13 @@ class SquareSum(nn.Cell):
         self.half = P.L2Loss()
         self.product = P.MatMul()
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or not _on_cpu():
             return self.half(x) * 2.0
         rows = (x * x).sum(-1).reshape((1, -1))
         return self.product(rows, ops.ones((rows.shape[1], 1), ms.float32)).reshape(())
 
-    def bprop(self, x, out, dout):
+    def bprop(self, x: Tensor, out: Tensor, dout: Tensor) -> Tensors:
         """d(sum x^2) = 2 x."""
         return (x * (2.0 * dout),)
 
@@ -284,14 +315,14 @@ square_sum = SquareSum()
 class LayerNorm(nn.Cell):
     """LayerNorm over the last axis, in float32."""
 
-    def __init__(self, width, epsilon):
+    def __init__(self, width: int, epsilon: float):
         super().__init__()
         self.weight = ms.Parameter(initializer("ones", (width,)), name="weight")
         self.bias = ms.Parameter(initializer("zeros", (width,)), name="bias")
         self.on_cpu = _on_cpu()
         self.norm = CpuLayerNorm(width, epsilon) if self.on_cpu else P.LayerNorm(-1, -1, epsilon)
 
-    def construct(self, x):  # (..., H)
+    def construct(self, x: Tensor) -> Tensor:  # (..., H)
         x = ops.cast(x, ms.float32)
         if self.on_cpu:
             rows = x.reshape((-1, x.shape[-1]))
@@ -318,22 +349,22 @@ class CpuGelu(nn.Cell):
     TAIL = (1.0, 0.0498673470, 0.0211410061, 0.0032776263, 0.0000380036, 0.0000488906, 0.0000053830)
     ROOT = (1.0, 0.03124985575591264, 0.0004884518377468256, 5.0283985604295785e-06, 4.6712886048054515e-08)
 
-    def polynomial(self, coefficients, x):
+    def polynomial(self, coefficients: tuple[float, ...], x: Tensor) -> Tensor:
         """coefficients[0] + coefficients[1] x + ..."""
         total = coefficients[-1]
         for coefficient in coefficients[-2::-1]:
             total = total * x + coefficient
         return total
 
-    def tail(self, size):
+    def tail(self, size: Tensor) -> Tensor:
         """1 - Phi of values from 0 to 6."""
         return P.RealDiv()(0.5, _sixteenth_power(self.polynomial(self.TAIL, size)))
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         size = ops.minimum(ops.abs(x), 6.0)
         return ops.maximum(x, 0.0) - size * self.tail(size)
 
-    def bprop(self, x, out, dout):
+    def bprop(self, x: Tensor, out: Tensor, dout: Tensor) -> Tensors:
         """d(x Phi) = Phi + x * density(x)."""
         near = ops.maximum(ops.minimum(x, 6.0), -6.0)
         tail = self.tail(ops.abs(near))
@@ -350,7 +381,7 @@ class Gelu(nn.Cell):
         self.on_cpu = _on_cpu()
         self.cpu = CpuGelu()
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         if self.on_cpu:
             return self.cpu(x)
         half = x * 0.5
@@ -364,7 +395,7 @@ class GeluNew(nn.Cell):
     MindSpore's own kernel of the same function takes longer (benchmarks/kernels.py).
     """
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         slope = 2.0 * math.sqrt(2.0 / math.pi)
         return x * ops.sigmoid(x * (slope + 0.044715 * slope * (x * x)))
 
@@ -374,11 +405,11 @@ class Tanh(nn.Cell):
     not.
     """
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         return 2.0 * ops.sigmoid(2.0 * x) - 1.0
 
 
-def activation(name):
+def activation(name: str) -> nn.Cell:
     """The cell for a `hidden_act` of `BertConfig`."""
     return {"gelu": Gelu, "gelu_new": GeluNew, "relu": nn.ReLU}[name]()
 
@@ -388,18 +419,18 @@ class RelativePositions(nn.Cell):
     1803.02155).
 
     Args:
-        max_distance (int): distances are clipped to [-max_distance, max_distance].
-        width (int): D, the size of a head.
+        max_distance: distances are clipped to [-max_distance, max_distance].
+        width: D, the size of a head.
     """
 
-    def __init__(self, max_distance, width, initializer_range):
+    def __init__(self, max_distance: int, width: int, initializer_range: float):
         super().__init__()
         self.max_distance = max_distance
         self.weight = ms.Parameter(
             initializer(TruncatedNormal(initializer_range), (2 * max_distance + 1, width)), name="weight"
         )
 
-    def construct(self, length):
+    def construct(self, length: int) -> Tensor:
         positions = ops.arange(length)
         distance = ops.clamp(
             positions.expand_dims(0) - positions.expand_dims(1), -self.max_distance, self.max_distance
@@ -408,7 +439,7 @@ class RelativePositions(nn.Cell):
 
 
 @contextlib.contextmanager
-def eager():
+def eager() -> Iterator[None]:
     """While this lasts operators run one by one: the same numbers, without a graph that would take longer to
     compile than to run.
     """
@@ -420,48 +451,36 @@ def eager():
         ms.set_context(mode=mode)
 
 
-@dataclass(frozen=True)
-class QuantizedWeight:
-    """A weight of a network and how it is quantized."""
-
-    cell: nn.Cell
-    kind: str
-    bits: int
-    granularity: str
-    clip: float
-
-    def values(self):
-        """What the network computes with: the weight, fake-quantized, as a float32 array."""
-        with eager():
-            return self.cell.quantize(self.cell.weight).asnumpy()
-
-
-def quantized_weights(network):
-    """{parameter name in `network`: QuantizedWeight} of every quantized weight."""
+def quantized_weights(network: nn.Cell) -> "dict[str, Dense | Embedding]":
+    """{parameter name in `network`: the cell whose weight it is} of every quantized weight."""
     return {
-        f"{name}.weight": QuantizedWeight(
-            cell, cell.quantize.kind, cell.quantize.bits, cell.quantize.granularity, cell.quantize.clip
-        )
+        f"{name}.weight": cell
         for name, cell in network.cells_and_names()
         if isinstance(cell, (Dense, Embedding)) and cell.quantize.active
     }
 
 
-def computed_weights(network):
+def rounded(cell: "Dense | Embedding") -> np.ndarray:
+    """What a network computes with for a cell's weight: fake-quantized, as a float32 array."""
+    with eager():
+        return cell.quantize(cell.weight).asnumpy()
+
+
+def computed_weights(network: nn.Cell) -> dict[str, np.ndarray]:
     """{parameter name in `network`: float32 array} as the network computes with them: quantized weights
     fake-quantized.
     """
     weights = {name: parameter.asnumpy() for name, parameter in network.parameters_and_names()}
-    weights.update({name: item.values() for name, item in quantized_weights(network).items()})
+    weights.update({name: rounded(cell) for name, cell in quantized_weights(network).items()})
     return weights
 
 
-def second_moments(network):
+def second_moments(network: nn.Cell) -> list[tuple[ms.Parameter, ms.Parameter]]:
     """[(weight, second moment)] of every weight that is ternarized by the loss: the optimizer keeps its own
     state there.
     """
     return [
-        (item.cell.weight, item.cell.quantize.second_moment)
-        for item in quantized_weights(network).values()
-        if item.cell.quantize.loss_aware
+        (cell.weight, cell.quantize.second_moment)
+        for cell in quantized_weights(network).values()
+        if cell.quantize.loss_aware
     ]

@@ -3,6 +3,8 @@
 import mindspore as ms
 import numpy as np
 
+from src.nn.layers import Embedding
+
 
 class OccurringRows:
     """Keeps of an `Embedding` only the rows that some tokens look up.
@@ -12,11 +14,11 @@ class OccurringRows:
     with a row of ones that nothing looks up; it is what the factor has become, rounding included.
 
     Args:
-        table (Embedding): its rows must be looked up one by one (`Embedding.by_itself`).
-        token_ids (int array): sorted, each once, 0 among them: the first row stays padding's.
+        table: its rows must be looked up one by one (`Embedding.by_itself`).
+        token_ids: int, sorted, each once, 0 among them: the first row stays padding's.
     """
 
-    def __init__(self, table, token_ids):
+    def __init__(self, table: Embedding, token_ids: np.ndarray):
         self.table, self.token_ids = table, token_ids
         self.all = table.weight.asnumpy()  # (vocabulary, width)
         places = np.zeros(len(self.all), np.int32)
@@ -25,14 +27,14 @@ class OccurringRows:
         table.weight = ms.Parameter(kept, name=table.weight.name)
         table.places = ms.Parameter(places, name=f"{table.weight.name}.places", requires_grad=False)
 
-    def values(self):
+    def values(self) -> np.ndarray:
         """The whole table as it would be now, float32 (vocabulary, width)."""
         kept = self.table.weight.asnumpy()
         values = self.all * kept[-1, 0]
         values[self.token_ids] = kept[:-1]
         return values
 
-    def undo(self):
+    def undo(self) -> None:
         """Give the table all its rows back."""
         self.table.weight = ms.Parameter(self.values(), name=self.table.weight.name)
         del self.table.places

@@ -11,7 +11,7 @@ _BASES = {5: 3, 4: 4}
 """Ternary codes a byte -> the base whose digits they are."""
 
 
-def pack_ternary(values, density=5):
+def pack_ternary(values: np.ndarray, density: int = 5) -> tuple[np.ndarray, np.ndarray]:
     """Pack a tensor that holds -alpha, 0 and alpha only, one alpha a row or one for all.
 
     Args:
@@ -37,7 +37,9 @@ def pack_ternary(values, density=5):
     return pack_digits(codes.ravel(), density), scales.astype(np.float32)
 
 
-def unpack_ternary(packed, scales, shape, density=5):
+def unpack_ternary(
+    packed: np.ndarray, scales: np.ndarray, shape: tuple[int, ...], density: int = 5
+) -> np.ndarray:
     """The tensor that `pack_ternary` packed, float32 of `shape`.
 
     Raises:
@@ -59,7 +61,7 @@ def _check_density(density):
         raise ValueError(f"ternary codes go 5 or 4 to a byte, not {density}")
 
 
-def pack_digits(codes, density=5):
+def pack_digits(codes: np.ndarray, density: int = 5) -> np.ndarray:
     """A vector of -1, 0 and 1 as digits of base 3 (5 a byte) or base 4 (4 a byte), the first one lowest."""
     digits = np.full(-(-codes.size // density) * density, 1, np.uint8)  # the filling is a 0
     digits[: codes.size] = codes + 1
@@ -67,7 +69,7 @@ def pack_digits(codes, density=5):
     return (digits.reshape(-1, density) * weights).sum(axis=-1, dtype=np.uint8)
 
 
-def digit_table(density=5):
+def digit_table(density: int = 5) -> np.ndarray:
     """The codes that a byte of `pack_digits` stands for, as its row: int8 (243, 5) or (256, 4), where a 2 is
     no code.
     """
@@ -75,14 +77,14 @@ def digit_table(density=5):
     return (np.arange(base**density)[:, None] // base ** np.arange(density) % base - 1).astype(np.int8)
 
 
-def _unpack_digits(packed, density):
+def _unpack_digits(packed: np.ndarray, density: int) -> np.ndarray:
     table = digit_table(density)
     if packed.max(initial=0) >= len(table) or (table[packed] > 1).any():
         raise ValueError("a byte stands for no ternary codes")
     return table[packed].ravel()
 
 
-def pack_symmetric(values, bits, granularity):
+def pack_symmetric(values: np.ndarray, bits: int, granularity: str) -> tuple[np.ndarray, np.ndarray]:
     """Codes round(x / step) of a matrix, step = max|x| / (2^(bits-1) - 1) a row or a tensor:
     `SymmetricUniform`'s own arithmetic.
 
@@ -100,12 +102,12 @@ def pack_symmetric(values, bits, granularity):
     return np.rint(values / steps[:, None]).astype(np.int8), steps
 
 
-def unpack_symmetric(codes, steps):
+def unpack_symmetric(codes: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """codes * step, float32."""
     return codes.astype(np.float32) * steps.astype(np.float32)[:, None]
 
 
-def pack_minmax(values, bits, granularity):
+def pack_minmax(values: np.ndarray, bits: int, granularity: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Codes of `MinMaxUniform`: (codes uint8, low float32, width float32); low and width are (rows,) or
     (1,).
     """
@@ -117,13 +119,13 @@ def pack_minmax(values, bits, granularity):
     return codes.astype(np.uint8), low, width
 
 
-def unpack_minmax(codes, low, width, bits):
+def unpack_minmax(codes: np.ndarray, low: np.ndarray, width: np.ndarray, bits: int) -> np.ndarray:
     """codes / levels * width + low, float32."""
     levels = np.float32(2**bits - 1)
     return (codes.astype(np.float32) / levels * width[:, None] + low[:, None]).astype(np.float32)
 
 
-def integer_codes(values):
+def integer_codes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """The int8 codes and float32 steps that give a quantized matrix back, whatever quantizer made it.
 
     Args:
@@ -144,7 +146,7 @@ def integer_codes(values):
     return None
 
 
-def _exact_steps(values, codes, steps):
+def _exact_steps(values: np.ndarray, codes: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """`steps`, of which each one that does not give its values back exactly is its neighbour that does."""
     exact = steps.copy()
     for nearby in (np.nextafter(steps, np.float32(0)), np.nextafter(steps, np.float32(np.inf)), steps):
@@ -154,6 +156,6 @@ def _exact_steps(values, codes, steps):
     return exact
 
 
-def is_ternary(codes):
+def is_ternary(codes: np.ndarray) -> bool:
     """Whether codes are -1, 0 and 1."""
-    return np.abs(codes).max(initial=0) <= 1
+    return bool(np.abs(codes).max(initial=0) <= 1)

@@ -3,14 +3,17 @@
 Legend: N rows, T tokens of all rows together, C classes or tags.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 
 from src.errors import UserError
-from src.metrics import check_finite, value_of
-from src.report.texts import cut
+from src.metrics import check_finite, percent, value_of
+from src.report.predictions import Predictions
+from src.report.texts import Texts, cut
 
 MOST_WRONG = 10
 """Wrong rows that are shown."""
@@ -25,15 +28,15 @@ class Table:
     """Lines of text and numbers, fractions as float."""
 
     title: str
-    columns: tuple
-    rows: tuple
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | float, ...], ...]
 
 
 @dataclass(frozen=True)
 class Matrix:
     """Rows of each class (first axis) and what they were taken for (second axis): int (C, C)."""
 
-    labels: tuple
+    labels: tuple[str, ...]
     counts: np.ndarray
 
 
@@ -51,7 +54,7 @@ class WrongRow:
 
     number: int
     """Of the row (or question), from 1."""
-    texts: list
+    texts: list[str]
     answered: str
     right: str
     measure: str
@@ -66,24 +69,24 @@ class View:
     """Rows (or questions) that were answered."""
     wrong: int
     """How many of them wrongly; of numbers, all that are not met exactly."""
-    worst: tuple
+    worst: tuple[WrongRow, ...]
     """The `WrongRow`s to look at."""
     sorted_by: str
     """What they are sorted by, in words."""
     called: str = "rows"
     """What the rows are."""
-    tables: tuple = ()
-    matrix: Optional[Matrix] = None
-    scatter: Optional[Scatter] = None
+    tables: tuple[Table, ...] = ()
+    matrix: Matrix | None = None
+    scatter: Scatter | None = None
 
 
-def view_of(predictions, texts):
-    """The `View` of some `Predictions`; `texts` (Texts) makes their rows readable.
+def view_of(predictions: Predictions, texts: Texts) -> View:
+    """The `View` of some `Predictions`; `texts` makes their rows readable.
 
     Raises:
         UserError: there are no rows, no right answers, or a logit is not finite.
     """
-    if not len(predictions.examples) or predictions.examples.labels is None:
+    if not len(predictions.examples) or not predictions.examples.columns:
         raise UserError("the evaluation rows have no labels")
     check_finite(predictions.logits)
     return _VIEWS[predictions.kind.shown_as](predictions, texts)
@@ -95,7 +98,7 @@ def _shares(logits):
 
 
 def _percent(share):
-    return f"{100 * share:.1f} %"
+    return f"{percent(share)} %"
 
 
 def _worst(wrong, measure):
@@ -107,7 +110,7 @@ def _worst(wrong, measure):
 # --- classes ------------------------------------------------------------------------------------------------
 
 
-def _classes(predictions, texts):
+def _classes(predictions: Predictions, texts: Texts) -> View:
     examples, labels = predictions.examples, predictions.labels
     right, found = examples.labels, predictions.kind.predictions(predictions.logits)
     counts = np.zeros((len(labels), len(labels)), np.int64)
@@ -122,11 +125,11 @@ def _classes(predictions, texts):
     whole = len(labels) <= MATRIX_CLASSES
     tables = (_scores_of_classes(labels, counts), *(() if whole else (_confusions(labels, counts),)))
     how = "confidence, the probability of the class that was answered"
-    matrix = Matrix(tuple(labels), counts) if whole else None
+    matrix = Matrix(labels, counts) if whole else None
     return View(len(right), int((found != right).sum()), tuple(worst), how, "rows", tables, matrix)
 
 
-def _scores_of_classes(labels, counts):
+def _scores_of_classes(labels: tuple[str, ...], counts: np.ndarray) -> Table:
     hits, support, answered = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
     precision, recall = _ratio(hits, answered), _ratio(hits, support)
     f1 = _ratio(2 * hits, support + answered)
@@ -134,7 +137,7 @@ def _scores_of_classes(labels, counts):
     return Table("Each class", ("class", "precision", "recall", "F1", "rows"), tuple(rows))
 
 
-def _confusions(labels, counts):
+def _confusions(labels: tuple[str, ...], counts: np.ndarray) -> Table:
     """The commonest mistakes where there are too many classes for a matrix."""
     wrong = counts * (1 - np.eye(len(labels), dtype=np.int64))
     order = np.argsort(-wrong, axis=None, kind="stable")[:MATRIX_CLASSES]
@@ -150,14 +153,14 @@ def _ratio(part, whole):
 # --- numbers ------------------------------------------------------------------------------------------------
 
 
-def _numbers(predictions, texts):
+def _numbers(predictions: Predictions, texts: Texts) -> View:
     examples = predictions.examples
     right, found = examples.labels, predictions.kind.predictions(predictions.logits)
     off = np.abs(found - right).astype(np.float64)
 
     def shown(row):
-        said = (f"{value:.3f}" for value in (found[row], right[row], off[row]))
-        return WrongRow(row + 1, texts.of_row(examples, row), *said)
+        answered, should, distance = (f"{value:.3f}" for value in (found[row], right[row], off[row]))
+        return WrongRow(row + 1, texts.of_row(examples, row), answered, should, distance)
 
     worst, how = map(shown, _worst(off > 0, off)), "distance from the right number"
     return View(len(right), int((off > 0).sum()), tuple(worst), how, scatter=Scatter(right, found))
@@ -166,7 +169,7 @@ def _numbers(predictions, texts):
 # --- entities -----------------------------------------------------------------------------------------------
 
 
-def _entities(predictions, texts):
+def _entities(predictions: Predictions, texts: Texts) -> View:
     examples, labels = predictions.examples, predictions.labels
     found, right = predictions.kind.evidence("entity_f1", predictions.logits, examples, labels)
     rows, sure = len(examples), _shares(predictions.logits.astype(np.float64))
@@ -177,8 +180,8 @@ def _entities(predictions, texts):
     wrong = confidence > 0
 
     def shown(row):
-        said = (_listed(items, examples, row, texts) for items in (found, right))
-        return WrongRow(row + 1, texts.of_row(examples, row), *said, _percent(confidence[row]))
+        answered, should = (_listed(items, examples, row, texts) for items in (found, right))
+        return WrongRow(row + 1, texts.of_row(examples, row), answered, should, _percent(confidence[row]))
 
     worst = map(shown, _worst(wrong, confidence))
     how = "confidence, the mean probability of the tags of its surest wrong or missed entity"
@@ -206,17 +209,21 @@ def _scores_of_types(found, right):
 # --- answers in a text --------------------------------------------------------------------------------------
 
 
-def _questions(predictions, texts):
+def _questions(predictions: Predictions, texts: Texts) -> View:
     kind, examples, logits = predictions.kind, predictions.examples, predictions.logits
     found, references = kind.evidence("exact_match", logits, examples, predictions.labels)
     exact = np.array([value_of("exact_match", [a], [b]) for a, b in zip(found, references)])
-    shares = np.array([float(lines[0][3]) for lines in kind.answers(logits, examples, (), ())])
+    shares = np.array([outcome["score"] for outcome in kind.outcomes(logits, examples, (), ())])
+    assert examples.origin is not None  # `Predictions` of questions have one
     _, first_rows = np.unique(examples.origin.rows, return_index=True)
 
     def shown(place):
-        said = (cut(" | ".join(dict.fromkeys(items))) for items in ([found[place]], references[place]))
+        answered, should = (
+            cut(" | ".join(dict.fromkeys(items))) or "no answer"
+            for items in ([found[place]], references[place])
+        )
         question = texts.of_row(examples, first_rows[place])[:1]
-        return WrongRow(place + 1, question, *(text or "no answer" for text in said), _percent(shares[place]))
+        return WrongRow(place + 1, question, answered, should, _percent(shares[place]))
 
     worst = map(shown, _worst(exact < 1, shares))
     how = "confidence, the share of the answer among the best ones"
@@ -227,7 +234,8 @@ def _questions(predictions, texts):
 def _scores_by_length(found, references):
     """Scores of the questions whose (first) right answer has so many words."""
     words = np.array([len(answers[0].split()) if answers else 0 for answers in references])
-    rows, least = [], -1
+    rows: list[tuple[str | float, ...]] = []
+    least = -1.0
     for most, name in _LENGTHS:
         places = np.flatnonzero((least < words) & (words <= most)).tolist()
         least = most
@@ -238,4 +246,9 @@ def _scores_by_length(found, references):
     return Table("By the length of the answer", columns, tuple(rows))
 
 
-_VIEWS = {"classes": _classes, "numbers": _numbers, "entities": _entities, "questions": _questions}
+_VIEWS: dict[str, Callable[[Predictions, Texts], View]] = {
+    "classes": _classes,
+    "numbers": _numbers,
+    "entities": _entities,
+    "questions": _questions,
+}

@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from src.errors import UserError
 from src.json_file import parse
 from src.metrics import METRICS, printed_name
 
+Point = tuple[int, float | None]
+"""An optimizer step and the value there; None where that is no finite number."""
 LOSSES, RATE, SCORES = "Loss terms", "Learning rate", "Metrics in percent"
 _FEW = 800
 """Points of a curve that are drawn; of a longer one every second, or third ..., and the last."""
@@ -19,18 +22,18 @@ class Panel:
     stage: str
     title: str
     """LOSSES, RATE or SCORES."""
-    curves: dict
-    """{name: list of (optimizer step, value)}"""
+    curves: dict[str, list[Point]]
+    """By name."""
 
     @property
-    def caption(self):
+    def caption(self) -> str:
         """Of the picture; a single curve has no legend, so its name stands here."""
         names = list(self.curves)
         alone = f" ({names[0]})" if len(names) == 1 and self.title != RATE else ""
         return f"{self.stage}: {self.title.lower()}{alone}"
 
     @property
-    def in_decades(self):
+    def in_decades(self) -> bool:
         """Whether the values have a logarithmic axis: losses above 0, where the largest is ten times the
         smallest.
         """
@@ -39,7 +42,7 @@ class Panel:
         return self.title == LOSSES and bool(values) and 0 < 10 * min(values) <= max(values)
 
 
-def read_lines(path):
+def read_lines(path: str) -> tuple[list[dict[str, Any]], int]:
     """(the JSON objects of a metrics.jsonl, the number of lines that are none): a process that was killed
     may leave half a line.
 
@@ -62,11 +65,11 @@ def read_lines(path):
     return found, broken
 
 
-def panels_of(lines):
+def panels_of(lines: list[dict[str, Any]]) -> list[Panel]:
     """The `Panel`s of some lines: of every stage its loss terms, learning rate and metrics, as far as they
     are there. Values that are no finite numbers leave a gap.
     """
-    panels = {}
+    panels: dict[tuple[str, str], dict[str, list[Point]]] = {}
     for row in lines:
         for name, value in row.items():
             title = _panel_of(name)
@@ -76,10 +79,13 @@ def panels_of(lines):
                 curves.setdefault(shown, []).append((row["step"], value if math.isfinite(value) else None))
     stages = list(dict.fromkeys(row["stage"] for row in lines))
     order = sorted(panels, key=lambda key: (stages.index(key[0]), (LOSSES, RATE, SCORES).index(key[1])))
-    return [Panel(*key, {name: _thinned(points) for name, points in panels[key].items()}) for key in order]
+    return [
+        Panel(stage, title, {name: _thinned(points) for name, points in panels[stage, title].items()})
+        for stage, title in order
+    ]
 
 
-def _panel_of(name):
+def _panel_of(name: str) -> str:
     """The panel that a value of a line belongs to; "" for none."""
     if name == "loss" or name.endswith("_loss"):
         return LOSSES
@@ -88,12 +94,12 @@ def _panel_of(name):
     return SCORES if name.partition("/")[0] in METRICS else ""
 
 
-def _thinned(points):
+def _thinned(points: list[Point]) -> list[Point]:
     every = -(-len(points) // _FEW)
     return points[:-1:every] + points[-1:]
 
 
-def scores_of(lines):
+def scores_of(lines: list[dict[str, Any]]) -> list[tuple[str, int, dict[str, float]]]:
     """[(stage, step, {metric: value}, the deciding one first)] of the evaluations, in their order."""
     found = []
     for row in lines:

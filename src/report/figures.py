@@ -4,12 +4,15 @@ import html
 import io
 import re
 import warnings
+from collections.abc import Callable
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
 
-from src.report.curves import LOSSES, SCORES, Panel
+from src.report.answers import Scatter
+from src.report.curves import LOSSES, SCORES, Panel, Point
 
 SERIES = 6
 """Colours of curves; the page's style names so many."""
@@ -39,22 +42,22 @@ _STYLE = {
 }
 
 
-def panel(panel):
+def panel(panel: Panel) -> str:
     """The SVG of a `Panel`, curves against optimizer steps."""
     return _panel(panel.caption, panel)
 
 
-def overlay(title, is_loss, curves):
-    """The SVG of one curve a run, whose picture is called `title`: {run: list of (step, value or None)}."""
+def overlay(title: str, is_loss: bool, curves: dict[str, list[Point]]) -> str:
+    """The SVG of one curve a run, by the runs' names; the picture is called `title`."""
     return _panel(title, Panel("", LOSSES if is_loss else SCORES, curves))
 
 
-def _panel(name, panel):
+def _panel(name: str, panel: Panel) -> str:
     return _drawn(name, lambda axes: _curves(axes, panel.curves, panel.in_decades))
 
 
-def _curves(axes, curves, in_decades):
-    """Draw {name: list of (step, value or None)}; few points are marked."""
+def _curves(axes: Axes, curves: dict[str, list[Point]], in_decades: bool) -> None:
+    """Draw curves by their names; few points are marked."""
     for number, (name, points) in enumerate(curves.items()):
         steps, values = zip(*((step, float("nan") if value is None else value) for step, value in points))
         marker = "o" if len(points) < 10 else None
@@ -67,7 +70,9 @@ def _curves(axes, curves, in_decades):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_locator(LogLocator(subs=()))
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    every = {step for points in curves.values() for step, _ in points}
+    # Around one step alone there is no other whole number, and parts of steps would be rounded to it.
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True) if len(every) > 1 else FixedLocator([*every]))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("optimizer step")
@@ -76,7 +81,7 @@ def _curves(axes, curves, in_decades):
         axes.legend()
 
 
-def scatter(scatter):
+def scatter(scatter: Scatter) -> tuple[str, int]:
     """The SVG of a `Scatter` with the line where both are equal; of many rows an even part is drawn.
 
     Returns:
@@ -85,7 +90,7 @@ def scatter(scatter):
     every = -(-len(scatter.right) // _MOST_POINTS)
     right, answered = scatter.right[::every], scatter.answered[::every]
 
-    def draw(axes):
+    def draw(axes: Axes) -> None:
         ends = [min(right.min(), answered.min()), max(right.max(), answered.max())]
         axes.plot(ends, ends, color=_GRID)
         axes.plot(right, answered, ".", color=_COLOURS[0], alpha=0.5, markersize=5, markeredgewidth=0)
@@ -94,9 +99,10 @@ def scatter(scatter):
     return _drawn("scatter", draw), len(right)
 
 
-def _drawn(name, draw):
-    """The SVG that `draw` (a function of axes) draws; `name` tells its parts from other pictures'."""
-    with rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+def _drawn(name: str, draw: Callable[[Axes], None]) -> str:
+    """The SVG that `draw` draws; `name` tells its parts from other pictures'."""
+    style = {**_STYLE, "svg.hashsalt": name}
+    with rc_context(style), warnings.catch_warnings():  # type: ignore[arg-type]  # newer ones name each key
         warnings.simplefilter("ignore")  # of characters that its own font lacks: the browser has others
         figure = Figure(figsize=(WIDTH, HEIGHT))
         axes = figure.add_axes((0.15, 0.16, 0.82, 0.80))
@@ -108,7 +114,7 @@ def _drawn(name, draw):
     return _inline(file.getvalue(), name)
 
 
-def _inline(text, name):
+def _inline(text: str, name: str) -> str:
     """matplotlib's SVG file as a part of a page: without a file's head, a fixed size, and names that nothing
     refers to; with a name for those who hear the page.
     """

@@ -6,6 +6,7 @@ as a share of the teacher's own squares: 0 where both are equal, 1 where the stu
 Legend: B bins, S tokens of one, H the teacher's width.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Dict, Tuple
 
@@ -37,7 +38,7 @@ class LayerDistances:
             )
 
     @property
-    def lines(self):
+    def lines(self) -> list[tuple[str, int, float | None, float | None]]:
         """[(what, teacher's layer, distance of attention or None, of states or None)]"""
         depth = max(len(self.attention), len(self.hidden) - 1)
         states = self.hidden or [None] * (depth + 1)
@@ -47,7 +48,7 @@ class LayerDistances:
         return [(names[n], n * self.stride, scores[n], states[n]) for n in range(first, depth + 1)]
 
 
-def distance(student, teacher, counts):
+def distance(student: np.ndarray, teacher: np.ndarray, counts: np.ndarray) -> float:
     """The squared distance of two arrays as a share of the teacher's squares.
 
     Args:
@@ -58,7 +59,15 @@ def distance(student, teacher, counts):
     return float(np.square(student - teacher).sum() / squares) if squares else 0.0
 
 
-def distances(states, scores, teacher_states, teacher_scores, input_mask, stride, rows):
+def distances(
+    states: Sequence[np.ndarray],
+    scores: Sequence[np.ndarray],
+    teacher_states: Sequence[np.ndarray],
+    teacher_scores: Sequence[np.ndarray],
+    input_mask: np.ndarray,
+    stride: int,
+    rows: int,
+) -> LayerDistances:
     """The `LayerDistances` of some bins.
 
     Args:
@@ -75,7 +84,7 @@ def distances(states, scores, teacher_states, teacher_scores, input_mask, stride
     return LayerDistances(stride, attention, hidden, rows)
 
 
-def note(path, stage, found):
+def note(path: str, stage: str, found: LayerDistances) -> None:
     """Add a stage's `LayerDistances` to the file."""
     try:
         known = read_json(path, "distances of layers")
@@ -84,7 +93,7 @@ def note(path, stage, found):
     write_json(path, {**known, stage: asdict(found)})
 
 
-def read(path):
+def read(path: str) -> dict[str, LayerDistances]:
     """{stage: LayerDistances} of the file.
 
     Raises:

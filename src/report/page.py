@@ -7,13 +7,17 @@ light and dark.
 
 import json
 import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from src.files import write_text
+from src.metrics import percent
 from src.report import figures, layout
+from src.report.answers import Scatter
 from src.report.gather import report_of
 from src.run_folder import REPORT_FILE
 from src.settings.keys import flat
@@ -23,7 +27,7 @@ _ABSENT = Markup("&ndash;")  # where a run's command has no such setting
 _TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")
 
 
-def write_report(folder, path=""):
+def write_report(folder: str, path: str = "") -> str:
     """Write the page of the run in a folder; returns its path, by default report.html there.
 
     Raises:
@@ -49,14 +53,17 @@ def write_report(folder, path=""):
     return path
 
 
-def write_comparison(folders, path):
+def write_comparison(folders: Sequence[str], path: str) -> str:
     """Write the page that compares the runs in some folders to `path`.
 
     Raises:
         UserError: one is no run's folder, or the page cannot be written.
     """
     reports, names = [report_of(folder) for folder in folders], layout.names_of(folders)
-    drawn = [(title, figures.overlay(title, *rest)) for title, *rest in layout.overlays(names, reports)]
+    drawn = [
+        (title, figures.overlay(title, is_loss, curves))
+        for title, is_loss, curves in layout.overlays(names, reports)
+    ]
     context = {
         "names": [(name, _link(folder, path)) for name, folder in zip(names, folders)],
         "lines": layout.comparison_lines(reports),
@@ -68,27 +75,27 @@ def write_comparison(folders, path):
     return path
 
 
-def _filled(template, context):
+def _filled(template: str, context: dict[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(fraction=lambda value: f"{100 * value:.2f}", setting=_setting)
+    environment.filters.update(fraction=percent, setting=_setting)
     return environment.get_template(template).render(context)
 
 
-def _setting(value):
+def _setting(value: Any) -> str:
     """A setting's value as YAML and JSON write it."""
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _plot(scatter):
+def _plot(scatter: Scatter) -> tuple[str, Markup]:
     """(caption, SVG) of numbers."""
     svg, drawn = figures.scatter(scatter)
     some = "" if drawn == len(scatter.right) else f" ({drawn:,} of {len(scatter.right):,} rows)"
     return f"The right number and the student's{some}", Markup(svg)
 
 
-def _link(folder, path):
+def _link(folder: str, path: str) -> str:
     """From the page at `path` to a run's own page; "" where there is none."""
     own = os.path.join(folder, REPORT_FILE)
     if not os.path.isfile(own):
@@ -97,16 +104,16 @@ def _link(folder, path):
     return "./" + quote(os.path.relpath(own, os.path.dirname(os.path.abspath(path))))
 
 
-def _differing(settings):
+def _differing(settings: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
     """{dotted key: [value of each run]} of the settings that two runs or more have, and not with the same
     value.
     """
-    settings = [flat(values, "config.yaml") for values in settings]
-    keys = dict.fromkeys(key for values in settings for key in values)
-    rows = {key: [values.get(key, _ABSENT) for values in settings] for key in keys}
+    runs = [flat(values, "config.yaml") for values in settings]
+    keys = dict.fromkeys(key for values in runs for key in values)
+    rows = {key: [values.get(key, _ABSENT) for values in runs] for key in keys}
     return {key: values for key, values in rows.items() if _differ(v for v in values if v is not _ABSENT)}
 
 
-def _differ(values):
+def _differ(values: Iterable[Any]) -> bool:
     first, *others = values
     return any(value != first for value in others)

@@ -2,6 +2,8 @@
 and their right answers. NumPy reads it without pickle.
 """
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 
@@ -23,10 +25,10 @@ class Predictions:
     """float32, a row for each of the examples, or for each of their tokens."""
     examples: Examples
     kind: TaskKind
-    labels: tuple
+    labels: tuple[str, ...]
     """Class names in index order."""
 
-    def save(self, path):
+    def save(self, path: str) -> None:
         """Write the file, compressed; all its texts are UTF-8 JSON in the array `about`."""
         examples, origin = self.examples, self.examples.origin
         about = {"kind": self.kind.name, "labels": self.labels, "texts": origin.texts if origin else ()}
@@ -45,7 +47,7 @@ class Predictions:
             )
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str) -> Predictions:
         """The content of the file.
 
         Raises:
@@ -56,7 +58,7 @@ class Predictions:
                 about = parse(file["about"].tobytes())
                 kind = kind_named(about["kind"], path)
                 origin = None
-                if "origin_rows" in file:
+                if kind.needs_texts or "origin_rows" in file:
                     texts = tuple(about["texts"])
                     origin = Origin(file["origin_rows"], file["origin_spans"], texts)
                 rows = file["input_ids"], file["segment_ids"], file["offsets"]

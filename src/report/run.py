@@ -6,8 +6,9 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Dict, List, Optional, Union
+from typing import Annotated, Any, Dict, List, Optional, TypeVar, Union
 
 import yaml
 from msgspec import Meta, Struct
@@ -22,8 +23,9 @@ from src.run_folder import CONFIG_YAML, METRICS_FILE, RECORD_FILE, RESULTS_FILE
 from src.settings.commands import TRAINING
 from src.settings.defaults import differing
 from src.settings.keys import flat
-from src.tasks import get_task
+from src.tasks import Task, get_task
 
+_T = TypeVar("_T")
 _PACKAGES = ("mindspore", "numpy", "scikit-learn", "tokenizers", "safetensors")
 _Scores = Dict[str, Union[int, float]]
 _TEACHERS = ("load_teacher_ckpt_path", "teacher_model_dir")
@@ -47,6 +49,8 @@ class Results(Struct):
     models: Dict[str, Optional[_Scores]] = {}
     losses: _Scores = {}
     """Of the last step."""
+    fault: str = ""
+    """Why the run has failed though it came to its end; "" where it has not."""
     parameters: Optional[Count] = None
     wall_seconds: Optional[Annotated[float, Meta(ge=0, le=1e12)]] = None
     peak_memory_mib: Optional[Union[int, float]] = None
@@ -66,16 +70,18 @@ class Network(Struct):
     quantization: Optional[_Bits] = None
 
     @property
-    def is_quantized(self):
+    def is_quantized(self) -> bool:
         """Whether any of its numbers is rounded to few bits."""
         bits = self.quantization
         return bits is not None and min(bits.embedding_bits, bits.weight_bits, bits.activation_bits) < 32
 
 
-def write_record(path, device, processes, teacher, made_from):
+def write_record(
+    path: str, device: str, processes: int, teacher: dict[str, float] | None, made_from: dict[str, Any] | None
+) -> None:
     """Write run.json: the command of this process, where and with what it runs, when it began, the results of
-    the teacher's evaluation (dict), and what the run is made from (dict), by which one that is stopped before
-    its first state is known again.
+    the teacher's evaluation, and what the run is made from, by which one that is stopped before its first
+    state is known again.
     """
     versions = {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
     script, *arguments = sys.argv
@@ -94,7 +100,7 @@ def write_record(path, device, processes, teacher, made_from):
     )
 
 
-def _version(package):
+def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:  # as of a MindSpore that was built by hand
@@ -106,22 +112,23 @@ class Run:
     """The content of a run's folder; what is missing or damaged is empty, and `notes` say so."""
 
     folder: str
-    settings: dict
+    settings: dict[str, Any]
     """Nested, as config.yaml has them."""
     record: Record
     results: Results
-    lines: list
+    lines: list[dict[str, Any]]
     """Of metrics.jsonl."""
-    notes: list = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def read(cls, folder):
+    def read(cls, folder: str) -> "Run":
         """The run in a folder.
 
         Raises:
             UserError: it is no run's folder.
         """
-        path, notes = os.path.join(folder, CONFIG_YAML), []
+        path = os.path.join(folder, CONFIG_YAML)
+        notes: list[str] = []
         try:
             with open(path, encoding="utf-8") as file:
                 settings = yaml.safe_load(file)
@@ -145,31 +152,31 @@ class Run:
         return cls(folder, settings, record, results, lines, notes)
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Of the folder."""
         return os.path.basename(os.path.abspath(self.folder))
 
     @property
-    def finished(self):
+    def finished(self) -> bool:
         """Whether it came to its end."""
         return self.results != Results()
 
     @property
-    def command(self):
+    def command(self) -> str:
         """The command line as one starts it; "" where unknown."""
         return f"python {shlex.join(self.record.command)}" if self.record.command else ""
 
     @property
-    def script(self):
+    def script(self) -> str:
         """The file of its command; "" where unknown."""
         return next(iter(self.record.command), "")
 
     @property
-    def config_class(self):
+    def config_class(self) -> type | None:
         """Of the settings; None where the command is unknown."""
         return TRAINING.get(self.script.removesuffix(".py"))
 
-    def split_settings(self):
+    def split_settings(self) -> tuple[dict[str, tuple[Any, Any]], dict[str, Any]]:
         """({key: (value, default)} of the settings that are not the defaults, {key: value} of the others)."""
         given = flat(self.settings, "config.yaml")
         if self.config_class is None:
@@ -177,30 +184,30 @@ class Run:
         changed = differing(self.config_class, self.settings)
         return changed, {key: value for key, value in given.items() if key not in changed}
 
-    def setting(self, *names):
+    def setting(self, *names: str) -> str:
         """The first of some settings that is not empty; "" for none."""
         return next((str(self.settings[name]) for name in names if self.settings.get(name)), "")
 
     @property
-    def task(self):
+    def task(self) -> Task | None:
         """The `Task`, or None."""
         name = self.setting("task_name")
         return get_task(name) if name else None
 
     @property
-    def answers_rows(self):
+    def answers_rows(self) -> bool:
         """Whether it evaluates a student on a task's rows."""
-        return self.task is not None and self.settings.get("do_eval", True)
+        return self.task is not None and bool(self.settings.get("do_eval", True))
 
     @property
-    def compares_layers(self):
+    def compares_layers(self) -> bool:
         """Whether it fits a student's layers to a teacher's."""
         given = self.settings
         fits = given.get("intermediate_distill", True) and given.get("td_phase1_epoch_size", 1)
         trains = given.get("do_train", True) and not given.get("load_td1_ckpt_path")
         return bool(self.setting(*_TEACHERS) and fits and trains)
 
-    def model_folder(self):
+    def model_folder(self) -> str:
         """Where the student that the run leaves lies; "" for nowhere."""
         given, folder = self.settings, self.folder
         if self.task is None:
@@ -214,7 +221,7 @@ class Run:
         return next(filter(_weights, places), "")
 
 
-def or_note(read, what, notes):
+def or_note(read: Callable[[], _T], what: str, notes: list[str]) -> _T | None:
     """What `read` gives; None where it raises a `UserError`, of which `notes` get a line."""
     try:
         return read()
@@ -223,7 +230,7 @@ def or_note(read, what, notes):
         return None
 
 
-def _weights(folder):
+def _weights(folder: str) -> str:
     """The file of the weights that a model's folder means; "" where it holds none."""
     if not os.path.isdir(folder):
         return ""
@@ -231,7 +238,7 @@ def _weights(folder):
     return os.path.join(packed, PACKED_FILE) if packed else ckpt_file(folder) or ""
 
 
-def _network(folder):
+def _network(folder: str) -> Network:
     """The `Network` of a model's folder; an empty one where its config.json does not say."""
     try:
         return read_json(os.path.join(folder, CONFIG_FILE), "configuration", Network)
@@ -253,31 +260,31 @@ class Summary:
     """The student's."""
     metric: str = ""
     """The deciding one."""
-    score: float = None
-    teacher_score: float = None
-    scores: dict = field(default_factory=dict)
+    score: float | None = None
+    teacher_score: float | None = None
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
     """{model: {metric: value}} of everything that was evaluated."""
-    parameters: int = None
-    teacher_parameters: int = None
-    bytes: int = None
-    seconds: float = None
+    parameters: int | None = None
+    teacher_parameters: int | None = None
+    bytes: int | None = None
+    seconds: float | None = None
     """A thousand rows, on the run's device."""
-    teacher_seconds: float = None
+    teacher_seconds: float | None = None
 
     @property
-    def kept(self):
+    def kept(self) -> float | None:
         """The share of the teacher's score that the student keeps; None where that means nothing."""
         if self.score is None or self.teacher_score is None or self.teacher_score <= 0:
             return None
         return self.score / self.teacher_score
 
     @property
-    def smaller(self):
+    def smaller(self) -> float | None:
         """How many times the student's file is smaller than the teacher's weights in float32."""
         return 4 * self.teacher_parameters / self.bytes if self.teacher_parameters and self.bytes else None
 
     @property
-    def faster(self):
+    def faster(self) -> float | None:
         """How many times a row takes the student less time than the teacher; None of a quantized one, whose
         rounding MindSpore does in floats.
         """
@@ -286,11 +293,11 @@ class Summary:
         return self.teacher_seconds / self.seconds if self.teacher_seconds and self.seconds else None
 
 
-def summary_of(run):
-    """The `Summary` of a `Run`; of one that did not end its best evaluation so far counts."""
+def summary_of(run: Run) -> Summary:
+    """The `Summary` of a run; of one that did not end its best evaluation so far counts."""
     folder = run.model_folder()
     path = _weights(folder) if folder else ""
-    facts = {
+    facts: dict[str, Any] = {
         "task": run.task.name if run.task else "general distillation",
         "student": folder,
         "started_from": run.setting(*_STARTS),
@@ -315,7 +322,7 @@ def summary_of(run):
     return Summary(**facts, scores=models)
 
 
-def _so_far(run):
+def _so_far(run: Run) -> dict[str, dict[str, float]]:
     """{title: metrics} of the best evaluation of the last stage that has any."""
     found = scores_of(run.lines)
     if not found:

@@ -1,8 +1,13 @@
 """Readable text of rows of tokens."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterable, Sequence
 
 from tokenizers import decoders
+
+from src.examples import Examples
 
 LONGEST = 400
 """Characters of a text that are shown."""
@@ -19,11 +24,11 @@ class Texts:
         vocabulary (sequence of str): the tokens in id order; None where unknown: numbers stand for them.
     """
 
-    def __init__(self, vocabulary):
+    def __init__(self, vocabulary: Sequence[str] | None):
         self._vocabulary = vocabulary
         self._decoder = decoders.WordPiece(prefix="##", cleanup=True)
 
-    def of(self, ids):
+    def of(self, ids: Iterable[int]) -> str:
         """The text of some token numbers."""
         if self._vocabulary is None:
             return cut(" ".join(map(str, ids)))
@@ -32,14 +37,14 @@ class Texts:
         text = self._decoder.decode([token for token in tokens if token not in _UNSAID])
         return cut(_SPACE.sub("", text))
 
-    def of_row(self, examples, row):
+    def of_row(self, examples: Examples, row: int) -> list[str]:
         """[text] or [text, second text] of a row of `Examples`."""
         tokens = slice(*examples.offsets[row : row + 2])
         ids, segments = examples.input_ids[tokens], examples.segment_ids[tokens]
         return [self.of(ids[segments == segment]) for segment in (0, 1) if (segments == segment).any()]
 
 
-def cut(text):
+def cut(text: str) -> str:
     """A text that is not too long to be shown, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST else line[:LONGEST] + "..."

@@ -10,7 +10,7 @@ import yaml
 
 from src.errors import UserError, one_line, shown
 from src.settings.help import FLAGS
-from src.settings.keys import Sorter, flat, is_boolean, tidy_value
+from src.settings.keys import Keys, Sorter, flat, is_boolean, tidy_value
 from src.settings.published import left_aside, without_place
 from src.settings.published_flags import with_quantizers
 from src.settings.yaml_file import UniqueKeys
@@ -22,15 +22,15 @@ class CommandLine:
     """Takes settings one by one.
 
     Args:
-        keys (Keys): the command's. notices (list of str): takes lines for the user.
+        keys: the command's. notices: takes lines for the user.
     """
 
-    def __init__(self, keys, notices):
+    def __init__(self, keys: Keys, notices: list[str]):
         self.keys, self.notices = keys, notices
-        self._given = {}  # {today's key: (the key it was given as, its text)}
+        self._given: dict[str, tuple[str, str]] = {}  # {today's key: (the key it was given as, its text)}
 
-    def tidy(self, arguments):
-        """`arguments` (list of str, as the user gave them) for the parser, each setting once.
+    def tidy(self, arguments: list[str]) -> list[str]:
+        """`arguments`, as the user gave them, for the parser, each setting once.
 
         Raises:
             UserError: two spellings of one setting, a list or a settings file given twice, or a section that

@@ -11,6 +11,7 @@ import docstring_parser
 
 from src.settings import paths
 from src.settings.groups import GROUPS, NEEDED, ORDER
+from src.settings.types import Settings
 
 FLAGS = ("-h", "--help", "--help_all")
 _COLUMN = 36  # where explanations begin; a longer key pushes its own to the right
@@ -59,12 +60,13 @@ def _owner(config_class, name):
     return next(owner for owner in config_class.__mro__ if name in vars(owner).get("__annotations__", {}))
 
 
-def shown_of(config_class, default, prefix="", group="", rare=False):
+def shown_of(
+    config_class: type[Settings], default: object, prefix: str = "", group: str = "", rare: bool = False
+) -> list[Shown]:
     """The `Shown` of every setting of `config_class`: a command's own before those it inherits.
 
     Args:
-        default: an instance with the defaults. prefix (str): of the keys. group (str), rare (bool): of the
-            section that this is.
+        default: an instance with the defaults. prefix: of the keys. group, rare: of the section that this is.
     """
     hints, places, found = get_type_hints(config_class), list(config_class.__mro__), []
     items = list(fields(config_class))
@@ -73,9 +75,9 @@ def shown_of(config_class, default, prefix="", group="", rare=False):
     for item in items:
         owner, kind, marks = _owner(config_class, item.name), hints[item.name], item.metadata
         value, hidden = getattr(default, item.name), rare or marks.get("rare", False)
-        title = group or marks.get("group") or getattr(owner, "GROUP", NEEDED)
+        title = group or marks.get("group", getattr(owner, "GROUP", NEEDED))
         if is_dataclass(kind):
-            found += shown_of(kind, value, f"{prefix}{item.name}.", title, hidden)
+            found += shown_of(hints[item.name], value, f"{prefix}{item.name}.", title, hidden)
         else:
             says, order = _docs(owner).get(item.name, ""), len(ORDER)
             if "needed" in marks and not hidden:
@@ -141,16 +143,16 @@ def _paragraph(item, width):
     return "\n".join([head, *(" " * 6 + line for line in lines)])
 
 
-def help_text(usual, script, everything=False):
+def help_text(usual: Settings, script: str, everything: bool = False) -> str:
     """The help of a command.
 
     Args:
-        usual: its settings by default, an instance of its dataclass. script (str): its file.
-        everything (bool): every setting with its whole explanation; else one line for each that is not rare.
+        usual: its settings by default, an instance of its dataclass. script: its file.
+        everything: every setting with its whole explanation; else one line for each that is not rare.
     """
     width = max(80, min(shutil.get_terminal_size((118, 24)).columns, 118))
     items = shown_of(type(usual), usual)
-    about = textwrap.fill(" ".join(usual.__doc__.split()), width)
+    about = textwrap.fill(" ".join(str(usual.__doc__).split()), width)
     first = getattr(usual, "POSITIONAL", "").upper().removesuffix("S")
     parts = [
         f"usage: python {script} {f'{first} ...' if first else '--config_path FILE'} --KEY VALUE ...",
@@ -169,6 +171,8 @@ def help_text(usual, script, everything=False):
 def _end(items, everything):
     left = sum(item.rare for item in items)
     more = f" --help_all explains every key at length{f', and {left} more' if left else ''}."
-    return "A value after a key is its default; PATH, TEXT, N and A,B (a list) stand where there is none." + (
-        "" if everything else more
+    return (
+        "A value after a key is its default; PATH, TEXT, N and A,B (a list) stand where there is none."
+        f"{'' if everything else more} Exit status: 0 done, 2 something that you can mend (the last line of "
+        "standard error says what), 130 and 143 stopped, 1 a fault of ours."
     )

@@ -5,20 +5,27 @@ commands, published ones that have no place here, or nothing.
 import difflib
 import functools
 import re
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from src.errors import UserError, shown
 from src.settings.commands import COMMANDS
 from src.settings.published import OLD_NAMES, either_gelu, left_aside, without_place
+from src.settings.types import Settings
+
+if TYPE_CHECKING:
+    from src.settings.published_flags import Flag
 
 _SURE = 0.85  # likeness of a misspelt key
+_MOST = 3  # settings that a hint names
 _BOOLEANS = {"true": "true", "false": "false"}
 
 
-def types_of(config_class, prefix=""):
+def types_of(config_class: type[Settings], prefix: str = "") -> dict[str, object]:
     """{dotted key: type} of every key of `config_class`, sections included."""
-    hints, types = get_type_hints(config_class), {}
+    hints: dict[str, Any] = get_type_hints(config_class)
+    types: dict[str, object] = {}
     for item in fields(config_class):
         types[prefix + item.name] = hints[item.name]
         if is_dataclass(hints[item.name]):
@@ -26,12 +33,12 @@ def types_of(config_class, prefix=""):
     return types
 
 
-def is_boolean(kind):
+def is_boolean(kind: object) -> bool:
     """Whether a setting's type takes true and false."""
     return kind is bool or bool in get_args(kind)
 
 
-def tidy_value(value, kind):
+def tidy_value(value: Any, kind: object) -> Any:
     """A setting's value as its type reads it: booleans in any case, `mstype.float16` as `float16`; texts stay
     as they are.
     """
@@ -46,22 +53,22 @@ class Keys:
     """The settings of a command and the names they are given by.
 
     Args:
-        config_class: its dataclass. renames (bool): whether old names count too.
+        config_class: its dataclass. renames: whether old names count too.
     """
 
-    def __init__(self, config_class, renames=True):
+    def __init__(self, config_class: type[Settings], renames: bool = True):
         self.types = types_of(config_class)
-        self.published = getattr(config_class, "PUBLISHED", {})
+        self.published: dict[str, Flag] = getattr(config_class, "PUBLISHED", {})
         self.positional = getattr(config_class, "POSITIONAL", "")  # the list of what stands without a key
         self.old = {**OLD_NAMES, **getattr(config_class, "OLD_NAMES", {})} if renames else {}
 
     @property
-    def needed(self):
+    def needed(self) -> list[str]:
         """Keys that cannot be null, those in sections left out."""
         kinds = self.types.items()
         return [key for key, kind in kinds if "." not in key and type(None) not in get_args(kind)]
 
-    def today(self, key, notices=None):
+    def today(self, key: str, notices: list[str] | None = None) -> str:
         """A dotted key as it is called today; other names in it are added to `notices`."""
         while True:
             old = next((old for old in self.old if key == old or key.startswith(old + ".")), None)
@@ -71,25 +78,33 @@ class Keys:
                 notices.append(f"{old} is read as {self.old[old]}")
             key = self.old[old] + key[len(old) :]
 
-    def unknown(self, key, where, others=()):
+    def unknown(self, key: str, where: str, others: Iterable[str] = ()) -> UserError:
         """The `UserError` for a key that means nothing.
 
         Args:
-            others (iterable of str): keys to suggest beside this command's own.
+            others: keys to suggest beside this command's own.
         """
         known, last = list(self.types), key.rpartition(".")[2]
+        # A checkpoint says its own network: of two networks the student's is meant.
+        known.sort(key=lambda name: "teacher" in name)
         parts = {name.rpartition(".")[2]: name for name in reversed(known)}
-        in_sections = [name for name in known if name.endswith("." + key)]
         close = (
             difflib.get_close_matches(key, known, 1, _SURE)
-            or in_sections
+            or self._in_sections(known, key)
             or [parts[part] for part in difflib.get_close_matches(key, parts, 1, _SURE)]
             or difflib.get_close_matches(key, others, 1, _SURE)
+            or [name for name in known if name.endswith(f"_{key}")][:_MOST]
             or difflib.get_close_matches(key, known, 1)
             or [parts[part] for part in difflib.get_close_matches(last, parts, 1)]
         )
-        hint = f"; did you mean {close[0]}?" if close else "; --help_all lists the known ones"
+        hint = f"; did you mean {' or '.join(close)}?" if close else "; --help_all lists the known ones"
         return UserError(f"{where}: unknown setting {shown(key)}{hint}")
+
+    @staticmethod
+    def _in_sections(known, key):
+        """The settings that sections have under a key; a teacher's only where no other section has it."""
+        found = [name for name in known if name.endswith(f".{key}")]
+        return [name for name in found if "teacher" not in name][:_MOST] or found
 
 
 @functools.cache
@@ -107,13 +122,13 @@ def _elsewhere(name):
     )
 
 
-def flat(settings, where, prefix=""):
+def flat(settings: dict[Any, Any], where: str, prefix: str = "") -> dict[str, Any]:
     """{dotted key: value} of a file's nested ones; an empty section is a key without a value.
 
     Raises:
         UserError: a key stands there dotted and inside its section.
     """
-    keys = {}
+    keys: dict[str, Any] = {}
     for name, value in settings.items():
         key = f"{prefix}{name}"
         found = flat(value, where, f"{key}.") if isinstance(value, dict) and value else {key: value}
@@ -124,9 +139,9 @@ def flat(settings, where, prefix=""):
     return keys
 
 
-def nested(settings):
+def nested(settings: dict[str, Any]) -> dict[str, Any]:
     """What `flat` was made from."""
-    whole = {}
+    whole: dict[str, Any] = {}
     for key, value in settings.items():
         *sections, name = key.split(".")
         place = whole
@@ -140,16 +155,17 @@ class Sorter:
     """Sorts a file's keys into those of one command and those that it leaves aside.
 
     Args:
-        keys (Keys): the command's. where (str): the file or "command line", for messages.
-        notices (list of str): takes lines for the user. shared (bool): whether the file may hold what is of
-            other commands or has no place here.
+        keys: the command's. where: the file or "command line", for messages. notices: takes lines for the
+            user. shared: whether the file may hold what is of other commands or has no place here.
     """
 
-    def __init__(self, keys, where, notices, shared=True):
+    def __init__(self, keys: Keys, where: str, notices: list[str], shared: bool = True):
         self.keys, self.where, self.notices, self.shared = keys, where, notices, shared
-        self._given, self._others, self._without = {}, {}, {}
+        self._given: dict[str, str] = {}  # {today's key: as it is given}
+        self._others: dict[str, list[str]] = {}  # {the first part of a key: keys} of other commands
+        self._without: dict[str, str] = {}  # {key: why it has no place}
 
-    def own(self, settings):
+    def own(self, settings: dict[str, Any]) -> dict[str, Any]:
         """{today's key: tidy value} of `settings` ({dotted key: value}); what is left aside is said in one
         line.
 
@@ -158,7 +174,7 @@ class Sorter:
                 meant, or the other way round, or a key without a value.
         """
         unclear = either_gelu(settings) if self.shared else ()
-        own = {}
+        own: dict[str, Any] = {}
         for name, value in settings.items():
             key = self.keys.today(name)
             if key not in self.keys.types:

@@ -1,7 +1,8 @@
 """What a network is: its architecture, its quantization, and how a YAML file speaks of it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, Optional, Tuple
+from typing import Any, Literal, Optional, Tuple
 
 from src.errors import UserError, shown
 from src.kinds.base import TaskKind
@@ -79,7 +80,7 @@ class BertConfig:
                 raise UserError(f"{name} must be at least 0 and below 1, not {value}")
 
     @property
-    def head_dropout(self):
+    def head_dropout(self) -> float:
         """Dropout of what the head reads."""
         return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
 
@@ -157,12 +158,12 @@ class QuantConfig:
                 "granularities"
             )
 
-    def activations_only(self):
+    def activations_only(self) -> "QuantConfig":
         """These settings for weights that are quantized already."""
         return replace(self, embedding_bits=32, weight_bits=32, rest_bits=32)
 
     @property
-    def lowest_bits(self):
+    def lowest_bits(self) -> int:
         """Of anything in the network; 32 where nothing is quantized."""
         return min(self.embedding_bits, self.weight_bits, self.activation_bits, self.rest_bits)
 
@@ -214,20 +215,20 @@ class ShapeConfig:
         "initializer_range",
     )
 
-    def given(self):
+    def given(self) -> dict[str, Any]:
         """The architecture keys that were set, as a dict in `BertConfig`'s names."""
         names = {item.name for item in fields(BertConfig)}
         return {name: value for name, value in vars(self).items() if name in names and value is not None}
 
-    def check(self, bert, section, source, free=()):
+    def check(self, bert: BertConfig, section: str, source: str, free: Collection[str] = ()) -> BertConfig:
         """`bert` (read from `source`) with the run's choices set here; any other difference is a `UserError`
         naming it.
 
         Args:
-            bert (BertConfig): what the checkpoint says.
-            section (str): this section's YAML key, for the message.
-            source (str): the checkpoint's path, for the message.
-            free (tuple of str): further keys that may differ.
+            bert: what the checkpoint says.
+            section: this section's YAML key, for the message.
+            source: the checkpoint's path, for the message.
+            free: further keys that may differ.
         """
         choices = {}
         for name, value in self.given().items():
@@ -257,14 +258,12 @@ class NetConfig(ShapeConfig):
     CPU.
     """
 
-    def resolve(self, base):
-        """`base` (a `BertConfig`) with the keys set here replaced."""
+    def resolve(self, base: BertConfig) -> BertConfig:
+        """`base` with the keys set here replaced."""
         return replace(base, **self.given())
 
-    def filled(self, bert):
-        """These settings with every architecture key taken from `bert` (a `BertConfig`): what the run really
-        used.
-        """
+    def filled(self, bert: BertConfig) -> "NetConfig":
+        """These settings with every architecture key taken from `bert`: what the run really used."""
         return replace(self, **vars(bert))
 
 
@@ -285,12 +284,12 @@ class Known:
     recipe: ShapeConfig = field(default_factory=ShapeConfig)
     """What a training recipe says of it; it counts where neither its files nor `net` say anything."""
 
-    def fill(self, given):
+    def fill(self, given: dict[str, Any]) -> dict[str, Any]:
         """`given`, a configuration file's content, with what it lacks as `net` or the recipe say it."""
         said = {name: value for name, value in given.items() if value is not None}
         return {**self.recipe.given(), **self.net.given(), **said}
 
-    def how(self, name, flag, value):
+    def how(self, name: str, flag: str, value: str) -> str:
         """What to give for a field that nothing says, as `--bert_config FILE` or `--net_cfg.NAME VALUE`."""
         return f"--{self.section}.{name} {value}" if self.section else flag
 
@@ -324,6 +323,6 @@ class StudentPlan:
     vocab_file: str = ""
     """The vocabulary of a checkpoint that has none beside it."""
 
-    def known(self, kind=None):
+    def known(self, kind: Optional[TaskKind] = None) -> Known:
         """What is known of the checkpoint, whose head is of a kind."""
         return Known(self.net, self.section, self.vocab_file, kind)

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from dataclasses import asdict, fields, replace
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
@@ -22,7 +23,9 @@ from src.settings.commands import SCRIPTS
 from src.settings.help import FLAGS, help_text
 from src.settings.keys import Keys, Sorter, flat, nested
 from src.settings.published_flags import translated
+from src.settings.types import AnySettings, Settings
 from src.settings.yaml_file import found_config, read_yaml
+from src.terminal import only_results
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -37,25 +40,46 @@ def _parser(config_class, script):
 _LONG_NUMBER = re.compile(
     rf"(--\w[\w.]*=)?(?=.{{{LONGEST_NUMBER + 1}}})[-+]?(0b[01_]+|0x[0-9a-f_]+|[0-9_.eE+-]+)"
 )
-# What jsonargparse says, in plain words; in order. The first is its message for an Optional type.
+_NOT = r"(?:\. Got value:|, not) ?"
+_UNION = r"Does not validate against any of the Union subtypes .*? Errors: - "
+_TYPES = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "tuple": "a list, as [a, b]",
+}
+# What jsonargparse says, in plain words; in order. The first two are its messages for an Optional type and
+# for a word beside true and false. The last ones show an empty text, and cut a long one.
 _PLAIN_WORDS = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
+        (_UNION + r"(.*?)(?:: '[^']*')? - Expected a <class 'NoneType'>.* Given value: ?(.*)", r"\1, not \2"),
         (
-            r"Does not validate against any of the Union subtypes .*? Errors: - (.*?)(?:: '[^']*')? - "
-            r"Expected a <class 'NoneType'>.* Given value: (.*)",
-            r"\1, not \2",
+            _UNION
+            + r"Expected a <class 'bool'>.*? - Expected a typing\.Literal\[(.*?)\].* Given value: ?(.*)",
+            r"must be true, false or \1, not \2",
         ),
         (r"Not of type \w+: (\S+) does not conform to restriction ([^;:]*)", r"must be \2, not \1"),
         (r"Not of type \w+: does not conform to restriction ", "must be "),
         (
-            r"Not of type \w+: (?:invalid literal for int\(\) with base 10|not an integer)(?:: |, not )",
+            r"Not of type \w+: (?:invalid literal for int\(\) with base 10|not an integer|"
+            r"int\(\) argument .*?)(?:: |, not )",
             "must be a whole number, not ",
         ),
-        (r"Not of type \w+: could not convert string to float(?:: |, not )", "must be a number, not "),
+        (
+            r"Not of type \w+: (?:could not convert string to float|float\(\) argument .*?)(?:: |, not )",
+            "must be a number, not ",
+        ),
         (r"\bv([<>]=?)", r"\1 "),
         (r"\bv==", ""),
-        (r"Expected a <class 'tuple'>\. Got value: ", "must be a list, as [a, b], not "),
+        (rf"Expected a typing\.Literal\[(.*?)\]{_NOT}", r"must be one of \1, not "),
+        *(
+            (rf"Expected a <class '{name}'>{_NOT}", f"must be {words}, not ")
+            for name, words in _TYPES.items()
+        ),
+        (r", not $", ", not ''"),
+        (r"(, not .{80}).+", r"\1..."),
     )
 )
 
@@ -81,12 +105,14 @@ def _parse_file(parser, settings, path, keys):
         raise UserError(f"{path}: {_readable(error, keys)}") from error
 
 
-def from_json(config_class, values, where, complete=False):
+def from_json(
+    config_class: type[AnySettings], values: object, where: str, complete: bool = False
+) -> AnySettings:
     """A `config_class` from the keys and values of a JSON file.
 
     Args:
-        values (dict): checked as a YAML file's. where (str): the file, for messages. complete (bool): whether
-            every key must be there that cannot be null.
+        values: a dict, checked as a YAML file's. where: the file, for messages. complete: whether every key
+            must be there that cannot be null.
 
     Raises:
         UserError: no dict, an unknown or missing key, a value of the wrong type or outside its range.
@@ -116,13 +142,14 @@ def _merged(below, above):
     }
 
 
-def parse(config_class, arguments=None, script=None):
+def parse(
+    config_class: type[AnySettings], arguments: list[str] | None = None, script: str | None = None
+) -> tuple[AnySettings, list[str]]:
     """The settings of one run.
 
     Args:
-        config_class: one of the dataclasses of `src/settings`.
-        arguments (list of str): the command line without the program's name. Default: `sys.argv[1:]`.
-        script (str): the program's name for `--help`.
+        config_class: a command's dataclass. arguments: the command line without the program's name.
+            Default: `sys.argv[1:]`. script: the program's name for `--help`.
 
     Returns:
         (settings, notices): a frozen instance of `config_class`, and lines that the program should print.
@@ -130,15 +157,14 @@ def parse(config_class, arguments=None, script=None):
     Raises:
         UserError: an unknown key, a value of the wrong type or outside its range, or an unreadable YAML file.
     """
-    notices, keys = [], Keys(config_class)
+    keys = Keys(config_class)
+    notices: list[str] = []
     arguments = sys.argv[1:] if arguments is None else arguments
     _check_numbers(arguments)
-    arguments = translated(arguments, keys, notices)
-    arguments = CommandLine(keys, notices).tidy(arguments)
+    arguments = CommandLine(keys, notices).tidy(translated(arguments, keys, notices))
     script = script or os.path.basename(sys.argv[0])
     if asked := set(FLAGS).intersection(arguments):
-        usual, _ = parse(config_class, [])
-        print(help_text(usual, script, everything="--help_all" in asked))
+        print(help_text(parse(config_class, [])[0], script, everything="--help_all" in asked))
         sys.exit(0)
     parser = _parser(config_class, script)
     try:
@@ -176,11 +202,11 @@ def _check_numbers(arguments):
 
 
 @command
-def answer_help(command_line):
+def answer_help(command_line: list[str]) -> None:
     """Print the help that an entry script is asked for, and exit; of any other program do nothing.
 
     Args:
-        command_line (list of str): as `sys.argv`.
+        command_line: as `sys.argv`.
     """
     path, *arguments = command_line
     config_class = SCRIPTS.get(os.path.basename(path).removesuffix(".py"))
@@ -198,17 +224,19 @@ def _with_task_version(settings):
     return replace(settings, task_name="SQuAD2")
 
 
-def read_settings(config_class):
-    """The settings of a program's run, from its command line; prints what there is to note about them. Raises
-    as `parse` does.
+def read_settings(config_class: type[AnySettings]) -> AnySettings:
+    """The settings of a program's run, from its command line; prints what there is to note about them, and
+    keeps standard output for results where `json` is true. Raises as `parse` does.
     """
     settings, notices = parse(config_class)
+    if getattr(settings, "json", False):
+        only_results()
     for notice in notices:
         print(notice, flush=True)
     return settings
 
 
-def required(settings, *names):
+def required(settings: Settings, *names: str) -> None:
     """A `UserError` naming the first of `names` that is empty."""
     for name in names:
         if not getattr(settings, name):
@@ -217,10 +245,10 @@ def required(settings, *names):
             )
 
 
-def to_yaml(settings):
+def to_yaml(settings: Settings) -> str:
     """The settings as YAML that `parse` reads back."""
 
-    def plain(value):
+    def plain(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: plain(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
@@ -234,6 +262,6 @@ def to_yaml(settings):
     return yaml.safe_dump(plain(asdict(settings)), sort_keys=False, allow_unicode=True)
 
 
-def part(settings, config_class):
+def part(settings: Settings, config_class: type[AnySettings]) -> AnySettings:
     """The fields of `config_class`, one of the dataclasses that `settings` inherits from, and no others."""
     return config_class(**{item.name: getattr(settings, item.name) for item in fields(config_class)})

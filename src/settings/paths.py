@@ -10,8 +10,14 @@ While `enable_modelarts` is true, a relative path is taken from these folders; a
 
 import os
 from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from src.files import ROOT
+
+if TYPE_CHECKING:
+    from src.settings.shared import ModelArtsConfig
+
+OfJob = TypeVar("OfJob", bound="ModelArtsConfig")
 
 DATA = ("data_dir", "train_data_dir", "eval_data_dir", "schema_dir")
 CHECKPOINTS = (
@@ -44,11 +50,11 @@ INCIDENTAL = (
 _WHILE = {"train_data_dir": "do_train", "eval_data_dir": "do_eval"}
 
 
-def inside_copies(settings):
+def inside_copies(settings: OfJob) -> OfJob:
     """A command's settings with their relative paths inside the machine's copies."""
     names = {item.name for item in fields(settings)}
     data, checkpoints, output = settings.data_path, settings.load_path, settings.output_path
-    changes = {}
+    changes: dict[str, Any] = {}
     for name in names.intersection(DATA + CHECKPOINTS + OUTPUTS):
         path = getattr(settings, name) or _unset(settings, name, names)
         if not path:
@@ -79,5 +85,5 @@ def _unset(settings, name, names):
         return {"output_dir": ".", "file_name": "model"}.get(name, "")
     if name not in ("data_dir", *_WHILE) or not settings.data_url:
         return ""
-    switch = _WHILE.get(name)
+    switch = _WHILE.get(name, "")  # data_dir always means something
     return "." if switch not in names or getattr(settings, switch) else ""

@@ -6,6 +6,7 @@ A command has further old names of its own in `OLD_NAMES` of its dataclass.
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from src.errors import UserError, shown
 
@@ -39,7 +40,7 @@ class NoPlace:
 
     why: str
     """Said where it is left aside or refused."""
-    holds: tuple = ()
+    holds: tuple[object, ...] = ()
     """Values that say what is done here anyway: nothing is lost with them."""
     refused: bool = False
     """Whether any other value is an error, and not only said."""
@@ -69,26 +70,28 @@ _NO_PLACE_IN_NETWORKS = {
 _NETWORK_KEY = re.compile(r"(?:\w*net_cfg\.)?(\w+)")
 
 
-def without_place(key):
+def without_place(key: str) -> tuple[str, NoPlace] | None:
     """(what to call it, its `NoPlace`) of a published setting (dotted), or None."""
     network = _NETWORK_KEY.fullmatch(key)
     if network and network[1] in _NO_PLACE_IN_NETWORKS:
         return key, _NO_PLACE_IN_NETWORKS[network[1]]
     title = next((name for name in _NO_PLACE if key == name or key.startswith(name + ".")), None)
-    return title and (title, _NO_PLACE[title])
+    return (title, _NO_PLACE[title]) if title else None
 
 
-def left_aside(key, value, where):
+def left_aside(key: str, value: object, where: str) -> tuple[str, str] | None:
     """(what to call it, why) of a setting without a place where it says something else than what is done
     here; else None, for then nothing is lost.
 
     Args:
-        where (str): the file or "command line", for the error.
+        where: the file or "command line", for the error.
 
     Raises:
         UserError: it asks for what cannot be had.
     """
-    title, place = without_place(key)
+    found = without_place(key)
+    assert found, f"{key} has a place"
+    title, place = found
     if str(value).removeprefix("mstype.").lower() in (str(held).lower() for held in place.holds):
         return None
     if place.refused:
@@ -96,12 +99,12 @@ def left_aside(key, value, where):
     return title, place.why
 
 
-def either_gelu(flat):
+def either_gelu(flat: dict[str, Any]) -> list[str]:
     """The keys of a file's published networks that say `gelu`: the published code computes the tanh form for
     it, which a checkpoint may call gelu_new, and the checkpoint's own counts.
 
     Args:
-        flat (dict): {dotted key: value}; a published network is one whose types are MindSpore's (`mstype.`).
+        flat: {dotted key: value}; a published network is one whose types are MindSpore's (`mstype.`).
     """
     types = (key for key, value in flat.items() if isinstance(value, str) and value.startswith("mstype."))
     sections = {key.rpartition(".")[0] for key in types}

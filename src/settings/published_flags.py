@@ -8,10 +8,14 @@ unless they are given by themselves: `--model_dir M --teacher_model T` names one
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
+from typing import TYPE_CHECKING, Any
 
 from src.errors import UserError, shown
+
+if TYPE_CHECKING:
+    from src.settings.keys import Keys
 
 ADAM = "train_cfg.optimizer_cfg.AdamWeightDecay"
 QUANTIZERS = {"2": "twn", "8": "symmetric"}
@@ -20,13 +24,17 @@ BITS = {"ternary": "2", "q8bert": "8"}
 """Of the weights, by quantization."""
 
 
+Texts = dict[str, str]
+"""{setting: what a command line says of it}"""
+
+
 @dataclass(frozen=True)
 class Flag:
     """What a flag means here."""
 
-    read: Callable
-    """read(its value, a text): ({setting: text} of its own, the same of what follows from it); a `ValueError`
-    with what would be right."""
+    read: Callable[[str], tuple[Texts, Texts]]
+    """read(its value): (settings of its own, those that follow from it); a `ValueError` with what would be
+    right."""
     switch: bool = False
     """It may stand without a value and then means true."""
     unless: str = ""
@@ -35,20 +43,20 @@ class Flag:
     """For the user, in place of the settings that it becomes."""
 
 
-def to(name, switch=False):
+def to(name: str, switch: bool = False) -> Flag:
     """Another name of one of our settings."""
     return Flag(lambda value: ({name: value}, {}), switch)
 
 
-def each(*names):
+def each(*names: str) -> Flag:
     """What several settings have that are not given by themselves."""
     return Flag(lambda value: ({}, dict.fromkeys(names, value)))
 
 
-def one_of(values, instead="", says=""):
+def one_of(values: dict[str, Texts], instead: str = "", says: str = "") -> Flag:
     """A setting that has other words here. `values`: {its value: {our setting: text}}; `says`: `Flag`'s."""
 
-    def read(value):
+    def read(value: str) -> tuple[Texts, Texts]:
         if value not in values:
             raise ValueError(f"must be {' or '.join(values)}, not {shown(value)}{instead}")
         return values[value], {}
@@ -56,16 +64,16 @@ def one_of(values, instead="", says=""):
     return Flag(read, says=says)
 
 
-def bits(first, *further):
+def bits(first: str, *further: str) -> Flag:
     """Bits of a part of the network (`weight`, `embedding`), and of further parts."""
 
-    def read(value):
+    def read(value: str) -> tuple[Texts, Texts]:
         if value not in QUANTIZERS:
             raise ValueError(
                 f"must be 2 or 8, not {shown(value)}; for other bits give --quant_cfg.{first}_bits and "
                 f"--quant_cfg.{first}_quantizer symmetric"
             )
-        settings = {}
+        settings: Texts = {}
         for part in (first, *further):
             settings |= {f"quant_cfg.{part}_quantizer": QUANTIZERS[value], f"quant_cfg.{part}_bits": value}
         return {f"quant_cfg.{first}_bits": settings.pop(f"quant_cfg.{first}_bits")}, settings
@@ -98,10 +106,10 @@ def _encoder(value):
     return {"student_model_dir": value}, learns
 
 
-def only(value, here):
+def only(value: str, here: str) -> Flag:
     """A constant of ours; `here` says where another value could be given, or that there is none."""
 
-    def read(given):
+    def read(given: str) -> tuple[Texts, Texts]:
         if _number(given) != _number(value):
             raise ValueError(f"is {shown(value)} here, not {shown(given)}; {here}")
         return {}, {}
@@ -109,20 +117,20 @@ def only(value, here):
     return Flag(read, says="as it is here")
 
 
-def nothing(why, switch=True):
+def nothing(why: str, switch: bool = True) -> Flag:
     """A flag that changes nothing here."""
     return Flag(lambda value: ({}, {}), switch, says=why)
 
 
-def when_on(settings):
-    """A switch that gives these of our settings, {name: text}, where it is on."""
+def when_on(settings: Texts) -> Flag:
+    """A switch that gives these of our settings where it is on."""
     return Flag(lambda value: (settings if value.lower() == "true" else {}, {}), switch=True)
 
 
-def alone(name, other):
+def alone(name: str, other: str) -> Flag:
     """A switch of a loss term that there leaves the other one off."""
 
-    def read(value):
+    def read(value: str) -> tuple[Texts, Texts]:
         return {name: value}, {other: "false"} if value.lower() == "true" else {}
 
     return Flag(read, switch=True)
@@ -191,14 +199,14 @@ ANSWERS = {
 """Of nlp_architect's run, for predict.py."""
 
 
-def translated(arguments, keys, notices):
+def translated(arguments: list[str], keys: "Keys", notices: list[str]) -> list[str]:
     """A command line with published flags as one of ours.
 
     Args:
-        arguments (list of str): the command line.
-        keys (Keys): the command's own. One that the published program has too means here what it says, unless
+        arguments: the command line.
+        keys: the command's own. One that the published program has too means here what it says, unless
             a flag is given that only that program has.
-        notices (list of str): takes one line that says what the flags became.
+        notices: takes one line that says what the flags became.
 
     Raises:
         UserError: a value is wrong, or contradicts another flag or setting.
@@ -208,7 +216,7 @@ def translated(arguments, keys, notices):
     if not found.keys() - keys.types.keys():
         return arguments
     given = {keys.today(name): (name, value) for name, value in settings.items()}
-    following = []
+    following: list[tuple[str, str, str]] = []
     for name, flag in flags.items():  # in the table's order
         if name in found:
             mine, more = _read(flag, name, found[name])
@@ -224,9 +232,12 @@ def translated(arguments, keys, notices):
     return kept + [f"--{key}={value}" for key, (_, value) in new.items()]
 
 
-def _sorted_out(arguments, flags):
+def _sorted_out(arguments: list[str], flags: dict[str, Flag]) -> tuple[Texts, list[str], Texts]:
     """({published flag: value}, the other arguments, {setting of these: value})."""
-    found, kept, settings, position = {}, [], {}, 0
+    found: Texts = {}
+    kept: list[str] = []
+    settings: Texts = {}
+    position = 0
     while position < len(arguments):
         argument, position = arguments[position], position + 1
         if not argument.startswith("--"):
@@ -267,17 +278,18 @@ def _give(given, key, name, value, found):
         )
 
 
-def with_quantizers(settings, keys, where):
+def with_quantizers(settings: dict[str, Any], keys: "Keys", where: str) -> dict[str, Any]:
     """A file's settings with what its published bits (`weight_bits`, `embedding_bits`, by themselves or in a
     network's section) say of quantizers too, as on a command line.
 
     Args:
-        settings (dict): {dotted key: value}. keys (Keys): the command's. where (str): the file, for messages.
+        settings: {dotted key: value}. keys: the command's. where: the file, for messages.
 
     Raises:
         UserError: such bits are neither 2 nor 8, or contradict the quantization.
     """
-    given, following = {keys.today(name): (name, value) for name, value in settings.items()}, {}
+    given = {keys.today(name): (name, value) for name, value in settings.items()}
+    following: Texts = {}
     for flag in ("weight_bits", "embedding_bits"):  # what follows from the second counts more
         name, value = given.get(f"quant_cfg.{flag}", (f"quant_cfg.{flag}", None))
         if flag in keys.published and value is not None and not name.startswith("quant_cfg."):
@@ -303,7 +315,7 @@ def _check_bits(given, where):
 
 def _told(flags, found, new, own):
     """The notice of the flags in `found` that became the settings `new`; `own` are the command's."""
-    became = {name: [] for name in found}
+    became: dict[str, list[str]] = {name: [] for name in found}
     for key, (name, value) in new.items():
         became[name].append(key if value == found[name] else f"{key} {value}")
     told = []

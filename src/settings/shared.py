@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Optional, Tuple, Union
 
+from src.kinds.base import TaskKind
 from src.settings.groups import grouped, needed, rare, section
 from src.settings.network import Known, NetConfig
 from src.settings.types import (
@@ -69,15 +70,19 @@ class CheckpointConfig(VocabularyConfig):
     """The same in a recipe of run_task_distill.py, for the checkpoint of its student. It counts only where
     neither the checkpoint nor net_cfg say anything, for the recipe may be given with another one."""
 
-    def known(self, kind=None):
+    def known(self, kind: Optional[TaskKind] = None) -> Known:
         """What is known of a checkpoint whose head is of a kind."""
         return Known(self.net_cfg, "net_cfg", self.vocab_file, kind, self.td_student_net_cfg)
 
 
 @dataclass(frozen=True)
 class AnsweringConfig:
-    """How questions are answered that may have no answer."""
+    """How a command prints its result, and answers questions that may have no answer."""
 
+    json: bool = needed(False, "output")
+    """Results as JSON on standard output, an object a line. All else that is said goes to standard error;
+    docs/settings.md says what each command prints.
+    """
     null_score_diff_threshold: Optional[FiniteNumber] = grouped(None, "Answers")
     """SQuAD2 only: when a question has no answer. It has none where that scores better than the best answer
     by more than this; best_thresholds.json of eval.py says which value is best. Unset: what export.py gave
@@ -146,7 +151,7 @@ class PackingConfig(PaddingConfig):
     """Without padding: tokens computed at once. A step with more runs several micro-batches and adds up their
     gradients, which gives the same update in less memory; on CPU more are hardly faster a token."""
 
-    def packs(self, device):
+    def packs(self, device: str) -> bool:
         """Whether rows share the rows of a batch on this device."""
         return self.padding == "none" or (self.padding == "auto" and device == "CPU")
 

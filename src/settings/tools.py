@@ -105,7 +105,7 @@ class ExportConfig(AnsweringConfig, DeviceConfig, ModelArtsConfig, CheckpointCon
 
     def __post_init__(self):
         for name, formats in _FORMATS_OF.items():
-            usual, value = type(self).__dataclass_fields__[name].default, getattr(self, name)
+            usual, value = getattr(type(self), name), getattr(self, name)
             if value != usual and self.file_format not in formats:
                 raise UserError(
                     f"{name}: a file of {self.file_format} has no {name} {value}; leave it out, or export "
@@ -217,7 +217,9 @@ class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConf
     context: Union[str, Literal[False]] = False
     """The text that it is about; long ones are read in windows."""
     file: str = needed("", "data")
-    """A file with one text a line; a tab separates the two texts of a pair, or a question and its text."""
+    """A file with one text a line. A tab separates the two texts of a pair, or a question and its text; blank
+    lines are left out. Or rows as JSON lines (.jsonl) or parquet, of which the texts are read: text,
+    text_pair, sentence1, sentence2, question, context and the like, as in own data."""
     max_seq_length: NonNegativeInt = 0
     """Longest row in tokens; longer texts are cut with a notice. 0: as many as the model takes, at most
     512; of a task's raw files the task's own, 64 or 128.
@@ -229,8 +231,8 @@ class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConf
     name; all rows are answered, in their order. Needs output_dir."""
     task_name: str = needed("", "task")
     """The task of data_dir, in any case; unset: the one the model names itself."""
-    split: Literal["test", "eval"] = "test"
-    """Which rows of data_dir: the test sets, or the dev sets."""
+    split: Literal["test", "eval", "dev"] = "test"
+    """Which rows of data_dir: the test sets, or with eval or dev the dev sets."""
     output_dir: str = needed("", "output")
     """Folder for the predictions of data_dir. Their files are what the task's benchmark asks for, as GLUE's
     MNLI-m.tsv and MNLI-mm.tsv."""
@@ -245,7 +247,7 @@ class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConf
     PUBLISHED = ANSWERS
 
     @property
-    def texts(self):
+    def texts(self) -> Tuple[Union[str, Literal[False]], Union[str, Literal[False]]]:
         """(text, its second text), False for none; of a question these are question and context."""
         if self.question is False and self.context is False:
             return self.text, self.text_pair

@@ -4,9 +4,10 @@ A field's docstring is its help text: what it is, its unit, and why the default 
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, Optional, Tuple
+from typing import Any, ClassVar, Dict, Literal, Optional, Tuple
 
 from src.errors import UserError
+from src.kinds.base import TaskKind
 from src.settings.groups import grouped, needed, rare, section
 from src.settings.network import Known, NetConfig, QuantConfig, ShapeConfig, StudentPlan
 from src.settings.published_flags import NLP_ARCHITECT, TERNARYBERT
@@ -154,12 +155,12 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
     """The student's network; what is left out is as in its checkpoint or, without one, as in the teacher."""
 
     @property
-    def teacher_known(self):
+    def teacher_known(self) -> Known:
         """What is known of the teacher's checkpoint."""
         return Known(self.gd_teacher_net_cfg, "gd_teacher_net_cfg", self.vocab_file)
 
     @property
-    def student_plan(self):
+    def student_plan(self) -> StudentPlan:
         """Where the student starts, and what is fitted."""
         return StudentPlan(
             self.gd_student_net_cfg,
@@ -213,12 +214,12 @@ class TaskDistillConfig(FoldersConfig, DistillingConfig, VocabularyConfig):
     td_student_net_cfg: NetConfig = section(NetConfig, "Student network")
     """The student's network."""
 
-    def teacher_known(self, kind):
+    def teacher_known(self, kind: Optional[TaskKind]) -> Known:
         """What is known of the teacher's checkpoint, whose head is of a kind."""
         return Known(self.td_teacher_net_cfg, "td_teacher_net_cfg", self.vocab_file, kind)
 
     @property
-    def student_plan(self):
+    def student_plan(self) -> StudentPlan:
         """Where the student starts, and what is fitted."""
         key = "load_td1_ckpt_path" if self.load_td1_ckpt_path else "load_gd_ckpt_path"
         return StudentPlan(
@@ -235,7 +236,7 @@ class TaskDistillConfig(FoldersConfig, DistillingConfig, VocabularyConfig):
         )
 
     @property
-    def runs_phase1(self):
+    def runs_phase1(self) -> bool:
         """Whether phase 1 is part of this run."""
         return self.td_phase1_epoch_size > 0 and not self.load_td1_ckpt_path
 
@@ -317,17 +318,17 @@ class QuantizedStudentConfig(VocabularyConfig):
     """The student's network; normally empty, for its checkpoint's config.json says it. What is quantized and
     the dropout, which published settings have here, are settings of their own."""
 
-    def known(self, kind):
+    def known(self, kind: Optional[TaskKind]) -> Known:
         """What is known of the student's checkpoint, whose head is of a kind."""
         return Known(self.student_net_cfg, "student_net_cfg", self.vocab_file, kind)
 
     @property
-    def quantization_cfg(self):
+    def quantization_cfg(self) -> QuantConfig:
         """What is quantized."""
         return self.quant_cfg if self.do_quant else replace(self.quant_cfg, activation_bits=32)
 
     @property
-    def dropout(self):
+    def dropout(self) -> dict[str, Any]:
         """The student's rates, by `BertConfig`'s names."""
         names = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
         rates = {name: getattr(self, name) for name in names}
@@ -354,8 +355,8 @@ class TernaryConfig(QuantizedStudentConfig, DistillingConfig):
     Raw files are prepared first, in OUTPUT_DIR/records."""
     model_path: str = grouped("", "Answers")
     """Do not train: answer the task's test set with this model. A line a row, in OUTPUT_DIR/output.txt."""
-    split: Literal["test", "eval"] = grouped("test", "Answers")
-    """With model_path: the test set, or the dev set."""
+    split: Literal["test", "eval", "dev"] = grouped("test", "Answers")
+    """With model_path: the test set, or with eval or dev the dev set."""
     eval_batch_size: PositiveInt = grouped(32, "Evaluation")
     """Rows of an evaluation batch."""
     eval_ckpt_step: NonNegativeInt = grouped(0, "Evaluation")
@@ -395,23 +396,23 @@ class TernaryConfig(QuantizedStudentConfig, DistillingConfig):
             )
 
     @property
-    def run_name(self):
+    def run_name(self) -> str:
         """Of the run folder, where output_dir is unset: what was only quantized does not replace what was
         trained."""
         return "ternary" if self.do_train else "ternary-untrained"
 
     @property
-    def folders(self):
+    def folders(self) -> FoldersConfig:
         """Where its records lie and how it is evaluated, as the other commands say it."""
         evaluation = EvalConfig(self.eval_batch_size, self.eval_ckpt_step)
         return FoldersConfig(self.data_dir, self.data_dir if self.do_eval else "", evaluation)
 
-    def teacher_known(self, kind):
+    def teacher_known(self, kind: Optional[TaskKind]) -> Known:
         """What is known of the teacher's checkpoint, whose head is of a kind."""
         return Known(self.teacher_net_cfg, "teacher_net_cfg", self.vocab_file, kind)
 
     @property
-    def keeps_latent(self):
+    def keeps_latent(self) -> bool:
         """Whether float32 weights stay beside the packed model."""
         return self.save_fp_model or self.save_ckpt_step > 0
 
@@ -450,7 +451,7 @@ class TernaryConfig(QuantizedStudentConfig, DistillingConfig):
             )
         },
     }
-    PRESETS = {
+    PRESETS: ClassVar[Dict[str, Dict[str, Dict[str, Any]]]] = {
         "quantization": {
             "none": {},
             "ternary": {

@@ -1,13 +1,24 @@
 """The types of settings: ranges that jsonargparse checks, and choices that several commands share."""
 
 import math
-from typing import Literal
+from dataclasses import Field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt, restricted_number_type
 
 from src.kinds import KINDS
 
 __all__ = ["ClosedUnitInterval", "NonNegativeInt", "PositiveInt"]
+
+
+class Settings(Protocol):
+    """Any dataclass of settings: a command's, or a part of one."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+"""The one that a function is given the class of, or an instance, and gives back."""
 
 
 # jsonargparse's own types of these names take infinity.
@@ -23,7 +34,11 @@ HIDDEN_ACTS = ("gelu", "gelu_new", "relu")
 HiddenAct = Literal["gelu", "gelu_new", "relu"]
 ComputeType = Literal["auto", "float32", "float16"]
 DeviceTarget = Literal["auto", "Ascend", "GPU", "CPU"]
-TaskType = Literal[("auto", *(kind.name for kind in KINDS))]
+_TASK_TYPES = ("auto", *(kind.name for kind in KINDS))
+if TYPE_CHECKING:
+    TaskType = str  # mypy reads no choices that are computed
+else:
+    TaskType = Literal[_TASK_TYPES]
 AssessmentMethod = Literal[
     "auto",
     "accuracy",

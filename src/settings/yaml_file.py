@@ -2,13 +2,14 @@
 
 import os
 import re
+from typing import Any
 
 import yaml
 
 from src.errors import UserError, one_line
 from src.files import ROOT
 from src.json_file import DEEPEST, LONGEST_NUMBER
-from src.settings.keys import Sorter, flat, nested
+from src.settings.keys import Keys, Sorter, flat, nested
 from src.settings.published_flags import with_quantizers
 
 
@@ -19,7 +20,7 @@ class UniqueKeys(yaml.SafeLoader):
 
     depth = 0
 
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: yaml.Node | None, index: yaml.Node | int | None) -> yaml.Node:
         self.depth += 1
         if self.depth > DEEPEST:
             raise yaml.composer.ComposerError(
@@ -29,7 +30,7 @@ class UniqueKeys(yaml.SafeLoader):
         self.depth -= 1
         return node
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
@@ -39,7 +40,7 @@ class UniqueKeys(yaml.SafeLoader):
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
-    def construct_scalar(self, node):
+    def construct_scalar(self, node: yaml.ScalarNode) -> str:
         if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST_NUMBER:
             raise yaml.constructor.ConstructorError(
                 None, None, f"a number has {len(node.value):,} characters", node.start_mark
@@ -47,7 +48,7 @@ class UniqueKeys(yaml.SafeLoader):
         return super().construct_scalar(node)
 
 
-def found_config(path, notices):
+def found_config(path: str, notices: list[str]) -> str:
     """The file that `config_path` names: `path` itself or, where that does not exist, the one below this
     repository's root.
 
@@ -63,14 +64,11 @@ def found_config(path, notices):
     return found
 
 
-def read_yaml(path, keys, notices):
-    """A command's settings in a YAML file, nested.
+def read_yaml(path: str, keys: Keys, notices: list[str]) -> dict[str, Any]:
+    """A command's settings in a YAML file, nested; `keys` are the command's.
 
     The published files hold three documents (settings, help, choices): the first one counts, and `notices`
     says so; what else it says of them is in `Sorter`.
-
-    Args:
-        keys (Keys): the command's.
     """
     try:
         with open(path, encoding="utf-8") as file:

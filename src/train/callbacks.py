@@ -1,15 +1,22 @@
 """What happens around the train steps: evaluation, checkpoints, saved states, profiles."""
 
-import os
+from __future__ import annotations
+
 import signal
 import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from mindspore import profiler
 
-from src.checkpoint.folder import step_file, step_files
+from src.checkpoint.folder import keep_steps, step_file
 from src.errors import UserError
-from src.metrics import printed_name, short_name
+from src.metrics import percent, printed_name, short_name
 from src.terminal import say
+
+if TYPE_CHECKING:
+    from src.train.stage import Stage
 
 
 class Callback:
@@ -17,20 +24,20 @@ class Callback:
     `stage.advance` of them.
     """
 
-    def on_step(self, stage, step):
+    def on_step(self, stage: Stage, step: int) -> None:
         """After every optimizer step, or as many as the data sink runs at once."""
 
-    def on_epoch(self, stage, epoch):
+    def on_epoch(self, stage: Stage, epoch: int) -> None:
         """After every epoch, counted from 1."""
 
-    def on_end(self, stage):
+    def on_end(self, stage: Stage) -> None:
         """After the last step."""
 
-    def close(self):
+    def close(self) -> None:
         """However the stage ends."""
 
 
-def passed(stage, step, every):
+def passed(stage: Stage, step: int, every: int) -> bool:
     """Whether a multiple of `every` is among the steps that were run since the last look."""
     return step // every > (step - stage.advance) // every
 
@@ -40,29 +47,35 @@ class Evaluation(Callback):
     best weights.
 
     Args:
-        evaluate (callable): () -> {metric: value}, the deciding metric first, or None where the network
-            cannot be evaluated yet.
-        every (int): steps between evaluations.
-        folder (str): where the best checkpoint goes.
-        keep (callable): called without arguments after these weights were saved; None for nobody.
+        evaluate: gives {metric: value}, the deciding metric first, or None where the network cannot be
+            evaluated yet.
+        every: steps between evaluations.
+        folder: where the best checkpoint goes.
+        keep: called after these weights were saved; None for nobody.
     """
 
-    def __init__(self, evaluate, every, folder, keep=None):
+    def __init__(
+        self,
+        evaluate: Callable[[], dict[str, float] | None],
+        every: int,
+        folder: str,
+        keep: Callable[[], None] | None = None,
+    ):
         self.evaluate = evaluate
         self.every = every
         self.folder = folder
         self.keep = keep
-        self.best = None
+        self.best: dict[str, float] | None = None
 
-    def on_step(self, stage, step):
+    def on_step(self, stage: Stage, step: int) -> None:
         if self.every and passed(stage, step, self.every):
             self._evaluate(stage, step)
 
-    def on_epoch(self, stage, epoch):
+    def on_epoch(self, stage: Stage, epoch: int) -> None:
         if not self.every:
             self._evaluate(stage, stage.step_number)
 
-    def on_end(self, stage):
+    def on_end(self, stage: Stage) -> None:
         if self.every and not passed(stage, stage.step_number, self.every):
             self._evaluate(stage, stage.step_number)
 
@@ -72,7 +85,6 @@ class Evaluation(Callback):
         if results is None:
             say(f"step: {step}, not evaluated: the activations' ranges are not calibrated yet")
             return
-        stage.train_step.set_train(True)  # evaluation has switched dropout off
         metric = next(iter(results))
         if self.best is None or results[metric] > self.best[metric]:
             self.best = {**results, "step": step}
@@ -81,13 +93,13 @@ class Evaluation(Callback):
                 self.keep()
             say(f"The best {short_name(metric)} is {results[metric]}")
         further = "".join(  # of MNLI's mismatched set; it is shown and decides nothing
-            f", {printed_name(name)} {100 * results[name]}"
+            f", {printed_name(name)} {percent(results[name])}"
             for name in results
             if name.startswith(f"{metric}/")
         )
         say(
-            f"step: {step}, {printed_name(metric)} {100 * results[metric]}, "
-            f"best_{printed_name(metric)} {100 * self.best[metric]}{further}"
+            f"step: {step}, {printed_name(metric)} {percent(results[metric])}, "
+            f"best_{printed_name(metric)} {percent(self.best[metric])}{further}"
         )
         stage.run.record(stage=stage.name, epoch=stage.epoch, step=step, **results)
 
@@ -95,18 +107,17 @@ class Evaluation(Callback):
 class StepCheckpoints(Callback):
     """Saves the weights every `every` steps and keeps the last `keep` of these files."""
 
-    def __init__(self, every, keep, folder):
+    def __init__(self, every: int, keep: int, folder: str):
         self.every = every
         self.keep = keep
         self.folder = folder
 
-    def on_step(self, stage, step):
+    def on_step(self, stage: Stage, step: int) -> None:
         if not passed(stage, step, self.every):
             return
         stage.save(self.folder, step_file(step))
         if stage.group.first:
-            for path in step_files(self.folder)[: -self.keep]:  # an earlier or a stopped run's count too
-                os.remove(path)
+            keep_steps(self.folder, self.keep)
 
 
 class TrainingState(Callback):
@@ -114,18 +125,18 @@ class TrainingState(Callback):
     epoch, and when the process is told to end (SIGTERM), which it then does.
 
     Args:
-        every (int): steps. path (str): of the file. evaluation (Evaluation): whose best results belong to it.
+        every: steps. path: of the file. evaluation: whose best results belong to it.
     """
 
-    def __init__(self, every, path, evaluation=None):
+    def __init__(self, every: int, path: str, evaluation: Evaluation | None = None):
         self.every = every
         self.path = path
         self.evaluation = evaluation
         self.told_to_end = False
-        self._before = None
+        self._before: Callable[[int, FrameType | None], Any] | int | None = None
         self._kept = self._best()  # of a stage that is resumed: the state has it already
 
-    def on_step(self, stage, step):
+    def on_step(self, stage: Stage, step: int) -> None:
         if self._before is None and stage.group.size == 1:  # one of several may wait for the others for ever
             self._before = signal.signal(signal.SIGTERM, self._note) or signal.SIG_DFL
         # What is evaluated after an epoch belongs to the state of its last step.
@@ -135,16 +146,16 @@ class TrainingState(Callback):
             self._save(stage)
         self.end_if_told(stage)
 
-    def on_epoch(self, stage, epoch):
+    def on_epoch(self, stage: Stage, epoch: int) -> None:
         if stage.step_number < stage.total_steps:
             self._save(stage)
             self.end_if_told(stage)
 
-    def close(self):
+    def close(self) -> None:
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
 
-    def end_if_told(self, stage):
+    def end_if_told(self, stage: Stage) -> None:
         """End the process if it was told to, now that nothing is lost."""
         if self.told_to_end:
             say(f"told to end: {stage.name} stops after step {stage.step_number}; --resume true goes on")
@@ -169,20 +180,20 @@ class Profile(Callback):
     threads.
 
     Args:
-        steps (int): how many. device (str): Ascend, GPU or CPU. folder (str): where the profiler writes its
-            tables and timeline.
+        steps: how many. device: Ascend, GPU or CPU. folder: where the profiler writes its tables and
+            timeline.
     """
 
     SETTLED = 20  # steps before the profile
 
-    def __init__(self, steps, device, folder):
+    def __init__(self, steps: int, device: str, folder: str):
         self.steps = steps
         self.device = device
         self.folder = folder
         self.seen = 0
-        self.profile = None
+        self.profile: profiler.profile | None = None
 
-    def on_step(self, stage, step):
+    def on_step(self, stage: Stage, step: int) -> None:
         self.seen += 1
         if self.seen == self.SETTLED:
             activity = profiler.ProfilerActivity
@@ -197,7 +208,7 @@ class Profile(Callback):
         elif self.seen == self.SETTLED + self.steps:
             self._stop()
 
-    def on_end(self, stage):
+    def on_end(self, stage: Stage) -> None:
         if self.seen < self.SETTLED:
             say(
                 f"profile_steps: nothing was profiled: the first {self.SETTLED - 1} steps are left out, "
@@ -216,9 +227,9 @@ class Profile(Callback):
 class LastCheckpoint(Callback):
     """Saves the weights after the last step, unless nothing was learnt: for stages that nothing evaluates."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: str):
         self.folder = folder
 
-    def on_end(self, stage):
+    def on_end(self, stage: Stage) -> None:
         stage.watch.check_learnt()
         stage.save(self.folder)

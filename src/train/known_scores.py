@@ -1,8 +1,11 @@
 """What a teacher scored in an earlier run: a frozen network scores the same on the same rows."""
 
+from __future__ import annotations
+
 import hashlib
 import os
-from typing import Dict, Union
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Dict, Union
 
 import numpy as np
 
@@ -13,18 +16,28 @@ from src.files import write_json
 from src.json_file import read_json
 from src.terminal import say
 
+if TYPE_CHECKING:
+    from src.examples import Examples
+    from src.model import Model
+
 TIMES = ("seconds_per_1000_rows", "p50_ms", "p95_ms")
 
 
-def known_scores(setting, teacher, evals, how, measure):
+def known_scores(
+    setting: str,
+    teacher: Model,
+    evals: dict[str, Examples],
+    how: object,
+    measure: Callable[[], dict[str, float]],
+) -> dict[str, float]:
     """The results of `measure`, from an earlier run where it was the very same; then without their times,
     which were of another moment.
 
     Args:
-        setting (str): `compile_cache`, whose folder keeps results, a file each.
-        teacher (Model): what is evaluated. evals (dict): {split: Examples}. how: whatever else decides, with
-            a repr that says all of it.
-        measure (callable): () -> {name: number}.
+        setting: `compile_cache`, whose folder keeps results, a file each.
+        teacher: what is evaluated. evals: by the split. how: whatever else decides, with a repr that says all
+            of it.
+        measure: gives {name: number}.
     """
     try:
         folder = folder_of(setting)
@@ -56,13 +69,13 @@ def _key(teacher, evals, how):
     return digest(teacher.weights(), repr(facts), rows_digest(evals), *computes)[:40]
 
 
-def rows_digest(splits):
-    """SHA-256 (hexadecimal) of all that is known of the rows of some splits, {name: Examples}."""
+def rows_digest(splits: dict[str, Examples]) -> str:
+    """SHA-256 (hexadecimal) of all that is known of the rows of some splits."""
     total = hashlib.sha256()
     for split, examples in splits.items():
         total.update(split.encode())
         for array in (examples.input_ids, examples.segment_ids, examples.offsets, *examples.columns.values()):
-            total.update(np.ascontiguousarray(array).tobytes())
+            total.update(np.ascontiguousarray(array).data)
         if examples.origin:
             total.update(repr(examples.origin.texts).encode("utf-8", "surrogatepass"))
     return total.hexdigest()

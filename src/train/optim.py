@@ -1,21 +1,33 @@
 """AdamW with decay groups, and its learning-rate schedule."""
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 from mindspore.ops import composite as C
 from mindspore.ops import operations as P
 
+from src.nn.layers import Tensors
+
+if TYPE_CHECKING:
+    from src.settings.stage import AdamWeightDecayConfig
+
 
 class WarmupPolynomial(LearningRateSchedule):
-    """Linear rise from 0 over the warm-up, then polynomial decay: BERT's schedule.
+    """Linear rise from 0 to the peak over the warm-up, then polynomial decay from the peak, over the steps
+    that are left: with power 1 Hugging Face's linear schedule with warm-up.
+
+    Google's BERT and the published code let the decay run from step 0, so that it goes on from below the peak
+    after the warm-up: at step 101 of 1,000, of which 100 warm up, 0.899 of the peak, and 0.999 here.
 
     Args:
-        config (AdamWeightDecayConfig): peak and end learning rate, power, warm-up share.
-        total_steps (int): optimizer steps of the stage.
+        config: peak and end learning rate, power, warm-up share.
+        total_steps: optimizer steps of the stage.
     """
 
-    def __init__(self, config, total_steps):
+    def __init__(self, config: "AdamWeightDecayConfig", total_steps: int):
         super().__init__()
         self.peak = config.learning_rate
         self.end = config.end_learning_rate
@@ -23,7 +35,7 @@ class WarmupPolynomial(LearningRateSchedule):
         self.warmup_steps = max(1.0, round(config.warmup_ratio * total_steps))
         self.decay_steps = max(1.0, total_steps - self.warmup_steps)
 
-    def construct(self, global_step):
+    def construct(self, global_step: Tensor) -> Tensor:
         step = ops.cast(global_step, ms.float32) + 1.0  # the first step already moves
         rising = self.peak * step / self.warmup_steps
         left = 1.0 - ops.clamp((step - self.warmup_steps) / self.decay_steps, 0.0, 1.0)
@@ -31,7 +43,7 @@ class WarmupPolynomial(LearningRateSchedule):
         return ops.select(step <= self.warmup_steps, rising, falling)
 
 
-def is_decayed(name, decay_filter):
+def is_decayed(name: str, decay_filter: Iterable[str]) -> bool:
     """Whether weight decay applies to the parameter called `name`: it holds none of the filter's words."""
     plain = name.lower().replace("_", "")
     return not any(word.lower().replace("_", "") in plain for word in decay_filter)
@@ -72,17 +84,23 @@ class AdamW(nn.Optimizer):
     6 % of a step more, for the assignments are not fused, and shrinking by AssignAdd gains nothing.
 
     Args:
-        parameters (list of Parameter): what is trained, in the order of the gradients.
-        config (AdamWeightDecayConfig): rates, decay and the words that exempt a parameter from decay.
-        total_steps (int): optimizer steps of the stage.
-        second_moments (list of (Parameter, Parameter)): weights whose second moment lives in the network
+        parameters: what is trained, in the order of the gradients.
+        config: rates, decay and the words that exempt a parameter from decay.
+        total_steps: optimizer steps of the stage.
+        second_moments: weights whose second moment lives in the network
             itself, which reads it, and that parameter.
 
     Inputs:
         gradients: a tuple of float32 tensors.
     """
 
-    def __init__(self, parameters, config, total_steps, second_moments=()):
+    def __init__(
+        self,
+        parameters: list[ms.Parameter],
+        config: "AdamWeightDecayConfig",
+        total_steps: int,
+        second_moments: Iterable[tuple[ms.Parameter, ms.Parameter]] = (),
+    ):
         super().__init__(WarmupPolynomial(config, total_steps), parameters)
         self.decays = tuple(
             float(config.weight_decay) if is_decayed(item.name, config.decay_filter) else 0.0
@@ -100,7 +118,7 @@ class AdamW(nn.Optimizer):
         self.adam = P.Adam()
         self.shrink = P.ApplyGradientDescent()
 
-    def construct(self, gradients):
+    def construct(self, gradients: Tensors) -> Tensors:
         learning_rate = self.get_lr()
         self.assignadd(self.global_step, self.global_step_increase_tensor)
         update = ops.partial(

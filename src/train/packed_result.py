@@ -1,16 +1,22 @@
 """Where quantization-aware training leaves its result: latent float32 weights and the packed model."""
 
+from __future__ import annotations
+
 import contextlib
 import glob
 import os
 import shutil
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from src.checkpoint.packed import PACKED_FILE, save_packed
 from src.errors import UserError
 from src.model import Model
-from src.run_folder import LATENT, UNPACKED
+from src.run_folder import LATENT, UNPACKED, RunFolder
 from src.terminal import busy, say
+
+if TYPE_CHECKING:
+    from src.train.session import Session
 
 TERNARY_DENSITY = {"1.6": 5, "2": 4}
 """Ternary weights a byte holds, by the bits that each takes."""
@@ -27,19 +33,18 @@ class PackedResult:
     """Whether the float32 weights stay beside the packed model."""
 
     @staticmethod
-    def folders(task_folder, keeps_latent, packs):
+    def folders(task_folder: str, keeps_latent: bool, packs: bool) -> tuple[str, ...]:
         """Names of the folders that a run writes; weights that nobody asked to keep go to one of their own.
 
         Args:
-            task_folder (str): the task's. keeps_latent (bool): as the field. packs (bool): whether a packed
-                model is written.
+            task_folder: the task's. keeps_latent: as the field. packs: whether a packed model is written.
         """
         latent = os.path.join(LATENT if keeps_latent else UNPACKED, task_folder)
         return (latent, task_folder) if packs else (latent,)
 
     @classmethod
-    def of_run(cls, run, task_folder, keeps_latent, packs):
-        """The `folders` in a `RunFolder`.
+    def of_run(cls, run: RunFolder, task_folder: str, keeps_latent: bool, packs: bool) -> PackedResult:
+        """The `folders` in a run's folder.
 
         Args:
             task_folder, keeps_latent, packs: as for `folders`.
@@ -57,11 +62,11 @@ class PackedResult:
             )
         return cls(latent, packed, keeps_latent)
 
-    def pack(self, student, bits):
-        """Write the packed model of `student` (Model); returns it as it is read back.
+    def pack(self, student: Model, bits: str) -> Model:
+        """Write the packed model of `student`; returns it as it is read back.
 
         Args:
-            bits (str): a ternary weight takes, "1.6" or "2".
+            bits: a ternary weight takes, "1.6" or "2".
         """
         density, network = TERNARY_DENSITY[bits], student.network
         with busy(f"packing {self.packed}"):
@@ -72,7 +77,7 @@ class PackedResult:
         )
         return Model.load(self.packed, network.compute_type)
 
-    def clean_up(self):
+    def clean_up(self) -> None:
         """Remove the float32 weights that nobody asked to keep."""
         if not self.keeps_latent:
             if os.path.isdir(self.latent):  # a run that was stopped here may have done it before
@@ -81,8 +86,8 @@ class PackedResult:
                 os.rmdir(os.path.dirname(self.latent))
 
 
-def same_batches(session, model):
-    """Flags of eval.py for the batches of a `Session`: a batch's own ranges decide the `Model`'s scores."""
+def same_batches(session: Session, model: Model) -> str:
+    """Flags of eval.py for the batches of a run: a batch's own ranges decide the model's scores."""
     rows = session.rows
     if session.packs(model):
         return f"--padding none --max_tokens {rows.max_tokens}"

@@ -1,9 +1,12 @@
 """How a stage gets on: its bar with the present loss, the lines of the log, and how long it will take."""
 
+from __future__ import annotations
+
 import math
 import resource
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import mindspore as ms
 from tqdm import tqdm
@@ -12,16 +15,19 @@ from src.runtime import compile_seconds
 from src.terminal import LINE_SECONDS, bar, say
 from src.train.callbacks import Callback, passed
 
+if TYPE_CHECKING:
+    from src.train.stage import Stage
+
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{remaining} left{postfix}]"
 _UNLOGGED = ("grad_norm", "loss_scale", "skipped_steps")  # they are in metrics.jsonl
 
 
-def outputs(values, device):
+def outputs(values: dict[str, float], device: str) -> str:
     """A step's numbers as the published logs have them: the loss, on Ascend in a tuple with whether the
     gradients overflowed and the loss scale; its terms and the learning rate follow.
 
     Args:
-        values (dict): of `Stage.read_step`. device (str): Ascend, GPU or CPU.
+        values: of `Stage.read_step`. device: Ascend, GPU or CPU.
     """
     loss = f"{values['loss']:.6g}"
     if device == "Ascend":
@@ -45,38 +51,44 @@ class Progress(Callback):
     SETTLED = 20  # steps that are timed before one tells how long it will take
     SETTLED_SECONDS = 60.0  # or so long, where steps are slow
 
-    def __init__(self, log_step):
+    def __init__(self, log_step: int):
         self.log_step = log_step
         self.after = _After(self)
-        self.bar = None
+        self.bar: tqdm | None = None
         self._left_off = self._read = self._started = self._compiled = 0.0
         self._first = 0  # the step before the first that is timed; it compiles
         self._told = False
 
-    def on_step(self, stage, step):
+    def on_step(self, stage: Stage, step: int) -> None:
         if self.bar is None:
             self._begin(stage, step)
         self._leave_out(compile_seconds() - self._compiled)
         self._compiled = compile_seconds()
         self._show(stage, step)
-        self.bar.update(step - self.bar.n)
+        self._drawn.update(step - self._drawn.n)
         if not self._told:
             self._tell_time(stage, step)
         self._left_off = time.time()
 
-    def on_epoch(self, stage, epoch):
+    def on_epoch(self, stage: Stage, epoch: int) -> None:
         self._left_off = time.time()
 
-    def go_on(self):
+    def go_on(self) -> None:
         """Since this callback's last turn nothing was trained."""
         self._leave_out(time.time() - self._left_off)
 
+    @property
+    def _drawn(self) -> tqdm:
+        """The bar, which there is from the first step on."""
+        assert self.bar is not None
+        return self.bar
+
     def _leave_out(self, seconds):
-        self.bar.start_t += seconds
-        self.bar.last_print_t += seconds
+        self._drawn.start_t += seconds
+        self._drawn.last_print_t += seconds
         self._started += seconds
 
-    def close(self):
+    def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
 
@@ -100,9 +112,9 @@ class Progress(Callback):
         else:
             return
         self._read = time.time()
-        speed = self.bar.format_dict["rate"]
+        speed = self._drawn.format_dict["rate"]
         tokens = f", {speed * stage.batches.tokens:,.0f} tokens/s" if speed else ""
-        self.bar.set_postfix_str(f"loss {loss:.4g}, lr {rate:.3g}{tokens}", refresh=False)
+        self._drawn.set_postfix_str(f"loss {loss:.4g}, lr {rate:.3g}{tokens}", refresh=False)
 
     def _tell_time(self, stage, step):
         """Once the first steps were timed: what a step takes, and all that are left."""
@@ -124,11 +136,11 @@ class Progress(Callback):
 class _After(Callback):
     """Stands behind the other callbacks of a stage; see `Progress`."""
 
-    def __init__(self, progress):
+    def __init__(self, progress: Progress):
         self.progress = progress
 
-    def on_step(self, stage, step):
+    def on_step(self, stage: Stage, step: int) -> None:
         self.progress.go_on()
 
-    def on_epoch(self, stage, epoch):
+    def on_epoch(self, stage: Stage, epoch: int) -> None:
         self.progress.go_on()

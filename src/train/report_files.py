@@ -2,19 +2,31 @@
 written is said in a line, and the training goes on.
 """
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from src.errors import UserError, one_line
 from src.nn.layers import eager
 from src.report import layers
 from src.report.predictions import Predictions
 from src.report.run import write_record
-from src.run_folder import LAYERS_FILE, PREDICTIONS_FILE, RECORD_FILE, REPORT_FILE
+from src.run_folder import LAYERS_FILE, PREDICTIONS_FILE, RECORD_FILE, REPORT_FILE, RunFolder
 from src.terminal import say
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from src.description import Description
+    from src.examples import Examples
+    from src.runtime import Group
+    from src.train.stage import Stage
 
 
 @contextlib.contextmanager
-def _or_said(name):
+def _or_said(name: str) -> Iterator[None]:
     """Whatever goes wrong while this lasts is said: a disk that is full, a library that is not there, a fault
     in a picture."""
     try:
@@ -24,23 +36,26 @@ def _or_said(name):
         say(f"{name} is not written: {kind}{one_line(error)}")
 
 
-def keep_record(run, device, group, teacher, made_from=None):
-    """Write run.json of a `RunFolder`; arguments as in `write_record`, but for the `Group`."""
+def keep_record(
+    run: RunFolder, device: str, group: Group, teacher: dict[str, float] | None, made_from: dict[str, Any]
+) -> None:
+    """Write run.json; further arguments as in `write_record`, but for the group."""
     if run.writes:
         with _or_said(RECORD_FILE):
             write_record(run.join(RECORD_FILE), device, group.size, teacher, made_from)
 
 
-def keep_answers(run, description, logits, examples):
+def keep_answers(run: RunFolder, description: Description, logits: np.ndarray, examples: Examples) -> None:
     """Write a student's answers to the evaluation rows, of which `evaluate` gives the last two."""
     if run.writes:
         with _or_said(PREDICTIONS_FILE):
+            assert description.kind is not None  # a student of a task
             predictions = Predictions(logits, examples, description.kind, description.label_names)
             predictions.save(run.join(PREDICTIONS_FILE))
 
 
-def keep_layers(stage):
-    """Note how far the student's layers are from the teacher's, where a `Stage` has compared them: on the
+def keep_layers(stage: Stage) -> None:
+    """Note how far the student's layers are from the teacher's, where a stage has compared them: on the
     last micro-batch that it trained on. The teacher answers as it did in training, and the student runs
     operator by operator, so that no graph is compiled for it.
     """
@@ -73,8 +88,8 @@ def _distances(stage):
     )
 
 
-def write_report(run):
-    """Write the page of a `RunFolder`; returns whether it is there."""
+def write_report(run: RunFolder) -> bool:
+    """Write the page of a run; returns whether it is there."""
     with _or_said(REPORT_FILE):
         from src.report.page import write_report as write  # Jinja2 and matplotlib: only here
 

@@ -1,8 +1,12 @@
 """What a run that was stopped goes on from, and whether it is the same run."""
 
+from __future__ import annotations
+
 import json
 import math
 import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from safetensors import SafetensorError, safe_open
@@ -11,15 +15,22 @@ from src.checkpoint.folder import WEIGHTS_FILE, digest
 from src.errors import UserError, shown
 from src.files import replacing, sample_checksum, write_json, write_safetensors
 from src.json_file import parse, read_json
-from src.run_folder import RECORD_FILE, RESULTS_FILE, STAGES_FILE, STATE_FILE
+from src.run_folder import RECORD_FILE, RESULTS_FILE, STAGES_FILE, STATE_FILE, RunFolder
 from src.runtime import same_everywhere
 from src.settings.paths import CHECKPOINTS, DATA, INCIDENTAL, OF_ONE_START
 from src.terminal import say
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from src.runtime import Group
+    from src.train.callbacks import Evaluation
+    from src.train.stage import Stage
+
 NOTHING, STATE, FINISHED = 0, 1, 2
 
 
-def read_note(path):
+def read_note(path: str) -> dict[str, Any]:
     """What a saved state says of itself: its stage and step, and what it was made with.
 
     Raises:
@@ -28,7 +39,7 @@ def read_note(path):
     return read_state(path, weights=False)[0]
 
 
-def read_state(path, weights=True):
+def read_state(path: str, weights: bool = True) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """(the note, {name: array}) of a saved state; without `weights` the note alone.
 
     Raises:
@@ -48,7 +59,7 @@ def read_state(path, weights=True):
         raise UserError(f"resume: {path} is damaged or no state of a training run: {error}") from error
 
 
-def write_state(path, note, values):
+def write_state(path: str, note: dict[str, Any], values: dict[str, np.ndarray]) -> None:
     """Write the file that `read_state` reads, atomically."""
     with replacing(path) as temporary:
         state = json.dumps({**note, "sha256": digest(values)})
@@ -72,26 +83,26 @@ def _check_same(found, run, group):
         )
 
 
-def deciding(resolved):
+def deciding(resolved: str) -> dict[str, Any]:
     """{dotted key: JSON value} of the settings, given as YAML, that a resumed run must have too."""
     settings = yaml.safe_load(resolved) or {}
     return dict(_flat({key: item for key, item in settings.items() if key not in INCIDENTAL}))
 
 
-def inputs_of(resolved):
+def inputs_of(resolved: str) -> dict[str, str]:
     """{setting: path} of what a run reads, of its settings, given as YAML."""
     settings = yaml.safe_load(resolved) or {}
     return {key: settings[key] for key in (*DATA, *CHECKPOINTS) if settings.get(key)}
 
 
-def repeatable(resolved):
+def repeatable(resolved: str) -> str:
     """The settings, given as YAML, without those that say what this one start may do to an earlier run."""
     settings = yaml.safe_load(resolved) or {}
     kept = {key: value for key, value in settings.items() if key not in OF_ONE_START}
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 
 
-def corpus_digest(files):
+def corpus_digest(files: Iterable[str]) -> str:
     """What tells a corpus of record files from another one, without reading all of it."""
     return digest({}, *(f"{os.path.basename(path)} {sample_checksum(path)}" for path in files))[:16]
 
@@ -100,14 +111,14 @@ class FinishedStages:
     """Which stages a run has behind it, and with what results: `stages.json` of its folder.
 
     Args:
-        run (RunFolder): the run's, which this process has locked; where it is not resumed, nothing that lies
+        run: the run's, which this process has locked; where it is not resumed, nothing that lies
             there counts.
     """
 
-    def __init__(self, run):
+    def __init__(self, run: RunFolder):
         self.run, self.resume = run, run.resume
         self._path, self._state = run.join(STAGES_FILE), run.join(STATE_FILE)
-        self._known = _read_or_nothing(self._path) if self.resume else {}
+        self._known: dict[str, Any] = _read_or_nothing(self._path) if self.resume else {}
         known = self._known.values()
         if not all(isinstance(stage, dict) and isinstance(stage.get("made"), dict) for stage in known):
             raise UserError(
@@ -115,7 +126,7 @@ class FinishedStages:
                 "place of --resume true"
             )
 
-    def check(self, made_from, group):
+    def check(self, made_from: dict[str, Any], group: Group) -> bool:
         """Whether the run is finished.
 
         Raises:
@@ -142,7 +153,7 @@ class FinishedStages:
         _check_same(bool(results), self.run, group)
         return bool(results)
 
-    def last_steps(self):
+    def last_steps(self) -> dict[str, float]:
         """{stage: last step whose metrics count}: of finished stages, and of the one that was stopped."""
         steps = dict.fromkeys(self._known, math.inf)
         note = self._stopped()
@@ -155,15 +166,15 @@ class FinishedStages:
         note = read_note(self._state) if self.resume and os.path.exists(self._state) else None
         return None if note is None or note["stage"] in self._known else note
 
-    def has(self, name, folder):
+    def has(self, name: str, folder: str) -> bool:
         """Whether the stage of that name, whose student is in `folder`, needs no further step."""
         return name in self._known and os.path.exists(os.path.join(folder, WEIGHTS_FILE))
 
-    def go_on(self, stage, folder, evaluation):
+    def go_on(self, stage: Stage, folder: str, evaluation: Evaluation | None) -> bool:
         """Whether a stage is finished; else it is brought to where it was stopped.
 
         Args:
-            stage (Stage): new. folder (str): of its student. evaluation (Evaluation): of it, or None.
+            stage: new. folder: of its student. evaluation: of it.
 
         Raises:
             UserError: the state is damaged or of another run, or the processes find different things.
@@ -176,6 +187,7 @@ class FinishedStages:
         _check_same(found, self.run, stage.group)
         if finished:
             say(f"resume: {stage.name} is finished; its student is in {folder}")
+            self._remove_state()  # it was killed before it did so itself
         elif stopped:
             best = stage.load_state(self._state)
             if evaluation:
@@ -185,22 +197,26 @@ class FinishedStages:
             say(f"resume: {stage.name} was not begun, or saved no state; it begins anew")
         return finished
 
-    def results(self, stage):
+    def results(self, stage: Stage) -> dict[str, float] | None:
         """Of a finished stage: those of its best evaluation, or None."""
         return self._known[stage.name]["results"]
 
-    def last_step(self, stage):
+    def last_step(self, stage: Stage) -> dict[str, float]:
         """Of a finished stage: what `Stage.read_step` said of its last step."""
         return self._known[stage.name]["last_step"]
 
-    def note(self, stage, results):
+    def note(self, stage: Stage, results: dict[str, float] | None) -> None:
         """A stage is finished, with these results."""
         values = {"made": stage.fingerprint(), "results": results, "last_step": stage.read_step()}
         self._known[stage.name] = values
         if self.run.writes:
             write_json(self._path, self._known)
-            if os.path.exists(self._state):
-                os.remove(self._state)
+        self._remove_state()
+
+    def _remove_state(self):
+        """Remove the state of a stage that is finished."""
+        if self.run.writes and os.path.exists(self._state) and not self._stopped():
+            os.remove(self._state)
 
 
 def _read_or_nothing(path):

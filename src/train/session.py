@@ -1,11 +1,13 @@
 """What the training commands share: set-up, data, stages, evaluation and the closing summary."""
 
+from __future__ import annotations
+
 import os
 import resource
-import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Optional
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tabulate import tabulate
@@ -27,20 +29,33 @@ from src.run_folder import (
     RESULTS_FILE,
     STATE_FILE,
     TEACHER_CACHE,
+    UNPACKED,
     RunFolder,
 )
 from src.settings.parsing import part, required
 from src.settings.shared import BatchesConfig, PackingConfig
 from src.settings.stage import EvalConfig
-from src.settings.training import TrainingConfig
+from src.settings.training import DistillingConfig, FoldersConfig, RunConfig, TrainingConfig
 from src.tasks import get_task
 from src.terminal import busy, say
-from src.train.callbacks import Evaluation, LastCheckpoint, Profile, StepCheckpoints, TrainingState
+from src.train.callbacks import Callback, Evaluation, LastCheckpoint, Profile, StepCheckpoints, TrainingState
 from src.train.known_scores import known_scores, rows_digest
 from src.train.report_files import keep_answers, keep_layers, keep_record, write_report
 from src.train.resume import FinishedStages, deciding, inputs_of, repeatable
 from src.train.stage import Stage, StagePlan
 from src.train.verdict import no_better_than_a_constant
+
+if TYPE_CHECKING:
+    import mindspore as ms
+    from typing_extensions import Self
+
+    from src.data.steps import Steps
+    from src.distill.distiller import Distiller
+    from src.distill.teacher import LiveTeacher
+    from src.examples import Examples
+    from src.model import Model
+    from src.settings.stage import PhaseConfig
+    from src.train.stage import TrainingSteps
 
 
 @dataclass
@@ -56,24 +71,37 @@ class TrainingRun:
     group: runtime.Group
     run: RunFolder
     started: float
-    finished: FinishedStages = None
-    data_digest: dict = field(default_factory=dict)
-    teacher_digest: dict = field(default_factory=dict)
+    finished: FinishedStages = field(init=False)
+    """From `start` on."""
+    data_digest: dict[str, str] = field(default_factory=dict)
+    teacher_digest: dict[str, str] = field(default_factory=dict)
     """What the run is made from besides its settings: {title: digest} of the rows, and of the teacher."""
-    teacher_results: Optional[dict] = None
+    teacher_results: dict[str, float] | None = None
     """Of its evaluation, where there was one."""
 
     @classmethod
-    def begin(cls, name, config, rows, resolved, networks=(), elsewhere=None, **further):
+    def begin(
+        cls,
+        name: str,
+        config: TrainingConfig,
+        rows: BatchesConfig,
+        resolved: str,
+        networks: tuple[str, ...] = (),
+        elsewhere: dict[str, str] | None = None,
+    ) -> Self:
         """Set up the device and the group; `start` is left to the command's own checks.
 
         Args:
-            name (str): of the run folder when output_dir is unset.
-            config (TrainingConfig), rows (BatchesConfig): those parts of the command's settings.
-            resolved (str): all of them, as YAML.
+            name: of the run folder when output_dir is unset.
+            config, rows: those parts of the command's settings.
+            resolved: all of them, as YAML.
             networks, elsewhere: where networks go, as for a `RunFolder`.
-            further: fields of a subclass.
         """
+        return cls(**cls._set_up(name, config, rows, resolved, networks, elsewhere))
+
+    @staticmethod
+    def _set_up(name, config, rows, resolved, networks, elsewhere=None) -> dict[str, Any]:
+        """The fields that a run has from the beginning; arguments as of `begin`."""
         started = time.time()
         device = runtime.set_up(config, rows.seed, config.distribute)
         group = runtime.join_group(config, device)
@@ -86,37 +114,38 @@ class TrainingRun:
                 "longest of them"
             )
         path, inputs = config.output_dir or os.path.join("output", name), inputs_of(resolved)
-        said = config.resume, config.overwrite_output_dir
-        run = RunFolder(path, group.first, *said, inputs, config.tensorboard, networks, elsewhere)
+        over = config.resume, config.overwrite_output_dir
+        run = RunFolder(path, group.first, *over, inputs, config.tensorboard, networks, elsewhere)
         run.claim()
-        return cls(config, rows, resolved, device, group, run, started, **further)
+        said = {"config": config, "rows": rows, "resolved": resolved}
+        return {**said, "device": device, "group": group, "run": run, "started": started}
 
-    def packs(self, model):
-        """Whether rows share the rows of a batch where this `Model` runs."""
+    def packs(self, model: Model) -> bool:
+        """Whether rows share the rows of a batch where this model runs."""
         return model.packs(self.rows, self.device)
 
-    def compute_type(self, name):
+    def compute_type(self, name: str) -> ms.Type:
         """The MindSpore type that a `compute_type` setting means on this device."""
         return runtime.compute_type(name, self.device)
 
-    def check_steps(self, batches, config, epochs):
+    def check_steps(self, batches: TrainingSteps, config: PhaseConfig, epochs: int) -> int:
         """Optimizer steps of a stage; a `UserError` where it could not go through these batches, before hours
         of another one."""
         return self.plan(batches, config, epochs).steps(batches)
 
-    def made_from(self):
+    def made_from(self) -> dict[str, Any]:
         """What the run is made from: {dotted key: JSON value} of the settings that decide, the rows, the
         teacher.
         """
         return {**deciding(self.resolved), **self.data_digest, **self.teacher_digest}
 
-    def start(self, resolved="", if_finished=None):
-        """Begin the run folder's records: nothing is refused any more. A run that is resumed but finished
-        ends here.
+    def start(self, resolved: str = "", if_finished: Callable[[], None] | None = None) -> bool:
+        """Begin the run folder's records: nothing is refused any more. Returns whether there is anything to
+        do: not so where a run is resumed that is finished.
 
         Args:
-            resolved (str): every setting as YAML, where more is known of them than before.
-            if_finished (callable): what is then still to be done, by the first process.
+            resolved: every setting as YAML, where more is known of them than before.
+            if_finished: what is then still to be done, by the first process.
         """
         self.resolved = resolved or self.resolved
         self.finished = FinishedStages(self.run)
@@ -124,10 +153,11 @@ class TrainingRun:
             say(f"resume: this run is finished; its results are in {self.run.join(RESULTS_FILE)}")
             if self.group.first:
                 self._make_up(if_finished)
-            sys.exit(0)
+            return False
         kept = self.finished.last_steps()
         self.run.start(repeatable(self.resolved), kept)
         keep_record(self.run, self.device, self.group, self.teacher_results, self.made_from())
+        return True
 
     def _make_up(self, if_finished):
         """What a finished run has left undone: it may have been killed at its very end."""
@@ -136,30 +166,38 @@ class TrainingRun:
         if if_finished:
             if_finished()
 
-    def plan(self, batches, config, epochs, max_steps=0):
-        """The `StagePlan` of a stage on this device; arguments as its fields."""
+    def plan(self, batches: TrainingSteps, config: PhaseConfig, epochs: int, max_steps: int = 0) -> StagePlan:
+        """How a stage goes on this device; arguments as the plan's fields."""
         sink = 0
         if self.config.enable_data_sink and self.device != "CPU":
             wanted = self.config.data_sink_steps
             sink = len(batches) if wanted == -1 else min(wanted, len(batches))
         return StagePlan(config, epochs, max_steps, sink)
 
-    def stage(self, name, student, loss, batches, config, epochs, max_steps=0, teacher=None):
-        """The `Stage` that fits `student` (Model) by a loss (Distiller); arguments as there and in
-        `StagePlan`.
-        """
+    def stage(
+        self,
+        name: str,
+        student: Model,
+        loss: Distiller,
+        batches: TrainingSteps,
+        config: PhaseConfig,
+        epochs: int,
+        max_steps: int = 0,
+        teacher: LiveTeacher | None = None,
+    ) -> Stage:
+        """What fits `student` by a loss; arguments as of `Stage` and `StagePlan`."""
         plan = self.plan(batches, config, epochs, max_steps)
         first = {"the student's first weights": digest(student.weights())[:16]}
         made_from = {**self.made_from(), **first}
         return Stage(name, student, loss, batches, plan, self.run, self.group, made_from, teacher)
 
-    def fit(self, stage, folder, evaluation=None):
+    def fit(self, stage: Stage, folder: str, evaluation: Evaluation | None = None) -> dict[str, float] | None:
         """Run a stage; its student then has the weights that are saved in `folder`, the best ones where there
         is an evaluation, else the last. Of a run that is resumed, a finished stage is not run again, and the
         one that was stopped goes on.
 
         Args:
-            evaluation (Evaluation): of the student, or None.
+            evaluation: of the student, or None.
 
         Returns:
             The results of the best evaluation, or None.
@@ -178,14 +216,16 @@ class TrainingRun:
     def _run(self, stage, folder, evaluation, saving):
         """`fit` a stage that is not finished."""
         config = self.config
-        callbacks = [evaluation or LastCheckpoint(folder), saving]
+        callbacks: list[Callback] = [evaluation or LastCheckpoint(folder), saving]
         if config.profile_steps and self.group.first:
             callbacks.insert(0, Profile(config.profile_steps, self.device, self.run.join(PROFILE)))
         if config.save_ckpt_step:
             callbacks.insert(0, StepCheckpoints(config.save_ckpt_step, config.max_ckpt_num, folder))
         seconds = stage.fit(callbacks, config.log_step)
         stage.student.widen()
-        say(f"{stage.name}: {stage.total_steps} steps in {seconds:.0f} s; saved in {folder}")
+        passing = folder.startswith(self.run.join(UNPACKED))  # gone once they are packed
+        where = "its weights are packed next" if passing else f"saved in {folder}"
+        say(f"{stage.name}: {stage.total_steps} steps in {seconds:.0f} s; {where}")
         if evaluation is None:
             keep_layers(stage)
             return None
@@ -196,12 +236,12 @@ class TrainingRun:
         keep_layers(stage)
         return {**evaluation.best, "parameters": stage.student.parameters}
 
-    def close(self, results, last_line, fault=""):
+    def close(self, results: dict[str, Any], last_line: str, fault: str = "") -> None:
         """Write results.json and the report, print where they are and the last line.
 
         Args:
-            results (dict): for results.json. last_line (str): what was produced, where, and what to run next.
-            fault (str): why the run has failed all the same, if it has.
+            results: for results.json. last_line: what was produced, where, and what to run next.
+            fault: why the run has failed all the same, if it has.
 
         Raises:
             UserError: the fault.
@@ -210,6 +250,7 @@ class TrainingRun:
             return
         summary = {
             **results,
+            **({"fault": fault} if fault else {}),
             "device": self.device,
             "wall_seconds": round(time.time() - self.started, 1),
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
@@ -230,23 +271,31 @@ class TrainingRun:
 class Session(TrainingRun):
     """One run of a command that trains on a task."""
 
-    evaluation: EvalConfig = None
-    data: TaskData = None
-    metric_names: tuple = ()
+    config: RunConfig
+    evaluation: EvalConfig = field(kw_only=True)
+    data: TaskData = field(kw_only=True)
+    metric_names: tuple[str, ...] = field(kw_only=True)
     fault: str = ""
     """Why the run has failed though it went through: a student that has learnt nothing."""
 
     @classmethod
-    def open(cls, name, config, folders, resolved, labels=(), networks=()):
+    def open(
+        cls,
+        name: str,
+        config: RunConfig,
+        folders: FoldersConfig,
+        resolved: str,
+        labels: Sequence[str] = (),
+        networks: tuple[str, ...] = (),
+    ) -> Self:
         """Set up the device and read the data; `start` is left to the command's own checks.
 
         Args:
-            name (str): of the command; names the run folder when output_dir is unset.
-            config (RunConfig), folders (FoldersConfig): those parts of the command's settings.
-            resolved (str): all of them, as YAML.
-            labels (tuple of str): class names where neither the task table nor the data's dataset.json gives
-                them.
-            networks (tuple of str): as for a `RunFolder`.
+            name: of the command; names the run folder when output_dir is unset.
+            config, folders: those parts of the command's settings.
+            resolved: all of them, as YAML.
+            labels: class names where neither the task table nor the data's dataset.json gives them.
+            networks: as for a `RunFolder`.
         """
         required(config, "task_name")
         if config.do_train:
@@ -254,9 +303,8 @@ class Session(TrainingRun):
         if config.do_eval:
             required(folders, "eval_data_dir")
         task = get_task(config.task_name)
-        name, evaluation = f"{name}-{task.folder}", folders.eval_cfg
-        session = cls.begin(name, config, config, resolved, networks, evaluation=evaluation)
-        session.data = data = load_task_data(
+        set_up = cls._set_up(f"{name}-{task.folder}", config, config, resolved, networks)
+        data = load_task_data(
             task,
             folders.train_data_dir if config.do_train else "",
             folders.eval_data_dir,
@@ -266,22 +314,23 @@ class Session(TrainingRun):
             labels,
             config.label_order,
         )
+        names = metrics.choose(task.metrics, config.assessment_method, data.kind, data.outputs)
+        session = cls(**set_up, evaluation=folders.eval_cfg, data=data, metric_names=names)
         session.data_digest = {"the rows": rows_digest(data.splits)[:16]}
-        session.metric_names = metrics.choose(task.metrics, config.assessment_method, data.kind, data.outputs)
-        for note in metrics.notes(session.metric_names, data.evals):
+        for note in metrics.notes(names, data.evals):
             say(note)
         sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
         say(f"data: task {task.name} on {session.device}: {sizes}")
         return session
 
-    def stage(self, name, student, *arguments, **options):
+    def stage(self, name: str, student: Model, *arguments: Any, **options: Any) -> Stage:
         """As a `TrainingRun`'s; of the student's word embeddings only the rows that occur in the data are
         trained.
         """
         student.narrow(self.data.token_ids())
         return super().stage(name, student, *arguments, **options)
 
-    def fit(self, stage, folder, evaluation=None):
+    def fit(self, stage: Stage, folder: str, evaluation: Evaluation | None = None) -> dict[str, float] | None:
         """As a `TrainingRun`'s; results that show nothing learnt fail the run at its end, or are warned of
         where that is not certain.
         """
@@ -294,39 +343,48 @@ class Session(TrainingRun):
                 say(f"warning: {line}")
         return results
 
-    def train_batches(self, config, packs=None, rows=None):
-        """`Steps` of the training rows (or of `rows`, Examples) for a `PhaseConfig`; without `packs` as
-        the device does, where no model is there yet.
+    @property
+    def _training_rows(self) -> Examples:
+        """The data's, which a command that trains has read."""
+        assert self.data.train is not None
+        return self.data.train
+
+    def train_batches(
+        self, config: PhaseConfig, packs: bool | None = None, rows: Examples | None = None
+    ) -> Steps:
+        """The training rows (or `rows`) in steps; without `packs` as the device does, where no model is there
+        yet.
         """
-        rows = self.data.train if rows is None else rows
+        rows = self._training_rows if rows is None else rows
         packs = self.rows.packs(self.device) if packs is None else packs
         return steps_of(rows, config, self.rows, packs, self.group)
 
-    def teacher(self, teacher, loss, epochs):
-        """Who answers for a teacher (Model, or None) what a `Distiller` asks: from a cache where there are
-        several epochs of the same rows, in one process; None where it asks nothing.
+    def teacher(self, teacher: Model | None, loss: Distiller, epochs: int) -> LiveTeacher | None:
+        """Who answers for a teacher what a loss asks: from a cache where there are several epochs of the same
+        rows, in one process; None where it asks nothing.
         """
         config = self.config
+        assert isinstance(config, DistillingConfig)  # of the commands that have a teacher
         elsewhere = self.group.size > 1 or (config.enable_data_sink and self.device != "CPU")
         # A job on ModelArts uploads all that is in the run folder.
         limit = 0 if epochs == 1 or elsewhere or config.enable_modelarts else config.teacher_cache_gb
-        return cached_teacher(teacher, loss, self.data.train, self.run.join(TEACHER_CACHE), limit)
+        return cached_teacher(teacher, loss, self._training_rows, self.run.join(TEACHER_CACHE), limit)
 
-    def rows_with_logits(self, teacher, stage, folder):
-        """The training rows with a teacher's (Model) logits, which stand for running it in every epoch; None
+    def rows_with_logits(self, teacher: Model, stage: str, folder: str) -> Examples | None:
+        """The training rows with a teacher's logits, which stand for running it in every epoch; None
         where the stage of that name, whose student is in `folder`, is finished.
         """
         if self.finished.has(stage, folder):
             return None
         batches = rows_to_evaluate(
-            self.data.train, self.evaluation.batch_size, self.rows, self.packs(teacher)
+            self._training_rows, self.evaluation.batch_size, self.rows, self.packs(teacher)
         )
         rows = with_logits(teacher, batches)
         teacher.release()
         return rows
 
-    def evaluate(self, model):
-        """Results of a `Model` on every evaluation set, its `parameters` among them."""
+    def evaluate(self, model: Model) -> dict[str, float]:
+        """Results of a model on every evaluation set, its `parameters` among them."""
         return self._scores(model, self.data, lambda *rows: keep_answers(self.run, model.description, *rows))
 
     def _scores(self, model, data, keep=None):
@@ -335,8 +393,8 @@ class Session(TrainingRun):
         model.release()  # a stage needs the memory that its graphs hold
         return results
 
-    def evaluation_of(self, model, folder):
-        """The `Evaluation` that keeps the best weights of a `Model` in `folder`; None where none is wanted.
+    def evaluation_of(self, model: Model, folder: str) -> Evaluation | None:
+        """What keeps the best weights of a model in `folder`; None where none is wanted.
 
         Moving-average ranges that are not calibrated yet would answer the same to every row.
         """
@@ -344,21 +402,21 @@ class Session(TrainingRun):
             return None
         batches = self.data.eval_batches(self.evaluation.batch_size, self.rows, self.packs(model))
 
-        seen = []  # the logits and rows of the last evaluation
+        seen: list[Any] = []  # the logits and rows of the last evaluation
 
-        def results():
+        def results() -> dict[str, float] | None:
             seen.clear()
             if model.uncalibrated_ranges():
                 return None
             return evaluate(model, batches, self.metric_names, lambda *rows: seen.extend(rows))
 
-        def keep():
+        def keep() -> None:
             keep_answers(self.run, model.description, *seen)
 
         return Evaluation(results, self.evaluation.eval_step, folder, keep)
 
-    def check_teacher(self, teacher, key, path, least_gain):
-        """Evaluate a teacher (Model); a `UserError` where it is not better than guessing. Returns its
+    def check_teacher(self, teacher: Model, key: str, path: str, least_gain: float) -> dict[str, float]:
+        """Evaluate a teacher; a `UserError` where it is not better than guessing. Returns its
         results.
 
         Without evaluation rows, training rows serve, drawn at random.
@@ -366,8 +424,8 @@ class Session(TrainingRun):
         say(f"teacher: {teacher.summary}, {path}")
         data = self.data
         if not data.evals:
-            rows = np.random.default_rng(self.rows.seed).permutation(len(data.train))[:SAMPLE_ROWS]
-            data = replace(data, evals={"train sample": data.train.take(np.sort(rows))})
+            rows = np.random.default_rng(self.rows.seed).permutation(len(self._training_rows))[:SAMPLE_ROWS]
+            data = replace(data, evals={"train sample": self._training_rows.take(np.sort(rows))})
         kept = self.config.compile_cache if self.device == "CPU" else "off"
         how = self.metric_names, self.evaluation.batch_size, part(self.rows, PackingConfig)
         results = known_scores(kept, teacher, data.evals, how, lambda: self._scores(teacher, data))
@@ -377,24 +435,24 @@ class Session(TrainingRun):
         check_better_than_guessing(results, self.metric_names[0], examples, least_gain, key, path)
         return results
 
-    def finish(self, models, last_line):
+    def finish(self, models: Mapping[str, dict[str, float] | None], last_line: str) -> None:
         """`close` with a table of models above.
 
         Args:
-            models (dict): {row title: results of `evaluate`, or None}, in order.
-            last_line (str): as in `close`.
+            models: {row title: results of `evaluate`, or None}, in order.
+            last_line: as in `close`.
 
         Raises:
             UserError: the student has learnt nothing.
         """
-        models = {title: results for title, results in models.items() if results}
-        if models and self.group.first:
-            print(results_table(models, self.metric_names))
+        known = {title: results for title, results in models.items() if results}
+        if known and self.group.first:
+            print(results_table(known, self.metric_names))
         made = {"made_from": self.made_from()} if self.config.do_train and not self.fault else {}
-        self.close({"task": self.data.task.name, "models": models, **made}, last_line, self.fault)
+        self.close({"task": self.data.task.name, "models": known, **made}, last_line, self.fault)
 
 
-def results_table(models, metric_names):
+def results_table(models: dict[str, dict[str, float]], metric_names: tuple[str, ...]) -> str:
     """A table of models: parameters, each metric in percent, seconds per 1,000 rows."""
     extra = [name for results in models.values() for name in results if "/" in name]
     names = list(metric_names) + list(dict.fromkeys(extra))
@@ -402,7 +460,7 @@ def results_table(models, metric_names):
         [
             title,
             f"{results['parameters']:,}",
-            *(f"{100 * results[name]:.2f}" for name in names),
+            *(metrics.percent(results[name]) for name in names),
             _seconds(results),
         ]
         for title, results in models.items()
@@ -412,5 +470,6 @@ def results_table(models, metric_names):
 
 
 def _seconds(results):
-    """Per 1,000 rows; scores of an earlier run have no time of this one."""
-    return f"{results['seconds_per_1000_rows']:.2f}" if "seconds_per_1000_rows" in results else "-"
+    """Per 1,000 rows; scores that were kept have no time of this run."""
+    seconds = results.get("seconds_per_1000_rows")
+    return "kept from an earlier run" if seconds is None else f"{seconds:.2f}"

@@ -2,10 +2,14 @@
 its settings.
 """
 
+from __future__ import annotations
+
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import mindspore as ms
 from mindspore import ops
@@ -14,18 +18,31 @@ from src.checkpoint.folder import WEIGHTS_FILE
 from src.errors import UserError
 from src.nn.dropout import draws_for
 from src.nn.layers import second_moments
-from src.runtime import ALONE, same_everywhere
+from src.runtime import ALONE, Group, same_everywhere
 from src.settings.stage import PhaseConfig
 from src.terminal import busy, say
 from src.train.optim import AdamW
 from src.train.progress import Progress
 from src.train.resume import read_state, write_state
-from src.train.step import LossScale, TrainStep
+from src.train.step import LossScale, Outcome, TrainStep
 from src.train.watch import Taken, Watch
 
+if TYPE_CHECKING:
+    from src.data.micro_batches import MicroBatch
+    from src.data.sharded import ShardedSteps
+    from src.data.steps import Steps
+    from src.distill.distiller import Distiller
+    from src.distill.teacher import LiveTeacher
+    from src.model import Model
+    from src.nn.layers import Tensors
+    from src.run_folder import RunFolder
+    from src.train.callbacks import Callback
 
-def build_loss_scale(config, compute_type):
-    """The `LossScale` for a `PhaseConfig`: auto is dynamic where products are float16 and none where they are
+    TrainingSteps = Steps | ShardedSteps
+
+
+def build_loss_scale(config: PhaseConfig, compute_type: ms.Type) -> LossScale:
+    """The loss scale of a stage: auto is dynamic where products are float16 and none where they are
     float32.
     """
     kind = config.loss_scale
@@ -51,20 +68,20 @@ class StagePlan:
     max_steps: int = 0
     """Optimizer steps in all, in as many passes as they take; 0: as many as `epochs` passes have."""
     sink_steps: int = 0
-    """Batches that the device pulls at a time from its own queue; 0: it has none."""
+    """Batches that the device pulls at a time from its own queue, at most an epoch's; 0: it has none."""
 
-    def epoch_steps(self, batches):
+    def epoch_steps(self, batches: TrainingSteps) -> int:
         """Optimizer steps of one pass; those that do not fill a data sink are left out."""
-        sink = min(self.sink_steps, len(batches)) or 1
+        sink = self.sink_steps or 1
         return len(batches) // sink * sink
 
-    def steps(self, batches):
+    def steps(self, batches: TrainingSteps) -> int:
         """Optimizer steps in all.
 
         Raises:
             UserError: the data sink cannot end there, or runs one kind of step only and there are two.
         """
-        sink = min(self.sink_steps, len(batches))
+        sink = self.sink_steps
         steps = self.max_steps or self.epoch_steps(batches) * self.epochs
         if sink and batches.shape is not None:
             raise UserError(
@@ -88,19 +105,28 @@ class Stage:
     """One stage: a loss network fitted to batches for some epochs.
 
     Args:
-        name (str): for logs, e.g. "phase1".
-        student (Model): what is trained and saved.
-        loss_network (Distiller): batch -> loss and its terms; its trainable parameters are what is trained.
-        batches (Steps): the training rows as steps of micro-batches.
-        plan (StagePlan): steps, optimizer.
-        teacher (callable): a micro-batch and its inputs as tensors -> further inputs of the loss network.
-        run (RunFolder): where metrics go.
-        group (Group): the processes that train together; only the first one saves.
-        made_from (dict): further {key: JSON value} that a saved state must have been made with.
+        name: for logs, e.g. "phase1".
+        student: what is trained and saved.
+        loss_network: batch -> loss and its terms; its trainable parameters are what is trained.
+        batches: the training rows as steps of micro-batches.
+        plan: steps, optimizer.
+        teacher: a micro-batch and its inputs as tensors -> further inputs of the loss network.
+        run: where metrics go.
+        group: the processes that train together; only the first one saves.
+        made_from: further {key: JSON value} that a saved state must have been made with.
     """
 
     def __init__(
-        self, name, student, loss_network, batches, plan, run, group=ALONE, made_from=None, teacher=None
+        self,
+        name: str,
+        student: Model,
+        loss_network: Distiller,
+        batches: TrainingSteps,
+        plan: StagePlan,
+        run: RunFolder,
+        group: Group = ALONE,
+        made_from: dict[str, Any] | None = None,
+        teacher: LiveTeacher | None = None,
     ):
         self.name = name
         self.student = student
@@ -110,9 +136,11 @@ class Stage:
         self.run = run
         self.made_from = made_from or {}
         self.teacher = teacher
-        self.sink_steps = min(plan.sink_steps, len(batches))
+        self.sink_steps = plan.sink_steps
         self.steps_per_epoch = plan.epoch_steps(batches)
         self.total_steps = plan.steps(batches)
+        seed = batches.seed
+        assert isinstance(seed, int)  # of all the data; parts of a corpus have others
         loss_scale = build_loss_scale(plan.config, student.network.compute_type)
         self.train_step = TrainStep(
             loss_network,
@@ -126,18 +154,18 @@ class Stage:
             float(plan.config.max_grad_norm),
             batches.several or group.size > 1,
             group.size,
-            draws_for(loss_network, batches.seed, name, group.rank),
+            draws_for(loss_network, seed, name, group.rank),
         )
         self.epoch = 0
         self.step_number = 0
         self.advance = 1  # steps between two looks of the callbacks: the data sink's are done at once
         self.watch = Watch(name, self.total_steps, scaled=loss_scale.in_use)
-        self._last = None
-        self._read = (0, {})  # the step that was read last, and its numbers
-        self.last_batch = None
+        self._last: Outcome  # of the step that was run last
+        self._read: tuple[int, dict[str, float]] = (0, {})  # the step that was read last, and its numbers
+        self.last_batch: MicroBatch | None = None
         """The `MicroBatch` that was trained on last; None where the device pulls its own."""
 
-    def fit(self, callbacks, log_step=50):
+    def fit(self, callbacks: list[Callback], log_step: int = 50) -> float:
         """Run all steps.
 
         Returns:
@@ -210,7 +238,7 @@ class Stage:
         arrays, answers = self.ask(batch)
         return arrays + answers
 
-    def ask(self, batch):
+    def ask(self, batch: MicroBatch) -> tuple[Tensors, Tensors]:
         """(a micro-batch's arrays, the teacher's answers to it), as tensors."""
         arrays = tuple(ms.Tensor(array) for array in batch.arrays)
         return arrays, self.teacher(batch, arrays) if self.teacher else ()
@@ -233,7 +261,7 @@ class Stage:
             self._note(self.sink_steps, ([terms], *outcome))
             yield self.sink_steps
 
-    def _note(self, advance, outcome, batches=()):
+    def _note(self, advance: int, outcome: Outcome, batches: Iterable[MicroBatch] = ()) -> None:
         """Keep what `TrainStep.run` has returned for the `MicroBatch`es of a step, the last of `advance`."""
         terms, _, finite, _ = self._last = outcome
         names, step = ("loss", *self.loss_network.names), self.train_step
@@ -249,7 +277,7 @@ class Stage:
             )
         )
 
-    def read_step(self):
+    def read_step(self) -> dict[str, float]:
         """{loss, each loss term, learning_rate, grad_norm, loss_scale, skipped_steps} of the last step, as
         numbers; read from the device once, by all processes of the group.
 
@@ -271,7 +299,7 @@ class Stage:
         values["skipped_steps"] = int(skipped.asnumpy())
         return values
 
-    def read_now(self):
+    def read_now(self) -> tuple[float, float]:
         """(loss, learning rate) of the last step as this process knows them: of a group, its own rows' loss.
         No other process need ask.
         """
@@ -289,7 +317,7 @@ class Stage:
         held = sum(item.nbytes for item in self._state().values()) + trained + sums
         return f"{held / 2**20:,.0f} MiB for weights, gradients and moments, what a step computes on top"
 
-    def save(self, folder, name=WEIGHTS_FILE):
+    def save(self, folder: str, name: str = WEIGHTS_FILE) -> None:
         """Save the student to `folder`, its weights (and the projection's) as the file `name`."""
         if not self.group.first:
             return
@@ -308,7 +336,7 @@ class Stage:
             name: item for name, item in self.train_step.parameters_and_names() if id(item) not in left_out
         }
 
-    def fingerprint(self):
+    def fingerprint(self) -> dict[str, Any]:
         """What a saved state must have been made with to be gone on from: {key: JSON value}."""
         return {
             "stage": self.name,
@@ -319,7 +347,7 @@ class Stage:
             **self.made_from,
         }
 
-    def save_state(self, path, best=None):
+    def save_state(self, path: str, best: dict[str, float] | None = None) -> None:
         """Write all that `load_state` needs to go on after the last step, atomically; the seed of the next
         rows is the epoch's number. `best` are the best results so far, or None.
         """
@@ -330,7 +358,7 @@ class Stage:
         with busy("saving the state to resume from"):
             write_state(path, note, {name: item.asnumpy() for name, item in self._state().items()})
 
-    def load_state(self, path):
+    def load_state(self, path: str) -> dict[str, float] | None:
         """Go on after the last step of the run that wrote the state `path`.
 
         Returns:

@@ -1,6 +1,10 @@
 """What a network that is fine-tuned starts from: a checkpoint or random weights."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from src.checkpoint.assign import assign
 from src.checkpoint.folder import without_quantizer_state
@@ -10,14 +14,25 @@ from src.model import POOLER, Model, layer_weights, new_network, read_as_run
 from src.settings.network import BertConfig, Known
 from src.vocabulary import read_vocabulary, vocabulary_hash
 
+if TYPE_CHECKING:
+    import mindspore as ms
+    import numpy as np
 
-def from_checkpoint(path, layers, net, data, vocab_file=""):
+    from src.data.task_data import TaskData
+    from src.settings.network import NetConfig
+
+    Start = tuple[Description, dict[str, np.ndarray], Sequence[str] | None]
+
+
+def from_checkpoint(
+    path: str, layers: tuple[int, ...], net: NetConfig, data: TaskData, vocab_file: str = ""
+) -> Start:
     """(Description without a head, weights, vocabulary) of a checkpoint for a task.
 
     Args:
-        path (str): the checkpoint. layers (tuple of int): the encoder layers to take; () for all.
-        net (NetConfig): the run's settings for the network. data (TaskData): the task's rows.
-        vocab_file (str): its vocabulary where none lies beside it, or "".
+        path: the checkpoint. layers: the encoder layers to take; () for all.
+        net: the run's settings for the network. data: the task's rows.
+        vocab_file: its vocabulary where none lies beside it, or "".
 
     Raises:
         UserError: the settings contradict it, or it cannot read the rows.
@@ -43,11 +58,11 @@ def from_checkpoint(path, layers, net, data, vocab_file=""):
     return described, weights, checkpoint.vocabulary
 
 
-def from_scratch(vocab_file, net, data):
+def from_scratch(vocab_file: str, net: NetConfig, data: TaskData) -> Start:
     """The same for random weights; arguments as there.
 
     Args:
-        vocab_file (str): the vocabulary of the network.
+        vocab_file: the vocabulary of the network.
     """
     vocabulary = read_vocabulary(vocab_file)
     info, known = data.info, vocabulary_hash(vocabulary)
@@ -64,12 +79,12 @@ def from_scratch(vocab_file, net, data):
     return described, {}, vocabulary
 
 
-def task_model(start, data, compute_type):
+def task_model(start: Start, data: TaskData, compute_type: ms.Type) -> tuple[Model, str]:
     """(Model with a head for `data`, what it started from, in words).
 
     Args:
-        start (tuple): as `from_checkpoint` or `from_scratch` gives it. data (TaskData): of the task.
-        compute_type (mindspore.dtype): of the matrix products.
+        start: as `from_checkpoint` or `from_scratch` gives it. data: of the task.
+        compute_type: of the matrix products.
     """
     own, weights, vocabulary = start
     description = own.with_head(data.kind, data.outputs, data.labels, data.task.name)

@@ -1,12 +1,20 @@
 """The one train step: scale the loss, differentiate, check for overflow, clip, update."""
 
+from collections.abc import Iterable
+
 import mindspore as ms
 import numpy as np
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 from mindspore.ops import composite as C
 
-from src.nn.layers import square_sum
+from src.nn.dropout import Draws
+from src.nn.layers import NO_TENSORS, Tensors, square_sum
 from src.runtime import run
+
+Updated = tuple[Tensor, Tensor, Tensor]
+"""Of a step: global gradient norm before clipping, whether it was finite, steps skipped so far."""
+Outcome = tuple[list[Tensors], Tensor, Tensor, Tensor]
+"""The same after the loss terms of each micro-batch, which are summed when they are read."""
 
 _square_sum = C.MultitypeFuncGraph("square_sum")
 _scaled = C.MultitypeFuncGraph("scaled")
@@ -41,11 +49,10 @@ class LossScale(nn.Cell):
     `window` clean steps in a row (Micikevicius et al., arXiv 1710.03740, section 3.2).
 
     Args:
-        value (float): the first scale. factor (float), window (int): as above; a window of 0 keeps the scale
-            fixed.
+        value: the first scale. factor, window: as above; a window of 0 keeps the scale fixed.
     """
 
-    def __init__(self, value=1.0, factor=2.0, window=0):
+    def __init__(self, value: float = 1.0, factor: float = 2.0, window: int = 0):
         super().__init__()
         self.scale = ms.Parameter(ms.Tensor(value, ms.float32), name="loss_scale", requires_grad=False)
         self.clean_steps = ms.Parameter(ms.Tensor(0, ms.int32), name="clean_steps", requires_grad=False)
@@ -54,7 +61,7 @@ class LossScale(nn.Cell):
         self.window = window
         self.in_use = value > 1.0 or window > 0  # it may make gradients overflow
 
-    def construct(self, finite):
+    def construct(self, finite: Tensor) -> Tensor:
         """Take note of one step. `finite` is a bool scalar: whether every gradient was finite."""
         overflow = 1 - ops.cast(finite, ms.int32)
         ops.assign_add(self.skipped_steps, overflow)
@@ -73,17 +80,21 @@ class Gradients(nn.Cell):
     its dropout, or None.
     """
 
-    def __init__(self, loss_network, weights, loss_scale, draws):
+    def __init__(
+        self, loss_network: nn.Cell, weights: ms.ParameterTuple, loss_scale: LossScale, draws: Draws | None
+    ):
         super().__init__(auto_prefix=False)
-        self.draws, self.drops = draws, draws is not None
+        self.drops = draws is not None
+        if draws is not None:
+            self.draws = draws
         self.loss_network = loss_network
         self.weights = weights
         self.loss_scale = loss_scale
         self.gradient = C.GradOperation(get_by_list=True, sens_param=True)
 
-    def construct(self, *batch):
+    def construct(self, *batch: Tensor) -> tuple[Tensors, Tensors]:
         terms = self.loss_network(*batch)
-        sens = (self.loss_scale.scale + 0.0,)
+        sens = NO_TENSORS + (self.loss_scale.scale + 0.0,)
         for _ in terms[1:]:
             sens += (ms.Tensor(0.0, ms.float32),)
         gradients = self.gradient(self.loss_network, self.weights)(*batch, sens)
@@ -99,7 +110,7 @@ class Update(nn.Cell):
     also the overflow check: a NaN or infinity anywhere makes it non-finite.
     """
 
-    def __init__(self, optimizer, loss_scale, max_grad_norm, group_size):
+    def __init__(self, optimizer: nn.Optimizer, loss_scale: LossScale, max_grad_norm: float, group_size: int):
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
         self.loss_scale = loss_scale
@@ -111,7 +122,7 @@ class Update(nn.Cell):
                 optimizer.parameters, mean=False, degree=group_size
             )
 
-    def construct(self, gradients):
+    def construct(self, gradients: Tensors) -> Updated:
         share = 1.0 / self.loss_scale.scale
         if self.group_size > 1:
             # A NaN of any process reaches all: they skip the same steps.
@@ -129,12 +140,12 @@ class Update(nn.Cell):
 class OneGraph(nn.Cell):
     """A step of one micro-batch."""
 
-    def __init__(self, gradients, update):
+    def __init__(self, gradients: Gradients, update: Update):
         super().__init__(auto_prefix=False)
         self.gradients = gradients
         self.update = update
 
-    def construct(self, *batch):
+    def construct(self, *batch: Tensor) -> tuple[Tensors, Updated]:
         terms, gradients = self.gradients(*batch)
         return terms, self.update(gradients)
 
@@ -142,13 +153,13 @@ class OneGraph(nn.Cell):
 class Accumulate(nn.Cell):
     """Adds a micro-batch's gradients to their sums."""
 
-    def __init__(self, gradients, sums):
+    def __init__(self, gradients: Gradients, sums: ms.ParameterTuple):
         super().__init__(auto_prefix=False)
         self.gradients = gradients
         self.sums = sums
         self.map = C.HyperMap()
 
-    def construct(self, *batch):
+    def construct(self, *batch: Tensor) -> Tensors:
         terms, gradients = self.gradients(*batch)
         self.map(_add_to, self.sums, gradients)
         return terms
@@ -157,13 +168,13 @@ class Accumulate(nn.Cell):
 class UpdateFromSums(nn.Cell):
     """The update of a step of several micro-batches; the sums are zero afterwards."""
 
-    def __init__(self, update, sums):
+    def __init__(self, update: Update, sums: ms.ParameterTuple):
         super().__init__(auto_prefix=False)
         self.update = update
         self.sums = sums
         self.map = C.HyperMap()
 
-    def construct(self):
+    def construct(self) -> Updated:
         outputs = self.update(self.sums)
         self.map(_clear, self.sums)
         return outputs
@@ -176,17 +187,24 @@ class TrainStep(nn.Cell):
     processes that train together are added up.
 
     Args:
-        loss_network (Cell): a micro-batch -> (loss, term, ...), float32 scalars.
-        optimizer (nn.Optimizer): updates its own parameters.
-        loss_scale (LossScale): multiplies the loss before differentiation.
-        max_grad_norm (float): gradients are scaled down to this global L2 norm; 0 leaves them.
-        several (bool): a step has several micro-batches, whose gradients are added up in memory of their own.
-        group_size (int): processes that train together.
-        draws (Draws): what the masks of the loss network's dropout follow from; None where it has none.
+        loss_network: a micro-batch -> (loss, term, ...), float32 scalars.
+        optimizer: updates its own parameters.
+        loss_scale: multiplies the loss before differentiation.
+        max_grad_norm: gradients are scaled down to this global L2 norm; 0 leaves them.
+        several: a step has several micro-batches, whose gradients are added up in memory of their own.
+        group_size: processes that train together.
+        draws: what the masks of the loss network's dropout follow from; None where it has none.
     """
 
     def __init__(
-        self, loss_network, optimizer, loss_scale, max_grad_norm=0.0, several=False, group_size=1, draws=None
+        self,
+        loss_network: nn.Cell,
+        optimizer: nn.Optimizer,
+        loss_scale: LossScale,
+        max_grad_norm: float = 0.0,
+        several: bool = False,
+        group_size: int = 1,
+        draws: Draws | None = None,
     ):
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
@@ -194,29 +212,23 @@ class TrainStep(nn.Cell):
         self.gradients = Gradients(loss_network, optimizer.parameters, loss_scale, draws)
         self.update = Update(optimizer, loss_scale, max_grad_norm, group_size)
         self.one_graph = OneGraph(self.gradients, self.update)
-        self.sums = self.accumulate = None
+        self.sums: ms.ParameterTuple | None = None
+        self.accumulate: Accumulate | None = None
         self.several = several
         self.group_size = group_size
 
-    def construct(self, *batch):
+    def construct(self, *batch: Tensor) -> tuple[Tensors, Tensor, Tensor, Tensor]:
         """A step of one micro-batch, as one graph: what the data sink runs. Returns what `run` does."""
         terms, outcome = self.one_graph(*batch)
         return (terms,) + outcome
 
-    def run(self, micro_batches):
-        """One step.
-
-        Args:
-            micro_batches (iterable of tuple of Tensor): the loss network's inputs.
-
-        Returns:
-            terms (list of tuples): each micro-batch's, which are summed when they are read, global gradient
-            norm before clipping, whether it was finite, and the number of steps skipped so far.
-        """
-        micro_batches = list(micro_batches) if not self.several else micro_batches
-        if not self.several and len(micro_batches) == 1:
-            terms, outcome = self._call("train step", self.one_graph, *micro_batches[0])
-            return ([terms], *outcome)
+    def run(self, micro_batches: Iterable[Tensors]) -> Outcome:
+        """One step of these inputs of the loss network."""
+        if not self.several:
+            micro_batches = list(micro_batches)
+            if len(micro_batches) == 1:
+                terms, outcome = self._call("train step", self.one_graph, *micro_batches[0])
+                return ([terms], *outcome)
         if self.sums is None:
             self._make_sums()
         terms = [self._call("micro-batch", self.accumulate, *batch) for batch in micro_batches]
@@ -232,12 +244,12 @@ class TrainStep(nn.Cell):
         self.update_from_sums = UpdateFromSums(self.update, self.sums)
         self.set_train(self.training)
 
-    def own_terms(self, terms):
-        """A step's loss terms of each micro-batch of this process: list of lists of float."""
+    def own_terms(self, terms: list[Tensors]) -> list[list[float]]:
+        """A step's loss terms of each micro-batch of this process."""
         return [[float(term.asnumpy()) for term in part] for part in terms]
 
-    def read_terms(self, terms):
-        """The sums of a step's loss terms over its micro-batches and the group: list of float."""
+    def read_terms(self, terms: list[Tensors]) -> list[float]:
+        """The sums of a step's loss terms over its micro-batches and the group."""
         sums = np.sum(self.own_terms(terms), axis=0)
         if self.group_size > 1:
             sums = ops.AllReduce()(ms.Tensor(sums, ms.float32)).asnumpy()

@@ -1,6 +1,14 @@
 """Whether a trained student is of any use: its scores against those of the best constant answer."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from src import metrics
+
+if TYPE_CHECKING:
+    from src.examples import Examples
 
 LEAST_ROWS = 100
 """Rows of which a score says enough to call a run failed; of fewer it is a warning."""
@@ -8,12 +16,14 @@ NEARLY_ALWAYS = 0.9
 """The same answer may be the best one to give where it is right so often."""
 
 
-def no_better_than_a_constant(stage, results, metric_names, examples):
+def no_better_than_a_constant(
+    stage: str, results: dict[str, float], metric_names: Sequence[str], examples: Examples
+) -> tuple[str, bool]:
     """What is to be said of a student that has learnt nothing, and whether that is certain.
 
     Args:
-        stage (str): its name. results (dict): of `evaluate`, with the `step` where there is one.
-        metric_names (tuple of str): the deciding one first. examples (Examples): the rows.
+        stage: its name. results: of `evaluate`, with the `step` where there is one.
+        metric_names: the deciding one first. examples: the rows.
 
     Returns:
         (one line, bool); ("", False) where one of the metrics is above the best constant answer's, or none
@@ -28,8 +38,9 @@ def no_better_than_a_constant(stage, results, metric_names, examples):
     rare = len(examples) >= LEAST_ROWS and chance < NEARLY_ALWAYS
     at = f" at step {results['step']}" if "step" in results else ""
     return (
-        f"{stage}: the student has learnt nothing that its scores show: the best {name} is {100 * score:.2f}"
-        f"{at}, and {100 * chance:.2f} is what the best constant answer reaches on the {len(examples)} rows; "
-        "lower the learning rate, train for more steps, start a student from its teacher (--student_init "
-        "teacher_layers), or look whether the labels belong to the texts"
+        f"{stage}: the student has learnt nothing that its scores show: the best {name} is "
+        f"{metrics.percent(score)}{at}, and {metrics.percent(chance)} is what the best constant answer "
+        f"reaches on the {len(examples)} rows; lower the learning rate, train for more steps, start a "
+        "student from its teacher (--student_init teacher_layers), or look whether the labels belong to the "
+        "texts"
     ), rare

@@ -4,13 +4,19 @@ The numbers lie on the device. Few of them are read, every `LOOK` steps and befo
 those of the steps in between stay there until something is wrong, and then say where it began.
 """
 
+from __future__ import annotations
+
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
-from typing import Callable
+from typing import TYPE_CHECKING
 
 from src.errors import UserError, listed
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LOOK = 50
 """Steps between two looks; twice as many are remembered."""
@@ -34,13 +40,13 @@ class Taken:
 
     step: int
     """Its number, from 1."""
-    sums: Callable
-    """() -> {"loss": value, term: value}, of all processes, each of which must ask."""
-    parts: Callable
-    """() -> [{"loss": value, term: value}] of each micro-batch of this process."""
-    finite: Callable
-    """() -> whether its gradients were."""
-    rows: tuple = ()
+    sums: Callable[[], dict[str, float]]
+    """{"loss": value, term: value}, of all processes, each of which must ask."""
+    parts: Callable[[], list[dict[str, float]]]
+    """The same of each micro-batch of this process."""
+    finite: Callable[[], bool]
+    """Whether its gradients were."""
+    rows: tuple[np.ndarray, ...] = ()
     """Numbers of the rows of each micro-batch of this process, from 0; () where the device took them."""
     place: str = ""
     """What these are rows of."""
@@ -50,41 +56,41 @@ class Watch:
     """Judges the numbers of one stage.
 
     Args:
-        name (str): of the stage, for messages.
-        total (int): steps in all.
-        scaled (bool): whether the loss is scaled, so that gradients may overflow now and then.
+        name: of the stage, for messages.
+        total: steps in all.
+        scaled: whether the loss is scaled, so that gradients may overflow now and then.
     """
 
-    def __init__(self, name, total, scaled):
+    def __init__(self, name: str, total: int, scaled: bool):
         self.name, self.total, self.scaled = name, total, scaled
-        self.first_loss = None
+        self.first_loss: float | None = None
         self._first_step = 0
-        self._taken = deque(maxlen=2 * LOOK)
+        self._taken: deque[Taken] = deque(maxlen=2 * LOOK)
         self.spans = [(0, 0)]
         """(step, steps skipped until then) of where the last two spans began that are judged as one."""
 
-    def go_on(self, step, first_loss, spans):
+    def go_on(self, step: int, first_loss: float | None, spans: list[tuple[int, int]]) -> None:
         """Begin after a step of an earlier process, which began with this loss and had these `spans`."""
         self._first_step, self.first_loss, self.spans = step, first_loss, spans
 
-    def note(self, taken):
-        """Remember a step (Taken)."""
+    def note(self, taken: Taken) -> None:
+        """Remember a step."""
         self._taken.append(taken)
 
-    def due(self, step, advance):
+    def due(self, step: int, advance: int) -> bool:
         """Whether the numbers are to be read after a step, of `advance` run at once."""
         return self.first_loss is None or step == self.total or step // LOOK > (step - advance) // LOOK
 
-    def judge(self, step, values):
+    def judge(self, step: int, values: dict[str, float]) -> None:
         """Take note of a step's numbers.
 
         Args:
-            step (int): its number. values (dict): as `Stage.read_step` gives them.
+            step: its number. values: as `Stage.read_step` gives them.
 
         Raises:
             UserError: they are not sound; it says since which step, in which loss term and with which rows.
         """
-        skipped, loss = values["skipped_steps"], values["loss"]
+        skipped, loss = int(values["skipped_steps"]), values["loss"]
         self._check_finite(step, values, skipped - self.spans[-1][1])
         self._check_share(step, values)
         if math.isfinite(loss) and self.first_loss is None:
@@ -94,7 +100,7 @@ class Watch:
         if step - self.spans[-1][0] >= LOOK:
             self.spans = [self.spans[-1], (step, skipped)]
 
-    def check_learnt(self):
+    def check_learnt(self) -> None:
         """Of a stage that nothing evaluates, after its last step.
 
         Raises:

@@ -128,6 +128,19 @@ def test_other_programs_files_beside_the_weights_are_left_alone(tmp_path, shards
     assert_same(read(str(tmp_path)).weights, our_weights())
 
 
+def test_the_folder_of_a_run_says_where_its_models_lie(tmp_path):
+    for age, name in enumerate(
+        ("latent/sst-2/eval_model.ckpt", "sst-2/quantized_model.safetensors", "a/b.ckpt")
+    ):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"")
+        os.utime(tmp_path / name, (age, age))
+    line = refusal(read, str(tmp_path))
+    assert line.endswith(
+        f"; models lie in it, give one of them: {tmp_path / 'sst-2'}, {tmp_path / 'latent' / 'sst-2'}"
+    )
+
+
 @pytest.mark.parametrize(
     "name, words",
     [

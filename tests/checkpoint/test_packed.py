@@ -17,7 +17,7 @@ from src.errors import UserError
 from src.kinds import TAGGING
 from src.model import Model
 from src.nn.heads import BertForSequence, BertForTokens
-from src.nn.layers import eager, quantized_weights
+from src.nn.layers import eager, quantized_weights, rounded
 from src.settings.network import QuantConfig
 from tests.helpers import VOCABULARY, describe, fill, random_batch, refuses, tensors, tiny_config, weights_of
 
@@ -64,11 +64,12 @@ def test_weights_come_back_bit_for_bit_and_the_network_with_them(tmp_path, densi
     save(tmp_path, network, density=density)
     packed = load_packed(packed_folder(str(tmp_path / PACKED_FILE)))  # the folder does as well: other tests
     shares = ternary_shares(str(tmp_path))
-    for name, item in quantized_weights(network).items():
-        np.testing.assert_array_equal(packed.weights[name], item.values(), err_msg=name)
-        if item.kind in ("twn", "lat"):
-            expected = [(np.sign(item.values()) == sign).mean() for sign in (-1, 0, 1)]
-            assert shares.pop(name) == (item.values().size, pytest.approx(tuple(expected)))
+    for name, cell in quantized_weights(network).items():
+        values = rounded(cell)
+        np.testing.assert_array_equal(packed.weights[name], values, err_msg=name)
+        if cell.quantize.kind in ("twn", "lat"):
+            expected = [(np.sign(values) == sign).mean() for sign in (-1, 0, 1)]
+            assert shares.pop(name) == (values.size, pytest.approx(tuple(expected)))
     assert not shares  # of those with 8 bits
     for name, value in weights_of(network).items():
         if name not in quantized_weights(network) and not name.endswith("second_moment"):
@@ -97,8 +98,8 @@ def test_8_bit_weights_come_back(tmp_path):
     network = network_of(W8A8)
     save(tmp_path, network)
     packed = load_packed(str(tmp_path))
-    for name, item in quantized_weights(network).items():
-        np.testing.assert_allclose(packed.weights[name], item.values(), rtol=1e-5, atol=1e-6, err_msg=name)
+    for name, cell in quantized_weights(network).items():
+        np.testing.assert_allclose(packed.weights[name], rounded(cell), rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("density,bits", [(5, 1.6), (4, 2.0)])
@@ -115,7 +116,7 @@ def test_file_is_as_small_as_promised(tmp_path, density, bits, rest):
     )
     size = save(tmp_path, network, density=density)
     assert size == os.path.getsize(tmp_path / PACKED_FILE)
-    ternary = [name for name, item in quantized_weights(network).items() if item.kind == "twn"]
+    ternary = [name for name, cell in quantized_weights(network).items() if cell.quantize.kind == "twn"]
     promised = 4 * 4000  # the embedding's scales, one a row
     for name, value in weights_of(network).items():
         promised += value.size * (bits if name in ternary else rest if value.ndim == 2 else 32) / 8

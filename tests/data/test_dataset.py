@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from src.data.dataset import Batches, bucket_lengths
 from src.data.records import find_split, read_records
 from src.errors import UserError
-from src.examples import Column
 from src.kinds import CLASSIFICATION
 from tests.helpers import make_examples, refuses, write_split
 
@@ -19,13 +17,17 @@ def rows_of(batches):
     return [rows for rows, _ in batches.with_rows()]
 
 
+def widths_of(batches):
+    return [ids.shape[1] for _, (ids, _, _) in batches.with_rows()]
+
+
 def order_of(batches):
     return np.concatenate(rows_of(batches)).tolist()
 
 
 def assert_batch_holds_rows(batch, rows, examples):
-    """Tokens, mask, segments and labels against the flat arrays, one row at a time."""
-    ids, mask, segments, labels = batch[:4]
+    """Tokens, mask and segments against the flat arrays, one row at a time."""
+    ids, mask, segments = batch
     assert {item.dtype for item in (ids, mask, segments)} == {np.dtype(np.int32)}
     for index, row in enumerate(rows):
         start, end = examples.offsets[row : row + 2]
@@ -34,12 +36,11 @@ def assert_batch_holds_rows(batch, rows, examples):
         np.testing.assert_array_equal(segments[index, :size], examples.segment_ids[start:end])
         assert mask[index, :size].all() and not mask[index, size:].any()
         assert not ids[index, size:].any() and not segments[index, size:].any()
-        assert labels[index] == examples.labels[row]
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("enable_buckets", [False, True])
-def test_every_row_comes_once_an_epoch_with_its_own_tokens_and_label(shuffle, enable_buckets):
+def test_every_row_comes_once_an_epoch_with_its_own_tokens(shuffle, enable_buckets):
     examples = make_examples(53, 40)
     batches = Batches(examples, 4, (8, 16, 32), enable_buckets, shuffle)
     for _ in range(2):
@@ -67,7 +68,7 @@ def test_shuffle_reaches_across_the_whole_data():
 
 
 def test_shuffle_mixes_the_buckets():
-    lengths = [batch[0].shape[1] for batch in Batches(make_examples(400, 32), 4, (8, 16, 24), shuffle=True)]
+    lengths = widths_of(Batches(make_examples(400, 32), 4, (8, 16, 24), shuffle=True))
     changes = sum(one != two for one, two in zip(lengths, lengths[1:]))
     assert changes > 20  # batches in bucket order would change three times
 
@@ -80,7 +81,7 @@ def test_batches_are_padded_to_a_bucket_that_holds_them_and_not_beyond():
     examples = make_examples(203, 40)
     batches = Batches(examples, 8, (8, 16, 32, 128))
     assert batches.buckets == (8, 16, 32, 40)
-    lengths = [batch[0].shape[1] for batch in batches]
+    lengths = widths_of(batches)
     assert set(lengths) == {8, 16, 32, 40}
     full = {8: 0, 16: 0, 32: 0, 40: 0}
     for rows, batch in batches.with_rows():
@@ -94,9 +95,8 @@ def test_batches_are_padded_to_a_bucket_that_holds_them_and_not_beyond():
 
 
 def test_without_buckets_every_batch_is_as_long_as_the_longest_row():
-    assert {
-        batch[0].shape[1] for batch in Batches(make_examples(30, 27), 4, (8, 16), enable_buckets=False)
-    } == {27}
+    batches = Batches(make_examples(30, 27), 4, (8, 16), enable_buckets=False)
+    assert set(widths_of(batches)) == {27}
 
 
 @pytest.mark.parametrize(
@@ -142,33 +142,6 @@ def test_two_devices_get_disjoint_complete_shards_of_equal_shapes():
 def test_shards_of_unequal_size_do_not_exist():
     with pytest.raises(ValueError, match="drop the remainder"):
         Batches(make_examples(9, 8), 4, device_num=2)
-
-
-def test_extra_columns_follow_their_rows():
-    column = Column("teacher_logits", np.float32)
-    examples = make_examples(20, 20).with_column(column, np.arange(40.0).reshape(20, 2))
-    batches = Batches(examples, 4, (8,), shuffle=True)
-    for rows, batch in batches.with_rows():
-        np.testing.assert_array_equal(batch[4], np.stack([2.0 * rows, 2.0 * rows + 1], 1))
-
-
-def test_columns_per_token_are_padded_with_their_fill():
-    examples = make_examples(21, 20)
-    tags = Column("tag_ids", np.int32, "token", fill=-100)
-    values = np.arange(len(examples.input_ids), dtype=np.int32)
-    batches = Batches(replace(examples, columns={**examples.columns, tags: values}), 4, (8, 16), shuffle=True)
-    assert batches.columns == ("input_ids", "input_mask", "segment_ids", "label_ids", "tag_ids")
-    for rows, batch in batches.with_rows():
-        assert len(batch) == 5 and batch[4].dtype == np.int32 and batch[4].shape == batch[0].shape
-        for row, found in zip(rows, batch[4]):
-            start, end = examples.offsets[row : row + 2]
-            assert found.tolist() == [*range(start, end), *[-100] * (len(found) - end + start)]
-
-
-def test_examples_without_columns_give_the_tokens_only():
-    batches = Batches(replace(make_examples(5, 8), columns={}), 2)
-    assert batches.columns == ("input_ids", "input_mask", "segment_ids")
-    assert {len(batch) for batch in batches} == {3}
 
 
 @pytest.mark.parametrize("rows,devices", [(3, 1), (7, 2)])
@@ -249,8 +222,8 @@ def test_published_padded_files_give_the_same_batches_as_ours(tmp_path, kind):
         for folder in (str(tmp_path / "ours"), theirs)
     ]
     assert len(found[0]) == len(found[1]) == 6
-    for ours, their in zip(*found):
-        assert len(ours) == len(their) == 4
-        for one, two in zip(ours, their):
-            np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(found[0].examples.labels, found[1].examples.labels)
+    for (rows, ours), (same, their) in zip(*(batches.with_rows() for batches in found), strict=True):
+        np.testing.assert_array_equal(rows, same)
+        np.testing.assert_array_equal(ours, their)
     assert found[1].buckets == (8, 16, 30)  # not the 32 tokens of the file

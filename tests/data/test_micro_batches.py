@@ -1,5 +1,7 @@
 """Rows laid out in bins, written out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,7 @@ def examples():
 
 
 def test_rows_lie_one_after_another_in_their_bins(examples):
-    totals = totals_of([2, 1, 3])
+    totals = totals_of(examples, [2, 0, 1])
     batch = lay_out(examples, [[2], [0, 1]], Shape(3, 4, 5), totals)
     ids, mask, segments, positions, first = batch.inputs
     assert ids.tolist() == [[30, 31, 32, 0], [10, 11, 20, 0], [0, 0, 0, 0]]
@@ -47,9 +49,14 @@ def test_rows_lie_one_after_another_in_their_bins(examples):
 
 
 def test_one_row_fills_its_bin(examples):
-    batch = lay_out(examples, [[2]], Shape(1, 3, 1), totals_of([3]))
+    batch = lay_out(examples, [[2]], Shape(1, 3, 1), totals_of(examples, [2]))
     assert batch.inputs[0].tolist() == [[30, 31, 32]] and batch.inputs[4].tolist() == [0]
 
 
-def test_totals_are_rows_tokens_and_pairs():
-    assert totals_of([2, 1, 3]).tolist() == [3, 6, 14] and totals_of([5]).dtype == np.float32
+def test_totals_are_rows_tokens_pairs_and_tokens_with_a_label(examples):
+    assert totals_of(examples, [0, 1, 2]).tolist() == [3, 6, 14, 1]  # labels are the rows'
+    tags = np.int32([-100, 3, -100, -100, 0, 5])
+    tagged = replace(examples, columns={TAGS: tags, ANSWERS: examples.columns[ANSWERS]})
+    assert totals_of(tagged, [2, 0]).tolist() == [2, 5, 13, 3] and totals_of(tagged, [0]).dtype == np.float32
+    assert totals_of(tagged, [1]).tolist() == [1, 1, 1, 1]  # nothing is divided by 0
+    assert totals_of(replace(examples, columns={}), [2]).tolist() == [1, 3, 9, 1]

@@ -11,6 +11,8 @@ from src.errors import UserError
 from src.examples import Column
 from tests.helpers import make_examples, refuses
 
+TAGS = Column("tag_ids", np.int32, "token", -100)
+
 
 def packed(examples, rows=8, accumulation=1, max_tokens=64, **options):
     return PackedSteps(examples, rows, accumulation, max_tokens, **options)
@@ -28,7 +30,7 @@ def rows_of(steps):
 def assert_holds_its_rows(batch, examples):
     """Every row's tokens, mask number, positions and columns, a row at a time."""
     ids, mask, segments, positions, first = batch.inputs
-    label, tags = batch.columns
+    tags, label = batch.columns
     seen, numbers = np.zeros(ids.size, bool), {}
     assert (first >= 0).sum() == len(batch.rows)
     for place, row in enumerate(batch.rows):
@@ -37,19 +39,28 @@ def assert_holds_its_rows(batch, examples):
         assert here.start // size == (here.stop - 1) // size  # inside one bin
         for found, expected in ((ids, examples.input_ids), (segments, examples.segment_ids)):
             np.testing.assert_array_equal(found.ravel()[here], expected[start:end])
-        np.testing.assert_array_equal(tags.ravel()[here], np.arange(start, end))
+        np.testing.assert_array_equal(tags.ravel()[here], examples.columns[TAGS][start:end])
         np.testing.assert_array_equal(positions.ravel()[here], np.arange(end - start))
         numbers[here.start // size] = numbers.get(here.start // size, 0) + 1
         assert set(mask.ravel()[here].tolist()) == {numbers[here.start // size]}
-        assert label[place] == next(iter(examples.columns.values()))[row] and not seen[here].any()
+        assert label[place] == list(examples.columns.values())[1][row] and not seen[here].any()
         seen[here] = True
     assert not mask.ravel()[~seen].any() and (tags.ravel()[~seen] == -100).all()
 
 
 def tagged(rows, longest, **options):
     examples = make_examples(rows, longest, **options)
-    tags = {Column("tag_ids", np.int32, "token", -100): np.arange(len(examples.input_ids), dtype=np.int32)}
-    return replace(examples, columns={**examples.columns, **tags})
+    tags = np.arange(len(examples.input_ids), dtype=np.int32)
+    tags[::3] = TAGS.fill
+    return replace(examples, columns={TAGS: tags, **examples.columns})
+
+
+def expected_totals(examples, rows):
+    """Of a step of these rows, counted a row at a time."""
+    spans = [(int(examples.offsets[row]), int(examples.offsets[row + 1])) for row in rows]
+    sizes = [end - start for start, end in spans]
+    with_a_tag = sum(place % 3 != 0 for span in spans for place in range(*span))
+    return [len(rows), sum(sizes), sum(size**2 for size in sizes), with_a_tag]
 
 
 @pytest.mark.parametrize("make", [packed, padded])
@@ -64,10 +75,9 @@ def test_steps_hold_their_rows_and_the_totals_of_the_whole_step(make, shuffle, a
         for step in steps:
             rows = np.concatenate([part.rows for part in step])
             seen += rows.tolist()
-            sizes = [int(examples.offsets[row + 1] - examples.offsets[row]) for row in rows]
             for part in step:
                 assert_holds_its_rows(part, examples)
-                assert part.totals.tolist() == [len(rows), sum(sizes), sum(size**2 for size in sizes)]
+                assert part.totals.tolist() == expected_totals(examples, rows)
                 assert len(part.arrays) == len(steps.columns)
         assert sorted(seen) == list(range(64))
 
@@ -107,10 +117,9 @@ def test_devices_have_disjoint_complete_shares_that_are_never_empty(make, shuffl
         assert all(own) and max(map(len, own)) - min(map(len, own)) <= 1
         step = sum(own, [])
         seen += step
-        sizes = examples.lengths[step]
         for part in sum(together, []):
             assert_holds_its_rows(part, examples)
-            assert part.totals.tolist() == [len(step), sizes.sum(), (sizes**2).sum()]
+            assert part.totals.tolist() == expected_totals(examples, step)
     assert len(seen) == len(set(seen))
     left_out = rows - len(ranks[0]) * size * devices if make is padded else 0
     assert len(seen) == rows - left_out
@@ -172,6 +181,16 @@ def test_padding_and_summary_say_what_the_first_epoch_computes(make, devices):
         steps = len(ranks[0]) * devices
         assert summary.startswith(f"{67 / steps:.4g} rows, {examples.lengths.sum() / steps:.0f} tokens")
         assert f"x {ranks[0].shape.bins} x {ranks[0].shape.length}:" in summary
+
+
+def test_a_thousand_steps_speak_for_a_longer_epoch():
+    examples = make_examples(6000, 30, seed=2)
+    ranks = [packed(examples, 3, max_tokens=32, rank=rank, device_num=2) for rank in range(2)]
+    assert len(ranks[0]) == 1000 and len(ranks[0].micro_batches) == 500  # of each of two devices
+    assert ranks[0].summary == ranks[1].summary and ranks[0].summary.startswith("3 rows, ")
+    parts = [part for steps in ranks for step in steps for part in step]
+    computed = sum(part.inputs[1].size for part in parts)
+    assert ranks[0].padding == pytest.approx(1 - examples.lengths.sum() / computed, abs=0.01)
 
 
 @pytest.mark.parametrize("make", [packed, padded])

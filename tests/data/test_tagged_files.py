@@ -167,6 +167,8 @@ def test_labels_and_entities_do_not_mix(tmp_path):
     assert "line 2: entities are given" in refused("custom", tmp_path)
     write(tmp_path, "train.jsonl", {**row, **tagged})
     assert '"label" and "entities" are given' in refused("custom", tmp_path)
+    write(tmp_path, "train.jsonl", {"sentence1": "a", "entities": [[0, 1, "x"]]})
+    assert 'line 1: "sentence2" is missing' in refused("custom", tmp_path)
     write(tmp_path, "train.jsonl", {"text": "a", "entities": []})
     assert "no row has an entity" in refused("custom", tmp_path)
 

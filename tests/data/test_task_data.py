@@ -52,7 +52,7 @@ def test_prepared_folder_serves_both_splits(data):
     assert (len(data.train), {split: len(rows) for split, rows in data.evals.items()}) == (12, {"eval": 7})
     assert (data.labels, data.outputs, data.kind) == (("negative", "positive"), 2, CLASSIFICATION)
     assert list(data.splits) == ["train", "eval"]
-    padded = data.eval_batches(3, PackingConfig())["eval"]
+    padded = data.eval_batches(3, PackingConfig(), packs=False)["eval"]
     assert sum(len(batch[0]) for batch in padded) == 7  # the last, smaller batch too
     packed = data.eval_batches(3, PackingConfig(max_tokens=32), packs=True)["eval"]
     assert sum(len(batch.rows) for batch in packed) == 7 and len(packed) > 1
@@ -279,9 +279,9 @@ def test_every_split_is_held_against_the_model(data):
     described = describe(tiny_network(1, labels=2, num_hidden_layers=1))
     for split, longest in (("train", 20), ("eval", 18)):
         facts = facts_of(split, data.splits[split], data.info)
-        assert (facts["rows"], facts["longest"]) == (f"the {split} records", longest)
-        assert facts["largest_token_id"] == data.splits[split].input_ids.max()
-        assert facts["largest_segment_id"] == 1
+        assert (facts.rows, facts.longest) == (f"the {split} records", longest)
+        assert facts.largest_token_id == data.splits[split].input_ids.max()
+        assert facts.largest_segment_id == 1
     with pytest.raises(UserError) as error:
         replace(data, train=None).check_model(described, "model_dir", seq_length=17)
     refuses(error, "the eval records", "18 tokens")

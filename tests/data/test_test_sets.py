@@ -76,6 +76,14 @@ def test_rows_without_a_name_are_numbered_and_a_dev_set_serves_too(tmp_path):
     assert not rows.examples.columns
 
 
+@pytest.mark.parametrize("label", [{}, {"label": "good"}])
+def test_an_own_dev_set_is_answered_with_labels_and_without(tmp_path, label):
+    write(tmp_path, "dev.jsonl", *[json.dumps({"text": text, **label}) for text in ("fox", "dog")])
+    (rows,) = read("custom", tmp_path, labels=("bad", "good"), split="dev")
+    assert rows.split == "eval" and rows_of(rows.examples) == [[CLS, FOX, SEP], [CLS, DOG, SEP]]
+    assert not rows.examples.columns
+
+
 def test_own_data_have_the_models_labels(tmp_path):
     write(tmp_path, "test.jsonl", *[json.dumps({"id": name, "text": "fox"}) for name in (4, "b")])
     (rows,) = read("custom", tmp_path, labels=("bad", "good"))

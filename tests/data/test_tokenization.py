@@ -15,7 +15,7 @@ from src.data.readers.rows import Row
 from src.data.tokenization import Encoder, Tokenizer, TokenizerPool, truncate_pair
 from src.errors import UserError
 from src.kinds import CLASSIFICATION, REGRESSION
-from tests.texts import TRICKY
+from tests.texts import TRICKY, encoded_rows
 from tests.texts import TRICKY_VOCABULARY as VOCABULARY
 
 # --- Google's rules, written plainly ------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def test_text_made_of_random_characters():
 def test_accents_are_taken_off_with_capitals_unless_told_otherwise(lower_case, strip_accents, expected):
     tokens = ["[UNK]", "[PAD]", "[CLS]", "[SEP]", "cafe", "Cafe", "caf\u00e9", "Caf\u00e9"]
     tokenizer = Tokenizer(tokens, lower_case, strip_accents)
-    assert tokenizer.encode_batch(["Caf\u00e9"]) == [([2, tokens.index(expected), 3], [0, 0, 0])]
+    assert encoded_rows(tokenizer, ["Caf\u00e9"]) == [([2, tokens.index(expected), 3], [0, 0, 0])]
 
 
 def test_special_tokens_in_a_text_are_ordinary_words():
@@ -137,14 +137,14 @@ def test_special_tokens_in_a_text_are_ordinary_words():
 def test_rows_have_cls_sep_and_segments():
     tokenizer = Tokenizer(VOCABULARY, True)
     fox, run = VOCABULARY.index("fox"), VOCABULARY.index("run")
-    rows = tokenizer.encode_batch(["fox", "", "fox"], ["run", "run", None], 128)
+    rows = encoded_rows(tokenizer, ["fox", "", "fox"], ["run", "run", None], 128)
     assert rows == [
         ([2, fox, 3, run, 3], [0, 0, 0, 1, 1]),
         ([2, 3, run, 3], [0, 0, 1, 1]),
         ([2, fox, 3], [0, 0, 0]),
     ]
-    assert tokenizer.encode_batch(["", "fox"]) == [([2, 3], [0, 0]), ([2, fox, 3], [0, 0, 0])]
-    assert tokenizer.encode_batch([]) == []
+    assert encoded_rows(tokenizer, ["", "fox"]) == [([2, 3], [0, 0]), ([2, fox, 3], [0, 0, 0])]
+    assert encoded_rows(tokenizer, []) == []
 
 
 def test_truncation_is_googles_for_every_small_case():
@@ -159,12 +159,12 @@ def test_truncation_is_googles_for_every_small_case():
 def test_cut_rows(length):
     tokenizer = Tokenizer(VOCABULARY, True)
     texts, pairs = ["fox " * 20, "fox", "fox " * 7, "fox " * 9], ["run " * 20, "run " * 30, "run", "run " * 8]
-    for row, text, pair in zip(tokenizer.encode_batch(texts, pairs, length), texts, pairs):
+    for row, text, pair in zip(encoded_rows(tokenizer, texts, pairs, length), texts, pairs):
         first, second = reference_pair_cut(
             tokenizer.token_ids([text])[0], tokenizer.token_ids([pair])[0], length - 3
         )
         assert row == ([2] + first + [3] + second + [3], [0] * (len(first) + 2) + [1] * (len(second) + 1))
-    assert [len(ids) for ids, _ in tokenizer.encode_batch(texts, None, length)] == [
+    assert [len(ids) for ids, _ in encoded_rows(tokenizer, texts, None, length)] == [
         length,
         3,
         min(9, length),
@@ -175,20 +175,16 @@ def test_cut_rows(length):
 def test_no_room_for_text_is_refused():
     tokenizer = Tokenizer(VOCABULARY, True)
     with pytest.raises(UserError, match="max_seq_length 2"):
-        tokenizer.encode_batch(["fox"], None, 2)
+        encoded_rows(tokenizer, ["fox"], None, 2)
     with pytest.raises(UserError, match="max_seq_length 4"):
-        tokenizer.encode_batch(["fox"], ["fox"], 4)
+        encoded_rows(tokenizer, ["fox"], ["fox"], 4)
 
 
-def test_flat_form_equals_rows():
-    tokenizer = Tokenizer(VOCABULARY, True)
+def test_rows_are_flat_arrays_and_the_cut_ones_are_counted():
     texts, pairs = ["fox run", "", "the quick foxes"], [None, "run", "a a a a a a"]
-    rows = tokenizer.encode_batch(texts, pairs, 8)
-    input_ids, segment_ids, lengths, cut = tokenizer.encode_flat(texts, pairs, 8)
-    assert input_ids.dtype == segment_ids.dtype == np.int32
-    assert input_ids.tolist() == [index for ids, _ in rows for index in ids]
-    assert segment_ids.tolist() == [index for _, segments in rows for index in segments]
-    assert lengths.tolist() == [len(ids) for ids, _ in rows] and cut == 1
+    ids, segments, lengths, cut = Tokenizer(VOCABULARY, True).encode_flat(texts, pairs, 8)
+    assert (ids.dtype, segments.dtype, lengths.dtype) == (np.int32, np.int32, np.int64)
+    assert lengths.tolist() == [4, 4, 8] and len(ids) == len(segments) == 16 and cut == 1
 
 
 def rows(text, pair=None, label=None, count=1):
@@ -203,7 +199,8 @@ def test_encoder_gives_the_kinds_examples(pair, label):
     )
     assert np.array_equal(examples.input_ids, ids) and np.array_equal(examples.segment_ids, segments)
     assert examples.lengths.tolist() == lengths.tolist() and cut == (3 if pair else 0)
-    assert examples.labels is None if label is None else examples.labels.tolist() == [label] * 3
+    columns = [values.tolist() for values in examples.columns.values()]
+    assert columns == ([] if label is None else [[label] * 3])
 
 
 def test_pool_gives_the_same_in_the_same_order():
@@ -235,7 +232,7 @@ def test_equals_transformers_python_tokenizer(lower_case):
     # there first).
     texts = [text for text in TRICKY if "[" not in text and (lower_case or "\u0301" not in text)]
     ours = Tokenizer(read_vocabulary(VOCABULARY_FILE), lower_case)
-    for text, pair, (ids, segments) in zip(texts, texts[::-1], ours.encode_batch(texts, texts[::-1], 24)):
+    for text, pair, (ids, segments) in zip(texts, texts[::-1], encoded_rows(ours, texts, texts[::-1], 24)):
         expected = theirs(text, pair, truncation="longest_first", max_length=24, return_token_type_ids=True)
         assert (ids, segments) == (expected["input_ids"], expected["token_type_ids"])
 

@@ -67,8 +67,11 @@ def test_hugging_face_layout_is_a_folder_that_answers_as_the_file_does(task, tmp
     # The comparison with the network, which would compile it each time, is of the test above.
     monkeypatch.setattr("src.deploy.exports._compare", lambda *_: None)
     given = ("--ckpt_file", task.ternary, "--onnx_layout", "huggingface", "--file_name", tmp_path / "hf")
-    for _ in range(2):  # a folder of ours is replaced
-        says(run_script(export, capsys, *given), "bit for bit", f"done: {tmp_path / 'hf' / 'model.onnx'}")
+    says(run_script(export, capsys, *given), "bit for bit", f"done: {tmp_path / 'hf' / 'model.onnx'}")
+    facts = json.loads(run_script(export, capsys, *given, "--json"))  # a folder of ours is replaced
+    size = (tmp_path / "hf" / "model.onnx").stat().st_size
+    assert (facts["file"], facts["bytes"]) == (str(tmp_path / "hf" / "model.onnx"), size)
+    assert facts["bits_per_weight"] == pytest.approx(8 * size / facts["parameters"])
     names = ["config.json", "model.onnx", "tokenizer.json", "tokenizer_config.json", "vocab.txt"]
     assert sorted(os.listdir(tmp_path / "hf")) == names and os.listdir(tmp_path) == ["hf"]
     run_script(export, capsys, "--ckpt_file", task.ternary, "--file_name", tmp_path / "own" / "m")

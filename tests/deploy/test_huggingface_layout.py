@@ -14,6 +14,7 @@ from src.deploy.sessions import OnnxSession
 from src.errors import UserError
 from src.kinds import SPAN
 from tests.helpers import TOKENS, WORDS, our_description, our_weights, refuses
+from tests.texts import encoded_rows
 
 ort = pytest.importorskip("onnxruntime")
 TEXTS = [
@@ -96,17 +97,17 @@ def test_tokenizer_json_gives_our_token_ids(tmp_path, lower_case, tokens):
     write_description(str(folder), replace(our_description(), do_lower_case=lower_case), tokens)
     theirs, ours = Theirs.from_file(str(folder / "tokenizer.json")), Tokenizer(list(tokens), lower_case)
     assert theirs.get_vocab_size() == len(tokens)
-    for text, (ids, segments) in zip(TEXTS, ours.encode_batch(TEXTS, TEXTS[::-1])):
+    for text, (ids, segments) in zip(TEXTS, encoded_rows(ours, TEXTS, TEXTS[::-1])):
         found = theirs.encode(text, TEXTS[::-1][TEXTS.index(text)])
         assert (found.ids, found.type_ids) == (ids, segments)
-    for text, (ids, _) in zip(TEXTS, ours.encode_batch(TEXTS)):
+    for text, (ids, _) in zip(TEXTS, encoded_rows(ours, TEXTS)):
         assert theirs.encode(text).ids == ids
 
 
 def test_transformers_reads_the_tokenizer(tmp_path):
     transformers = pytest.importorskip("transformers")
     theirs = transformers.AutoTokenizer.from_pretrained(files_of(tmp_path))
-    ours = Tokenizer(list(TOKENS), True).encode_batch(TEXTS, max_seq_length=6)
+    ours = encoded_rows(Tokenizer(list(TOKENS), True), TEXTS, None, 6)
     found = theirs(TEXTS, padding=True, truncation=True, max_length=6)
     assert [ids[: sum(mask)] for ids, mask in zip(found["input_ids"], found["attention_mask"])] == [
         ids for ids, _ in ours

@@ -49,6 +49,8 @@ def test_mindir_through_the_chain(task, mindir_file, chain, tmp_path, capsys):
     says(run_script(infer_mindir, capsys, *infer), "21 rows", "batch of 8")
     out = run_script(postprocess, capsys, *post)
     assert accuracy(out) == pytest.approx(task.accuracy, abs=1e-6) and out.strip().endswith("21 rows")
+    told = json.loads(run_script(postprocess, capsys, *post, "--json", "true"))
+    assert told == {"task": "SST-2", "accuracy": pytest.approx(task.accuracy, abs=1e-6), "rows": 21}
 
     results = tmp_path / "results"
     with open(results / "row_0000003.bin", "ab") as file:

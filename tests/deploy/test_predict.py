@@ -1,6 +1,7 @@
 """predict.py on tiny models: what it reads, what it prints, what it refuses."""
 
 import io
+import json
 import os
 import shutil
 import sys
@@ -42,6 +43,11 @@ def test_onnx_and_network_label_texts_alike_from_flags_file_and_standard_input(
     monkeypatch.setattr(sys, "stdin", io.StringIO("word3 word9\tword12\nword4\n"))
     assert run_script(predict, capsys, *given).splitlines() == from_file
     assert from_file[0].split("\t") == onnx_line and len(from_file) == 2
+    told = run_script(predict, capsys, *given, *words, "--json", "true")
+    outcome = json.loads(told)
+    assert (outcome["text"], outcome["text_pair"], outcome["label"]) == (*onnx_line[2:], onnx_line[0])
+    assert outcome["probability"] == pytest.approx(float(onnx_line[1]), abs=1e-4)
+    assert sum(outcome["probabilities"].values()) == pytest.approx(1) and told.count("\n") == 1
 
 
 def test_longer_texts_are_cut_with_a_notice(onnx_file, capsys, monkeypatch):
@@ -67,7 +73,7 @@ def test_models_and_texts_that_cannot_be_read_are_one_line(task, onnx_file, tmp_
         ((onnx_file, "--text", ""), ("empty",)),
         ((onnx_file, "--text_pair", "b"), ("text_pair",)),
         ((onnx_file, "--text", "a", "--file", tmp_path / "empty.txt"), ("only one",)),
-        ((onnx_file, "--file", tmp_path / "empty.txt"), ("line 2", "empty")),
+        ((onnx_file, "--file", tmp_path / "none.jsonl"), ("file", "none.jsonl does not exist")),
         (
             (task.plain, "--text", "a", "--vocab_file", tmp_path / "v.txt"),
             ("vocab_file: cannot read", "v.txt", "No such file"),
@@ -145,7 +151,7 @@ def test_what_keeps_a_test_set_from_being_answered_is_one_line(onnx_file, tmp_pa
     says(refused_by(predict, capsys, *given), "output_dir")
     says(refused_by(predict, capsys, *given, *into, "--text", "a"), "data_dir: give either it, or a text")
     says(refused_by(predict, capsys, *given, *into, "--task_name", "CoLA"), "trained on SST-2, not CoLA")
-    says(refused_by(predict, capsys, *given, *into, "--split", "eval"), "has no dev set", "it holds test.tsv")
+    says(refused_by(predict, capsys, *given, *into, "--split", "dev"), "has no dev set", "it holds test.tsv")
     assert not (tmp_path / "out").exists()
 
 

@@ -13,6 +13,7 @@ import threading
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -284,13 +285,19 @@ def test_ten_sentences_in_chromium_are_answered_as_predict_does(tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    "file_format, words",
+    "file_format, kind, words",
     [
-        ("ONNX", "run_eval_onnx.py --model_file out/page/model.onnx --task_name SST-2"),
-        ("WEB", "python -m http.server --directory out/page 8000"),
-        ("AIR", ""),
+        ("ONNX", TAGGING, "run_eval_onnx.py --model_file 'out/a page/model.onnx' --task_name SST-2"),
+        ("ONNX", TAGGING, "; next: python predict.py --model 'out/a page/model.onnx' --text ...;"),
+        ("MINDIR", SPAN, "predict.py --model 'out/a page/model.onnx' --question ... --context ...;"),
+        ("SAFETENSORS", SPAN, "; next: python predict.py --model 'out/a page/model.onnx' --question"),
+        ("WEB", CLASSIFICATION, "python -m http.server --directory 'out/a page' 8000"),
+        ("AIR", CLASSIFICATION, ""),
     ],
 )
-def test_an_export_says_what_to_do_with_its_file(file_format, words):
-    said = next_step("out/page/model.onnx", file_format, "SST-2")
+def test_an_export_says_what_to_do_with_its_file(file_format, kind, words):
+    model = SimpleNamespace(description=SimpleNamespace(kind=kind), vocabulary=TOKENS)
+    said = next_step("out/a page/model.onnx", file_format, model, "SST-2")
     assert words in said and bool(said) is bool(words)
+    model.vocabulary = None  # predict.py would refuse it
+    assert "predict.py" not in next_step("out/a page/model.onnx", file_format, model, "SST-2")

@@ -6,13 +6,15 @@ import pytest
 
 from src.data.bins import Shape
 from src.data.micro_batches import lay_out
+from src.data.steps import PackedSteps, PaddedSteps
 from src.distill.distiller import Distiller, LossTerms, Projection, uniform_layer_map
 from src.distill.losses import label_cross_entropy
 from src.errors import UserError
 from src.examples import Column, Examples, offsets_of
-from src.kinds import CLASSIFICATION, REGRESSION, SPAN
+from src.kinds import CLASSIFICATION, REGRESSION, SPAN, TAGGING
 from src.model import Model
 from src.nn.heads import BertForTokens
+from src.nn.layers import eager
 from src.settings.stage import Phase1Config
 from tests.helpers import (
     PublishedDistiller,
@@ -33,6 +35,7 @@ from tests.helpers import (
     torch_twin,
     weights_of,
 )
+from tests.numpy_bert import NumpyBert
 
 INTERMEDIATE = LossTerms(attention_loss=1.0, hidden_loss=1.0)
 PREDICTION = LossTerms(soft_loss=1.0)
@@ -315,7 +318,7 @@ def test_losses_of_answers_are_means_over_rows_that_share_bins():
     ids = random.integers(5, 40, 15).astype(np.int32)
     examples = Examples(ids, segments, offsets_of(lengths), columns)
     # A step of six rows, of which three come with another micro-batch; there is room for a fourth one here.
-    batch = lay_out(examples, [[2, 1], [0]], Shape(2, 10, 4), np.float32([6, 30, 100]))
+    batch = lay_out(examples, [[2, 1], [0]], Shape(2, 10, 4), np.float32([6, 30, 100, 1]))
     student = fill(BertForTokens(tiny_config(num_hidden_layers=1), 2), 3)
     logits = student(*tensors(*batch.inputs))[0].asnumpy().reshape(-1, 2)
 
@@ -331,3 +334,52 @@ def test_losses_of_answers_are_means_over_rows_that_share_bins():
     distiller = Distiller(student, terms, kind=SPAN, cached_logits=True)
     values = distiller(*tensors(*batch.arrays))
     np.testing.assert_allclose([float(value) for value in values], [soft + hard / 2, soft, hard], rtol=1e-4)
+
+
+# --- tags of tokens -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tagged_case():
+    """(a tagger, rows of 3 to 8 tokens with tags and a teacher's logits, PyTorch's soft and label loss)."""
+    torch = pytest.importorskip("torch")
+    lengths, random = [3, 8, 5, 4, 6], np.random.default_rng(1)
+    offsets = offsets_of(lengths)
+    tags = random.integers(0, 3, offsets[-1]).astype(np.int32)
+    tags[[*offsets[:-1], *(offsets[1:] - 1), offsets[1] + 3]] = -1  # [CLS], [SEP] and what a cut has left
+    taught = random.normal(size=(offsets[-1], 3)).astype(np.float32)
+    columns = {TAGGING.columns[0]: tags, Column("teacher_logits", np.float32, "token"): taught}
+    ids = random.integers(5, 40, offsets[-1]).astype(np.int32)
+    examples = Examples(ids, np.zeros_like(ids), offsets, columns)
+    student = fill(BertForTokens(tiny_config(num_hidden_layers=1), 3), 3)
+    twin = NumpyBert(weights_of(student), student.config)
+    rows = [ids[start:end] for start, end in zip(offsets, offsets[1:])]
+    logits = torch.tensor(
+        np.concatenate([twin.row(row, np.ones_like(row), np.zeros_like(row))[0] for row in rows])
+    ).double()
+    label = torch.nn.functional.cross_entropy(logits, torch.tensor(tags).long(), ignore_index=-1)
+    target = torch.softmax(torch.tensor(taught).double(), -1)
+    soft = -(target * torch.log_softmax(logits, -1)).mean()
+    return student, examples, soft.item(), label.item()
+
+
+@pytest.mark.parametrize(
+    "parts,make",
+    [
+        (1, lambda rows: [PackedSteps(rows, 5, 1, 1024)]),
+        (2, lambda rows: [PackedSteps(rows, 5, 1, 16)]),
+        (5, lambda rows: [PaddedSteps(rows, 1, 5, (4, 8))]),
+        (4, lambda rows: [PackedSteps(rows, 3, 1, 8, rank=rank, device_num=2) for rank in range(2)]),
+    ],
+)
+def test_label_loss_of_tags_is_torchs_mean_over_labelled_tokens_however_a_step_is_divided(
+    tagged_case, parts, make
+):
+    student, examples, soft, label = tagged_case
+    terms = LossTerms(soft_loss=1.0, label_loss=0.5)
+    distiller = Distiller(student, terms, kind=TAGGING, cached_logits=True)
+    step = [batch for worker in make(examples) for batch in next(iter(worker))]
+    assert len(step) == parts
+    with eager():
+        shares = [[float(value) for value in distiller(*tensors(*batch.arrays))] for batch in step]
+    np.testing.assert_allclose(np.sum(shares, axis=0), [soft + label / 2, soft, label], rtol=1e-4)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from src.checkpoint import folder as checkpoints
-from src.distill.student import build_student, student_layers
+from src.distill.student import build_student, student_layers, warnings_of
 from src.errors import UserError
 from src.kinds import TAGGING
+from src.model import Model
 from src.nn.heads import BertEncoder, BertForTokens
 from src.settings.network import NetConfig
 from src.settings.stage import Phase1Config
@@ -186,6 +187,27 @@ def test_student_layers_alone_mean_the_teachers_layers_and_never_random_ones(tea
     with pytest.raises(UserError) as error:
         build(teacher, student={"num_hidden_layers": 1}, student_layers=(1,), student_init="random")
     refuses(error, "student_layers", "random")
+
+
+def test_a_student_that_is_no_smaller_or_begins_with_nothing_is_warned_of(teacher, tmp_path):
+    big = Model.from_checkpoint(teacher)
+    plan = TaskDistillConfig().student_plan
+
+    def warned(**student):
+        built = build(teacher, student={"num_hidden_layers": 4, **student})
+        return [line.split(",")[0] for line in warnings_of(built, plan, big)]
+
+    same, wide = "warning: the student has", "warning: the student starts from random weights"
+    first, second = warned()
+    assert first.startswith(same) and second == wide
+    assert warned(num_hidden_layers=2) == [wide]
+    (bigger,) = warned(hidden_size=24, intermediate_size=48)
+    assert bigger.startswith(same)
+    started = build(teacher, student_init="teacher_layers")
+    chosen = TaskDistillConfig(student_init="teacher_layers").student_plan
+    assert warnings_of(started, chosen, big) == []
+    line, _ = warnings_of(build(teacher, student={"num_hidden_layers": 4}), plan, big)
+    assert "--td_student_net_cfg.num_hidden_layers 2" in line and f"its teacher {big.parameters:,}," in line
 
 
 def test_random_weights_depend_on_the_seed_alone(teacher):

@@ -109,6 +109,10 @@ def test_a_classs_prediction_is_the_largest_logit_and_its_answer_has_a_probabili
     e = np.e
     expected = [e**3 / (e + e**2 + e**3), 1.0, e / (2 + e)]  # softmax by hand, far from float32's range too
     assert [probability for _, probability in answers] == [f"{value:.4f}" for value in expected]
+    (first,) = CLASSIFICATION.outcomes(logits[:1], None, (), NAMES)
+    shares = [np.e ** (power - 3) * expected[0] for power in (1, 3, 2)]
+    assert first["label"] == "good" and first["probability"] == pytest.approx(expected[0])
+    assert first["probabilities"] == pytest.approx(dict(zip(NAMES, shares)))
 
 
 def test_classifiers_have_two_outputs_or_more():
@@ -160,6 +164,7 @@ def test_a_regressions_prediction_and_answer_are_its_only_logit():
     logits = np.float32([[1.25], [-0.00004]])
     np.testing.assert_array_equal(REGRESSION.predictions(logits), np.float32([1.25, -0.00004]))
     assert REGRESSION.answers(logits, None, (), ()) == [[("1.2500",)], [("-0.0000",)]]
+    assert REGRESSION.outcomes(logits[:1], None, (), ()) == [{"value": 1.25}]
 
 
 def test_a_regression_has_one_output_and_no_class_names():
@@ -199,4 +204,4 @@ def test_rows_are_encoded_with_a_label_each(kind, labels, dtype):
 def test_rows_without_labels_have_no_column_and_single_texts_no_second_segment(kind):
     examples, cut = kind.encode(Words(), [Row("a bb"), Row("c")], 16)
     np.testing.assert_array_equal(examples.input_ids, [0, 1, 2, 0, 0, 1, 0])
-    assert not examples.segment_ids.any() and examples.columns == {} and examples.labels is None and cut == 0
+    assert not examples.segment_ids.any() and examples.columns == {} and cut == 0

@@ -73,8 +73,12 @@ def test_questions_are_prepared_fine_tuned_evaluated_and_answered(prepared, tmp_
 
     model, folder = tmp_path / "run" / "squad2", tmp_path / "answers"
     given = ["--model_dir", model, "--data_dir", data, "--predictions_dir", folder]
-    run_script(eval_script, capsys, *task, *given, "--output_file", tmp_path / "results.json")
+    capsys.readouterr()
+    told = run_script(
+        eval_script, capsys, *task, *given, "--output_file", tmp_path / "results.json", "--json"
+    )
     results = json.loads((tmp_path / "results.json").read_text())
+    assert json.loads(told) == results
     files = {path.name: json.loads(path.read_text()) for path in folder.iterdir()}
     official = ("predictions.json", "nbest_predictions.json", "null_odds.json")
     assert sorted(files) == sorted([*official, "best_thresholds.json"])

@@ -197,6 +197,9 @@ def test_no_answer_wins_where_the_lowest_cls_of_the_windows_beats_the_best_answe
     }  # fmt: skip
     (line,), (none,) = SPAN_OR_NONE.answers(case.logits, case.examples, (), ())
     assert line[:3] == ("c d", "4", "7") and none[:3] == ("-", "-", "-")
+    first, second = SPAN_OR_NONE.outcomes(case.logits, case.examples, (), ())
+    assert first == {"answer": "c d", "start": 4, "end": 7, "score": pytest.approx(float(line[3]), abs=1e-4)}
+    assert second == {"answer": None, "start": None, "end": None, "score": second["score"]}
     eager = SPAN_OR_NONE.at_threshold(4.0)
     assert eager.predictions_of(case.logits, case.examples)["predictions.json"]["short"] == "the"
     assert SPAN_OR_NONE.threshold == 0.0

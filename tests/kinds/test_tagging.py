@@ -229,6 +229,12 @@ def test_answers_are_entities_with_their_characters_a_line_each():
         [("name", "0", "4", "Anna", "0.5000"), ("city", "8", "16", "New York", "0.5000")],
         [("-",)],
     ]
+    name, city = {"type": "name", "start": 0, "end": 4}, {"type": "city", "start": 8, "end": 16}
+    half = {"probability": pytest.approx(0.5)}
+    assert TAGGING.outcomes(logits, examples, texts, TAGS) == [
+        {"entities": [{**name, "text": "Anna", **half}, {**city, "text": "New York", **half}]},
+        {"entities": []},
+    ]
 
 
 def test_a_model_whose_classes_are_no_tags_is_refused():

@@ -222,8 +222,11 @@ def test_a_failing_scheduler_ends_the_job_unless_a_rank_says_why(
     repository = checkout(rank_0=rank, rank_1=rank, scheduler=scheduler)
     arguments = [2, 1, ".", "none", "."]
     launched = with_constants(repository, folder, "cpu", arguments, SCHEDULER_SECONDS=2)
+    launched.pids("scheduler")
+    begun = time.monotonic()
     ended, _, err = launched.end()
-    assert ended == status and (re.match(f"error: {said}", err) if said else err == "")
+    assert time.monotonic() - begun < 30 and ended == status
+    assert re.match(f"error: {said}", err) if said else err == ""
 
 
 def test_in_the_background_the_launcher_returns_and_a_log_has_the_line(job, folder):

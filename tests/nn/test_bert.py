@@ -135,7 +135,7 @@ def test_a_head_for_tokens_has_no_pooler_and_answers_as_numpy_does_padded_and_pa
     expected = NumpyBert(weights_of(network), network.config)(ids, mask, segments)[0]
     kept, lengths = mask > 0, mask.sum(axis=1)
     rows = Examples(ids[kept], segments[kept], offsets_of(lengths))
-    packed = lay_out(rows, [[1, 0]], Shape(1, 16, 2), totals_of(lengths))  # both in one bin
+    packed = lay_out(rows, [[1, 0]], Shape(1, 16, 2), totals_of(rows, [1, 0]))  # both in one bin
     with eager():
         padded = network(*tensors(ids, mask, segments))[0].asnumpy()
         found = network(*tensors(*packed.inputs))[0].asnumpy()

@@ -203,13 +203,5 @@ def test_evaluation_leaves_the_range_alone():
     assert np.abs(output).max() == pytest.approx(before[0], rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    "kind,bits", [("twn", 8), ("lat", 4), ("symmetric", 1), ("minmax", 9), ("symmetric", 16), ("dynamic", 4)]
-)
-def test_bits_no_quantizer_has_are_refused(kind, bits):
-    with pytest.raises(ValueError, match="bits"):
-        build_quantizer(kind, bits)
-
-
 def test_32_bits_are_no_quantizer():
     assert build_quantizer("twn", 32) is None

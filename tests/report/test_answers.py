@@ -52,8 +52,8 @@ def test_a_class_that_nobody_answers_has_a_precision_of_0_and_no_warning():
 def test_the_surest_wrong_rows_come_first_and_can_be_read():
     first, second = view_of(classes(), TEXTS).worst
     assert (first.number, first.answered, first.right) == (2, "positive", "negative")
-    assert first.texts == ["a bad films", "<b>"] and first.measure == "100.0 %"
-    assert (second.number, second.texts, second.measure) == (4, ["北京"], "52.5 %")
+    assert first.texts == ["a bad films", "<b>"] and first.measure == "99.97 %"
+    assert (second.number, second.texts, second.measure) == (4, ["北京"], "52.50 %")
 
 
 def test_numbers_are_sorted_by_their_distance():
@@ -122,6 +122,14 @@ def test_a_file_that_is_none_of_answers_is_refused(tmp_path, damage):
         path.write_bytes(damage)
     with pytest.raises(UserError, match="is damaged, or no answers of a run"):
         Predictions.load(str(path))
+
+
+def test_a_file_of_questions_without_their_texts_is_refused(tmp_path):
+    path = str(tmp_path / "predictions.npz")
+    saved = questions()
+    replace(saved, examples=replace(saved.examples, origin=None)).save(path)
+    with pytest.raises(UserError, match="is damaged, or no answers of a run: .*origin_rows"):
+        Predictions.load(path)
 
 
 def test_answers_that_are_not_finite_are_no_answers():

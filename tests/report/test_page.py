@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 import report
-from src.report.curves import LOSSES, RATE, SCORES, panels_of, read_lines
+from src.report import figures
+from src.report.curves import LOSSES, RATE, SCORES, Panel, panels_of, read_lines
 from src.report.layout import grouped_shares
-from src.report.page import write_report
+from src.report.page import write_comparison, write_report
 from src.settings.defaults import differing
 from src.settings.training import TaskDistillConfig, TernaryConfig
 from tests.reports import classes, numbers, write_run
@@ -58,7 +59,7 @@ def page(finished):
 def test_the_summary_says_what_the_student_is_worth(page):
     words = plain(page)
     for said in (
-        "Accuracy 60.00 75.0 % of the teacher&#39;s 80.00",  # 0.6 / 0.8
+        "Accuracy 60.00 75.00 % of the teacher&#39;s 80.00",  # 0.6 / 0.8
         "4.0 kB 5.0 times smaller",  # 4 * 5,000 weights / 4,000 bytes
         "2.00 s 3.0 times faster",
         "1,000 the teacher has 5,000",
@@ -95,7 +96,7 @@ def test_texts_and_paths_are_escaped(page):
 def test_the_wrong_rows_stand_in_their_order_with_text_and_answers(page):
     words = plain(page)
     assert words.index("a bad films") < words.index("北京")
-    assert "row 2 · answered positive · right negative · 100.0 %" in words
+    assert "row 2 · answered positive · right negative · 99.97 %" in words
     assert "2 of 4 evaluation rows are answered wrongly" in words and "negative 1 1 positive 1 1" in words
 
 
@@ -129,7 +130,7 @@ def test_a_run_that_was_stopped_shows_what_there_is_and_says_what_is_not(tmp_pat
     words = plain(page_of(folder))
     for said in (
         "A run that has not come to its end",
-        "Accuracy 60.00 the best so far; 75.0 % of the teacher&#39;s 80.00",
+        "Accuracy 60.00 the best so far; 75.00 % of the teacher&#39;s 80.00",
         "results.json does not exist",
         "predictions.npz is not there",
         "layers.json does not exist",
@@ -168,6 +169,27 @@ def test_several_runs_stand_side_by_side_with_what_differs(finished, tmp_path, m
     assert "load_teacher_ckpt_path" not in words and "other: predictions: " not in words
     assert "phase2: Accuracy" in words and page.count("<svg") == 3
     assert 'href="./../' in page  # only the first has a page of its own
+
+
+def test_a_run_that_failed_says_so_and_a_teacher_that_was_not_timed_why(tmp_path):
+    folder = write_run(tmp_path / "run")
+    results = json.loads((folder / "results.json").read_text())
+    results["fault"] = "phase2: the student has learnt nothing; lower the learning rate"
+    del results["models"]["teacher"]["seconds_per_1000_rows"]
+    (folder / "results.json").write_text(json.dumps(results))
+    words = plain(page_of(folder))
+    assert "It has failed: phase2: the student has learnt nothing; lower the learning rate." in words
+    assert "2.00 s the teacher&#39;s scores are kept from an earlier run, without its time" in words
+    write_comparison([str(folder), str(folder)], str(tmp_path / "both.html"))
+    failed = "failed: phase2: the student has learnt nothing"
+    assert f"finished {failed} {failed} teacher" in plain((tmp_path / "both.html").read_text())
+
+
+@pytest.mark.parametrize("step", [1, 12, 5000])
+def test_a_single_evaluation_has_one_step_on_its_axis(step):
+    svg = figures.panel(Panel("phase2", SCORES, {"Accuracy": [(step, 60.0)], "F1": [(step, 61.0)]}))
+    labels = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert labels[: labels.index("optimizer step")] == [f"{step:,}"]
 
 
 def test_any_name_of_a_folder_can_be_read_in_a_legend(finished, tmp_path, monkeypatch, capsys, recwarn):

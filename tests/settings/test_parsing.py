@@ -1,6 +1,7 @@
 """Settings from defaults, YAML and the command line."""
 
 import dataclasses
+import re
 import typing
 
 import pytest
@@ -12,7 +13,7 @@ from src.settings.keys import types_of
 from src.settings.network import QuantConfig
 from src.settings.parsing import parse, to_yaml
 from src.settings.tools import EvaluateConfig, PredictConfig, PrepareConfig
-from src.settings.training import FinetuneConfig, TaskDistillConfig, TernaryConfig
+from src.settings.training import FinetuneConfig, GeneralDistillConfig, TaskDistillConfig, TernaryConfig
 from tests.helpers import refuses
 
 
@@ -411,6 +412,27 @@ def test_empty_yaml_or_section_means_the_defaults(yaml_file, text):
 
 
 @pytest.mark.parametrize(
+    "config_class, key, hint",
+    [
+        (TaskDistillConfig, "num_hidden_layers", "td_student_net_cfg.num_hidden_layers?"),
+        (GeneralDistillConfig, "hidden_size", "gd_student_net_cfg.hidden_size?"),
+        (TernaryConfig, "num_hidden_layers", "student_net_cfg.num_hidden_layers?"),
+        (FinetuneConfig, "num_hidden_layers", "net_cfg.num_hidden_layers?"),
+        (FinetuneConfig, "layers", "init_layers or net_cfg.num_hidden_layers?"),
+        (
+            TaskDistillConfig,
+            "batch_size",
+            "eval_cfg.batch_size or phase1_cfg.batch_size or phase2_cfg.batch_size?",
+        ),
+    ],
+)
+def test_a_key_of_a_section_is_named_with_the_section_that_is_meant(config_class, key, hint):
+    with pytest.raises(UserError) as error:
+        parse(config_class, [f"--{key}", "3"])
+    assert str(error.value).endswith(f"unknown setting '{key}'; did you mean {hint}")
+
+
+@pytest.mark.parametrize(
     "key,hint",
     [
         ("tsk_name", "task_name"),
@@ -472,6 +494,33 @@ def test_no_data_sink_steps_are_refused_with_what_would_be_right(yaml_file):
     path = yaml_file("data_sink_steps: 0\n")
     assert str(refused("--data_sink_steps", "0").value) == "data_sink_steps: must be -1 or >= 1, not 0"
     assert str(refused("--config_path", path).value) == f"{path}: data_sink_steps: must be -1 or >= 1, not 0"
+
+
+@pytest.mark.parametrize(
+    "key,value,said",
+    [
+        ("do_train", "3", "true or false, not 3"),
+        ("do_lower_case", "", "true, false or 'auto', not ''"),
+        ("seed", "1.5", "a whole number, not '1.5'"),
+        ("phase1_cfg.batch_size", "[1]", "a whole number, not 'list'"),
+        ("phase1_cfg.loss_scale", "fixed", "one of 'auto', 'none', 'static', 'dynamic', not fixed"),
+        ("td_student_net_cfg.hidden_act", "", "one of 'gelu', 'gelu_new', 'relu', not ''"),
+        ("td_student_net_cfg.hidden_dropout_prob", "", "a number, not ''"),
+        ("td_student_net_cfg.hidden_size", "x" * 3000, f"a whole number, not '{'x' * 79}..."),
+    ],
+)
+def test_what_a_value_must_be_is_said_in_plain_words(key, value, said):
+    assert str(refused(f"--{key}", value).value) == f"{key}: must be {said}"
+
+
+@pytest.mark.parametrize("value", ["x y" * 1000, "[1]", "", "null", "-1"])
+def test_no_message_speaks_of_python_or_quotes_all_that_was_given(value):
+    for key in {str(kind): key for key, kind in types_of(TaskDistillConfig).items()}.values():
+        try:
+            settings_of(f"--{key}", value)
+        except UserError as error:
+            assert len(str(error)) < 500
+            assert not re.search(r"<class|typing\.|Union|Expected|Not of type|value:|\(\)", str(error)), error
 
 
 def number_keys():

@@ -33,7 +33,6 @@ class FakeStage:
         self.run = RunFolder(str(folder))
         self.run.start("seed: 1\n")
         self.step_number = 0
-        self.train_step = NETWORK
         self.watch = Watch(self.name, self.total_steps, scaled=False)
 
     def read_step(self):
@@ -100,7 +99,7 @@ def test_best_checkpoint_is_kept_and_the_familiar_lines_are_printed(stage, tmp_p
         "The best acc is 0.5",
         "The best acc is 0.8",
     ]
-    assert "step: 6, Accuracy 60.0, best_Accuracy 80.0" in lines
+    assert "step: 6, Accuracy 60.00, best_Accuracy 80.00" in lines
     assert [(row["step"], row["accuracy"]) for row in rows_of(stage)] == [
         (2, 0.5),
         (4, 0.8),
@@ -109,10 +108,10 @@ def test_best_checkpoint_is_kept_and_the_familiar_lines_are_printed(stage, tmp_p
     ]
 
 
-def test_a_metric_is_printed_with_all_its_digits(stage, tmp_path, capsys):
+def test_a_metric_is_printed_in_percent_with_two_decimals(stage, tmp_path, capsys):
     stage.total_steps = 2
     stage.go(Evaluation(lambda: {"pearson": 2 / 3}, 2, str(tmp_path / "best")))
-    assert f"step: 2, Pearsonr {100 * (2 / 3)}, best_Pearsonr {100 * (2 / 3)}\n" in capsys.readouterr().out
+    assert "step: 2, Pearsonr 66.67, best_Pearsonr 66.67\n" in capsys.readouterr().out
 
 
 def test_mnlis_mismatched_set_is_shown_and_decides_nothing(stage, tmp_path, capsys):
@@ -124,7 +123,7 @@ def test_mnlis_mismatched_set_is_shown_and_decides_nothing(stage, tmp_path, caps
     assert evaluation.best == {"accuracy": 0.8, "accuracy/eval_mm": 0.6, "step": 4}
     assert step_of(tmp_path / "best") == 4
     said = capsys.readouterr().out
-    assert "step: 6, Accuracy 75.0, best_Accuracy 80.0, Accuracy/eval_mm 95.0" in said
+    assert "step: 6, Accuracy 75.00, best_Accuracy 80.00, Accuracy/eval_mm 95.00" in said
     assert [row["accuracy/eval_mm"] for row in rows_of(stage)] == [0.9, 0.6, 0.95]
 
 
@@ -152,6 +151,8 @@ def test_step_checkpoints_are_rotated_and_can_be_loaded(stage, tmp_path):
     folder = str(tmp_path / "steps")
     stage.go(StepCheckpoints(2, 2, folder))
     assert sorted(os.listdir(folder)) == ["config.json", "step_4.ckpt", "step_6.ckpt", "vocab.txt"]
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+        assert sorted(json.load(file)["weights_sha256"]) == ["step_4.ckpt", "step_6.ckpt"]
     assert (
         step_of(os.path.join(folder, "step_4.ckpt")) == 4
         and step_of(os.path.join(folder, "step_6.ckpt")) == 6

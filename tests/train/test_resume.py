@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import mindspore as ms
 import numpy as np
@@ -68,7 +69,7 @@ def student_in(folder, name):
     return str(folder / name)
 
 
-def test_a_finished_phase_is_not_run_again_and_a_left_over_state_of_it_is_ignored(tmp_path, capsys):
+def test_a_finished_phase_is_not_run_again_and_a_left_over_state_of_it_is_removed(tmp_path, capsys):
     first = TaskStage(tmp_path, "phase1")
     begun = FinishedStages(RunFolder(str(tmp_path)))
     assert not begun.go_on(first, student_in(tmp_path, "phase1"), None)
@@ -78,6 +79,10 @@ def test_a_finished_phase_is_not_run_again_and_a_left_over_state_of_it_is_ignore
     again = FinishedStages(RunFolder(str(tmp_path), resume=True))
     assert again.check(MADE, ALONE) is False and again.last_steps() == {"phase1": math.inf}
     assert again.go_on(first, str(tmp_path / "phase1"), None) and again.results(first) == {"accuracy": 0.75}
+    assert not (tmp_path / STATE_FILE).exists()
+    saved_state(tmp_path, "phase2")
+    assert again.go_on(first, str(tmp_path / "phase1"), None) and (tmp_path / STATE_FILE).exists()
+    os.remove(tmp_path / STATE_FILE)
     assert not again.go_on(TaskStage(tmp_path, "phase2"), str(tmp_path / "phase2"), None)
     assert "phase2 was not begun" in capsys.readouterr().out
 

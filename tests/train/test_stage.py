@@ -241,7 +241,6 @@ class TenSteps:
         (100, 0, 10, 100),
         (0, 4, 8, 24),  # those that do not fill a sink are left out
         (8, 4, 8, 8),
-        (0, 99, 10, 30),  # a sink is at most an epoch
     ],
 )
 def test_steps_of_a_plan(max_steps, sink, epoch, steps):

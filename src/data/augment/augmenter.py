@@ -1,12 +1,18 @@
 """TinyBERT's algorithm 1: rows of a training set to more rows with the same labels."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 
-from src.data.augment.candidates import MaskedCandidates
-from src.data.augment.words import is_replaceable, replace_words, split_words
+from src.data.augment.candidates import LanguageModel, MaskedCandidates
+from src.data.augment.vectors import WordVectors
+from src.data.augment.words import Word, is_replaceable, replace_words, split_words
+from src.data.readers.rows import Row
+from src.data.tokenization import Tokenizer
+
+RowMaker = Callable[[list[Row], int], list[Row]]
+"""row_maker(rows, number of the first one): the new rows."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +32,8 @@ class Recipe:
 class Augmentation:
     """What a training set is augmented with."""
 
-    augmenter: Callable
-    """augmenter(list of Row, number of the first one): the new rows."""
-    identity: dict
+    augmenter: RowMaker
+    identity: Mapping[str, object]
     """Everything besides the rows that determines what it gives, for JSON."""
 
 
@@ -41,22 +46,27 @@ class Augmenter:
     another copy is left out.
 
     Args:
-        tokenizer (Tokenizer): of the language model. language_model, vocabulary, longest: as in
-            `MaskedCandidates`.
-        vectors (WordVectors): for words of several WordPieces; None: those are kept.
-        recipe (Recipe)
+        tokenizer: of the language model. language_model, vocabulary, longest: as in `MaskedCandidates`.
+        vectors: for words of several WordPieces; None: those are kept.
     """
 
-    def __init__(self, tokenizer, language_model, vocabulary, longest, vectors, recipe):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        language_model: LanguageModel,
+        vocabulary: Sequence[str],
+        longest: int,
+        vectors: WordVectors | None,
+        recipe: Recipe,
+    ):
         self._tokenizer, self._vectors, self._recipe = tokenizer, vectors, recipe
         self._masked = MaskedCandidates(language_model, vocabulary, recipe.candidates, longest)
 
-    def __call__(self, rows, first):
+    def __call__(self, rows: list[Row], first: int) -> list[Row]:
         """The new rows of some `Row`s, in their order: at most `copies` for each of its texts.
 
         Args:
-            rows (list of Row). first (int): number of the first one in the training set; with the seed it
-                decides every choice.
+            first: number of the first one in the training set; with the seed it decides every choice.
         """
         fields = [
             (number, row, name)
@@ -67,22 +77,27 @@ class Augmenter:
         texts = [getattr(row, name) for _, row, name in fields]
         split = split_words(self._tokenizer, texts)
         candidates = self._masked(texts, split)
-        made = []
+        made: list[Row] = []
         for (number, row, name), text, (_, words), found in zip(fields, texts, split, candidates):
             self._add_near_words(text, words, found)
             random = np.random.default_rng([self._recipe.seed, number, name == "text_pair"])
-            made += [row._replace(**{name: copy}) for copy in self._copies(text, words, found, random)]
+            for copy in self._copies(text, words, found, random):
+                made.append(row._replace(text=copy) if name == "text" else row._replace(text_pair=copy))
         return made
 
-    def _add_near_words(self, text, words, found):
+    def _add_near_words(self, text: str, words: list[Word], found: dict[int, list[str]]) -> None:
         """The candidates of words of several WordPieces, into `found`."""
-        for index, word in enumerate(words if self._vectors else ()):
+        if self._vectors is None:
+            return
+        for index, word in enumerate(words):
             if word.pieces > 1 and is_replaceable(text[word.start : word.end]):
                 near = self._vectors.nearest(text[word.start : word.end], self._recipe.candidates)
                 if near:
                     found[index] = near
 
-    def _copies(self, text, words, candidates, random):
+    def _copies(
+        self, text: str, words: list[Word], candidates: dict[int, list[str]], random: np.random.Generator
+    ) -> list[str]:
         """The different new texts of one."""
         copies, places = {text: None}, sorted(candidates)  # a dict keeps their order
         for _ in range(self._recipe.copies):

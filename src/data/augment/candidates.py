@@ -3,11 +3,16 @@
 Legend: B rows of a batch, S tokens of a padded row, V entries of the vocabulary, K candidates.
 """
 
+from collections.abc import Callable, Sequence
 from itertools import groupby, islice
 
 import numpy as np
 
-from src.data.augment.words import has_letters, is_replaceable
+from src.data.augment.words import SplitText, has_letters, is_replaceable
+
+LanguageModel = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""language_model(input_ids, input_mask, places): the logits, float32 (B, V), of the tokens at `places`, int32
+(B,), of B rows of S tokens, int32 (B, S) each."""
 
 LENGTHS = (16, 32, 64, 128, 256, 512)
 """Padded lengths in tokens; a graph is compiled for each that occurs."""
@@ -19,13 +24,11 @@ class MaskedCandidates:
     """The K most probable words for masked ones, of many texts in few forward passes.
 
     Args:
-        language_model (callable): language_model(input_ids, input_mask, places) gives the logits, float32
-            (B, V), of the tokens at `places`, int32 (B,), of B rows of S tokens, int32 (B, S) each.
-        vocabulary (sequence of str): the tokens in id order, [MASK] among them.
-        count (int): K. longest (int): tokens of a row, special ones included; words beyond are left out.
+        vocabulary: the tokens in id order, [MASK] among them.
+        count: K. longest: tokens of a row, special ones included; words beyond are left out.
     """
 
-    def __init__(self, language_model, vocabulary, count, longest):
+    def __init__(self, language_model: LanguageModel, vocabulary: Sequence[str], count: int, longest: int):
         self._language_model, self._vocabulary = language_model, vocabulary
         # Only whole words: a piece would join the word before it, [UNK] or a comma say nothing.
         fits = [
@@ -37,16 +40,17 @@ class MaskedCandidates:
         ids = {token: index for index, token in enumerate(vocabulary)}
         self._cls, self._sep, self._mask = (ids[token] for token in ("[CLS]", "[SEP]", "[MASK]"))
 
-    def __call__(self, texts, split):
+    def __call__(self, texts: Sequence[str], split: Sequence[SplitText]) -> list[dict[int, list[str]]]:
         """Candidates for every word of one WordPiece that may be replaced.
 
         Args:
-            texts (list of str). split (list): what `split_words` gives of them.
+            split: what `split_words` gives of the texts.
 
         Returns:
-            list of dict: of each text {index of a word: list of K words, the most probable first}
+            of each text {index of a word: K words, the most probable first}
         """
-        found, masked = [{} for _ in texts], []
+        found: list[dict[int, list[str]]] = [{} for _ in texts]
+        masked = []
         for number, (text, (ids, words)) in enumerate(zip(texts, split)):
             ids = ids[: self._longest - 2]
             for index, word in enumerate(words):
@@ -61,15 +65,15 @@ class MaskedCandidates:
                     found[number][index] = [self._vocabulary[token] for token in tokens]
         return found
 
-    def _padded(self, length):
+    def _padded(self, length: int) -> int:
         return min(next((bound for bound in LENGTHS if bound >= length), length), self._longest)
 
-    def _best(self, rows, length):
+    def _best(self, rows: list[tuple[list[int], int]], length: int) -> np.ndarray:
         """The K best tokens at the masked places of some rows, int (rows, K).
 
         Args:
-            rows (list): (WordPiece ids, place of the one to mask) of each. length (int): what they are padded
-                to. A batch always has the same shape: the first row fills it up.
+            rows: (WordPiece ids, place of the one to mask) of each. length: what they are padded to. A batch
+                always has the same shape: the first row fills it up.
         """
         size = max(BATCH_TOKENS // length, 1)
         ids, mask = np.zeros((size, length), np.int32), np.zeros((size, length), np.int32)

@@ -8,9 +8,11 @@ is made again. The folder stays when the records are done, for another run and f
 import json
 import os
 import re
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, List, Optional, TypedDict
 
+from src.data.augment.augmenter import RowMaker
 from src.data.plan import check_same, names_in
 from src.data.prepare import Progress
 from src.data.readers.rows import Row
@@ -38,13 +40,13 @@ class Parts:
     """The folder of one plan.
 
     Args:
-        folder (str): new, empty, or from an earlier run. plan (dict): for JSON.
+        folder: new, empty, or from an earlier run. plan: for JSON.
 
     Raises:
         UserError: the folder holds anything else, or parts of another plan.
     """
 
-    def __init__(self, folder, plan):
+    def __init__(self, folder: str, plan: Mapping[str, object]):
         self.folder = folder
         self._parts = 0
         self.count = 0
@@ -56,12 +58,11 @@ class Parts:
         sweep(folder)
         check_same(folder, parse(json.dumps(plan)), read_json(path, "the plan"))
 
-    def fill(self, rows, total, augmenter):
+    def fill(self, rows: Iterator[Row], total: int, augmenter: RowMaker) -> None:
         """Make the parts that are lacking.
 
         Args:
-            rows (iterator of Row): the training set. total (int): how many they are.
-            augmenter (callable): augmenter(list of Row, number of the first one) gives the new ones.
+            rows: the training set. total: how many they are.
         """
         self._parts = self.count = 0
         with Progress("augment", total, "row") as progress:
@@ -77,15 +78,18 @@ class Parts:
                     progress.skip(len(chunk))
                 self._parts, self.count = self._parts + 1, self.count + len(made)
 
-    def rows(self):
+    def rows(self) -> Iterator[Row]:
         """Every new `Row`, after `fill`."""
         for number in range(self._parts):
-            yield from self._read(number)
+            made = self._read(number)
+            if made is None:
+                raise UserError(f"{self._path(number)} was lost or damaged meanwhile; run it again")
+            yield from made
 
-    def _path(self, number):
+    def _path(self, number: int) -> str:
         return os.path.join(self.folder, f"part-{number:05d}.jsonl")
 
-    def _read(self, number):
+    def _read(self, number: int) -> list[Row] | None:
         """A part's rows; None where it is not there or not whole."""
         try:
             *lines, end = read_lines(self._path(number), "the part")

@@ -1,20 +1,35 @@
 """A task's training split to the new rows beside it."""
 
 import os
+from collections.abc import Iterator, Mapping
 
+from src.data.augment.augmenter import Augmentation
 from src.data.augment.parts import Parts
+from src.data.prepare import Options
+from src.data.readers.files import Source
+from src.data.readers.rows import Row
 from src.data.readers.split import read_split
 from src.errors import UserError
 from src.files import sample_checksum
+from src.kinds.base import TaskKind
+from src.tasks import Task
 from src.vocabulary import vocabulary_hash
 
 
-def augment_split(augmentation, task, sources, kind, names, folder, options):
+def augment_split(
+    augmentation: Augmentation,
+    task: Task,
+    sources: Mapping[str, Source],
+    kind: TaskKind,
+    names: tuple[str, ...],
+    folder: str,
+    options: Options,
+) -> Parts:
     """The `Parts` with the rows that an `Augmentation` makes of a task's training split.
 
     Args:
-        sources (dict): {split: Source}. kind (TaskKind), names (tuple of str): of the labels.
-        folder (str): where the records will be; the parts go beside it. options (Options)
+        sources: by the split. names: of the labels.
+        folder: where the records will be; the parts go beside it.
 
     Raises:
         UserError: the task has answers inside its texts, or a file of any split is malformed: that is seen
@@ -26,7 +41,7 @@ def augment_split(augmentation, task, sources, kind, names, folder, options):
             "with a class or a number for a text or a pair are augmented"
         )
 
-    def rows(split):
+    def rows(split: str) -> Iterator[Row]:
         return read_split(task, sources[split], kind, names, options.bad_rows(), split.startswith("test"))
 
     counts = {split: sum(1 for _ in rows(split)) for split in sources}

@@ -1,5 +1,9 @@
 """Word vectors in a text file: a word and its numbers a line, as GloVe's and fastText's files are."""
 
+from __future__ import annotations
+
+from typing import BinaryIO
+
 import numpy as np
 
 from src.data.readers.rows import Where
@@ -14,20 +18,20 @@ class WordVectors:
     """Vectors of words, by which words are near each other.
 
     Args:
-        words (list of str). vectors (ndarray): float32 (words, width), a row each.
-        identity (str): tells one file from another.
+        vectors: float32 (words, width), a row each.
+        identity: tells one file from another.
     """
 
-    def __init__(self, words, vectors, identity=""):
+    def __init__(self, words: list[str], vectors: np.ndarray, identity: str = ""):
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         self.identity = identity
         self._unit = vectors / np.where(lengths > 0, lengths, 1)
         self._words = words
         self._rows = {word: row for row, word in reversed(list(enumerate(words)))}  # the first of equal ones
-        self._known = {}
+        self._known: dict[tuple[int, int], list[str]] = {}
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: str) -> WordVectors:
         """The first `MOST_WORDS` of a file; a header line with two whole numbers is skipped.
 
         Raises:
@@ -42,7 +46,7 @@ class WordVectors:
             raise UserError(f"augment_vectors: {path} holds no word with its vector")
         return cls(words, np.stack(vectors), sample_checksum(path))
 
-    def nearest(self, word, count):
+    def nearest(self, word: str, count: int) -> list[str]:
         """The `count` words with the largest cosine to `word`, the nearest first, without itself; [] where it
         has no vector. A word that is not there as it stands is looked up in lower case.
         """
@@ -58,9 +62,11 @@ class WordVectors:
         return [other.capitalize() for other in near] if word not in self._rows and word.istitle() else near
 
 
-def _read_lines(file, path):
+def _read_lines(file: BinaryIO, path: str) -> tuple[list[str], list[np.ndarray]]:
     """(words, vectors) of an open binary file."""
-    words, vectors, width = [], [], 0
+    words: list[str] = []
+    vectors: list[np.ndarray] = []
+    width = 0
     for number, line in enumerate(file, 1):
         where = Where(path, number)
         try:
@@ -79,7 +85,7 @@ def _read_lines(file, path):
     return words, vectors
 
 
-def _vector(fields, width, where):
+def _vector(fields: list[str], width: int, where: Where) -> np.ndarray:
     """float32 (width,) at the end of a line. A word may have spaces, as some of GloVe's largest file have,
     but no number before its vector: that one is too long.
     """
@@ -93,7 +99,7 @@ def _vector(fields, width, where):
     return np.array(numbers, np.float32)
 
 
-def _number(text):
+def _number(text: str) -> float | None:
     """A float whose square float32 can hold, or None."""
     try:
         value = float(text)

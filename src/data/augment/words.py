@@ -1,7 +1,10 @@
 """A text's words: which of them may be replaced, and the text with others in their place."""
 
 import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from src.data.tokenization import Tokenizer
 
 # Articles, pronouns, prepositions, conjunctions, auxiliaries, negations, and what BERT's tokenizer leaves of
 # contractions. The published code keeps such words too; scikit-learn's list also has nouns and verbs.
@@ -35,21 +38,26 @@ class Word(NamedTuple):
     """How many WordPieces it has."""
 
 
-def has_letters(word):
+SplitText = tuple[list[int], list[Word]]
+"""WordPiece ids of a text, without [CLS] and [SEP], and its words."""
+
+
+def has_letters(word: str) -> bool:
     """Whether a word has a letter or a digit."""
     return any(character.isalnum() for character in word)
 
 
-def is_replaceable(word):
+def is_replaceable(word: str) -> bool:
     """Whether a word, as its text has it, may get another in its place."""
     return has_letters(word) and word.lower() not in STOP_WORDS
 
 
-def split_words(tokenizer, texts):
-    """[(WordPiece ids, list of `Word`)] of each text, without [CLS] and [SEP]."""
+def split_words(tokenizer: Tokenizer, texts: Sequence[str]) -> list[SplitText]:
+    """The texts as the tokenizer cuts them."""
     found = []
     for ids, numbers, spans in tokenizer.words(texts):
-        words, last = [], None
+        words: list[Word] = []
+        last = None
         for place, (number, (start, end)) in enumerate(zip(numbers, spans)):
             if number == last:
                 words[-1] = words[-1]._replace(end=end, pieces=words[-1].pieces + 1)
@@ -60,13 +68,14 @@ def split_words(tokenizer, texts):
     return found
 
 
-def replace_words(text, words, chosen):
+def replace_words(text: str, words: Sequence[Word], chosen: Mapping[int, str]) -> str:
     """`text` with other words in the place of some.
 
     Args:
-        words (list of Word): the text's. chosen (dict): {index of a word: what comes in its place}.
+        words: the text's. chosen: {index of a word: what comes in its place}.
     """
-    parts, end = [], 0
+    parts: list[str] = []
+    end = 0
     for index in sorted(chosen):
         parts += [text[end : words[index].start], chosen[index]]
         end = words[index].end
@@ -78,10 +87,10 @@ def replace_words(text, words, chosen):
     return joined
 
 
-def _would_merge(left, right):
+def _would_merge(left: str, right: str) -> bool:
     """Whether two characters that meet would become one word: a Chinese one stands for itself."""
     return left.isalnum() and right.isalnum() and not (_is_chinese(left) or _is_chinese(right))
 
 
-def _is_chinese(character):
+def _is_chinese(character: str) -> bool:
     return unicodedata.name(character, "").startswith("CJK")

@@ -1,5 +1,7 @@
 """Files to documents."""
 
+from __future__ import annotations
+
 import bz2
 import codecs
 import gzip
@@ -8,15 +10,21 @@ import io
 import lzma
 import re
 import zlib
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-from src.data.corpus.files import refuse_foreign
+from src.data.corpus.files import CorpusFile, refuse_foreign
+from src.data.readers.rows import BadRows
 from src.errors import UserError
 from src.json_file import parse
 
 _LONGEST_JSON = 16 << 20  # bytes of a JSON line, which must be held whole
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+_OPENERS: dict[bytes, Callable[[BinaryIO], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+}
 
 
 class Document(NamedTuple):
@@ -35,28 +43,29 @@ class CorpusReader:
     become characters and a first line that repeats the title is dropped.
 
     Args:
-        files (list of CorpusFile): as `find_files` gives them.
-        bad_rows (BadRows): what happens at a line that is not UTF-8, not JSON or outside the `<doc>` blocks.
-        piece_bytes (int): longer documents are cut into pieces of about this size, at line ends where there
-            are any.
+        files: as `find_files` gives them.
+        bad_rows: what happens at a line that is not UTF-8, not JSON or outside the `<doc>` blocks.
+        piece_bytes: longer documents are cut into pieces of about this size, at line ends where there are
+            any.
     """
 
-    def __init__(self, files, bad_rows, piece_bytes):
+    def __init__(self, files: Iterable[CorpusFile], bad_rows: BadRows, piece_bytes: int):
         self._files, self._bad_rows, self._piece_bytes = files, bad_rows, piece_bytes
-        self._finished_bytes, self._finished_lines, self._raw = 0, 0, None
+        self._finished_bytes, self._finished_lines = 0, 0
+        self._raw: io.BufferedReader | None = None
         self._path, self._line = "", 0  # the current file, and how many of its lines are done
 
     @property
-    def position(self):
+    def position(self) -> int:
         """Bytes of the files, as they are on disk, read so far."""
         return self._finished_bytes + (self._raw.tell() if self._raw else 0)
 
     @property
-    def lines(self):
+    def lines(self) -> int:
         """Lines read so far."""
         return self._finished_lines + self._line
 
-    def documents(self):
+    def documents(self) -> Iterator[Document]:
         """Every `Document` that is not blank.
 
         Raises:
@@ -77,7 +86,7 @@ class CorpusReader:
             self._finished_bytes += file.size
             self._finished_lines, self._line = self.lines, 0
 
-    def _read(self, file):
+    def _read(self, file: io.BufferedReader) -> Iterator[Document]:
         start = file.peek(1 << 12)
         refuse_foreign(self._path, start)  # of a compressed file nobody has seen them yet
         if b"\r" in start[:-1] and b"\n" not in start:
@@ -91,7 +100,7 @@ class CorpusReader:
             return self._json_documents(file)
         return self._plain_documents(_lines(file, self._piece_bytes))
 
-    def _plain_documents(self, lines):
+    def _plain_documents(self, lines: Iterator[bytes]) -> Iterator[Document]:
         for blank, group in groupby(lines, bytes.isspace):
             if blank:
                 self._line += sum(line.endswith(b"\n") for line in group)
@@ -99,13 +108,13 @@ class CorpusReader:
             for parts, continues in self._pieces(group):
                 yield Document(self._decode(parts), continues)
 
-    def _wiki_documents(self, lines):
+    def _wiki_documents(self, lines: Iterator[bytes]) -> Iterator[Document]:
         for line in lines:
             self._line += 1
-            title = re.match(rb'<doc .*\btitle="(.*)"\s*>', line)
             if line.startswith(b"<doc "):
                 body = self._body(lines, self._line)
-                title = html.unescape(title[1].decode("utf-8", "replace")) if title else ""
+                named = re.match(rb'<doc .*\btitle="(.*)"\s*>', line)
+                title = html.unescape(named[1].decode("utf-8", "replace")) if named else ""
                 for parts, continues in self._pieces(body):
                     yield Document(_article(self._decode(parts), "" if continues else title), continues)
                 self._line += 1
@@ -115,7 +124,7 @@ class CorpusReader:
                     "with"
                 )
 
-    def _body(self, lines, start):
+    def _body(self, lines: Iterator[bytes], start: int) -> Iterator[bytes]:
         """The lines up to </doc> of the <doc ...> in line `start`."""
         for number, line in enumerate(lines, start + 1):
             if line.startswith(b"</doc>"):
@@ -127,7 +136,7 @@ class CorpusReader:
                 yield line
         self._bad_rows.add(f"{self._path}, line {start}: a <doc> without </doc>; the file is cut off")
 
-    def _json_documents(self, file):
+    def _json_documents(self, file: io.BufferedReader) -> Iterator[Document]:
         while line := file.readline(_LONGEST_JSON):
             self._line += 1
             if len(line) == _LONGEST_JSON and not line.endswith(b"\n"):
@@ -151,9 +160,10 @@ class CorpusReader:
                     _article(b"".join(parts).decode("utf-8"), "" if continues else title), continues
                 )
 
-    def _pieces(self, lines):
+    def _pieces(self, lines: Iterable[bytes]) -> Iterator[tuple[list[bytes], bool]]:
         """(lines of one piece, whether it continues the one before) of one document's lines."""
-        parts, size, continues = [], 0, False
+        parts: list[bytes] = []
+        size, continues = 0, False
         for line in lines:
             if parts and size + len(line) > self._piece_bytes:
                 yield parts, continues
@@ -163,7 +173,7 @@ class CorpusReader:
         if parts:
             yield parts, continues
 
-    def _decode(self, parts):
+    def _decode(self, parts: list[bytes]) -> str:
         """The text of consecutive lines of the file; lines that are not UTF-8 go to `bad_rows`."""
         data = b"".join(parts)
         try:
@@ -196,7 +206,7 @@ class _LineFeeds(io.RawIOBase):
         return len(data)
 
 
-def _decompressed(raw):
+def _decompressed(raw: io.BufferedReader) -> io.BufferedReader:
     start = raw.peek(6)
     for magic, opener in _OPENERS.items():
         if start.startswith(magic):
@@ -204,7 +214,7 @@ def _decompressed(raw):
     return raw
 
 
-def _lines(file, longest):
+def _lines(file: BinaryIO, longest: int) -> Iterator[bytes]:
     """The lines of a binary file, ends included; one of more than `longest` bytes comes in parts, cut at a
     space if it has one.
     """
@@ -220,7 +230,7 @@ def _lines(file, longest):
         yield rest
 
 
-def _last_character(data):
+def _last_character(data: bytes) -> int:
     """Where the last character of UTF-8 bytes starts; their end if that is no UTF-8."""
     for at in range(len(data) - 1, max(len(data) - 5, 0), -1):
         if data[at] & 0xC0 != 0x80:
@@ -228,7 +238,7 @@ def _last_character(data):
     return len(data)
 
 
-def _article(text, title):
+def _article(text: str, title: str) -> str:
     """WikiExtractor's text without its HTML entities, and without its first line where that is the title."""
     text = html.unescape(text)
     first, _, rest = text.lstrip().partition("\n")

@@ -3,6 +3,7 @@
 import codecs
 import os
 import re
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from src.errors import UserError
@@ -20,20 +21,17 @@ class CorpusFile(NamedTuple):
     """Bytes on disk."""
 
 
-def find_files(inputs):
+def find_files(inputs: Sequence[str]) -> list[CorpusFile]:
     """The files of a corpus: files as they are, folders walked in sorted order without hidden and empty
     files.
 
     Args:
-        inputs (sequence of str): paths of files and folders.
-
-    Returns:
-        list of CorpusFile
+        inputs: paths of files and folders.
 
     Raises:
         UserError: a path does not exist, is empty or no text that can be read (see `refuse_foreign`).
     """
-    files = []
+    files: list[CorpusFile] = []
     for given in inputs:
         if os.path.isfile(given):
             found = [given]
@@ -61,7 +59,7 @@ def find_files(inputs):
     return files
 
 
-def refuse_foreign(path, start):
+def refuse_foreign(path: str, start: bytes) -> None:
     """Refuse what would be packed as if it were prose, by a file's first bytes.
 
     Raises:
@@ -85,7 +83,7 @@ def refuse_foreign(path, start):
         )
 
 
-def _walk(folder):
+def _walk(folder: str) -> Iterator[str]:
     for entry in sorted(os.listdir(folder)):
         path = os.path.join(folder, entry)
         if entry.startswith("."):

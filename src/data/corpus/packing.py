@@ -1,13 +1,14 @@
 """Sentences to rows, as BERT's. Legend: T tokens of a block (special ones not included), R rows."""
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from src.data.corpus.blocks import Block
-from src.data.corpus.words import WordTokenizer, spans
+from src.data.corpus.words import Sentences, WordTokenizer, spans
 from src.data.tokenization import Tokenizer, truncate_pair
 from src.errors import UserError
 from src.examples import Examples, offsets_of
@@ -39,7 +40,7 @@ class Recipe:
             )
 
     @property
-    def budget(self):
+    def budget(self) -> int:
         """Tokens of text a row has room for."""
         return self.max_seq_length - (3 if self.next_sentence else 2)
 
@@ -65,18 +66,19 @@ class Packer:
     """A worker that turns blocks into rows: `packer(block)` is the `Packed` of a `Block`.
 
     Args:
-        vocab_tokens (list of str), lower_case (bool), strip_accents (bool): as for `Tokenizer`; with [MASK]
-            where tokens are masked.
-        recipe (Recipe): how.
+        vocab_tokens, lower_case, strip_accents: as for `Tokenizer`; with [MASK] where tokens are masked.
+        recipe: how.
     """
 
-    def __init__(self, vocab_tokens, lower_case, recipe, strip_accents=None):
+    def __init__(
+        self, vocab_tokens: Sequence[str], lower_case: bool, recipe: Recipe, strip_accents: bool | None = None
+    ):
         tokenizer = Tokenizer(vocab_tokens, lower_case, strip_accents)
         self._words, self._recipe, self._vocab_size = WordTokenizer(tokenizer), recipe, len(vocab_tokens)
         self._cls, self._sep = tokenizer.cls_id, tokenizer.sep_id
         self._mask = vocab_tokens.index("[MASK]") if recipe.masked_lm_prob else None
 
-    def __call__(self, block):
+    def __call__(self, block: Block) -> Packed:
         recipe, rng = self._recipe, np.random.default_rng([self._recipe.seed, block.number])
         whole = self._words.encode(block.documents)
         sentences = cut_sentences(whole, recipe.budget)
@@ -94,7 +96,7 @@ class Packer:
             len(whole.tokens),
         )
 
-    def _examples(self, tokens, rows):
+    def _examples(self, tokens: np.ndarray, rows: np.ndarray) -> Examples:
         """The `Examples` of rows as `pack_rows` gives them."""
         first, end, second, second_end, random = rows.T
         one = np.ones(len(rows), np.int64)
@@ -112,7 +114,7 @@ class Packer:
         known = {label: random.astype(label.dtype)} if self._recipe.next_sentence else {}
         return Examples(input_ids, segment_ids, offsets_of(counts.sum(axis=1)), known)
 
-    def _mask_tokens(self, examples, rng):
+    def _mask_tokens(self, examples: Examples, rng: np.random.Generator) -> None:
         """BERT's masking, in place: of the chosen tokens 80 % become [MASK], 10 % a random token, 10 % stay.
 
         As in Google's code, each row has its length times masked_lm_prob of them, rounded and at least one.
@@ -130,7 +132,7 @@ class Packer:
         ids[random] = rng.integers(0, self._vocab_size, len(random))
 
 
-def cut_sentences(sentences, longest):
+def cut_sentences(sentences: Sentences, longest: int) -> Sentences:
     """`Sentences` with those of more than `longest` tokens cut into several."""
     lengths = np.diff(sentences.bounds)
     pieces = -(-lengths // longest)
@@ -139,15 +141,14 @@ def cut_sentences(sentences, longest):
     return sentences._replace(bounds=offsets_of(lengths), documents=offsets_of(pieces)[sentences.documents])
 
 
-def pack_rows(sentences, recipe, rng):
+def pack_rows(sentences: Sentences, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
     """Sentences to rows, document by document, as in Google's create_pretraining_data.py.
 
     With `short_seq_prob` a document's rows are aimed at a length drawn from 2 to the full one. Without next
     sentences a row takes whole sentences as long as they fit, so that every token is in exactly one row.
 
     Args:
-        sentences (Sentences): none longer than `recipe.budget`.
-        recipe (Recipe), rng (numpy.random.Generator)
+        sentences: none longer than `recipe.budget`.
 
     Returns:
         int64 (R, 5): the text's first token and end, the next text's (0, 0: none), 1 where the next text is a
@@ -158,28 +159,40 @@ def pack_rows(sentences, recipe, rng):
     # comes from there.
     first = np.searchsorted(sentences.origins, sentences.origins).tolist()
     end = np.searchsorted(sentences.origins, sentences.origins, side="right").tolist()
-    rows, draw = [], rng.random
+    found: list[_Place] = []
+    draw = rng.random
     for number in range(len(documents) - 1):
         target = recipe.budget
         if draw() < recipe.short_seq_prob:
             target = 2 + int(draw() * (recipe.budget - 1))
         here = bounds, documents[number], documents[number + 1], target
         if recipe.next_sentence:
-            rows += _pairs(*here, (documents, first[number], end[number]), draw)
+            found += _pairs(*here, (documents, first[number], end[number]), draw)
         else:
-            rows += _singles(*here)
-    rows = np.array(rows, np.int64).reshape(-1, 5)
+            found += _singles(*here)
+    rows = np.array(found, np.int64).reshape(-1, 5)
     return _truncated(rows, recipe.budget, rng) if recipe.next_sentence else rows
 
 
-def _singles(bounds, at, last, target):
+_Place = tuple[int, int, int, int, int]
+"""A row, as `pack_rows` gives it."""
+
+
+def _singles(bounds: list[int], at: int, last: int, target: int) -> Iterator[_Place]:
     while at < last:
         end = max(bisect_right(bounds, bounds[at] + target, at + 1, last + 1) - 1, at + 1)
         yield bounds[at], bounds[end], 0, 0, 0
         at = end
 
 
-def _pairs(bounds, at, last, target, others, draw):
+def _pairs(
+    bounds: list[int],
+    at: int,
+    last: int,
+    target: int,
+    others: tuple[list[int], int, int],
+    draw: Callable[[], float],
+) -> Iterator[_Place]:
     """Sentences are collected until there are `target` tokens, and divided at a random one into text and next
     text. In half of the rows (and where there is one sentence) the next text is replaced by sentences of
     another document, and what it held is used again.
@@ -203,7 +216,9 @@ def _pairs(bounds, at, last, target, others, draw):
             at = middle
 
 
-def _random_sentences(documents, first, end, draw):
+def _random_sentences(
+    documents: list[int], first: int, end: int, draw: Callable[[], float]
+) -> tuple[int, int]:
     """(a random sentence, the end of its document) of any document but `first` to `end`; of these where there
     are no others.
     """
@@ -215,15 +230,15 @@ def _random_sentences(documents, first, end, draw):
     return start + int(draw() * (limit - start)), limit
 
 
-def _truncated(rows, budget, rng):
+def _truncated(rows: np.ndarray, budget: int, rng: np.random.Generator) -> np.ndarray:
     """Rows (R, 5) cut to `budget` tokens of text: of the longer text first, each token at its front or its
     end by chance.
     """
     lengths = rows[:, [1, 3]] - rows[:, [0, 2]]  # (R, 2)
     long = np.flatnonzero(lengths.sum(axis=1) > budget)
-    kept = np.array([truncate_pair(*pair, budget) for pair in lengths[long].tolist()], np.int64).reshape(
-        -1, 2
-    )
+    kept = np.array(
+        [truncate_pair(one, other, budget) for one, other in lengths[long].tolist()], np.int64
+    ).reshape(-1, 2)
     rows[long[:, None], [0, 2]] += rng.binomial(lengths[long] - kept, 0.5)
     rows[long[:, None], [1, 3]] = rows[long[:, None], [0, 2]] + kept
     return rows

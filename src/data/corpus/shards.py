@@ -5,12 +5,15 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Dict, List, TypedDict
+from typing import Any, Dict, List, Literal, TypedDict
 
 import numpy as np
 
 from src.checksums import Noted, check, notes
+from src.data.corpus.files import CorpusFile
+from src.data.corpus.packing import Packed, Recipe
 from src.data.info import INFO_FILE, DatasetInfo
 from src.data.plan import check_same, names_in
 from src.data.record_writer import RecordWriter
@@ -30,7 +33,15 @@ _OURS = re.compile(
 _LAYOUT = 2  # of the rows: to be raised with every change of this package that changes them
 
 
-def make_plan(files, vocab_sha256, lower_case, dataset_type, shard_mb, recipe):
+def make_plan(
+    files: Sequence[CorpusFile],
+    vocab_sha256: str,
+    lower_case: bool,
+    strip_accents: bool | None,
+    dataset_type: str,
+    shard_mb: int,
+    recipe: Recipe,
+) -> dict[str, Any]:
     """Everything that determines the bytes of the records, as a dict for JSON.
 
     Lines that are skipped (skip_bad_rows) are not in it: a run without it never gets past one, so that what
@@ -41,6 +52,7 @@ def make_plan(files, vocab_sha256, lower_case, dataset_type, shard_mb, recipe):
         "layout": _LAYOUT,
         "vocab_sha256": vocab_sha256,
         "do_lower_case": lower_case,
+        "strip_accents": strip_accents,
         "dataset_type": dataset_type,
         "shard_mb": shard_mb,
         **asdict(recipe),
@@ -48,16 +60,21 @@ def make_plan(files, vocab_sha256, lower_case, dataset_type, shard_mb, recipe):
     }
 
 
-class _Shard(TypedDict):
-    """A line of `shards.jsonl`: a shard that is finished."""
+class Counts(TypedDict):
+    """What a shard holds; of each it may be asked the total."""
 
-    number: Count
-    files: List[Text]
     rows: Count
     documents: Count
     sentences: Count
     cut: Count
     tokens: Count
+
+
+class _Shard(Counts):
+    """A line of `shards.jsonl`: a shard that is finished."""
+
+    number: Count
+    files: List[Text]
     lengths: List[Count]
     """Rows by their length in tokens."""
 
@@ -75,25 +92,25 @@ class ShardFolder:
     last.
 
     Args:
-        folder (str): new, empty, or from an earlier run.
-        plan (dict): as `make_plan` gives it.
+        folder: new, empty, or from an earlier run.
+        plan: as `make_plan` gives it.
 
     Raises:
         UserError: the folder holds anything else, or records of another plan.
     """
 
-    def __init__(self, folder, plan):
+    def __init__(self, folder: str, plan: dict[str, Any]):
         self.folder, self._plan = folder, plan
-        self.shards = {}
+        self.shards: dict[int, _Line] = {}
         """{number: the shard's line} of the finished shards."""
         if names_in(folder, PLAN_FILE, _OURS, "general distillation's prepare_data.py"):
             check_same(folder, plan, read_json(os.path.join(folder, PLAN_FILE), "the plan"))
             self._read_shards()
         info = DatasetInfo.load(folder)
-        self.complete = info is not None and info.splits["train"]["files"] == self.files
+        self.complete = info is not None and info.splits.get("train", {}).get("files") == self.files
         """Whether nothing is left to do."""
 
-    def _read_shards(self):
+    def _read_shards(self) -> None:
         """Take over the lines whose files are there."""
         path = os.path.join(self.folder, SHARDS_FILE)
         if not os.path.exists(path):
@@ -104,7 +121,7 @@ class ShardFolder:
             raise UserError(f"{error}; remove {self.folder} and run again") from error
         self.shards = {line["number"]: line for line in lines if self._is_whole(line)}
 
-    def _is_whole(self, line):
+    def _is_whole(self, line: _Line) -> bool:
         """Whether a shard's files are there as they were written; else it is made again."""
         noted = line.get("checksums", {})
         paths = {name: os.path.join(self.folder, name) for name in noted or line["files"]}
@@ -118,14 +135,14 @@ class ShardFolder:
             return False
         return True
 
-    def discard(self):
+    def discard(self) -> None:
         """Take away what stands for a corpus without rows, so that another input is not refused."""
         for name in (PLAN_FILE, SHARDS_FILE):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(os.path.join(self.folder, name))
 
     @contextlib.contextmanager
-    def only_writer(self):
+    def only_writer(self) -> Iterator[None]:
         """While this lasts, no other process writes into the folder; what killed ones left is removed.
 
         Raises:
@@ -149,7 +166,7 @@ class ShardFolder:
             yield
 
     @contextlib.contextmanager
-    def shard(self, number):
+    def shard(self, number: int) -> Iterator["Shard"]:
         """Yield a `Shard` to fill; on success it is finished: its files are in their place and `shards.jsonl`
         has its line.
         """
@@ -169,7 +186,7 @@ class ShardFolder:
             # The data last: it has its index then.
             for name in sorted(os.listdir(temporary), key=lambda name: name in data):
                 os.replace(os.path.join(temporary, name), os.path.join(self.folder, name))
-        line = {
+        line: _Line = {
             "number": number,
             "files": data,
             "checksums": noted,
@@ -183,23 +200,23 @@ class ShardFolder:
         ):
             file.writelines(json.dumps(line) + "\n" for line in self.shards.values())
 
-    def total(self, key):
-        """The sum of `rows`, `documents`, `sentences`, `cut` or `tokens` over the finished shards."""
+    def total(self, key: Literal["rows", "documents", "sentences", "cut", "tokens"]) -> int:
+        """The sum of one of their `Counts` over the finished shards."""
         return sum(line[key] for line in self.shards.values())
 
     @property
-    def lengths(self):
+    def lengths(self) -> np.ndarray:
         """Rows by their length in tokens: int64 (max_seq_length + 1,)."""
         return np.sum([line["lengths"] for line in self.shards.values()], axis=0)
 
     @property
-    def checksums(self):
+    def checksums(self) -> dict[str, Noted]:
         """{name of a file: `Noted`} of the finished shards."""
         lines = self.shards.values()
         return {name: noted for line in lines for name, noted in line.get("checksums", {}).items()}
 
     @property
-    def files(self):
+    def files(self) -> list[str]:
         """Names of the record files, in order."""
         return [name for line in self.shards.values() for name in line["files"]]
 
@@ -207,13 +224,13 @@ class ShardFolder:
 class Shard:
     """One record file being written; a shard without rows has no file."""
 
-    def __init__(self, folder, stem, dataset_type, max_seq_length):
+    def __init__(self, folder: str, stem: str, dataset_type: str, max_seq_length: int):
         self._file = folder, stem, dataset_type
-        self.writer = None
-        self.counts = {"rows": 0, "documents": 0, "sentences": 0, "cut": 0, "tokens": 0}
+        self.writer: RecordWriter | None = None
+        self.counts: Counts = {"rows": 0, "documents": 0, "sentences": 0, "cut": 0, "tokens": 0}
         self.lengths = np.zeros(max_seq_length + 1, np.int64)
 
-    def write(self, packed):
+    def write(self, packed: Packed) -> None:
         """Append one block's `Packed`."""
         examples = packed.examples
         if len(examples):
@@ -221,10 +238,12 @@ class Shard:
             self.writer.write(examples)
         self.lengths += np.bincount(examples.lengths, minlength=len(self.lengths))
         self.counts["rows"] += len(examples)
-        for key in ("documents", "sentences", "cut", "tokens"):
-            self.counts[key] += getattr(packed, key)
+        self.counts["documents"] += packed.documents
+        self.counts["sentences"] += packed.sentences
+        self.counts["cut"] += packed.cut
+        self.counts["tokens"] += packed.tokens
 
-    def close(self):
+    def close(self) -> None:
         """Finish the file."""
         if self.writer:
             self.writer.close()

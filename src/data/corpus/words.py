@@ -1,11 +1,16 @@
 """Documents to sentences and tokens. Legend: D documents, M sentences, T tokens, W words."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Sequence
 from itertools import chain, groupby
 from typing import NamedTuple
 
 import numpy as np
 
+from src.data.corpus.documents import Document
+from src.data.tokenization import Tokenizer
 from src.examples import offsets_of
 
 # A full stop after one of these, or after a single letter (an initial, e.g., U.S.), ends no sentence.
@@ -28,7 +33,7 @@ _BATCH_WORDS = 8192  # looked up at a time: few enough to be still in the proces
 _MOST_WORDS, _MOST_CHARACTERS = 1 << 18, 1 << 22  # remembered, with some 150 bytes a word
 
 
-def split_sentences(text):
+def split_sentences(text: str) -> str:
     """`text` with a line feed after every sentence; line feeds that are there stay."""
     text = _END.sub(lambda end: end[0] + "\n", text)
     return (
@@ -36,7 +41,7 @@ def split_sentences(text):
     )
 
 
-def divide_words(text):
+def divide_words(text: str) -> list[str]:
     """Pieces whose tokens, one after the other, are the text's, and a piece for each line feed.
 
     Google's tokenizer divides text at white space, around every punctuation mark and around every Chinese
@@ -64,14 +69,14 @@ class Sentences(NamedTuple):
     """
 
 
-class _Numbers(dict):
+class _Numbers(dict[str, int]):
     """{word: its number}; a new word takes the next number and is kept in `unseen`."""
 
     def __init__(self):
         super().__init__({_SENTENCE_END: 0, _DOCUMENT_END: 1})
-        self.unseen = []
+        self.unseen: list[str] = []
 
-    def __missing__(self, word):
+    def __missing__(self, word: str) -> int:
         self[word] = number = len(self)
         self.unseen.append(word)
         return number
@@ -82,10 +87,10 @@ class WordTokenizer:
     fast.
 
     Args:
-        tokenizer (Tokenizer): whose ids it gives.
+        tokenizer: whose ids it gives.
     """
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer: Tokenizer):
         self._tokenizer = tokenizer
         self._forget()
 
@@ -98,16 +103,17 @@ class WordTokenizer:
         )
         # The tokens of word n are _ids[_starts[n]:][:_counts[n]].
 
-    def encode(self, documents):
+    def encode(self, documents: Sequence[Document]) -> Sentences:
         """The `Sentences` of some `Document`s."""
-        numbers, words = [], []
+        parts: list[np.ndarray] = []
+        words: list[str] = []
         for document in documents:
             words += divide_words(split_sentences(document.text))
             words.append(_DOCUMENT_END)
             if len(words) > _BATCH_WORDS:
-                numbers.append(self._number(words))
+                parts.append(self._number(words))
                 words = []
-        numbers = np.concatenate([*numbers, self._number(words)])
+        numbers = np.concatenate([*parts, self._number(words)])
         self._learn()
         counts = self._counts[numbers]  # (W,)
         tokens = self._ids[spans(self._starts[numbers], counts)]
@@ -127,13 +133,14 @@ class WordTokenizer:
             origins[sentences > 0],
         )
 
-    def _number(self, words):
+    def _number(self, words: list[str]) -> np.ndarray:
         return np.fromiter(map(self._numbers.__getitem__, words), np.int64, len(words))
 
     def _learn(self):
         """Take in the tokens of the words that were new."""
         unseen, self._numbers.unseen = self._numbers.unseen, []
-        ids, counts = [self._ids], []
+        ids = [self._ids]
+        counts: list[int] = []
         for start in range(0, len(unseen), 4096):  # the Rust library's own objects are large
             tokens = self._tokenizer.token_ids(unseen[start : start + 4096])
             ids.append(np.fromiter(chain.from_iterable(tokens), np.int32))
@@ -144,7 +151,7 @@ class WordTokenizer:
         self._characters += sum(map(len, unseen))
 
 
-def spans(starts, counts):
+def spans(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The indices of spans one after the other: `starts[0], starts[0] + 1, ...` (`counts[0]` of them),
     `starts[1]`, ...
     """

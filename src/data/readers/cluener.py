@@ -2,15 +2,19 @@
 character; those of the test set are `{"id", "text"}`.
 """
 
-from src.data.readers.entities import Entities, entities_fault
+from collections.abc import Iterator
+from typing import Any
+
+from src.data.readers.entities import Entities, Entity, entities_fault
 from src.data.readers.json_lines import objects, text_fault
-from src.data.readers.rows import RawRow, count_lines
+from src.data.readers.rows import BadRows, RawRow, count_lines
 from src.errors import shown
+from src.tasks import Task
 
 count_rows = count_lines
 
 
-def read_rows(path, task, test, bad_rows):
+def read_rows(path: str, task: Task, test: bool, bad_rows: BadRows) -> Iterator[RawRow]:
     """The `RawRow`s of a file. Of entities inside one another the outermost is kept, and `bad_rows` told."""
     for where, value in objects(path, bad_rows):
         fault = text_fault(value, "text") or _shape_fault(value)
@@ -27,7 +31,7 @@ def read_rows(path, task, test, bad_rows):
         yield RawRow(value["text"], None, label, where, str(value.get("id", "")))
 
 
-def _shape_fault(value):
+def _shape_fault(value: dict[str, Any]) -> str | None:
     label = value.get("label", {})
     by_type = label.values() if isinstance(label, dict) else [None]
     if not all(isinstance(surfaces, dict) for surfaces in by_type):
@@ -39,11 +43,11 @@ def _shape_fault(value):
     return None
 
 
-def _is_place(place):
+def _is_place(place: object) -> bool:
     return isinstance(place, list) and len(place) == 2 and all(type(number) is int for number in place)
 
 
-def _items(value):
+def _items(value: dict[str, Any]) -> list[tuple[Entity, str]]:
     """[((start, end, type), surface)], the end exclusive."""
     return [
         ((start, end + 1, kind), surface)
@@ -53,7 +57,7 @@ def _items(value):
     ]
 
 
-def _surface_fault(items, text):
+def _surface_fault(items: list[tuple[Entity, str]], text: str) -> str | None:
     for (start, end, kind), surface in items:
         fault = entities_fault([(start, end, kind)], text)
         if fault:
@@ -64,9 +68,9 @@ def _surface_fault(items, text):
     return None
 
 
-def _outermost(items):
+def _outermost(items: list[tuple[Entity, str]]) -> list[Entity]:
     """The (start, end, type) that lie inside no other, in order."""
-    kept = []
+    kept: list[Entity] = []
     for entity, _ in sorted(items, key=lambda item: (item[0][0], -item[0][1])):
         if not kept or entity[1] > kept[-1][1] or entity[:2] == kept[-1][:2]:
             kept.append(entity)

@@ -10,10 +10,15 @@ with a character a line, where `i P h o n e` is one word).
 """
 
 import re
+from collections.abc import Iterator
 
-from src.data.readers.entities import Entities
-from src.data.readers.rows import RawRow, text_lines
+from src.data.readers.entities import Entities, Entity
+from src.data.readers.rows import BadRows, RawRow, Where, all_lines
 from src.errors import shown
+from src.tasks import Task
+
+_Sentence = list[tuple[Where, list[str]]]
+"""The columns of its lines."""
 
 _BEGINS, _GOES_ON, _ENDS = "BSU", "IMEL", "SUEL"
 _UNSPACED = re.compile(  # scripts without spaces between words, and their punctuation
@@ -21,17 +26,17 @@ _UNSPACED = re.compile(  # scripts without spaces between words, and their punct
 )
 
 
-def count_rows(path):
+def count_rows(path: str) -> int:
     """About how many sentences a file has: its blank lines."""
     with open(path, "rb") as file:
         return sum(not line.strip() for line in file)
 
 
-def read_rows(path, task, test, bad_rows):
+def read_rows(path: str, task: Task, test: bool, bad_rows: BadRows) -> Iterator[RawRow]:
     """The `RawRow`s of a file, a sentence each; `where` is its first line."""
-    width = None
+    width = 0  # not known yet
     for lines in _sentences(path, bad_rows):
-        if width is None and (test or len(lines[0][1]) > 1):
+        if not width and (test or len(lines[0][1]) > 1):
             width = len(lines[0][1])
         fault = _columns_fault(lines, width, test)
         text, places = join([columns[0] for _, columns in lines])
@@ -44,10 +49,11 @@ def read_rows(path, task, test, bad_rows):
         yield RawRow(text, None, label, lines[0][0])
 
 
-def _sentences(path, bad_rows):
-    """Lists of (`Where`, columns). A sentence with a line that is no UTF-8 text is left out."""
-    lines, whole = [], True
-    for where, line in text_lines(path, bad_rows, blanks=True):
+def _sentences(path: str, bad_rows: BadRows) -> Iterator[_Sentence]:
+    """A sentence with a line that is no UTF-8 text is left out."""
+    lines: _Sentence = []
+    whole = True
+    for where, line in all_lines(path, bad_rows):
         columns = _columns(line or "")
         if columns and columns[0] != "-DOCSTART-":
             lines.append((where, columns))
@@ -62,7 +68,7 @@ def _sentences(path, bad_rows):
         yield lines
 
 
-def _columns(line):
+def _columns(line: str) -> list[str]:
     """A line's columns; [] of a blank one. No other space than U+0020 and the tab separates: a word may be
     one.
     """
@@ -71,7 +77,7 @@ def _columns(line):
     return line.split("\t") if "\t" in line else [part for part in line.split(" ") if part]
 
 
-def _columns_fault(lines, width, test):
+def _columns_fault(lines: _Sentence, width: int, test: bool) -> str | None:
     for where, columns in lines:
         if len(columns) == 1 and not test:
             return f"{where}: a word without a tag; a line is a word and, after a tab or a space, its tag"
@@ -82,10 +88,11 @@ def _columns_fault(lines, width, test):
     return None
 
 
-def join(words):
+def join(words: list[str]) -> tuple[str, list[tuple[int, int]]]:
     """(text, [(start, end)] of each word) by the rule above."""
     characters = all(len(word) == 1 for word in words) and any(map(_UNSPACED.search, words))
-    text, places = "", []
+    text = ""
+    places: list[tuple[int, int]] = []
     for word in words:
         if text and not characters and not _UNSPACED.match(text[-1]) and not _UNSPACED.match(word):
             text += " "
@@ -94,13 +101,16 @@ def join(words):
     return text, places
 
 
-def _entities(tags, places):
+def _entities(
+    tags: list[tuple[Where, str]], places: list[tuple[int, int]]
+) -> tuple[Entities | None, str | None]:
     """(Entities, None), or (None, what is wrong).
 
     Args:
-        tags (list of (Where, tag)), places (list of (start, end)): of each word, characters of the text.
+        tags, places: of each word, (start, end) of its characters in the text.
     """
-    found, open_type = [], None
+    found: list[Entity] = []
+    open_type = None
     for (where, tag), (start, end) in zip(tags, places):
         prefix, dash, kind = tag.partition("-")
         if tag != "O" and not (dash and kind and len(prefix) == 1 and prefix in _BEGINS + _GOES_ON):

@@ -1,19 +1,24 @@
 """The entities of a raw row, and what may be wrong with them."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from src.data.readers.rows import is_text
 from src.errors import shown
 
 _LONGEST_TYPE = 80
 
 
-class Entities(tuple):
-    """The raw label of a tagged text: (first character, the one after the last, type) of each entity, in
-    order.
-    """
+Entity = tuple[int, int, str]
+"""(first character, the one after the last, type)"""
 
 
-def entities_fault(items, text):
-    """What is wrong with (start, end, type) of entities in a `text`, or None."""
+class Entities(tuple[Entity, ...]):
+    """The raw label of a tagged text: each `Entity`, in order."""
+
+
+def entities_fault(items: Sequence[Any], text: str) -> str | None:
+    """What is wrong with entities in a `text`, or None; `items` are three values each, of whatever types."""
     for start, end, kind in items:
         is_type = isinstance(kind, str) and kind.strip() and len(kind) <= _LONGEST_TYPE and is_text(kind)
         if not (_is_number(start) and _is_number(end) and is_type):
@@ -34,5 +39,5 @@ def entities_fault(items, text):
     return None
 
 
-def _is_number(value):
+def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 31

@@ -7,13 +7,28 @@ ending in `formats` of the sources (`src/sources.py`) that have it.
 import glob
 import os
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 from src.data.readers import cluener, conll, json_lines, parquet, squad, tsv
+from src.data.readers.rows import BadRows, RawRow
 from src.errors import UserError, listed
+from src.tasks import Task
 
-READERS = {
+
+class Reader(Protocol):
+    """The module of a format."""
+
+    def read_rows(self, path: str, task: Task, test: bool, bad_rows: BadRows) -> Iterator[RawRow]:
+        """Every well-formed row of a file; the others go to `bad_rows`."""
+
+    def count_rows(self, path: str) -> int:
+        """About how many rows a file has."""
+
+
+READERS: dict[str, Reader] = {
     "tsv": tsv,
     "json_lines": json_lines,
     "parquet": parquet,
@@ -48,29 +63,29 @@ class Source:
 
     reader: str
     """A key of `READERS`."""
-    paths: tuple
+    paths: tuple[str, ...]
     """Their paths, in order."""
 
-    def raw_rows(self, task, test, bad_rows):
+    def raw_rows(self, task: Task, test: bool, bad_rows: BadRows) -> Iterator[RawRow]:
         """Every well-formed `RawRow`; arguments as for `read_split`."""
         for path in self.paths:
             yield from READERS[self.reader].read_rows(path, task, test, bad_rows)
 
 
-def find_source(data_dir, stem, formats):
+def find_source(data_dir: str, stem: str, formats: Mapping[str, str]) -> Source | None:
     """The `Source` of a split, or None when `data_dir` has no file for it.
 
     Args:
-        data_dir (str): folder with the raw files.
-        stem (str): GLUE's name of the file without ending: `train`, `dev`, `dev_matched`, `test`, ...
-        formats (dict): of the task's source.
+        data_dir: folder with the raw files.
+        stem: GLUE's name of the file without ending: `train`, `dev`, `dev_matched`, `test`, ...
+        formats: of the task's source.
 
     Raises:
         UserError: no such folder, several files that could serve, or a file that is empty or cannot be read.
     """
     if not os.path.isdir(data_dir):
         raise UserError(f"data_dir: {data_dir} is not a folder")
-    found = []
+    found: list[Source] = []
     for names in _NAMES[stem]:
         bases = [os.path.join(data_dir, name) for name in names]
         found = found or [source for base in bases for source in _sources_named(base, formats)]
@@ -88,11 +103,11 @@ def find_source(data_dir, stem, formats):
     return found[0]
 
 
-def check_parts(paths):
+def check_parts(paths: Sequence[str]) -> None:
     """Raise a `UserError` where files whose names number them, as train-00000-of-00002.parquet, are not the
     whole set.
     """
-    sets = {}
+    sets: dict[str, list[tuple[int, int, str]]] = {}
     for path in paths:
         if found := _PART.search(os.path.basename(path)):
             sets.setdefault(found[1], []).append((int(found[2]), int(found[3]), path))
@@ -110,7 +125,7 @@ def check_parts(paths):
             raise UserError(f"{parts[0][2]} is one of {total} files of its split, of which {fault}")
 
 
-def _sources_named(base, formats):
+def _sources_named(base: str, formats: Mapping[str, str]) -> Iterator[Source]:
     """The sources whose files are called `base` plus an ending."""
     for ending, reader in formats.items():
         paths = glob.glob(_named(glob.escape(base), ending))
@@ -120,12 +135,12 @@ def _sources_named(base, formats):
             yield Source(reader, tuple(sorted(paths)))
 
 
-def _named(base, ending):
+def _named(base: str, ending: str) -> str:
     """A file's name; an ending with more than a format in it brings its own separator, as `-v1.1.json`."""
     return base + ending if ending.startswith("-") else f"{base}.{ending}"
 
 
-def require_source(data_dir, stem, formats):
+def require_source(data_dir: str, stem: str, formats: Mapping[str, str]) -> Source:
     """`find_source`, with a `UserError` that lists what was looked for when there is none."""
     source = find_source(data_dir, stem, formats)
     if source is None:
@@ -140,7 +155,7 @@ def require_source(data_dir, stem, formats):
     return source
 
 
-def count_rows(source):
+def count_rows(source: Source) -> int:
     """About how many rows a `Source` has (text files: lines, an unended last one left out), for a progress
     bar.
     """

@@ -3,10 +3,15 @@
 Hugging Face's names instead, as `sentence1` and `sentence2`: those of the first row whose texts are there.
 """
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 from src.data.readers.entities import Entities, entities_fault
 from src.data.readers.rows import (
     ROW_NAMES,
+    BadRows,
     RawRow,
+    Where,
     count_lines,
     fitting_layout,
     is_text,
@@ -15,20 +20,24 @@ from src.data.readers.rows import (
 )
 from src.errors import listed
 from src.json_file import parse
+from src.sources import ClueTopics, Columns, GlueTsv, OwnRows
+from src.tasks import Task
 
 count_rows = count_lines
 
 
-def read_rows(path, task, test, bad_rows):
+def read_rows(path: str, task: Task, test: bool, bad_rows: BadRows) -> Iterator[RawRow]:
     """The `RawRow`s of a file."""
+    assert isinstance(task.source, (GlueTsv, OwnRows, ClueTopics))  # the sources with such files
     layouts, columns = task.source.layouts("jsonl", test), None
     for where, value in objects(path, bad_rows):
         if columns is None and isinstance(value, dict):
             columns = fitting_layout(layouts, value)
-        fault = _fault(value, columns, layouts) or (not test and _no_label(value, columns))
+        fault = _fault(value, columns, layouts, test)
         if fault:
             bad_rows.add(f"{where}: {fault}")
             continue
+        assert columns is not None  # or its texts were a fault
         pair = value.get(columns.text_pair)
         if columns.pair_is_optional:
             pair = pair or None
@@ -41,7 +50,7 @@ def read_rows(path, task, test, bad_rows):
         yield RawRow(value[columns.text], pair, label, where, name)
 
 
-def objects(path, bad_rows):
+def objects(path: str, bad_rows: BadRows) -> Iterator[tuple[Where, Any]]:
     """(`Where`, value) of every line of a file; None for one that is no JSON."""
     for where, line in text_lines(path, bad_rows):
         try:
@@ -50,7 +59,7 @@ def objects(path, bad_rows):
             yield where, None
 
 
-def text_fault(value, text, pair=None):
+def text_fault(value: object, text: str, pair: str | None = None) -> str | None:
     """What is wrong with an object's text, under the key `text`, and its second one; None for nothing."""
     if not isinstance(value, dict):
         return "not a JSON object"
@@ -64,7 +73,7 @@ def text_fault(value, text, pair=None):
     return None
 
 
-def _fault(value, columns, layouts):
+def _fault(value: object, columns: Columns | None, layouts: Sequence[Columns], test: bool) -> str | None:
     """What is wrong with one object, or None; `columns` is None as long as no row's texts were there."""
     if not isinstance(value, dict):
         return "not a JSON object, which every line must be"
@@ -78,17 +87,17 @@ def _fault(value, columns, layouts):
     label = value.get(columns.label)
     if isinstance(label, str) and not is_text(label):
         return "its label holds half a surrogate pair, which is no character"
-    if columns.entities in value:
-        return _tagged_fault(value, columns, pair)
     given = value.get(pair) is not None
-    if columns.pair_is_optional or given == (columns.text_pair is not None):
-        return None
-    if columns.text_pair:
+    if columns.text_pair and not given and not columns.pair_is_optional:
         return f'"{pair}" is missing'
-    return f'"{pair}" is given, but the task has one text a row'
+    if columns.entities and columns.entities in value:
+        return _tagged_fault(value, columns, columns.entities, pair)
+    if given and not columns.text_pair:
+        return f'"{pair}" is given, but the task has one text a row'
+    return None if test else _no_label(value, columns)
 
 
-def _no_label(value, columns):
+def _no_label(value: dict[str, Any], columns: Columns) -> str | None:
     """What is wrong with an object that has no key for its label; None for one that has."""
     wanted = [key for key in (columns.label, columns.entities) if key]
     if any(key in value for key in wanted):
@@ -97,11 +106,11 @@ def _no_label(value, columns):
     return f"{names} is missing; its keys are {listed(value)}"
 
 
-def _tagged_fault(value, columns, pair):
+def _tagged_fault(value: dict[str, Any], columns: Columns, entities: str, pair: str) -> str | None:
     for key in (columns.label, pair):
         if value.get(key) is not None:
-            return f'"{key}" and "{columns.entities}" are given; a text has one of them'
-    items = value[columns.entities]
+            return f'"{key}" and "{entities}" are given; a text has one of them'
+    items = value[entities]
     if not isinstance(items, list) or not all(isinstance(item, list) and len(item) == 3 for item in items):
-        return f'"{columns.entities}" must be a list of [start, end, "TYPE"]'
+        return f'"{entities}" must be a list of [start, end, "TYPE"]'
     return entities_fault(items, value[columns.text])

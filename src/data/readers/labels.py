@@ -2,19 +2,25 @@
 
 import re
 import shlex
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from src.data.readers.entities import Entities
-from src.data.readers.rows import NO_AGREEMENT, NO_LABEL, BadRows, says_none, tidy_label
+from src.data.readers.files import Source
+from src.data.readers.rows import NO_AGREEMENT, NO_LABEL, BadRows, RawRow, Where, says_none, tidy_label
 from src.errors import UserError, listed, shown
 from src.kinds import CLASSIFICATION, REGRESSION, SPAN, SPAN_OR_NONE, TAGGING
+from src.kinds.base import TaskKind
 from src.kinds.classification import whole
+from src.tasks import Task
 
 _NUMBER = re.compile(r"[+-]?([0-9]{1,15}([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,3})?")
 """As Python, pandas and people write them; longer ones are names."""
 
 
-def discover_labels(task, source, names=(), bad_rows=None):
+def discover_labels(
+    task: Task, source: Source, names: Sequence[str] = (), bad_rows: BadRows | None = None
+) -> tuple[TaskKind, tuple[str, ...]]:
     """(kind, class names) of a task; own data without `names` take both from the training file.
 
     Own data: labels that are all numbers, at least one with a fraction, make a regression; words or whole
@@ -22,13 +28,9 @@ def discover_labels(task, source, names=(), bad_rows=None):
     tags, of their types in order. In SQuAD's layout one question without an answer tells its version 2.
 
     Args:
-        task (Task): row of the task table.
-        source (Source): the training set.
-        names (tuple of str): class names in index order as the user gives them; of tags, types of entities.
-        bad_rows (BadRows): what happens at a malformed row. Default: a `UserError`.
-
-    Returns:
-        (TaskKind, tuple of str)
+        source: the training set.
+        names: class names in index order as the user gives them; of tags, types of entities.
+        bad_rows: what happens at a malformed row. Default: a `UserError`.
 
     Raises:
         UserError: `names` contradict the task or repeat, or the training labels are of mixed kinds or of one
@@ -36,7 +38,7 @@ def discover_labels(task, source, names=(), bad_rows=None):
     """
     if len(set(names)) != len(names):
         raise UserError(f"labels: a name is given twice in {listed(names)}")
-    if not task.is_own:
+    if task.kind is not None:  # not the user's own data
         if names and tuple(names) != task.labels:
             raise UserError(
                 f"labels: {task.name} has the labels "
@@ -60,9 +62,9 @@ def discover_labels(task, source, names=(), bad_rows=None):
     return _labels_in([] if first is None else chain([first], rows), source, bad_rows or BadRows())
 
 
-def _types_in(rows, source):
+def _types_in(rows: Iterable[RawRow], source: Source) -> list[str]:
     """The types of the entities of tagged rows, sorted."""
-    types = set()
+    types: set[str] = set()
     for row in rows:
         if not isinstance(row.label, Entities):
             raise UserError(f"{row.where}: entities are missing, which the rows above have")
@@ -72,9 +74,11 @@ def _types_in(rows, source):
     return sorted(types)
 
 
-def _labels_in(rows, source, bad_rows):
+def _labels_in(rows: Iterable[RawRow], source: Source, bad_rows: BadRows) -> tuple[TaskKind, tuple[str, ...]]:
     """(TaskKind, class names) that the labels of untagged rows tell."""
-    seen, types, nones = set(), set(), {}
+    seen: set[str] = set()
+    types: set[str] = set()
+    nones: dict[str, Where] = {}
     for _, _, label, where, _ in rows:
         if isinstance(label, Entities):
             raise UserError(f"{where}: entities are given, where the rows above have a label")
@@ -114,7 +118,7 @@ _UNLIKE = [{"word", other} for other in ("number", *_FRACTIONS)]
 """Types of labels that do not go together."""
 
 
-def _type_of(label, where):
+def _type_of(label: object, where: Where) -> str:
     """`word`, `number` (whole) or `fraction`; of a number in a string with `as text`."""
     if isinstance(label, str):
         if not _NUMBER.fullmatch(label):

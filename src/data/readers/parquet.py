@@ -1,20 +1,26 @@
 """Parquet files, as Hugging Face's."""
 
-from src.data.readers.rows import ROW_NAMES, RawRow, Where, present_columns
+from collections.abc import Iterator
+from typing import Any
+
+from src.data.readers.rows import ROW_NAMES, BadRows, RawRow, Where, present_columns
 from src.errors import UserError, listed
 from src.files import plain_path
+from src.sources import ClueTopics, GlueTsv, OwnRows
+from src.tasks import Task
 
 _ROWS = 4096  # decoded at a time
 
 
-def count_rows(path):
+def count_rows(path: str) -> int:
     """How many rows a file has."""
     return _open(path).metadata.num_rows
 
 
-def read_rows(path, task, test, bad_rows):
+def read_rows(path: str, task: Task, test: bool, bad_rows: BadRows) -> Iterator[RawRow]:
     """The `RawRow`s of a file, decoded some thousand at a time."""
     file = _open(path)
+    assert isinstance(task.source, (GlueTsv, OwnRows, ClueTopics))  # the sources with such files
     layouts = task.source.layouts("parquet", test)
     columns = present_columns(layouts, file.schema_arrow.names, path, task, test)
     text, pair, label = columns.text, columns.text_pair, columns.label
@@ -38,7 +44,7 @@ def read_rows(path, task, test, bad_rows):
             )
 
 
-def _open(path):
+def _open(path: str) -> Any:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -56,7 +62,7 @@ def _open(path):
         raise UserError(f"{path} is not a parquet file or is damaged: {listed([error])}") from error
 
 
-def _batches(path, file, columns):
+def _batches(path: str, file: Any, columns: list[str]) -> Iterator[list[dict[str, Any]]]:
     """Lists of rows."""
     import pyarrow
 

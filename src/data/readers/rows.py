@@ -2,10 +2,13 @@
 
 import io
 import math
+from collections.abc import Container, Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import NamedTuple, Optional
+from typing import Any, BinaryIO, NamedTuple, NoReturn, Optional, TypeGuard
 
 from src.errors import UserError, listed
+from src.sources import Columns
+from src.tasks import Task
 
 ROW_NAMES = ("index", "idx", "id")
 """The columns in which test sets have a row's own name, as GLUE and Hugging Face call them."""
@@ -25,9 +28,9 @@ class Row(NamedTuple):
     text: str
     text_pair: Optional[str]
     """None for a row of one text."""
-    label: object
-    """What the kind's `parse_label` made of the file's: a class index, a score; None in an unlabelled
-    file."""
+    label: Any
+    """What the kind's `parse_label` made of the file's, which the kind alone reads: a class index, a score;
+    None in an unlabelled file."""
     line_number: int
     """Line of the file (parquet: row), counted from 1."""
     id: str = ""
@@ -38,21 +41,21 @@ class Where:
     """`file, line 12`, put into words only when a message needs it.
 
     Args:
-        path (str): the file. number (int): from 1. unit (str): what is counted. name (str): what is said in
-            place of the number; "" for none.
+        path: the file. number: from 1. unit: what is counted. name: what is said in place of the number; ""
+            for none.
     """
 
     __slots__ = ("path", "number", "unit", "name")
 
-    def __init__(self, path, number, unit="line", name=""):
+    def __init__(self, path: str, number: int, unit: str = "line", name: str = ""):
         self.path, self.number, self.unit, self.name = path, number, unit, name
 
-    def __str__(self):
+    def __str__(self) -> str:
         name = self.name if len(self.name) <= 80 else f"{self.name[:80]}..."
         return f"{self.path}, {self.unit} {name or self.number}"
 
 
-def is_text(value):
+def is_text(value: str) -> bool:
     """Whether a str is what UTF-8 can hold: JSON can give half a surrogate pair, which is no character."""
     try:
         value.encode("utf-8")
@@ -77,23 +80,24 @@ class BadRows:
     """What happens at a malformed row: a `UserError`, or with `skip` it is counted.
 
     Args:
-        skip (bool): count instead of raising.
+        skip: count instead of raising.
     """
 
-    def __init__(self, skip=False):
+    def __init__(self, skip: bool = False):
         self.skip = skip
         self.count = 0
         """Rows skipped so far."""
         self.first = ""
         """Message about the first of them."""
-        self.notes = {}
-        """{what else was left out: [how many, where the first was]}"""
+        self.notes: dict[str, tuple[int, str]] = {}
+        """{what else was left out: (how many, where the first was)}"""
 
-    def note(self, what, count, where):
+    def note(self, what: str, count: int, where: Where) -> None:
         """Something of a well-formed row is left out."""
-        self.notes.setdefault(what, [0, str(where)])[0] += count
+        before, first = self.notes.get(what, (0, str(where)))
+        self.notes[what] = before + count, first
 
-    def add(self, message):
+    def add(self, message: str) -> None:
         """Report one malformed row."""
         if not self.skip:
             raise UserError(f"{message}; --skip_bad_rows skips such rows")
@@ -101,7 +105,16 @@ class BadRows:
         self.count += 1
 
 
-def tidy_label(label):
+class EveryRow(BadRows):
+    """A malformed row ends the work, where every row must be answered: without it the others' numbers would
+    be wrong.
+    """
+
+    def add(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; every row of the set must be answered, so none can be left out")
+
+
+def tidy_label(label: object) -> object:
     """A raw label as its file means it: a text without the spaces around it, an SQL decimal as a number, a
     whole number as an int; None where there is none (empty, null or NaN).
     """
@@ -114,12 +127,12 @@ def tidy_label(label):
     return label
 
 
-def says_none(label):
+def says_none(label: object) -> TypeGuard[str]:
     """Whether a label is a word that usually stands for a missing one."""
     return isinstance(label, str) and label.lower() in _NONE
 
 
-def fitting_layout(layouts, found):
+def fitting_layout(layouts: Sequence[Columns], found: Container[object]) -> Columns | None:
     """The first of some `Columns` that rows with these names have, with the label or else without it; None
     where no texts fit.
     """
@@ -133,7 +146,7 @@ def fitting_layout(layouts, found):
     return next(labelled, fitting[0] if fitting else None)
 
 
-def wanted_names(layouts):
+def wanted_names(layouts: Iterable[Columns]) -> str:
     """The names that texts may have, for a message: `text and text_pair, or sentence1 and sentence2`."""
     texts = dict.fromkeys(
         columns.text
@@ -144,33 +157,43 @@ def wanted_names(layouts):
     return ", or ".join(texts)
 
 
-def present_columns(layouts, found, path, task, test):
+def present_columns(
+    layouts: Sequence[Columns], found: Sequence[str], path: str, task: Task, test: bool
+) -> Columns:
     """A file's `Columns` without those that it lacks and may lack: an optional pair, a test set's label.
 
     Args:
-        layouts (tuple of Columns): what `task` (Task) may have. found (list of str): what the file has.
+        layouts: what the task may have. found: what the file has.
 
     Raises:
         UserError: a column is missing; the message starts with `path`.
     """
-    columns = fitting_layout(layouts, found)
-    needed = [layouts[0].text, layouts[0].text_pair if not layouts[0].pair_is_optional else None]
-    missing = [name for name in needed if name and name not in found] if columns is None else []
-    if columns and not test and columns.label not in found:
-        missing.append(columns.label)
-    if missing:
+    columns, first = fitting_layout(layouts, found), layouts[0]
+    if columns is None:
+        needed = [first.text, None if first.pair_is_optional else first.text_pair]
+    else:
+        needed = [None if test else columns.label]
+    missing = [name for name in needed if name and name not in found]
+    if columns is None or missing:
         others = f" (or {wanted_names(layouts[1:])})" if columns is None and layouts[1:] else ""
         raise UserError(
             f"{path} has no column {' and '.join(missing)}, which {task.name} needs{others}; its columns are "
             f"{listed(found)}"
         )
     pair = columns.text_pair if columns.text_pair in found else None
-    return columns._replace(text_pair=pair, label=columns.label if columns.label in found else None)
+    return columns._replace(text_pair=pair, label=columns.label if columns.label in found else "")
 
 
-def text_lines(path, bad_rows, blanks=False):
-    """(`Where`, line) of a UTF-8 text file; a byte order mark, line ends and lines without any character are
-    dropped. With `blanks` such lines are given, and None for one that is no UTF-8 text.
+def text_lines(path: str, bad_rows: BadRows) -> Iterator[tuple[Where, str]]:
+    """The lines that `all_lines` gives, without those that are no text or have no character."""
+    for where, line in all_lines(path, bad_rows):
+        if line:
+            yield where, line
+
+
+def all_lines(path: str, bad_rows: BadRows) -> Iterator[tuple[Where, str | None]]:
+    """The lines of a UTF-8 text file without a byte order mark and their ends; None for one that is no UTF-8
+    text.
 
     Only a line feed ends a line (in a file without any, a carriage return, as old Macs wrote):
     `str.splitlines` would also break sentences at characters such as U+2028.
@@ -180,18 +203,14 @@ def text_lines(path, bad_rows, blanks=False):
             where = Where(path, number)
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
-            line = line.rstrip(b"\r\n")
-            if not line and not blanks:
-                continue
             try:
-                yield where, line.decode("utf-8")
+                yield where, line.rstrip(b"\r\n").decode("utf-8")
             except UnicodeDecodeError:
                 bad_rows.add(f"{where}: not UTF-8 text")
-                if blanks:
-                    yield where, None
+                yield where, None
 
 
-def _lines(file):
+def _lines(file: BinaryIO) -> Iterator[bytes]:
     """The lines of a binary file, with their ends."""
     head = file.read(1 << 16)
     file.seek(0)
@@ -202,7 +221,7 @@ def _lines(file):
             yield line.encode("latin-1")
 
 
-def count_lines(path):
+def count_lines(path: str) -> int:
     """How many line feeds a file has, or carriage returns where it has none."""
     lines = 0
     with open(path, "rb") as file:

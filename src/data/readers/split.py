@@ -1,26 +1,27 @@
 """A split's raw rows with their labels as numbers."""
 
-from src.data.readers.rows import NO_AGREEMENT, NO_LABEL, Row, says_none, tidy_label
+from collections.abc import Iterator
+
+from src.data.readers.files import Source
+from src.data.readers.rows import NO_AGREEMENT, NO_LABEL, BadRows, Row, says_none, tidy_label
 from src.errors import UserError
-from src.tasks import plain_labels
+from src.kinds.base import TaskKind
+from src.tasks import Task, plain_labels
 
 _MINUS_ONE = (-1, "-1", "-1.0")  # Hugging Face's label of what is kept back or nobody agreed on
 
 
-def read_split(task, source, kind, names, bad_rows, test=False):
+def read_split(
+    task: Task, source: Source, kind: TaskKind, names: tuple[str, ...], bad_rows: BadRows, test: bool = False
+) -> Iterator[Row]:
     """The rows of one split.
 
     Args:
-        task (Task): row of the task table.
-        source (Source): its file(s).
-        kind (TaskKind), names (tuple of str): what the labels are, as `discover_labels` gives it.
-        bad_rows (BadRows): what happens at a malformed row: too few or too many fields, no UTF-8, no JSON, a
-            text or a label missing, or a label that says that there is none.
-        test (bool): the labels may be missing, in every row alike (absent, empty, or -1 as Hugging Face has
-            it).
-
-    Yields:
-        Row
+        source: its file(s).
+        kind, names: what the labels are, as `discover_labels` gives it.
+        bad_rows: what happens at a malformed row: too few or too many fields, no UTF-8, no JSON, a text or a
+            label missing, or a label that says that there is none.
+        test: the labels may be missing, in every row alike (absent, empty, or -1 as Hugging Face has it).
 
     Raises:
         UserError: a column is missing, a label is none of the names (never skipped: it points at wrong
@@ -35,7 +36,7 @@ def read_split(task, source, kind, names, bad_rows, test=False):
             label = by_plain.get(label.casefold(), label)
         none = says_none(label) and label not in names
         if (minus_one_is_none and label in _MINUS_ONE) or (test and none and label != NO_AGREEMENT):
-            label = none = None
+            label, none = None, False
         if label is None and not test:
             bad_rows.add(f"{where}: {NO_LABEL}")
             continue
@@ -55,7 +56,7 @@ def read_split(task, source, kind, names, bad_rows, test=False):
         raise UserError(f"{source.paths[0]} holds no {'usable ' if bad_rows.count else ''}rows")
 
 
-def _is_label(value, kind, names):
+def _is_label(value: object, kind: TaskKind, names: tuple[str, ...]) -> bool:
     try:
         kind.parse_label(value, names, "")
     except UserError:

@@ -3,26 +3,30 @@
 A row is a question with its context; its label holds the right answers.
 """
 
+from collections.abc import Iterator
 from json import JSONDecodeError
+from typing import Any
 
-from src.data.readers.rows import RawRow, Where, is_text
+from src.data.readers.rows import BadRows, RawRow, Where, is_text
 from src.errors import UserError, shown
 from src.json_file import MOST_DATA_BYTES, parse
+from src.tasks import Task
 
 _SHOWN = 40  # characters of a text in a message
 
 
-def count_rows(path):
+def count_rows(path: str) -> int:
     """About how many questions a file has."""
     with open(path, "rb") as file:
         return file.read().count(b'"question"')
 
 
-def read_rows(path, task, test, bad_rows):
+def read_rows(path: str, task: Task, test: bool, bad_rows: BadRows) -> Iterator[RawRow]:
     """The `RawRow`s of a file. A label is ((first character, answer), ...), () where the question has no
     answer, and None where a test set keeps its answers.
     """
-    number, seen = 0, set()
+    number = 0
+    seen: set[str] = set()
     for place, paragraph in _paragraphs(path):
         for index, question in enumerate(_list_in(path, place, paragraph, "qas")):
             context = paragraph.get("context")
@@ -43,7 +47,7 @@ def read_rows(path, task, test, bad_rows):
             yield RawRow(question["question"], context, answers, where, name)
 
 
-def _paragraphs(path):
+def _paragraphs(path: str) -> Iterator[tuple[str, Any]]:
     """(place in the file, as `data[0].paragraphs[1]`, paragraph) of each paragraph."""
     with open(path, "rb") as file:
         try:
@@ -57,19 +61,19 @@ def _paragraphs(path):
             yield f"{place}.paragraphs[{index}]", paragraph
 
 
-def _more_follows(error):
+def _more_follows(error: ValueError) -> bool:
     """Whether something follows a first JSON value."""
     return isinstance(error, JSONDecodeError) and error.msg == "Extra data"
 
 
-def _list_in(path, place, value, key):
+def _list_in(path: str, place: str, value: object, key: str) -> list[Any]:
     found = value.get(key) if isinstance(value, dict) else None
     if not isinstance(found, list):
         raise UserError(f'{path}: {place} has no list "{key}", as SQuAD\'s layout has it')
     return found
 
 
-def _fault(question, context, test):
+def _fault(question: dict[str, Any], context: object, test: bool) -> str | None:
     """What is wrong with one question, or None."""
     if not isinstance(context, str) or not context.strip():
         return "its paragraph has no context"
@@ -89,7 +93,7 @@ def _fault(question, context, test):
     return next((fault for fault in faults if fault), None)
 
 
-def _answer_fault(answer, context):
+def _answer_fault(answer: object, context: str) -> str | None:
     """What is wrong with one answer, or None."""
     text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (0, 0)
     if not isinstance(text, str) or not text.strip() or type(start) is not int:

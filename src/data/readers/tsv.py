@@ -1,13 +1,18 @@
 """TSV files, as GLUE's."""
 
-from src.data.readers.rows import ROW_NAMES, RawRow, count_lines, present_columns, text_lines
+from collections.abc import Iterable, Iterator
+
+from src.data.readers.rows import ROW_NAMES, BadRows, RawRow, Where, all_lines, count_lines, present_columns
+from src.sources import Columns, GlueTsv, OwnRows
+from src.tasks import Task
 
 count_rows = count_lines
 
 
-def read_rows(path, task, test, bad_rows):
+def read_rows(path: str, task: Task, test: bool, bad_rows: BadRows) -> Iterator[RawRow]:
     """The `RawRow`s of a file without quoting: a quotation mark is a character like any other."""
-    lines = text_lines(path, bad_rows, blanks=True)
+    assert isinstance(task.source, (GlueTsv, OwnRows))  # the sources with such files
+    lines = all_lines(path, bad_rows)
     names = task.source.tsv_header(test)
     if names is None:
         header = next((line for _, line in lines if line), None)
@@ -16,10 +21,8 @@ def read_rows(path, task, test, bad_rows):
         names = [name.strip() for name in header.split("\t")]
     columns = present_columns(task.source.layouts("tsv", test), names, path, task, test)
     own_name = next((names.index(name) for name in ROW_NAMES if test and name in names), None)
-    text_at, pair_at, label_at = (
-        None if name is None else names.index(name)
-        for name in (columns.text, columns.text_pair, columns.label)
-    )
+    text_at = names.index(columns.text)
+    pair_at, label_at = (names.index(name) if name else None for name in (columns.text_pair, columns.label))
     for where, line in _not_blank(lines, len(names), bad_rows):
         fields = line.split("\t")
         if len(fields) != len(names):
@@ -34,9 +37,11 @@ def read_rows(path, task, test, bad_rows):
         )
 
 
-def _not_blank(lines, width, bad_rows):
+def _not_blank(
+    lines: Iterable[tuple[Where, str | None]], width: int, bad_rows: BadRows
+) -> Iterator[tuple[Where, str]]:
     """The lines that are rows. Where a row is a single column a blank line between two rows may be one."""
-    blank = []
+    blank: list[Where] = []
     for where, line in lines:
         if line == "" and width == 1:
             blank.append(where)
@@ -50,5 +55,5 @@ def _not_blank(lines, width, bad_rows):
             yield where, line
 
 
-def _pair(text, columns):
+def _pair(text: str, columns: Columns) -> str | None:
     return text or None if columns.pair_is_optional else text

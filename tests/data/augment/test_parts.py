@@ -53,6 +53,8 @@ def test_a_stopped_run_goes_on_and_a_cut_part_is_made_again(tmp_path):
         path.write_bytes(path.read_bytes()[:size])
     path = tmp_path / "two" / "part-00002.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))  # cut between two lines
+    with pytest.raises(UserError, match="part-00000.jsonl was lost or damaged meanwhile"):
+        list(parts.rows())
     again = Doubling()
     fill(tmp_path / "two", again)
     assert again.asked == [0, 2, 4, 6] and contents_of(tmp_path / "two") == contents_of(tmp_path / "one")

@@ -47,14 +47,14 @@ def pack(changes, documents=DOCUMENTS):
         )
         assert (
             ids.count(CLS) == 1
-            and ids.count(SEP) == (1 if data.labels is None else 2)
+            and ids.count(SEP) == (2 if data.columns else 1)
             and len(ids) <= changes.get("max_seq_length", 64)
         )
         rows.append(
             (
                 ids[1:first],
-                None if data.labels is None else ids[first + 1 : -1],
-                None if data.labels is None else data.labels[row],
+                ids[first + 1 : -1] if data.columns else None,
+                data.labels[row] if data.columns else None,
             )
         )
     return rows, packed
@@ -85,7 +85,7 @@ def test_single_texts_hold_every_token_once_in_order(length):
             )
             remaining[row] -= 1
             at += len(row)
-    assert not +remaining and packed.examples.labels is None
+    assert not +remaining and packed.examples.columns == {}
     assert packed.tokens == sum(map(len, tokens_of(DOCUMENTS))) == sum(len(first) for first, _, _ in rows)
     assert packed.documents == len(DOCUMENTS) and packed.sentences == len(TEXTS)
     assert packed.cut == sum(len(ids) > length - 2 for ids in Tokenizer(VOCABULARY, True).token_ids(TEXTS))

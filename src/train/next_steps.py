@@ -1,0 +1,69 @@
+"""The last line of a run: what was made, and commands that run as they stand on it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from src.description import Description
+    from src.settings.network import BertConfig
+
+
+def command(script: str, **given: str) -> str:
+    """A command line; flags with an empty value are left out."""
+    words = [f"--{key} {shlex.quote(str(value))}" for key, value in given.items() if value]
+    return " ".join(["python", script, *words])
+
+
+def after_general_distilling(folder: str, teacher: str) -> str:
+    """Of a student of no task in `folder`; the task and its data are the user's to name."""
+    data = {"task_name": "TASK", "train_data_dir": "DATA_DIR", "eval_data_dir": "DATA_DIR"}
+    makes = command("run_finetune.py", load_ckpt_path=teacher, **data, output_dir="TEACHER_RUN")
+    models = {"load_gd_ckpt_path": folder, "load_teacher_ckpt_path": "TEACHER_RUN/TASK"}
+    distils = command("run_task_distill.py", **models, **data)
+    return f"done: the student is in {folder}; next: with data of a task in DATA_DIR: {makes}; then {distils}"
+
+
+def after_finetuning(
+    task_name: str, folder: str, description: Description, train_dir: str, eval_dir: str
+) -> str:
+    """Of a network in `folder` with this `Description`, fine-tuned and evaluated on data in two folders."""
+    data = {"train_data_dir": train_dir, "eval_data_dir": eval_dir or train_dir}
+    evaluates = command("eval.py", task_name=task_name, model_dir=folder, data_dir=data["eval_data_dir"])
+    distils = command("run_task_distill.py", task_name=task_name, load_teacher_ckpt_path=folder, **data)
+    return (
+        f"done: the network is in {folder}; evaluate it with: {evaluates}; or distil it with: {distils} "
+        f"{description.student_flags}"
+    )
+
+
+def after_distilling(
+    task_name: str, folder: str, student: Description, teacher: Description, train_dir: str, eval_dir: str
+) -> str:
+    """Of a student in `folder`; the teacher's `source` is its path."""
+    eval_dir = eval_dir or train_dir
+    evaluates = command("eval.py", task_name=task_name, model_dir=folder, data_dir=eval_dir)
+    ternary = ""
+    if train_dir == eval_dir:  # train.py takes one folder
+        source = teacher.source if _comparable(student.bert, teacher.bert) else folder
+        models = {"teacher_model_dir": source, "student_model_dir": folder}
+        quantizes = command("train.py", task_name=task_name, **models, data_dir=train_dir)
+        ternary = f"; make it ternary: {quantizes}"
+    exports = command("export.py", ckpt_file=folder)
+    return f"done: the student is in {folder}; evaluate it: {evaluates}{ternary}; or deploy it: {exports}"
+
+
+def after_quantizing(task_name: str, folder: str, data_dir: str, batches: str) -> str:
+    """Of a quantized student in `folder`; `batches` are flags of eval.py that give its score again."""
+    evaluates = command("eval.py", task_name=task_name, model_dir=folder, data_dir=data_dir)
+    exports = command("export.py", ckpt_file=folder)
+    return f"done: evaluate it with: {evaluates} {batches}; or deploy it: {exports}"
+
+
+def _comparable(student: BertConfig, teacher: BertConfig) -> bool:
+    """Whether train.py can fit a student's layers to a teacher's."""
+    alike = [
+        getattr(student, name) == getattr(teacher, name) for name in ("hidden_size", "num_attention_heads")
+    ]
+    return all(alike) and teacher.num_hidden_layers % student.num_hidden_layers == 0

@@ -1,0 +1,58 @@
+"""The last lines of runs: their commands are ones that the scripts take."""
+
+import re
+import shlex
+
+import pytest
+
+from src.description import Description
+from src.settings.commands import SCRIPTS
+from src.settings.network import BertConfig
+from src.settings.parsing import parse
+from src.train import next_steps
+
+FOLDER, DATA = "out/a run/sst-2", "my data/sst-2"
+
+
+def described(layers, width, source=""):
+    return Description(BertConfig(num_hidden_layers=layers, hidden_size=width), source=source)
+
+
+def commands(line):
+    """{script: its settings} of the commands in a line, as the script reads them."""
+    found = re.findall(r"python (\w+)\.py (.*?)(?=; |$)", line)
+    return {script: parse(SCRIPTS[script], shlex.split(words))[0] for script, words in found}
+
+
+def test_a_general_student_and_a_teacher_go_on_to_task_distillation():
+    found = commands(next_steps.after_general_distilling("out/gd", "bert base"))
+    assert found["run_finetune"].load_ckpt_path == "bert base"
+    assert found["run_task_distill"].load_gd_ckpt_path == "out/gd"
+    last = next_steps.after_finetuning("SST-2", FOLDER, described(6, 768), DATA, "")
+    found = commands(last)
+    assert (found["eval"].model_dir, found["eval"].data_dir) == (FOLDER, DATA)
+    distil = found["run_task_distill"]
+    assert (distil.load_teacher_ckpt_path, distil.train_data_dir, distil.eval_data_dir) == (
+        FOLDER,
+        DATA,
+        DATA,
+    )
+    assert distil.td_student_net_cfg.num_hidden_layers == 3 and distil.student_init == "teacher_layers"
+
+
+@pytest.mark.parametrize(
+    "layers, width, teacher",
+    [(3, 768, "the teacher"), (3, 384, FOLDER), (5, 768, FOLDER), (6, 768, "the teacher")],
+)
+def test_a_student_is_made_ternary_with_a_teacher_that_it_can_be_compared_with(layers, width, teacher):
+    told = described(layers, width), described(6, 768, "the teacher")
+    found = commands(next_steps.after_distilling("SST-2", FOLDER, *told, DATA, DATA))
+    assert found["train"].teacher_model_dir == teacher and found["train"].student_model_dir == FOLDER
+    assert found["export"].ckpt_file == found["eval"].model_dir == FOLDER
+    apart = commands(next_steps.after_distilling("SST-2", FOLDER, *told, DATA, "elsewhere"))
+    assert "train" not in apart and apart["eval"].data_dir == "elsewhere"  # train.py takes one folder
+
+
+def test_a_quantized_student_is_evaluated_as_it_was_and_exported():
+    found = commands(next_steps.after_quantizing("SST-2", FOLDER, DATA, "--padding none --max_tokens 64"))
+    assert found["eval"].max_tokens == 64 and found["export"].ckpt_file == FOLDER
