@@ -343,7 +343,7 @@ def test_losses_of_answers_are_means_over_rows_that_share_bins():
 def tagged_case():
     """(a tagger, rows of 3 to 8 tokens with tags and a teacher's logits, PyTorch's soft and label loss)."""
     torch = pytest.importorskip("torch")
-    lengths, random = [3, 8, 5, 4, 6], np.random.default_rng(1)
+    lengths, random = [3, 8, 5, 4, 6, 4], np.random.default_rng(1)
     offsets = offsets_of(lengths)
     tags = random.integers(0, 3, offsets[-1]).astype(np.int32)
     tags[[*offsets[:-1], *(offsets[1:] - 1), offsets[1] + 3]] = -1  # [CLS], [SEP] and what a cut has left
@@ -366,9 +366,9 @@ def tagged_case():
 @pytest.mark.parametrize(
     "parts,make",
     [
-        (1, lambda rows: [PackedSteps(rows, 5, 1, 1024)]),
-        (2, lambda rows: [PackedSteps(rows, 5, 1, 16)]),
-        (5, lambda rows: [PaddedSteps(rows, 1, 5, (4, 8))]),
+        (1, lambda rows: [PackedSteps(rows, 6, 1, 1024)]),
+        (2, lambda rows: [PackedSteps(rows, 6, 1, 16)]),
+        (6, lambda rows: [PaddedSteps(rows, 1, 6, (4, 8))]),
         (4, lambda rows: [PackedSteps(rows, 3, 1, 8, rank=rank, device_num=2) for rank in range(2)]),
     ],
 )
