@@ -150,18 +150,20 @@ class TaskKind:
         raise NotImplementedError
 
     def evidence(
-        self, metric: str, logits: np.ndarray, examples: Examples, labels: Sequence[str]
-    ) -> tuple[Any, Any]:
-        """What a metric compares.
+        self, metrics: Sequence[str], logits: np.ndarray, examples: Examples, labels: Sequence[str]
+    ) -> dict[str, tuple[Any, Any]]:
+        """What metrics compare, found once for all of them.
 
         Args:
-            metric (str): one of `metrics`. logits (ndarray): (N, C) or, of a head that answers for tokens,
-                (T, C). examples (Examples): the rows. labels (tuple of str): the class names.
+            metrics (tuple of str): some of the kind's `metrics`. logits (ndarray): (N, C) or, of a head that
+                answers for tokens, (T, C). examples (Examples): the rows. labels (tuple of str): the class
+                names.
 
         Returns:
-            (predictions, references), as that metric's function in `src/metrics.py` takes them
+            {metric: (predictions, references)} in their order, as the metric's function in `src/metrics.py`
+            takes them
         """
-        return self.predictions(logits), examples.labels
+        return dict.fromkeys(metrics, (self.predictions(logits), examples.labels))
 
     def outcomes(
         self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]

@@ -164,13 +164,14 @@ class QuestionAnswering(TaskKind):
     # --- logits to answers ----------------------------------------------------------------------------------
 
     def evidence(
-        self, metric: str, logits: np.ndarray, examples: Examples, labels: Sequence[str]
-    ) -> tuple[Any, Any]:
+        self, metrics: Sequence[str], logits: np.ndarray, examples: Examples, labels: Sequence[str]
+    ) -> dict[str, tuple[Any, Any]]:
+        """Of `best_...` the best answers and by how much none is better than each; else the chosen ones."""
         found = find_answers(logits, examples, 1)
         references = [item.text["answers"] for item in found]
-        if metric.startswith("best_"):
-            return [(best_text(item), item.null_odds) for item in found], references
-        return [self.choose(item) for item in found], references
+        chosen = [self.choose(item) for item in found], references
+        best = [(best_text(item), item.null_odds) for item in found], references
+        return {name: best if name.startswith("best_") else chosen for name in metrics}
 
     def choose(self, found: Found) -> str:
         """The answer (str) to a question, "" for none."""

@@ -137,22 +137,24 @@ class TokenClassification(TaskKind):
         return logits.argmax(axis=1)
 
     def evidence(
-        self, metric: str, logits: np.ndarray, examples: Examples, labels: Sequence[str]
-    ) -> tuple[Any, Any]:
+        self, metrics: Sequence[str], logits: np.ndarray, examples: Examples, labels: Sequence[str]
+    ) -> dict[str, tuple[Any, Any]]:
         """Of `accuracy` the tags of the tokens that have one; else two sets of (start, end, type), of token
         places.
         """
         found, right = self.predictions(logits), examples.labels
         tagged = right != UNTAGGED
-        if metric == "accuracy":
-            return found[tagged], right[tagged]
+        tags_of_both = found[tagged], right[tagged]
+        if set(metrics) == {"accuracy"}:
+            return {"accuracy": tags_of_both}
         types, starts = _read(labels)[1], examples.offsets[:-1]
 
         def entities(tags):
             places = entities_of(np.where(tagged, tags, UNTAGGED), starts, labels)
             return {(first, after, types[tags[first]]) for first, after in places.tolist()}
 
-        return entities(found), entities(right)
+        entities_of_both = entities(found), entities(right)
+        return {name: tags_of_both if name == "accuracy" else entities_of_both for name in metrics}
 
     def outcomes(
         self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
