@@ -37,6 +37,12 @@ class Windows:
 BERT_WINDOWS = Windows()
 
 
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """The shares (..., C) that scores (..., C) mean, without overflow: those of a line add up to 1."""
+    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return shares / shares.sum(axis=-1, keepdims=True)
+
+
 class TaskKind:
     """One kind of task. A subclass sets the attributes and answers the questions below; `src/kinds` lists
     it.

@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from src.errors import UserError, shown
 from src.examples import Column, Examples, Origin, offsets_of
-from src.kinds.base import BERT_WINDOWS, TaskKind, Windows
+from src.kinds.base import BERT_WINDOWS, TaskKind, Windows, softmax
 
 if TYPE_CHECKING:
     from src.data.readers.rows import Row, Where
@@ -205,9 +205,7 @@ class QuestionAnswering(TaskKind):
         if self.may_be_none or not listed:
             listed.append(found.null)
         listed.sort(key=lambda answer: -answer.score)
-        scores = np.array([answer.score for answer in listed])
-        shares = np.exp(scores - scores.max())
-        return list(zip(listed, shares / shares.sum()))
+        return list(zip(listed, softmax(np.array([answer.score for answer in listed]))))
 
     def predictions_of(self, logits: np.ndarray, examples: Examples) -> dict[str, dict[str, Any]]:
         """In the layout of BERT's own script: {id: answer}, and {id: the best ones}."""

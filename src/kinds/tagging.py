@@ -17,7 +17,7 @@ import numpy as np
 
 from src.errors import UserError, listed, shown
 from src.examples import Column, Examples, Origin, offsets_of
-from src.kinds.base import BERT_WINDOWS, TaskKind, Windows
+from src.kinds.base import BERT_WINDOWS, TaskKind, Windows, softmax
 
 if TYPE_CHECKING:
     from src.data.readers.rows import Row, Where
@@ -166,8 +166,7 @@ class TokenClassification(TaskKind):
         assert origin is not None  # `encode` gives one
         spans = origin.spans
         tags = np.where(spans[:, 0] < 0, UNTAGGED, self.predictions(logits))
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities = shifted.max(axis=1) / shifted.sum(axis=1)
+        probabilities = softmax(logits).max(axis=1)
         types = _read(labels)[1]
         found: list[dict[str, Any]] = [{"entities": []} for _ in rows]
         for first, after in entities_of(tags, offsets[:-1], labels).tolist():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.errors import UserError
+from src.kinds.base import softmax
 from src.metrics import check_finite, percent, value_of
 from src.report.predictions import Predictions
 from src.report.texts import Texts, cut
@@ -94,7 +95,7 @@ def view_of(predictions: Predictions, texts: Texts) -> View:
 
 def _shares(logits):
     """The largest probability of each line of (N, C) logits."""
-    return 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
+    return softmax(logits).max(axis=1)
 
 
 def _percent(share):
