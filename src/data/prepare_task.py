@@ -11,7 +11,7 @@ from src.checksums import notes
 from src.data.augment.augmenter import Augmentation
 from src.data.augment.split import augment_split
 from src.data.info import INFO_FILE, Split
-from src.data.origins import append_texts, texts_file
+from src.data.origins import append_texts, texts_file, texts_in
 from src.data.prepare import Options, Progress, describe_lengths, split_info
 from src.data.readers.files import Source, count_rows, find_source, require_source
 from src.data.readers.labels import discover_labels
@@ -204,9 +204,8 @@ def write_split(
             here = np.bincount(examples.lengths, minlength=len(counts))
             here[: len(counts)] += counts
             rows, cut, labelled, counts = rows + len(examples), cut + cut_here, bool(examples.columns), here
-            of_texts = len(examples.origin.texts) if examples.origin else 0
-            whole += of_texts
-            progress.update(of_texts or len(examples), rows=len(examples))
+            whole += texts_in(examples)
+            progress.update(texts_in(examples) or len(examples), rows=len(examples))
     writer.close()
     windows = f" of {whole:,} texts" if whole else ""
     say(

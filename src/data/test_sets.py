@@ -7,7 +7,7 @@ from typing import Optional, Tuple
 import numpy as np
 
 from src.data.info import DatasetInfo
-from src.data.origins import read_texts
+from src.data.origins import read_texts, texts_in
 from src.data.prepare import Progress
 from src.data.prepare_task import chunks
 from src.data.readers.files import Source, count_rows, find_source, require_source
@@ -118,7 +118,7 @@ def _raw(task: Task, source: Source, name: str, description: Description, reader
         for examples, cut_here in pool.map(chunks(rows())):
             parts.append(examples)
             cut += cut_here
-            progress.update(len(examples), rows=len(examples))
+            progress.update(texts_in(examples) or len(examples), rows=len(examples))
     examples = parts[0] if len(parts) == 1 else concatenate(parts)
     if description.bert.type_vocab_size == 1:
         examples = replace(examples, segment_ids=np.zeros_like(examples.segment_ids))
@@ -141,8 +141,8 @@ def _prepared(
     description.check_fits(facts, "task_name")
     if kind.needs_texts:
         examples = replace(examples, origin=read_texts(folder, name, examples))
-    count = len(examples.origin.texts) if examples.origin else len(examples)
-    return TestSet(name, examples, _numbered([""] * count), facts.labels)
+    names = _numbered([""] * (texts_in(examples) or len(examples)))
+    return TestSet(name, examples, names, facts.labels)
 
 
 def _numbered(names: Sequence[str]) -> tuple[str, ...]:

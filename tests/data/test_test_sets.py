@@ -1,14 +1,15 @@
 """Test sets from raw files: every row, in the file's order, under the number that the file gives it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from src.data import prepare_task
+from src.data import prepare_task, test_sets
 from src.data.test_sets import Reader, read_test_sets
 from src.description import Description
 from src.errors import UserError
-from src.kinds import CLASSIFICATION
+from src.kinds import CLASSIFICATION, SPAN
 from src.settings.network import BertConfig
 from src.tasks import get_task
 
@@ -74,6 +75,22 @@ def test_rows_without_a_name_are_numbered_and_a_dev_set_serves_too(tmp_path):
     (rows,) = read("SST-2", tmp_path, split="eval")
     assert rows.names == ("0", "1") and rows_of(rows.examples) == [[CLS, FOX, SEP], [CLS, DOG, SEP]]
     assert not rows.examples.columns
+
+
+def test_the_bar_counts_questions_not_their_windows(tmp_path, monkeypatch):
+    text, moves = "fox dog runs fox dog runs", []
+    asked = {"question": "what", "answers": [{"answer_start": 4, "text": "dog"}]}
+    paragraph = {"context": text, "qas": [{**asked, "id": name} for name in "ab"]}
+    file = {"version": "1.1", "data": [{"title": "", "paragraphs": [paragraph]}]}
+    write(tmp_path, "dev-v1.1.json", json.dumps(file))
+    monkeypatch.setattr(
+        test_sets.Progress, "update", lambda self, amount, **counts: moves.append((amount, counts))
+    )
+    reader = Reader(VOCABULARY, True, 6, num_workers=1)
+    description = replace(model((), outputs=2), kind=SPAN)
+    (rows,) = read_test_sets(get_task("SQuAD"), str(tmp_path), "dev", description, reader)
+    assert len(rows.examples) == 6 and rows.names == ("a", "b")
+    assert moves == [(2, {"rows": 6})]
 
 
 @pytest.mark.parametrize("label", [{}, {"label": "good"}])
