@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,7 +72,11 @@ class Predictor:
         return min(wanted or most, most)
 
     def logits(self, examples: Examples, title: str = "predict") -> np.ndarray:
-        """The logits of `Examples`, in their order; `title` is the progress bar's."""
+        """The logits of `Examples`, in their order; `title` is the progress bar's. A model with one type of
+        token reads a second text as it does a first.
+        """
+        if self.model.config.type_vocab_size == 1:
+            examples = replace(examples, segment_ids=np.zeros_like(examples.segment_ids))
         return predict(self.model, self._batches(examples), title).logits
 
     def _batches(self, examples):

@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional, Tuple
 
-import numpy as np
-
 from src.data.info import DatasetInfo
 from src.data.origins import read_texts, texts_in
 from src.data.prepare import Progress
@@ -120,8 +118,6 @@ def _raw(task: Task, source: Source, name: str, description: Description, reader
             cut += cut_here
             progress.update(texts_in(examples) or len(examples), rows=len(examples))
     examples = parts[0] if len(parts) == 1 else concatenate(parts)
-    if description.bert.type_vocab_size == 1:
-        examples = replace(examples, segment_ids=np.zeros_like(examples.segment_ids))
     return TestSet(name, examples, _numbered([row.id for row in kept]), facts.labels, cut, tuple(kept))
 
 

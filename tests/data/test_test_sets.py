@@ -17,10 +17,10 @@ VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "fox", "dog", "runs"
 CLS, SEP, FOX, DOG, RUNS = 2, 3, 5, 6, 7
 
 
-def model(labels, outputs=0, types=2):
+def model(labels, outputs=0):
     """What a model of these classes says of itself."""
     sizes = {"hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 4}
-    bert = BertConfig(vocab_size=8, type_vocab_size=types, **sizes)
+    bert = BertConfig(vocab_size=8, **sizes)
     return Description(bert, CLASSIFICATION, outputs or len(labels), labels, source="model/")
 
 
@@ -66,8 +66,8 @@ def test_mnlis_two_sets_are_read_as_glue_ships_them(tmp_path, monkeypatch):
     assert (mismatched.split, mismatched.names) == ("test_mm", ("31",))
     (tmp_path / "test_mismatched.tsv").unlink()
     (tmp_path / "diagnostic.tsv").unlink()
-    (alone,) = read("MNLI", tmp_path, longest=5, types=1)
-    assert alone.cut == 1 and not alone.examples.segment_ids.any()
+    (alone,) = read("MNLI", tmp_path, longest=5)
+    assert alone.cut == 1
 
 
 def test_rows_without_a_name_are_numbered_and_a_dev_set_serves_too(tmp_path):
