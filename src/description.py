@@ -232,8 +232,7 @@ class Description:
     @property
     def is_quantized(self) -> bool:
         """Whether any of its numbers is rounded to few bits."""
-        quantization = self.quantization
-        return quantization is not None and quantization.lowest_bits < 32
+        return self.quantization is not None and self.quantization.is_active
 
     # --- the one check against data -------------------------------------------------------------------------
 
