@@ -26,9 +26,7 @@ _AGAIN = "run preprocess.py again"
 _EXAMPLES = "examples.npz"
 _FLAT = ("input_ids", "segment_ids", "offsets")  # of `Examples`, in that file
 _COLUMN = "column_"  # before a column's name there
-OWN_INPUTS = (
-    r"rows\.json|examples\.npz|\w+\.texts\.jsonl|label_ids\.npy|labels\.npy|\d\d_\w+"  # older: labels.npy
-)
+OWN_INPUTS = r"rows\.json|examples\.npz|\w+\.texts\.jsonl|label_ids\.npy|\d\d_\w+"
 OWN_RESULTS = r"row_\d+\.bin|model\.json"
 """What the names of the files and folders written here look like."""
 
@@ -47,10 +45,9 @@ class _Info(Struct):
     longest: Size
     largest_token_id: Count
     largest_segment_id: Count
+    layout: Text
     do_lower_case: Optional[bool] = None
     strip_accents: Optional[bool] = None
-    layout: Text = "own"
-    """Older folders do not say it."""
 
 
 @dataclass(frozen=True)
