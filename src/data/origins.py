@@ -53,7 +53,7 @@ def append_texts(file: TextIO, examples: Examples) -> None:
         row = end
 
 
-def read_texts(folder: str, split: str, examples: Examples) -> Origin:
+def read_origin(folder: str, split: str, examples: Examples) -> Origin:
     """The `Origin` of a split's `Examples`.
 
     Raises:

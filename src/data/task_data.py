@@ -12,7 +12,7 @@ import numpy as np
 from src import tasks
 from src.data.dataset import Batches, PackedRows, rows_to_evaluate
 from src.data.info import DatasetInfo
-from src.data.origins import read_texts
+from src.data.origins import read_origin
 from src.data.records import find_split, has_split, read_records
 from src.description import DataFacts, Description
 from src.errors import UserError
@@ -134,7 +134,7 @@ def load_task_data(
         kind.check_labels(examples, names, split)
         examples = _renumbered(examples, order, names)
         if kind.needs_texts and split != "train":
-            examples = replace(examples, origin=read_texts(eval_dir, split, examples))
+            examples = replace(examples, origin=read_origin(eval_dir, split, examples))
         splits[split] = examples
     return TaskData(task, kind, names, splits.pop("train", None), splits, info)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Optional, Tuple
 
 from src.data.info import DatasetInfo
-from src.data.origins import read_texts, texts_in
-from src.data.prepare import Progress
+from src.data.origins import read_origin, texts_in
+from src.data.prepare import CountingBar
 from src.data.prepare_task import chunks
 from src.data.readers.files import Source, count_rows, find_source, require_source
 from src.data.readers.rows import EveryRow, Row
@@ -112,7 +112,7 @@ def _raw(task: Task, source: Source, name: str, description: Description, reader
     cut = 0
     arguments = reader.vocabulary, reader.lower_case, kind, reader.longest, reader.num_workers
     pool = TokenizerPool(*arguments, strip_accents=reader.strip_accents)
-    with pool, Progress(f"read {name}", count_rows(source), "row") as progress:
+    with pool, CountingBar(f"read {name}", count_rows(source), "row") as progress:
         for examples, cut_here in pool.map(chunks(rows())):
             parts.append(examples)
             cut += cut_here
@@ -136,7 +136,7 @@ def _prepared(
     facts, kind = _with_task(facts_of(name, examples, info), task, description, info)
     description.check_fits(facts, "task_name")
     if kind.needs_texts:
-        examples = replace(examples, origin=read_texts(folder, name, examples))
+        examples = replace(examples, origin=read_origin(folder, name, examples))
     names = _numbered([""] * (texts_in(examples) or len(examples)))
     return TestSet(name, examples, names, facts.labels)
 

@@ -10,8 +10,8 @@ from typing import Optional, Tuple
 import numpy as np
 from msgspec import Struct
 
-from src.data.origins import append_texts, read_texts, texts_file
-from src.deploy.sessions import INPUTS
+from src.data.origins import append_texts, read_origin, texts_file
+from src.data.records import TOKEN_COLUMNS
 from src.description import DataFacts, Description, Said, at_own_threshold
 from src.errors import ZIP_FAULTS, UserError, one_line, shown
 from src.examples import Examples
@@ -51,11 +51,11 @@ class _Info(Struct):
 
 
 @dataclass(frozen=True)
-class Layout:
+class BinLayout:
     """How rows are put into files."""
 
     folders: tuple[str, ...]
-    """Of the tensors, in the order of INPUTS. A program takes them by their names' numbers."""
+    """Of the tensors, in the order of TOKEN_COLUMNS. A program takes them by their names' numbers."""
     rows: int
     """Rows of a file; the last one is filled up with copies of its first row."""
     name: str
@@ -72,14 +72,14 @@ class Layout:
         return np.concatenate([part, np.repeat(part[:1], self.rows - len(part), axis=0)])
 
 
-LAYOUTS = {
-    "own": Layout(
-        tuple(f"{number:02d}_{name}" for number, name in enumerate(INPUTS)),
+BIN_LAYOUTS = {
+    "own": BinLayout(
+        tuple(f"{number:02d}_{name}" for number, name in enumerate(TOKEN_COLUMNS)),
         1,
         "row_{:07d}.bin",
         "row_{:07d}.bin",
     ),
-    "published": Layout(
+    "published": BinLayout(
         ("00_input_ids", "02_input_mask", "01_token_type_id"),
         32,
         "tinybert_bs32_{}.bin",
@@ -101,7 +101,7 @@ class Inputs:
     split: str
     """Which of the task's they are."""
     facts: DataFacts
-    layout: Layout
+    layout: BinLayout
 
     @property
     def kind(self) -> TaskKind:
@@ -136,7 +136,7 @@ class Inputs:
         names = self.facts.labels or tuple(map(str, range(self.facts.outputs)))
         self.kind.check_labels(examples, names, self.split)
         if self.kind.needs_texts:
-            return replace(examples, origin=read_texts(self.folder, self.split, examples))
+            return replace(examples, origin=read_origin(self.folder, self.split, examples))
         return examples
 
 
@@ -172,11 +172,11 @@ def write_inputs(
     are.
 
     Args:
-        folder: an empty one. columns: int32 (rows, S), in the order of INPUTS.
+        folder: an empty one. columns: int32 (rows, S), in the order of TOKEN_COLUMNS.
         examples: the same rows, with their labels. facts: of the rows.
-        split: which of the task's they are. layout: one of LAYOUTS.
+        split: which of the task's they are. layout: one of BIN_LAYOUTS.
     """
-    (rows, length), form, kind = columns[0].shape, LAYOUTS[layout], facts.kind
+    (rows, length), form, kind = columns[0].shape, BIN_LAYOUTS[layout], facts.kind
     assert kind is not None  # of a task
     for name, column in zip(form.folders, columns):
         part = os.path.join(folder, name)
@@ -232,17 +232,17 @@ def read_inputs(folder: str) -> Inputs:
         do_lower_case=info.do_lower_case,
         strip_accents=info.strip_accents,
     )
-    if info.layout not in LAYOUTS:
+    if info.layout not in BIN_LAYOUTS:
         raise UserError(
-            f"{path}: layout must be one of {', '.join(LAYOUTS)}, not {shown(info.layout)}; {_AGAIN}"
+            f"{path}: layout must be one of {', '.join(BIN_LAYOUTS)}, not {shown(info.layout)}; {_AGAIN}"
         )
-    return Inputs(folder, info.rows, info.seq_length, info.split, facts, LAYOUTS[info.layout])
+    return Inputs(folder, info.rows, info.seq_length, info.split, facts, BIN_LAYOUTS[info.layout])
 
 
 def write_results(folder: str, start: int, logits: np.ndarray) -> None:
     """Write the float32 logits of rows `start` onwards, (R, C) or (R, S, C)."""
     for offset, row in enumerate(logits):
-        row.astype(np.float32).tofile(os.path.join(folder, LAYOUTS["own"].result.format(start + offset)))
+        row.astype(np.float32).tofile(os.path.join(folder, BIN_LAYOUTS["own"].result.format(start + offset)))
 
 
 def write_model(folder: str, description: Description) -> None:
@@ -270,7 +270,7 @@ def read_results(folder: str, inputs: Inputs, examples: Examples) -> np.ndarray:
     Raises:
         UserError: a row is missing or has a wrong number of values.
     """
-    rows, outputs, layout = inputs.rows, inputs.facts.outputs, LAYOUTS["own"]
+    rows, outputs, layout = inputs.rows, inputs.facts.outputs, BIN_LAYOUTS["own"]
     if not os.path.exists(os.path.join(folder, layout.result.format(0))):
         layout = inputs.layout  # not infer_mindir.py wrote them
     names = os.listdir(folder) if os.path.isdir(folder) else []

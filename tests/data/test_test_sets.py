@@ -84,7 +84,7 @@ def test_the_bar_counts_questions_not_their_windows(tmp_path, monkeypatch):
     file = {"version": "1.1", "data": [{"title": "", "paragraphs": [paragraph]}]}
     write(tmp_path, "dev-v1.1.json", json.dumps(file))
     monkeypatch.setattr(
-        test_sets.Progress, "update", lambda self, amount, **counts: moves.append((amount, counts))
+        test_sets.CountingBar, "update", lambda self, amount, **counts: moves.append((amount, counts))
     )
     reader = Reader(VOCABULARY, True, 6, num_workers=1)
     description = replace(model((), outputs=2), kind=SPAN)
