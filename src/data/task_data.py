@@ -157,7 +157,7 @@ def _find_files(task: tasks.Task, train_dir: str, eval_dir: str, dataset_type: s
 
 
 def _split_files(folder: str, splits: tuple[str, ...], dataset_type: str) -> dict[str, _Found]:
-    """The same of one folder; every split after the first is optional, as MNLI's mismatched one is."""
+    """The files of a folder's splits; all after the first are optional, as MNLI's mismatched one is."""
     found = {splits[0]: find_split(folder, splits[0], dataset_type)}
     for split in splits[1:]:
         if not has_split(folder, split):

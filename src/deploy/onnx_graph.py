@@ -233,8 +233,8 @@ class BertGraph:
         return value._replace(codes=self._heads(value.codes, order))
 
     def _fixed_operands(self, x, name, first_only):
-        """The same with fixed ranges in fewer operators: key and value come out of one product in units of
-        their own steps, so that one operator rounds both, and what is taken apart is codes.
+        """Attention's operands with fixed ranges, in fewer operators: key and value come out of one product
+        in units of their own steps, so that one operator rounds both, and what is taken apart is codes.
 
         `first_only`: query of the first token alone.
         """

@@ -72,7 +72,7 @@ class TaskKind:
     label_loss = ""
     """Loss of the logits against the labels."""
     metrics: tuple[str, ...] = ()
-    """Every metric that fits, the ones reported for data that name none first."""
+    """Every metric that fits."""
     default_metrics: tuple[str, ...] = ()
     """The metrics of data that name none, the deciding one first."""
     threshold = 0.0

@@ -227,7 +227,7 @@ class QuestionAnswering(TaskKind):
 
 
 class QuestionAnsweringOrNone(QuestionAnswering):
-    """The same of a text that may not hold it (SQuAD v2.0)."""
+    """The answer to a question as a part of a text that may not hold it (SQuAD v2.0)."""
 
     name = "span_or_none"
     problem_type = "question_answering_or_none"
@@ -307,7 +307,7 @@ def find_answers(logits: np.ndarray, examples: Examples, count: int) -> list[Fou
         list of `Found`, in the order of the texts
 
     Raises:
-        UserError: nobody knows the texts any more.
+        UserError: the texts are not known.
     """
     origin = examples.origin
     if origin is None or not origin.texts:
