@@ -213,7 +213,7 @@ def write_inputs(
 
 
 def read_inputs(folder: str) -> Inputs:
-    """The `Inputs` in a folder; a `UserError` where preprocess.py did not write it, or an older one did."""
+    """The `Inputs` in a folder; a `UserError` where preprocess.py did not write it."""
     path = os.path.join(folder, _INFO)
     try:
         info = read_json(path, "the description preprocess.py writes", _Info)
