@@ -67,7 +67,7 @@ def _check_output(source, output):
     inside, outside = (os.path.realpath(path) for path in (source, output))
     if os.path.isdir(output) and (inside == outside or inside.startswith(outside + os.sep)):
         raise UserError(f"output: {output} is where the input lies; name another folder")
-    huggingface.check_replaceable(output, "output", "|".join(map(re.escape, _OUR_FILES)))
+    huggingface.check_folder_replaceable(output, "output", "|".join(map(re.escape, _OUR_FILES)))
 
 
 def _report(read, checkpoint, notices):

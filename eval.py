@@ -44,8 +44,8 @@ def prediction_writer(folder: str, kind: TaskKind) -> Callable[[np.ndarray, Exam
     def write(logits: np.ndarray, examples: Examples) -> None:
         files = kind.predictions_of(logits, examples)
         if "best_span_f1" in kind.metrics:
-            evidence = kind.evidence("best_span_f1", logits, examples, ())
-            files["best_thresholds.json"] = metrics.best_thresholds(*evidence)
+            evidence = kind.evidence(("best_span_f1",), logits, examples, ())
+            files["best_thresholds.json"] = metrics.best_thresholds(*evidence["best_span_f1"])
         for name, value in files.items():
             write_json(os.path.join(folder, name), value)
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 
 from src.checkpoint.folder import Checkpoint, with_hash
-from src.checkpoint.huggingface import FILES, FOLDER_FILES, check_replaceable, write
+from src.checkpoint.huggingface import FILES, FOLDER_FILES, check_folder_replaceable, write
 from src.deploy.check import check_same, tolerance
 from src.deploy.exports import closing, export_mindir, export_onnx, export_onnx_folder, target_path
 from src.deploy.vocab_file import check_beside, write_beside
@@ -43,7 +43,7 @@ def export_folder(path: str, model: Model, checkpoint: Checkpoint, length: int) 
     if model.description.is_quantized:
         why = "is quantized, and Hugging Face's BERT cannot quantize its activations; export ONNX or MINDIR"
         raise UserError(f"file_format: {model.source} {why}")
-    check_replaceable(path, "file_name", f"{re.escape(FILES[0])}|{FOLDER_FILES}")
+    check_folder_replaceable(path, "file_name", f"{re.escape(FILES[0])}|{FOLDER_FILES}")
     with replacing_folder(path) as folder:
         for notice in write(folder, checkpoint):
             say(notice)

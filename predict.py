@@ -48,14 +48,14 @@ def label_texts(settings: PredictConfig) -> None:
         text, text_pair = settings.texts
         texts = read_texts(text, text_pair, settings.file)
         predictor = load(settings, few=len(texts) <= settings.batch_size)
-        description, types = predictor.model.description, predictor.model.config.type_vocab_size
+        description = predictor.model.description
         kind = description.head_kind
         if settings.question is not False and not kind.needs_texts:
             raise UserError(
                 f"question, context: {settings.model} is a {kind.name} model, it answers no questions"
             )
         longest = predictor.longest_row(settings.max_seq_length)
-        examples, cut = encode_texts(texts, kind, predictor.tokenizer, longest, types)
+        examples, cut = encode_texts(texts, kind, predictor.tokenizer, longest)
         logits = predictor.logits(examples)
     names = ("question", "context") if kind.needs_texts else ("text", "text_pair")
     for outcome, row in zip(kind.outcomes(logits, examples, texts, description.label_names), texts):

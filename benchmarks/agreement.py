@@ -66,7 +66,8 @@ def main():
     def answers(model):
         logits = predict(model, Batches(examples, options.batch_size, options.lengths)).logits
         given = logits, examples, data.labels
-        return data.kind.evidence(names[0], *given)[0], metrics.score(names, data.kind, *given)
+        evidence = data.kind.evidence(names[:1], *given)
+        return evidence[names[0]][0], metrics.score(names, data.kind, *given)
 
     expected, scores = answers(model)
     print(

@@ -173,7 +173,7 @@ class CompileCache:
         return {_GRAPH: written[0], _DEPENDENCIES: os.path.join(self._graphs(), _DEPENDENCIES)}
 
     def _kernel_files(self):
-        """The same of all kernels of this process: which of them a graph shares with others is not known."""
+        """{name: path} of all kernels of this process: which of them are the graph's own is not known."""
         paths = glob.glob(os.path.join(self.work, _KERNELS, "Fused*"))
         return {os.path.basename(path): path for path in paths}
 

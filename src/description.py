@@ -232,8 +232,7 @@ class Description:
     @property
     def is_quantized(self) -> bool:
         """Whether any of its numbers is rounded to few bits."""
-        quantization = self.quantization
-        return quantization is not None and quantization.lowest_bits < 32
+        return self.quantization is not None and self.quantization.is_active
 
     # --- the one check against data -------------------------------------------------------------------------
 
@@ -357,7 +356,7 @@ def _text_form(lower_case, strip_accents):
     return ("lower-cased words" if lower_case else "case kept") + accents
 
 
-def label_names(said: Said, source: str) -> tuple[str, ...]:
+def said_labels(said: Said, source: str) -> tuple[str, ...]:
     """Class names of a config.json (`Said`) in index order; () where there are none or only placeholders
     (LABEL_0). Some programs write only label2id, which counts where there is no id2label.
 
@@ -395,7 +394,7 @@ def _head(said, file):
     if absent:
         raise UserError(f"{file} lacks {', '.join(absent)}")
     kind = at_own_threshold(kind_of_problem(said.problem_type, file), said, file)
-    return {"kind": kind, "outputs": said.num_labels, "labels": label_names(said, file)}
+    return {"kind": kind, "outputs": said.num_labels, "labels": said_labels(said, file)}
 
 
 def at_own_threshold(kind: TaskKind, said: Said, file: str) -> TaskKind:

@@ -33,7 +33,7 @@ class Prediction:
 
     @property
     def seconds_per_1000_rows(self) -> float:
-        """The same by rows; those that fill up the last batch are none of the data's."""
+        """Seconds of network time per 1,000 rows of the data."""
         return 1000.0 * sum(self.batch_seconds) / self.rows
 
 
@@ -50,7 +50,7 @@ def _padded(model, batches):
 
 
 def _packed(model, batches):
-    """The same of `PackedRows`."""
+    """Yield (inputs, row numbers, a callable from logits to their answers) of `PackedRows`."""
     by_token = model.description.head_kind.logits_per == "token"
     for batch in batches:
 
@@ -103,7 +103,7 @@ def evaluate(
         model (Model): of a task.
         eval_batches (dict): {split: Batches or PackedRows}, the deciding one first.
         metric_names (tuple of str): the deciding one first.
-        keep (callable): is given the logits and the Examples of the first split; None for nobody.
+        keep (callable): is given the logits and the Examples of the first split; None for no call.
 
     Returns:
         {metric: value} for the first split, {"metric/split": value} for further ones, and of the first

@@ -319,7 +319,7 @@ def cache_folder(name: str) -> str:
     """The user's own folder for what may be lost, where XDG's rules put it.
 
     Raises:
-        OSError: nobody's home.
+        OSError: there is no home folder.
     """
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     if base.startswith("~"):

@@ -14,7 +14,7 @@ from src import runtime
 from src.checkpoint.assign import assign
 from src.checkpoint.folder import digest
 from src.checkpoint.formats import read_any
-from src.data.augment.augmenter import Augmentation, Augmenter, Recipe
+from src.data.augment.augmenter import Augmentation, Augmenter, AugmentRecipe
 from src.data.augment.vectors import WordVectors
 from src.data.tokenization import Tokenizer
 from src.errors import UserError
@@ -110,7 +110,7 @@ def load_augmentation(
     vectors = WordVectors.read(config.augment_vectors) if config.augment_vectors else None
     model = MaskedLanguageModel.load(config.augment, config, options.vocabulary)
     # jsonargparse's range-checked numbers are classes of their own.
-    recipe = Recipe(
+    recipe = AugmentRecipe(
         int(config.augment_copies),
         float(config.augment_probability),
         int(config.augment_candidates),

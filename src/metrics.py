@@ -269,12 +269,12 @@ def choose(
 
 
 def score(
-    metric_names: Iterable[str], kind: TaskKind, logits: np.ndarray, examples: Examples, labels: Sequence[str]
+    metric_names: Sequence[str], kind: TaskKind, logits: np.ndarray, examples: Examples, labels: Sequence[str]
 ) -> dict[str, float]:
     """{metric: value} of each metric.
 
     Args:
-        metric_names (iterable of str): names above. kind (TaskKind): of the task.
+        metric_names (tuple of str): names above. kind (TaskKind): of the task.
         logits (ndarray): float32, a row for each of the `examples` (Examples), or for each of their tokens.
         labels (tuple of str): the class names.
 
@@ -282,11 +282,12 @@ def score(
         UserError: a logit is not finite: the largest of such is no answer.
     """
     check_finite(logits)
-    return {name: value_of(name, *kind.evidence(name, logits, examples, labels)) for name in metric_names}
+    evidence = kind.evidence(metric_names, logits, examples, labels)
+    return {name: value_of(name, *pair) for name, pair in evidence.items()}
 
 
 def value_of(metric: str, predictions: Any, references: Any) -> float:
-    """The value of a metric of what a kind's `evidence` for it gave, or of a part of that."""
+    """The value of a metric of the pair that a kind's `evidence` has for it, or of a part of that."""
     return _METRICS[metric](predictions, references)
 
 

@@ -37,7 +37,9 @@ NO_HEAD = ("classifier.", "fit_dense.")
 projection.
 """
 POOLER = "bert.pooler."
-"""The same of the pooler's: a head that answers for tokens has no place for them, other networks do."""
+"""How the names of the pooler's weights begin: a head that answers for tokens has no place for them, others
+have.
+"""
 WORD_PLACES = "bert.embeddings.word_embeddings.places"
 """Of the parameter that `OccurringRows` adds to a network."""
 

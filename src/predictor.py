@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from src.data.pool import available_cores
 from src.data.test_sets import Reader, read_test_sets
 from src.data.tokenization import Tokenizer
 from src.deploy.sessions import EXPORTED_ENDINGS
-from src.deploy.vocab_file import find_vocabulary
+from src.deploy.vocab_file import vocabulary_beside
 from src.evaluate import predict
 from src.model import Model
 from src.runtime import compute_type, set_up
@@ -53,7 +53,7 @@ class Predictor:
             name = set_up(device, seed=0)
             model = Model.load(path, compute_type("auto", name), known=known)
         if known.vocab_file or not model.vocabulary:
-            model.vocabulary = find_vocabulary(path, model.description, known.vocab_file)
+            model.vocabulary = vocabulary_beside(path, model.description, known.vocab_file)
         return cls(model, name, model.batch_size or batch_size, config)
 
     @property
@@ -72,7 +72,11 @@ class Predictor:
         return min(wanted or most, most)
 
     def logits(self, examples: Examples, title: str = "predict") -> np.ndarray:
-        """The logits of `Examples`, in their order; `title` is the progress bar's."""
+        """The logits of `Examples`, in their order; `title` is the progress bar's. A model with one type of
+        token reads a second text as it does a first.
+        """
+        if self.model.config.type_vocab_size == 1:
+            examples = replace(examples, segment_ids=np.zeros_like(examples.segment_ids))
         return predict(self.model, self._batches(examples), title).logits
 
     def _batches(self, examples):

@@ -25,7 +25,6 @@ _OF_REPORT = (REPORT_FILE, RECORD_FILE, PREDICTIONS_FILE, LAYERS_FILE)
 _BEGUN = (CONFIG_YAML, METRICS_FILE)
 """Every run writes both as it begins, so that both together are an earlier one's."""
 _WRITTEN = (RESULTS_FILE, STATE_FILE, STAGES_FILE, *_OF_REPORT)
-_OF_OLDER_VERSIONS = ("curves.png",)
 LATENT, UNPACKED = "latent", "unpacked"
 """Folders of the folders of float32 weights beside a packed model, asked for or not."""
 _HELD = contextlib.ExitStack()
@@ -188,9 +187,8 @@ class RunFolder:
     def _remove_earlier(self):
         """Remove exactly the files that runs write, and folders that are then empty; say so."""
         networks, own = self._networks(), self._records()
-        if self.overwrite or self._proven():
-            more = (*_OF_OLDER_VERSIONS, *([PROFILE] if self.overwrite else ()))
-            own += filter(os.path.exists, map(self.join, more))
+        if self.overwrite and os.path.exists(self.join(PROFILE)):
+            own.append(self.join(PROFILE))
         if networks or own:
             print(
                 f"output_dir: replaces what an earlier run left in {self.path}: "

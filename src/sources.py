@@ -6,11 +6,11 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 ROW_FILES = {"tsv": "tsv", "jsonl": "json_lines", "parquet": "parquet"}
 """{ending of a file: the reader in `src/data/readers` that takes it}, of tables with texts and a label."""
 OWN_FILES = {**ROW_FILES, "conll": "conll", "txt": "conll"}
-"""The same of the user's own data."""
+"""{ending: reader} of the user's own data."""
 CLUE_FILES = {"json": "json_lines", "jsonl": "json_lines", "parquet": "parquet"}
-"""The same of CLUE's tasks, whose .json files have an object a line."""
+"""{ending: reader} of CLUE's tasks, whose .json files have an object a line."""
 SQUAD_FILES = {"-v1.1.json": "squad", "-v2.0.json": "squad", "json": "squad"}
-"""The same of SQuAD's layout, the official names first."""
+"""{ending: reader} of SQuAD's layout, the official names first."""
 
 
 class Columns(NamedTuple):

@@ -6,7 +6,7 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
-from src.description import DataFacts, Description, Said, label_names
+from src.description import DataFacts, Description, Said, said_labels
 from src.errors import UserError
 from src.kinds import CLASSIFICATION, REGRESSION, SPAN_OR_NONE, TAGGING
 from src.settings.network import BertConfig, QuantConfig
@@ -110,7 +110,7 @@ def test_labels_may_be_numbered_in_any_order_and_placeholders_are_none():
     assert read(changed(id2label=None, label2id=None)).labels == ()
     assert replace(TASK, labels=()).label_names == ("LABEL_0", "LABEL_1")
     said = Said(id2label={str(index): f"n{index}" for index in range(11)})
-    assert label_names(said, "x")[9:] == ("n9", "n10")
+    assert said_labels(said, "x")[9:] == ("n9", "n10")
 
 
 def test_other_programs_keys_have_no_meaning():

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Struct
 
 from src.data.info import DatasetInfo
-from src.data.origins import read_texts
+from src.data.origins import read_origin
 from src.deploy.bin_files import read_inputs
 from src.description import Description
 from src.errors import UserError
@@ -231,6 +231,6 @@ def test_texts_of_a_wrong_type_are_a_user_error(tmp_path, value):
     rows = SimpleNamespace(lengths=np.array([2]))
     (tmp_path / "eval.texts.jsonl").write_text(json.dumps(value) + "\n")
     try:
-        assert read_texts(str(tmp_path), "eval", rows).texts[0]["id"] is not None
+        assert read_origin(str(tmp_path), "eval", rows).texts[0]["id"] is not None
     except UserError as error:
         assert "eval.texts.jsonl" in str(error)

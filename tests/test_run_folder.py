@@ -97,7 +97,6 @@ BESIDE = (
     "stages.json",
     "state.safetensors",
     "report.html",
-    "curves.png",
     "profile/a",
 )
 FOREIGN = (
@@ -156,30 +155,30 @@ OTHERS = ("profile/mine/a.txt", "mnli/eval_model.ckpt", "phase1/notes.txt")
 @pytest.mark.parametrize("stages", [(), ("stages.json",)])
 def test_records_of_a_run_without_networks_here_are_replaced_and_it_is_said(tmp_path, capsys, stages):
     """A run that only evaluated, or one of another task."""
-    put(tmp_path, *BEGUN, *RECORDS, *stages, *OTHERS, "curves.png")
+    put(tmp_path, *BEGUN, *RECORDS, *stages, *OTHERS)
     run_in(tmp_path).start("seed: 1\n")
     assert files_of(tmp_path) == {*BEGUN, *OTHERS}
     said = capsys.readouterr().out
-    assert said.count("\n") == 1 and all(name in said for name in (*BEGUN, *RECORDS, *stages, "curves.png"))
+    assert said.count("\n") == 1 and all(name in said for name in (*BEGUN, *RECORDS, *stages))
 
 
 @pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize("left", [*RECORDS, *BEGUN, "events.out.tfevents.1.mine"])
 def test_what_no_run_proves_to_have_written_is_not_replaced_unless_it_is_said(tmp_path, capsys, left, resume):
-    put(tmp_path, left, *OTHERS, "curves.png")
+    put(tmp_path, left, *OTHERS)
     resume = resume and left != "config.yaml"  # what a run leaves that is killed as it begins
     with pytest.raises(UserError) as error:
         run_in(tmp_path, resume=resume).start("seed: 1\n")
     refuses(error, f"output_dir: {tmp_path} holds {left}, which would be replaced", "--overwrite_output_dir")
-    assert files_of(tmp_path) == {left, *OTHERS, "curves.png"} and capsys.readouterr().out == ""
+    assert files_of(tmp_path) == {left, *OTHERS} and capsys.readouterr().out == ""
     run_in(tmp_path, overwrite=True).start("seed: 1\n")
     assert left in capsys.readouterr().out
 
 
 def test_the_users_own_files_do_not_keep_a_run_from_a_folder(tmp_path, capsys):
-    put(tmp_path, *OTHERS, "curves.png")
+    put(tmp_path, *OTHERS)
     run_in(tmp_path).start("seed: 1\n")
-    assert files_of(tmp_path) == {*BEGUN, *OTHERS, "curves.png"} and capsys.readouterr().out == ""
+    assert files_of(tmp_path) == {*BEGUN, *OTHERS} and capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("options", [{}, {"overwrite": True}, {"resume": True}])

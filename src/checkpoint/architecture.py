@@ -13,7 +13,7 @@ from src.checkpoint.folder import CONFIG_FILE
 from src.checkpoint.mismatch import refuse, shape
 from src.checkpoint.names import QUESTIONS, WORD_EMBEDDINGS, our_parameters, unwrapped
 from src.checkpoint.tensorflow import BERT_CONFIG_FILE
-from src.description import Said, at_own_threshold, label_names
+from src.description import Said, at_own_threshold, said_labels
 from src.errors import UserError, shown
 from src.json_file import Size, Text, checked, read_json
 from src.kinds import CLASSIFICATION, KINDS, REGRESSION, kind_of_problem
@@ -310,7 +310,7 @@ def head(
             "outputs; the classifier counts"
         )
     task_name = _task(given, kind, count, notices)
-    return {"kind": kind, "outputs": count, "labels": label_names(said, source), "task_name": task_name}
+    return {"kind": kind, "outputs": count, "labels": said_labels(said, source), "task_name": task_name}
 
 
 def _expected_shapes(bert, kind, weights):

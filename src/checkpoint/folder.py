@@ -264,7 +264,7 @@ def _check_sum(path):
 
 
 def _sums(folder: str) -> dict[str, list[str]]:
-    """What the config.json of a folder knows of the .ckpt files that are there; {} in older folders."""
+    """What the config.json of a folder knows of the .ckpt files that are there; {} where it notes none."""
     path = os.path.join(folder, CONFIG_FILE)
     if not os.path.isfile(path):
         return {}

@@ -214,7 +214,7 @@ def write_description(folder: str, description: Description, tokens: Sequence[st
         )
 
 
-def check_replaceable(path: str, key: str, own: str) -> None:
+def check_folder_replaceable(path: str, key: str, own: str) -> None:
     """Raise a `UserError` where the folder `path` holds anything but files of ours, by their names `own`.
 
     Args: as of `src.files.check_replaceable`, which knows names only: a folder that transformers saved has

@@ -83,7 +83,7 @@ class DatasetInfo:
     strip_accents: Optional[bool] = None
     """Whether accents were taken off; None, which the file leaves out: where the text was lower-cased."""
     checksums: dict[str, Noted] = field(default_factory=dict)
-    """{name of a file: its note} of all that is read of the folder; {} in the folders of older versions."""
+    """{name of a file: its note} of all that is read of the folder; {} where it notes none."""
 
     def save(self, folder: str) -> None:
         """Write `dataset.json` into `folder`."""

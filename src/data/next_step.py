@@ -5,7 +5,7 @@ import shlex
 from typing import List, Optional
 
 from src.data.info import DatasetInfo
-from src.description import Said, label_names, smaller_student
+from src.description import Said, said_labels, smaller_student
 from src.errors import UserError, listed
 from src.json_file import Count, Text, read_json
 from src.kinds.base import TaskKind
@@ -63,6 +63,6 @@ def _read(path: str) -> tuple[_Config, tuple[str, ...]]:
     """
     try:
         says = read_json(path, "configuration", _Config)
-        return says, label_names(says, path)
+        return says, said_labels(says, path)
     except UserError:
         return _Config(), ()

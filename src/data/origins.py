@@ -30,6 +30,11 @@ class _Line(TypedDict):
     rows: List[List[Annotated[int, Meta(ge=-1, le=2**31 - 1)]]]
 
 
+def texts_in(examples: Examples) -> int:
+    """How many texts the rows are windows of; 0 where each row is a text of its own."""
+    return len(examples.origin.texts) if examples.origin else 0
+
+
 def texts_file(folder: str, split: str) -> str:
     """Its path."""
     return os.path.join(folder, f"{split}.texts.jsonl")
@@ -48,7 +53,7 @@ def append_texts(file: TextIO, examples: Examples) -> None:
         row = end
 
 
-def read_texts(folder: str, split: str, examples: Examples) -> Origin:
+def read_origin(folder: str, split: str, examples: Examples) -> Origin:
     """The `Origin` of a split's `Examples`.
 
     Raises:

@@ -79,7 +79,7 @@ def split_info(rows: int, labelled: bool, length_counts: np.ndarray, files: list
     }
 
 
-class Progress:
+class CountingBar:
     """A `bar` that also says how fast things go which are not what it counts. A context manager: leaving it
     removes the bar.
 
@@ -92,7 +92,7 @@ class Progress:
         self._counts: dict[str, int] = {}
         self._start = self._bar.start_t
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> CountingBar:
         return self
 
     def __exit__(self, *error: object) -> None:

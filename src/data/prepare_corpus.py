@@ -10,7 +10,7 @@ from src.data.corpus.files import find_files
 from src.data.corpus.packing import Packed, Packer, Recipe
 from src.data.corpus.shards import FOLDER, ShardFolder, make_plan
 from src.data.pool import WorkerPool
-from src.data.prepare import Options, Progress, describe_lengths, split_info
+from src.data.prepare import CountingBar, Options, describe_lengths, split_info
 from src.data.readers.rows import BadRows
 from src.errors import UserError
 from src.kinds import CLASSIFICATION
@@ -54,7 +54,7 @@ def prepare_corpus(
     bad_rows = options.bad_rows()
     arguments = options.vocabulary, options.lower_case, recipe, options.strip_accents
     pool: WorkerPool[Block, Packed] = WorkerPool(Packer, arguments, options.num_workers)
-    with Progress(FOLDER, sum(file.size for file in files), "byte") as progress:
+    with CountingBar(FOLDER, sum(file.size for file in files), "byte") as progress:
         with shards.only_writer(), pool:
             block_bytes, blocks_per_shard = block_sizes(recipe, shard_mb)
             blocks = read_blocks(files, bad_rows, block_bytes)
@@ -83,7 +83,7 @@ def _write_shards(
     blocks: Iterator[Block],
     blocks_per_shard: int,
     pool: WorkerPool[Block, Packed],
-    progress: Progress,
+    progress: CountingBar,
 ) -> None:
     """Pack the blocks of the shards that are lacking; a shard is some consecutive blocks."""
 
@@ -105,7 +105,7 @@ def _write_shards(
                 progress.update(block.read_bytes, lines=block.lines, rows=len(packed.examples))
 
 
-def _report(shards: ShardFolder, bad_rows: BadRows, progress: Progress) -> None:
+def _report(shards: ShardFolder, bad_rows: BadRows, progress: CountingBar) -> None:
     total = shards.total
     print(
         f"corpus: {total('documents'):,} documents, {total('sentences'):,} sentences "

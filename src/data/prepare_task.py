@@ -11,8 +11,8 @@ from src.checksums import notes
 from src.data.augment.augmenter import Augmentation
 from src.data.augment.split import augment_split
 from src.data.info import INFO_FILE, Split
-from src.data.origins import append_texts, texts_file
-from src.data.prepare import Options, Progress, describe_lengths, split_info
+from src.data.origins import append_texts, texts_file, texts_in
+from src.data.prepare import CountingBar, Options, describe_lengths, split_info
 from src.data.readers.files import Source, count_rows, find_source, require_source
 from src.data.readers.labels import discover_labels
 from src.data.readers.rows import BadRows, Row
@@ -69,7 +69,7 @@ def prepare_task(
             texts = texts_file(temporary, split) if kind.needs_texts and split != "train" else ""
             tally = AnswerTally(kind)
             encoded = tally.kept(pool.map(chunks(tally.given(rows))))
-            with Progress(split, total, "row") as progress:
+            with CountingBar(split, total, "row") as progress:
                 splits[split] = write_split(writer, encoded, bad_rows, progress, texts)
             tally.tell()
         options.info(task.name, kind, names, longest, splits, notes(temporary)).save(temporary)
@@ -188,7 +188,11 @@ def chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def write_split(
-    writer: RecordWriter, encoded: Iterable[Encoded], bad_rows: BadRows, progress: Progress, texts: str = ""
+    writer: RecordWriter,
+    encoded: Iterable[Encoded],
+    bad_rows: BadRows,
+    progress: CountingBar,
+    texts: str = "",
 ) -> Split:
     """Write one split, print its line, and return what dataset.json says of it.
 
@@ -204,9 +208,8 @@ def write_split(
             here = np.bincount(examples.lengths, minlength=len(counts))
             here[: len(counts)] += counts
             rows, cut, labelled, counts = rows + len(examples), cut + cut_here, bool(examples.columns), here
-            of_texts = len(examples.origin.texts) if examples.origin else 0
-            whole += of_texts
-            progress.update(of_texts or len(examples), rows=len(examples))
+            whole += texts_in(examples)
+            progress.update(texts_in(examples) or len(examples), rows=len(examples))
     writer.close()
     windows = f" of {whole:,} texts" if whole else ""
     say(

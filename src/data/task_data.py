@@ -12,7 +12,7 @@ import numpy as np
 from src import tasks
 from src.data.dataset import Batches, PackedRows, rows_to_evaluate
 from src.data.info import DatasetInfo
-from src.data.origins import read_texts
+from src.data.origins import read_origin
 from src.data.records import find_split, has_split, read_records
 from src.description import DataFacts, Description
 from src.errors import UserError
@@ -135,7 +135,7 @@ def load_task_data(
         kind.check_labels(examples, names, split)
         examples = _renumbered(examples, order, names)
         if kind.needs_texts and split != "train":
-            examples = replace(examples, origin=read_texts(eval_dir, split, examples))
+            examples = replace(examples, origin=read_origin(eval_dir, split, examples))
         splits[split] = examples
     return TaskData(task, kind, names, splits.pop("train", None), splits, info)
 
@@ -158,7 +158,7 @@ def _find_files(task: tasks.Task, train_dir: str, eval_dir: str, dataset_type: s
 
 
 def _split_files(folder: str, splits: tuple[str, ...], dataset_type: str) -> dict[str, _Found]:
-    """The same of one folder; every split after the first is optional, as MNLI's mismatched one is."""
+    """The files of a folder's splits; all after the first are optional, as MNLI's mismatched one is."""
     found = {splits[0]: find_split(folder, splits[0], dataset_type)}
     for split in splits[1:]:
         if not has_split(folder, split):

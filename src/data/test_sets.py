@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional, Tuple
 
-import numpy as np
-
 from src.data.info import DatasetInfo
-from src.data.origins import read_texts
-from src.data.prepare import Progress
+from src.data.origins import read_origin, texts_in
+from src.data.prepare import CountingBar
 from src.data.prepare_task import chunks
 from src.data.readers.files import Source, count_rows, find_source, require_source
 from src.data.readers.rows import EveryRow, Row
@@ -114,14 +112,12 @@ def _raw(task: Task, source: Source, name: str, description: Description, reader
     cut = 0
     arguments = reader.vocabulary, reader.lower_case, kind, reader.longest, reader.num_workers
     pool = TokenizerPool(*arguments, strip_accents=reader.strip_accents)
-    with pool, Progress(f"read {name}", count_rows(source), "row") as progress:
+    with pool, CountingBar(f"read {name}", count_rows(source), "row") as progress:
         for examples, cut_here in pool.map(chunks(rows())):
             parts.append(examples)
             cut += cut_here
-            progress.update(len(examples), rows=len(examples))
+            progress.update(texts_in(examples) or len(examples), rows=len(examples))
     examples = parts[0] if len(parts) == 1 else concatenate(parts)
-    if description.bert.type_vocab_size == 1:
-        examples = replace(examples, segment_ids=np.zeros_like(examples.segment_ids))
     return TestSet(name, examples, _numbered([row.id for row in kept]), facts.labels, cut, tuple(kept))
 
 
@@ -140,9 +136,9 @@ def _prepared(
     facts, kind = _with_task(facts_of(name, examples, info), task, description, info)
     description.check_fits(facts, "task_name")
     if kind.needs_texts:
-        examples = replace(examples, origin=read_texts(folder, name, examples))
-    count = len(examples.origin.texts) if examples.origin else len(examples)
-    return TestSet(name, examples, _numbered([""] * count), facts.labels)
+        examples = replace(examples, origin=read_origin(folder, name, examples))
+    names = _numbered([""] * (texts_in(examples) or len(examples)))
+    return TestSet(name, examples, names, facts.labels)
 
 
 def _numbered(names: Sequence[str]) -> tuple[str, ...]:

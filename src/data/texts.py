@@ -3,13 +3,12 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from src.data.readers.files import Source
-from src.data.readers.rows import EveryRow, Row
+from src.data.readers.rows import EveryRow, Row, is_text
 from src.data.tokenization import Encoded, Tokenizer
 from src.errors import UserError
 from src.kinds.base import TaskKind
@@ -82,23 +81,19 @@ def _lines(path: str, where: str) -> list[tuple[int, str]]:
 
 
 def _row(text: str, pair: str | None, number: int, where: str) -> Row:
-    try:
-        (text + (pair or "")).encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise UserError(f"{where} is not UTF-8 text") from error
+    if not is_text(text + (pair or "")):
+        raise UserError(f"{where} is not UTF-8 text")
     if not text.strip() or pair is not None and not pair.strip():
         raise UserError(f"{where} is empty; every text needs at least one word")
     return Row(text, pair, None, number)
 
 
-def encode_texts(
-    rows: Sequence[Row], kind: TaskKind, tokenizer: Tokenizer, longest: int, segment_types: int
-) -> Encoded:
+def encode_texts(rows: Sequence[Row], kind: TaskKind, tokenizer: Tokenizer, longest: int) -> Encoded:
     """The texts' `Examples`, and how many had to be cut.
 
     Args:
         rows: of `read_texts`.
-        kind, segment_types: of the model that reads them.
+        kind: of the model that reads them.
         tokenizer: with the model's vocabulary.
         longest: tokens of a row, special ones included.
 
@@ -114,6 +109,4 @@ def encode_texts(
         raise UserError(
             f"text {rows[row].line_number} holds no word, only characters that BERT's tokenizer leaves out"
         )
-    if segment_types == 1:
-        examples = replace(examples, segment_ids=np.zeros_like(examples.segment_ids))
     return examples, cut

@@ -10,8 +10,8 @@ from typing import Optional, Tuple
 import numpy as np
 from msgspec import Struct
 
-from src.data.origins import append_texts, read_texts, texts_file
-from src.deploy.sessions import INPUTS
+from src.data.origins import append_texts, read_origin, texts_file
+from src.data.records import TOKEN_COLUMNS
 from src.description import DataFacts, Description, Said, at_own_threshold
 from src.errors import ZIP_FAULTS, UserError, one_line, shown
 from src.examples import Examples, filled_up
@@ -26,9 +26,7 @@ _AGAIN = "run preprocess.py again"
 _EXAMPLES = "examples.npz"
 _FLAT = ("input_ids", "segment_ids", "offsets")  # of `Examples`, in that file
 _COLUMN = "column_"  # before a column's name there
-OWN_INPUTS = (
-    r"rows\.json|examples\.npz|\w+\.texts\.jsonl|label_ids\.npy|labels\.npy|\d\d_\w+"  # older: labels.npy
-)
+OWN_INPUTS = r"rows\.json|examples\.npz|\w+\.texts\.jsonl|label_ids\.npy|\d\d_\w+"
 OWN_RESULTS = r"row_\d+\.bin|model\.json"
 """What the names of the files and folders written here look like."""
 
@@ -47,18 +45,17 @@ class _Info(Struct):
     longest: Size
     largest_token_id: Count
     largest_segment_id: Count
+    layout: Text
     do_lower_case: Optional[bool] = None
     strip_accents: Optional[bool] = None
-    layout: Text = "own"
-    """Older folders do not say it."""
 
 
 @dataclass(frozen=True)
-class Layout:
+class BinLayout:
     """How rows are put into files."""
 
     folders: tuple[str, ...]
-    """Of the tensors, in the order of INPUTS. A program takes them by their names' numbers."""
+    """Of the tensors, in the order of TOKEN_COLUMNS. A program takes them by their names' numbers."""
     rows: int
     """Rows of a file; the last one is filled up with copies of its first row."""
     name: str
@@ -71,14 +68,14 @@ class Layout:
         return range(start // self.rows, -(-end // self.rows))
 
 
-LAYOUTS = {
-    "own": Layout(
-        tuple(f"{number:02d}_{name}" for number, name in enumerate(INPUTS)),
+BIN_LAYOUTS = {
+    "own": BinLayout(
+        tuple(f"{number:02d}_{name}" for number, name in enumerate(TOKEN_COLUMNS)),
         1,
         "row_{:07d}.bin",
         "row_{:07d}.bin",
     ),
-    "published": Layout(
+    "published": BinLayout(
         ("00_input_ids", "02_input_mask", "01_token_type_id"),
         32,
         "tinybert_bs32_{}.bin",
@@ -100,7 +97,7 @@ class Inputs:
     split: str
     """Which of the task's they are."""
     facts: DataFacts
-    layout: Layout
+    layout: BinLayout
 
     @property
     def kind(self) -> TaskKind:
@@ -135,7 +132,7 @@ class Inputs:
         names = self.facts.labels or tuple(map(str, range(self.facts.outputs)))
         self.kind.check_labels(examples, names, self.split)
         if self.kind.needs_texts:
-            return replace(examples, origin=read_texts(self.folder, self.split, examples))
+            return replace(examples, origin=read_origin(self.folder, self.split, examples))
         return examples
 
 
@@ -171,11 +168,11 @@ def write_inputs(
     are.
 
     Args:
-        folder: an empty one. columns: int32 (rows, S), in the order of INPUTS.
+        folder: an empty one. columns: int32 (rows, S), in the order of TOKEN_COLUMNS.
         examples: the same rows, with their labels. facts: of the rows.
-        split: which of the task's they are. layout: one of LAYOUTS.
+        split: which of the task's they are. layout: one of BIN_LAYOUTS.
     """
-    (rows, length), form, kind = columns[0].shape, LAYOUTS[layout], facts.kind
+    (rows, length), form, kind = columns[0].shape, BIN_LAYOUTS[layout], facts.kind
     assert kind is not None  # of a task
     for name, column in zip(form.folders, columns):
         part = os.path.join(folder, name)
@@ -212,7 +209,7 @@ def write_inputs(
 
 
 def read_inputs(folder: str) -> Inputs:
-    """The `Inputs` in a folder; a `UserError` where preprocess.py did not write it, or an older one did."""
+    """The `Inputs` in a folder; a `UserError` where preprocess.py did not write it."""
     path = os.path.join(folder, _INFO)
     try:
         info = read_json(path, "the description preprocess.py writes", _Info)
@@ -231,17 +228,17 @@ def read_inputs(folder: str) -> Inputs:
         do_lower_case=info.do_lower_case,
         strip_accents=info.strip_accents,
     )
-    if info.layout not in LAYOUTS:
+    if info.layout not in BIN_LAYOUTS:
         raise UserError(
-            f"{path}: layout must be one of {', '.join(LAYOUTS)}, not {shown(info.layout)}; {_AGAIN}"
+            f"{path}: layout must be one of {', '.join(BIN_LAYOUTS)}, not {shown(info.layout)}; {_AGAIN}"
         )
-    return Inputs(folder, info.rows, info.seq_length, info.split, facts, LAYOUTS[info.layout])
+    return Inputs(folder, info.rows, info.seq_length, info.split, facts, BIN_LAYOUTS[info.layout])
 
 
 def write_results(folder: str, start: int, logits: np.ndarray) -> None:
     """Write the float32 logits of rows `start` onwards, (R, C) or (R, S, C)."""
     for offset, row in enumerate(logits):
-        row.astype(np.float32).tofile(os.path.join(folder, LAYOUTS["own"].result.format(start + offset)))
+        row.astype(np.float32).tofile(os.path.join(folder, BIN_LAYOUTS["own"].result.format(start + offset)))
 
 
 def write_model(folder: str, description: Description) -> None:
@@ -269,7 +266,7 @@ def read_results(folder: str, inputs: Inputs, examples: Examples) -> np.ndarray:
     Raises:
         UserError: a row is missing or has a wrong number of values.
     """
-    rows, outputs, layout = inputs.rows, inputs.facts.outputs, LAYOUTS["own"]
+    rows, outputs, layout = inputs.rows, inputs.facts.outputs, BIN_LAYOUTS["own"]
     if not os.path.exists(os.path.join(folder, layout.result.format(0))):
         layout = inputs.layout  # not infer_mindir.py wrote them
     names = os.listdir(folder) if os.path.isdir(folder) else []

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from src.checkpoint.huggingface import FOLDER_FILES, check_replaceable, write_description
+from src.checkpoint.huggingface import FOLDER_FILES, check_folder_replaceable, write_description
 from src.deploy.check import check_equal, check_same, tolerance
 from src.deploy.sessions import Exported, MindirSession, OnnxSession, files_of
 from src.description import Description
@@ -128,7 +128,7 @@ def export_onnx_folder(
     Returns:
         The path of the ONNX file.
     """
-    check_replaceable(path, "file_name", rf"{ONNX_FILE}|{FOLDER_FILES}")
+    check_folder_replaceable(path, "file_name", rf"{ONNX_FILE}|{FOLDER_FILES}")
     with replacing_folder(path) as folder:
         write_description(folder, description, vocabulary)
         export_onnx(os.path.join(folder, ONNX_FILE), model, description, asked, length, "huggingface")
@@ -150,15 +150,15 @@ def export_mindir(
     Args:
         description (Description): what the file says of itself.
         shape (tuple): rows and tokens of a call.
-        asked (str), file_format (str): as for `choose_form`.
+        asked (str), file_format (str): as for `choose_mindir_form`.
         device (str), device_id (int): where the check runs.
 
     Returns:
         The file's path; a large network's has another name than `path`, as `write_mindir` says.
     """
-    from src.deploy.mindir import choose_form, write_mindir
+    from src.deploy.mindir import choose_mindir_form, write_mindir
 
-    form = choose_form(asked, description, file_format)
+    form = choose_mindir_form(asked, description, file_format)
     weights = computed_weights(model.network)
     with replacing_together(path) as temporary:
         number_type = model.network.compute_type

@@ -20,7 +20,7 @@ LARGEST = 1 << 30
 """Bytes of weights in one file; MindSpore writes those of a larger network into a folder beside it."""
 
 
-def choose_form(asked: str, description: Description, file_format: str) -> str:
+def choose_mindir_form(asked: str, description: Description, file_format: str) -> str:
     """The form of weights to write, "float" or "packed".
 
     Args:

@@ -39,7 +39,7 @@ class Rounding:
             bits, self.quantizer = settings.activation_bits, settings.activation_quantizer
             self.clip = settings.activation_clip_value
         # Whether activations are rounded at all.
-        self.active = bits < 32
+        self.active = settings is not None and settings.rounds_activations
         # The largest code; the smallest is as far below 0.
         self.levels = 2 ** (bits - 1) - 1
         # Fixed ranges: constants in place of a maximum over the tensor, and a shorter way through attention.

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import TensorProto, helper
 
+from src.data.records import TOKEN_COLUMNS
 from src.deploy.onnx_activations import Activation, Rounding
 from src.deploy.onnx_nodes import MICROSOFT, Graph, scalar, shape
 from src.deploy.onnx_weights import Weights, obstacle, unpacked
-from src.deploy.sessions import INPUTS
 from src.errors import UserError
+from src.nn.bert import MASKED_SCORE
 
 if TYPE_CHECKING:
     from src.settings.network import BertConfig, QuantConfig
-_MASKED = -10000.0
 _ACTIVATION_BOUNDS = (-0.1701, np.inf)
 """What GELU, in both forms, and ReLU give."""
 
@@ -47,7 +47,7 @@ class BertGraph:
         quantization: QuantConfig | None,
         form: str,
         by_token: bool = False,
-        inputs: tuple[str, ...] = INPUTS,
+        inputs: tuple[str, ...] = TOKEN_COLUMNS,
     ):
         why = obstacle(weights, config, quantization, form)
         if why:
@@ -73,7 +73,7 @@ class BertGraph:
         """
         graph, config = self.graph, self.config
         mask = graph.node("Unsqueeze", self.mask, shape(1, 2))  # (B, 1, 1, S)
-        added = graph.node("Gather", np.array([_MASKED, 0.0], np.float32), mask, name="added_mask")
+        added = graph.node("Gather", np.array([MASKED_SCORE, 0.0], np.float32), mask, name="added_mask")
         x = self.embeddings()
         for layer in range(config.num_hidden_layers):
             last = layer == config.num_hidden_layers - 1
@@ -206,7 +206,7 @@ class BertGraph:
             name=name,
             domain=MICROSOFT,
             num_heads=self.config.num_attention_heads,
-            mask_filter_value=_MASKED,
+            mask_filter_value=MASKED_SCORE,
         )
 
     def _operands(self, x, name):
@@ -233,8 +233,8 @@ class BertGraph:
         return value._replace(codes=self._heads(value.codes, order))
 
     def _fixed_operands(self, x, name, first_only):
-        """The same with fixed ranges in fewer operators: key and value come out of one product in units of
-        their own steps, so that one operator rounds both, and what is taken apart is codes.
+        """Attention's operands with fixed ranges, in fewer operators: key and value come out of one product
+        in units of their own steps, so that one operator rounds both, and what is taken apart is codes.
 
         `first_only`: query of the first token alone.
         """

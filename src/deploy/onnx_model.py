@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from src.deploy.onnx_graph import BertGraph
 from src.deploy.onnx_nodes import MICROSOFT
 from src.deploy.onnx_weights import OLDEST_RUNTIME, obstacle
-from src.deploy.sessions import LARGE_DATA, LAYOUTS, output_names
+from src.deploy.sessions import INPUT_LAYOUTS, LARGE_DATA, output_names
 from src.description import Description
 from src.errors import UserError
 
@@ -66,7 +66,7 @@ def build_model(
         weights (dict): our parameter names -> float32 arrays as the network computes with them.
         description (Description): of the network; it travels with the file.
         form (str): of the weights, as in `BertGraph`.
-        layout (str): one of the `LAYOUTS`, whose inputs it takes, all of (batch, sequence).
+        layout (str): one of the `INPUT_LAYOUTS`, whose inputs it takes, all of (batch, sequence).
 
     Raises:
         UserError: as `BertGraph`, or the package onnx is too old.
@@ -82,7 +82,7 @@ def build_model(
         )
     kind = description.kind
     assert kind is not None  # what is exported has a head
-    taken, dtype = LAYOUTS[layout]
+    taken, dtype = INPUT_LAYOUTS[layout]
     number_type = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     by_token, names = kind.logits_per == "token", output_names(kind)
     graph = BertGraph(weights, description.bert, description.quantization, form, by_token, taken).build(names)

@@ -39,7 +39,7 @@ def unpacked(form: str, config: BertConfig, quantization: QuantConfig | None) ->
 
 
 def _rounds(quantization: QuantConfig | None) -> TypeGuard[QuantConfig]:
-    return quantization is not None and quantization.activation_bits < 32
+    return quantization is not None and quantization.rounds_activations
 
 
 def obstacle(

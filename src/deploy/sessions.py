@@ -1,4 +1,6 @@
-"""Exported files as functions of arrays: ONNX in ONNX Runtime, MINDIR in MindSpore Lite or MindSpore."""
+"""Exported files as functions of arrays: ONNX in ONNX Runtime, MINDIR in MindSpore Lite or MindSpore. Their
+inputs are the `TOKEN_COLUMNS`, in that order.
+"""
 
 import contextlib
 import os
@@ -8,6 +10,7 @@ from typing import Any, NamedTuple, Tuple
 import numpy as np
 from msgspec import Struct
 
+from src.data.records import TOKEN_COLUMNS
 from src.description import Description
 from src.errors import UserError
 from src.examples import filled_up
@@ -15,20 +18,17 @@ from src.files import checksum, is_utf8, plain_path
 from src.json_file import Count, Size, checked, parse, read_json
 from src.kinds.base import TaskKind
 
-INPUTS = ("input_ids", "input_mask", "segment_ids")
-"""Every exported model's inputs, in order."""
 
-
-class Layout(NamedTuple):
+class InputLayout(NamedTuple):
     """How an ONNX file names its inputs, and their type."""
 
     inputs: Tuple[str, ...]
     dtype: type[np.generic]
 
 
-LAYOUTS = {
-    "mindspore": Layout(INPUTS, np.int32),
-    "huggingface": Layout(("input_ids", "attention_mask", "token_type_ids"), np.int64),
+INPUT_LAYOUTS = {
+    "mindspore": InputLayout(TOKEN_COLUMNS, np.int32),
+    "huggingface": InputLayout(("input_ids", "attention_mask", "token_type_ids"), np.int64),
 }
 """Of ONNX files: the setting `onnx_layout`."""
 EXPORTED_ENDINGS = (".onnx", ".mindir")
@@ -109,11 +109,12 @@ class OnnxSession:
         self._outputs = output_names(self.description.kind)
         inputs = tuple(item.name for item in self._session.get_inputs())
         outputs = tuple(item.name for item in self._session.get_outputs())
-        known = {layout.inputs: layout for layout in LAYOUTS.values()}
+        known = {layout.inputs: layout for layout in INPUT_LAYOUTS.values()}
         if inputs not in known or outputs != self._outputs:
+            others = INPUT_LAYOUTS["huggingface"].inputs
             raise UserError(
-                f"{path} does not take {', '.join(INPUTS)} (or {', '.join(LAYOUTS['huggingface'].inputs)}) "
-                f"and give {', '.join(self._outputs)}: export.py did not write it"
+                f"{path} does not take {', '.join(TOKEN_COLUMNS)} (or {', '.join(others)}) and give "
+                f"{', '.join(self._outputs)}: export.py did not write it"
             )
         self._layout = known[inputs]
 

@@ -30,7 +30,7 @@ def write_beside(path: str, vocabulary: Iterable[str]) -> None:
         write_vocabulary(temporary, vocabulary)
 
 
-def find_vocabulary(path: str, description: Description, vocab_file: str = "") -> list[str]:
+def vocabulary_beside(path: str, description: Description, vocab_file: str = "") -> list[str]:
     """The tokens of the vocabulary of a model whose file holds none.
 
     Args:

@@ -72,8 +72,8 @@ def _read(path: str) -> bytes:
 
 
 def _unpacked(path: str) -> dict[str, bytes]:
-    """The same of npm's .tgz. Only these three members are read, into memory: nothing else of the archive
-    counts.
+    """{name: bytes} of the `_FILES` in npm's .tgz. Only these members are read, into memory: nothing else of
+    the archive counts.
     """
     files = {}
     try:
@@ -95,7 +95,7 @@ def _unpacked(path: str) -> dict[str, bytes]:
 
 
 def _from_npm() -> dict[str, bytes]:
-    """The same of the package that npm fetches; npm compares it with the registry's checksum."""
+    """{name: bytes} of the `_FILES` of the package that npm fetches and compares with its checksum."""
     npm = shutil.which("npm")
     if npm is None:
         raise UserError(f"web_runtime: npm is not installed, which would fetch {PACKAGE}; {_ADVICE}")

@@ -70,7 +70,8 @@ def load_teacher(
 
 
 def task_teacher(path: str, key: str, data: TaskData, known: Known, compute_type: ms.Type) -> Model | None:
-    """The frozen `Model` of train.py's teacher, or None without a `path`; further arguments as above.
+    """The frozen `Model` of train.py's teacher, or None without a `path`; further arguments as of
+    `load_teacher`.
 
     Args:
         key: the setting that names `path`. data: the task's rows.

@@ -37,6 +37,12 @@ class Windows:
 BERT_WINDOWS = Windows()
 
 
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """The shares (..., C) that scores (..., C) mean, without overflow: those of a line add up to 1."""
+    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return shares / shares.sum(axis=-1, keepdims=True)
+
+
 class TaskKind:
     """One kind of task. A subclass sets the attributes and answers the questions below; `src/kinds` lists
     it.
@@ -66,7 +72,7 @@ class TaskKind:
     label_loss = ""
     """Loss of the logits against the labels."""
     metrics: tuple[str, ...] = ()
-    """Every metric that fits, the ones reported for data that name none first."""
+    """Every metric that fits."""
     default_metrics: tuple[str, ...] = ()
     """The metrics of data that name none, the deciding one first."""
     threshold = 0.0
@@ -150,18 +156,20 @@ class TaskKind:
         raise NotImplementedError
 
     def evidence(
-        self, metric: str, logits: np.ndarray, examples: Examples, labels: Sequence[str]
-    ) -> tuple[Any, Any]:
-        """What a metric compares.
+        self, metrics: Sequence[str], logits: np.ndarray, examples: Examples, labels: Sequence[str]
+    ) -> dict[str, tuple[Any, Any]]:
+        """What metrics compare, found once for all of them.
 
         Args:
-            metric (str): one of `metrics`. logits (ndarray): (N, C) or, of a head that answers for tokens,
-                (T, C). examples (Examples): the rows. labels (tuple of str): the class names.
+            metrics (tuple of str): some of the kind's `metrics`. logits (ndarray): (N, C) or, of a head that
+                answers for tokens, (T, C). examples (Examples): the rows. labels (tuple of str): the class
+                names.
 
         Returns:
-            (predictions, references), as that metric's function in `src/metrics.py` takes them
+            {metric: (predictions, references)} in their order, as the metric's function in `src/metrics.py`
+            takes them
         """
-        return self.predictions(logits), examples.labels
+        return dict.fromkeys(metrics, (self.predictions(logits), examples.labels))
 
     def outcomes(
         self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]

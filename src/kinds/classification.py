@@ -10,7 +10,7 @@ import numpy as np
 
 from src.errors import UserError, listed, shown
 from src.examples import Column, Examples
-from src.kinds.base import TaskKind
+from src.kinds.base import TaskKind, softmax
 
 if TYPE_CHECKING:
     from src.data.readers.rows import Row, Where
@@ -82,12 +82,10 @@ class SequenceClassification(TaskKind):
     def outcomes(
         self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
     ) -> list[dict[str, Any]]:
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities = (shifted / shifted.sum(axis=1, keepdims=True)).tolist()
         best = self.predictions(logits).tolist()
         return [
             {"label": labels[index], "probability": row[index], "probabilities": dict(zip(labels, row))}
-            for index, row in zip(best, probabilities)
+            for index, row in zip(best, softmax(logits).tolist())
         ]
 
     def columns_of(self, outcome: dict[str, Any]) -> list[tuple[str, ...]]:

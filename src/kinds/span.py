@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from src.errors import UserError, shown
 from src.examples import Column, Examples, Origin, offsets_of
-from src.kinds.base import BERT_WINDOWS, TaskKind, Windows
+from src.kinds.base import BERT_WINDOWS, TaskKind, Windows, softmax
 
 if TYPE_CHECKING:
     from src.data.readers.rows import Row, Where
@@ -164,13 +164,14 @@ class QuestionAnswering(TaskKind):
     # --- logits to answers ----------------------------------------------------------------------------------
 
     def evidence(
-        self, metric: str, logits: np.ndarray, examples: Examples, labels: Sequence[str]
-    ) -> tuple[Any, Any]:
+        self, metrics: Sequence[str], logits: np.ndarray, examples: Examples, labels: Sequence[str]
+    ) -> dict[str, tuple[Any, Any]]:
+        """Of `best_...` the best answers and by how much none is better than each; else the chosen ones."""
         found = find_answers(logits, examples, 1)
         references = [item.text["answers"] for item in found]
-        if metric.startswith("best_"):
-            return [(best_text(item), item.null_odds) for item in found], references
-        return [self.choose(item) for item in found], references
+        chosen = [self.choose(item) for item in found], references
+        best = [(best_text(item), item.null_odds) for item in found], references
+        return {name: best if name.startswith("best_") else chosen for name in metrics}
 
     def choose(self, found: Found) -> str:
         """The answer (str) to a question, "" for none."""
@@ -204,9 +205,7 @@ class QuestionAnswering(TaskKind):
         if self.may_be_none or not listed:
             listed.append(found.null)
         listed.sort(key=lambda answer: -answer.score)
-        scores = np.array([answer.score for answer in listed])
-        shares = np.exp(scores - scores.max())
-        return list(zip(listed, shares / shares.sum()))
+        return list(zip(listed, softmax(np.array([answer.score for answer in listed]))))
 
     def predictions_of(self, logits: np.ndarray, examples: Examples) -> dict[str, dict[str, Any]]:
         """In the layout of BERT's own script: {id: answer}, and {id: the best ones}."""
@@ -228,7 +227,7 @@ class QuestionAnswering(TaskKind):
 
 
 class QuestionAnsweringOrNone(QuestionAnswering):
-    """The same of a text that may not hold it (SQuAD v2.0)."""
+    """The answer to a question as a part of a text that may not hold it (SQuAD v2.0)."""
 
     name = "span_or_none"
     problem_type = "question_answering_or_none"
@@ -308,7 +307,7 @@ def find_answers(logits: np.ndarray, examples: Examples, count: int) -> list[Fou
         list of `Found`, in the order of the texts
 
     Raises:
-        UserError: nobody knows the texts any more.
+        UserError: the texts are not known.
     """
     origin = examples.origin
     if origin is None or not origin.texts:

@@ -17,7 +17,7 @@ import numpy as np
 
 from src.errors import UserError, listed, shown
 from src.examples import Column, Examples, Origin, offsets_of
-from src.kinds.base import BERT_WINDOWS, TaskKind, Windows
+from src.kinds.base import BERT_WINDOWS, TaskKind, Windows, softmax
 
 if TYPE_CHECKING:
     from src.data.readers.rows import Row, Where
@@ -137,22 +137,24 @@ class TokenClassification(TaskKind):
         return logits.argmax(axis=1)
 
     def evidence(
-        self, metric: str, logits: np.ndarray, examples: Examples, labels: Sequence[str]
-    ) -> tuple[Any, Any]:
+        self, metrics: Sequence[str], logits: np.ndarray, examples: Examples, labels: Sequence[str]
+    ) -> dict[str, tuple[Any, Any]]:
         """Of `accuracy` the tags of the tokens that have one; else two sets of (start, end, type), of token
         places.
         """
         found, right = self.predictions(logits), examples.labels
         tagged = right != UNTAGGED
-        if metric == "accuracy":
-            return found[tagged], right[tagged]
+        tags_of_both = found[tagged], right[tagged]
+        if set(metrics) == {"accuracy"}:
+            return {"accuracy": tags_of_both}
         types, starts = _read(labels)[1], examples.offsets[:-1]
 
         def entities(tags):
             places = entities_of(np.where(tagged, tags, UNTAGGED), starts, labels)
             return {(first, after, types[tags[first]]) for first, after in places.tolist()}
 
-        return entities(found), entities(right)
+        entities_of_both = entities(found), entities(right)
+        return {name: tags_of_both if name == "accuracy" else entities_of_both for name in metrics}
 
     def outcomes(
         self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
@@ -164,8 +166,7 @@ class TokenClassification(TaskKind):
         assert origin is not None  # `encode` gives one
         spans = origin.spans
         tags = np.where(spans[:, 0] < 0, UNTAGGED, self.predictions(logits))
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities = shifted.max(axis=1) / shifted.sum(axis=1)
+        probabilities = softmax(logits).max(axis=1)
         types = _read(labels)[1]
         found: list[dict[str, Any]] = [{"entities": []} for _ in rows]
         for first, after in entities_of(tags, offsets[:-1], labels).tolist():

@@ -72,7 +72,7 @@ class BertForSequence(nn.Cell):
 
 
 class BertForTokens(BertForSequence):
-    """The same with an answer for every token: the classifier reads the last hidden states, and there is no
+    """A BERT with an answer for every token: the classifier reads the last hidden states, and there is no
     pooler, as in Hugging Face's networks.
 
     Outputs:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.errors import UserError
+from src.kinds.base import softmax
 from src.metrics import check_finite, percent, value_of
 from src.report.predictions import Predictions
 from src.report.texts import Texts, cut
@@ -94,7 +95,7 @@ def view_of(predictions: Predictions, texts: Texts) -> View:
 
 def _shares(logits):
     """The largest probability of each line of (N, C) logits."""
-    return 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
+    return softmax(logits).max(axis=1)
 
 
 def _percent(share):
@@ -171,7 +172,8 @@ def _numbers(predictions: Predictions, texts: Texts) -> View:
 
 def _entities(predictions: Predictions, texts: Texts) -> View:
     examples, labels = predictions.examples, predictions.labels
-    found, right = predictions.kind.evidence("entity_f1", predictions.logits, examples, labels)
+    evidence = predictions.kind.evidence(("entity_f1",), predictions.logits, examples, labels)
+    found, right = evidence["entity_f1"]
     rows, sure = len(examples), _shares(predictions.logits.astype(np.float64))
     confidence = np.zeros(rows)
     for first, after, _ in found ^ right:
@@ -211,7 +213,8 @@ def _scores_of_types(found, right):
 
 def _questions(predictions: Predictions, texts: Texts) -> View:
     kind, examples, logits = predictions.kind, predictions.examples, predictions.logits
-    found, references = kind.evidence("exact_match", logits, examples, predictions.labels)
+    evidence = kind.evidence(("exact_match",), logits, examples, predictions.labels)
+    found, references = evidence["exact_match"]
     exact = np.array([value_of("exact_match", [a], [b]) for a, b in zip(found, references)])
     shares = np.array([outcome["score"] for outcome in kind.outcomes(logits, examples, (), ())])
     assert examples.origin is not None  # `Predictions` of questions have one

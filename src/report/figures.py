@@ -42,9 +42,9 @@ _STYLE = {
 }
 
 
-def panel(panel: Panel) -> str:
+def panel(shown: Panel) -> str:
     """The SVG of a `Panel`, curves against optimizer steps."""
-    return _panel(panel.caption, panel)
+    return _panel(shown.caption, shown)
 
 
 def overlay(title: str, is_loss: bool, curves: dict[str, list[Point]]) -> str:
@@ -52,8 +52,8 @@ def overlay(title: str, is_loss: bool, curves: dict[str, list[Point]]) -> str:
     return _panel(title, Panel("", LOSSES if is_loss else SCORES, curves))
 
 
-def _panel(name: str, panel: Panel) -> str:
-    return _drawn(name, lambda axes: _curves(axes, panel.curves, panel.in_decades))
+def _panel(name: str, shown: Panel) -> str:
+    return _drawn(name, lambda axes: _curves(axes, shown.curves, shown.in_decades))
 
 
 def _curves(axes: Axes, curves: dict[str, list[Point]], in_decades: bool) -> None:
@@ -81,14 +81,14 @@ def _curves(axes: Axes, curves: dict[str, list[Point]], in_decades: bool) -> Non
         axes.legend()
 
 
-def scatter(scatter: Scatter) -> tuple[str, int]:
+def scatter(points: Scatter) -> tuple[str, int]:
     """The SVG of a `Scatter` with the line where both are equal; of many rows an even part is drawn.
 
     Returns:
         (the SVG, rows drawn)
     """
-    every = -(-len(scatter.right) // _MOST_POINTS)
-    right, answered = scatter.right[::every], scatter.answered[::every]
+    every = -(-len(points.right) // _MOST_POINTS)
+    right, answered = points.right[::every], points.answered[::every]
 
     def draw(axes: Axes) -> None:
         ends = [min(right.min(), answered.min()), max(right.max(), answered.max())]

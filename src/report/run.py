@@ -23,6 +23,8 @@ from src.run_folder import CONFIG_YAML, METRICS_FILE, RECORD_FILE, RESULTS_FILE
 from src.settings.commands import TRAINING
 from src.settings.defaults import differing
 from src.settings.keys import flat
+from src.settings.network import QuantConfig
+from src.settings.parsing import from_json
 from src.tasks import Task, get_task
 
 _T = TypeVar("_T")
@@ -44,7 +46,7 @@ class Record(Struct):
 
 
 class Results(Struct):
-    """The same of results.json."""
+    """What a report shows of results.json."""
 
     models: Dict[str, Optional[_Scores]] = {}
     losses: _Scores = {}
@@ -56,24 +58,26 @@ class Results(Struct):
     peak_memory_mib: Optional[Union[int, float]] = None
 
 
-class _Bits(Struct):
-    embedding_bits: int = 32
-    weight_bits: int = 32
-    activation_bits: int = 32
-
-
-class Network(Struct):
-    """The same of a model's config.json."""
+class _Config(Struct):
+    """What a report shows of a model's config.json."""
 
     num_hidden_layers: int = 0
     hidden_size: int = 0
-    quantization: Optional[_Bits] = None
+    quantization: Optional[Dict[str, Any]] = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a network is; the defaults of one that is not known."""
+
+    num_hidden_layers: int = 0
+    hidden_size: int = 0
+    quantization: Optional[QuantConfig] = None
 
     @property
     def is_quantized(self) -> bool:
         """Whether any of its numbers is rounded to few bits."""
-        bits = self.quantization
-        return bits is not None and min(bits.embedding_bits, bits.weight_bits, bits.activation_bits) < 32
+        return self.quantization is not None and self.quantization.is_active
 
 
 def write_record(
@@ -240,8 +244,12 @@ def _weights(folder: str) -> str:
 
 def _network(folder: str) -> Network:
     """The `Network` of a model's folder; an empty one where its config.json does not say."""
+    path = os.path.join(folder, CONFIG_FILE)
     try:
-        return read_json(os.path.join(folder, CONFIG_FILE), "configuration", Network)
+        found = read_json(path, "configuration", _Config)
+        bits = found.quantization
+        quantization = None if bits is None else from_json(QuantConfig, bits, path)
+        return Network(found.num_hidden_layers, found.hidden_size, quantization)
     except UserError:  # no model yet
         return Network()
 

@@ -163,9 +163,14 @@ class QuantConfig:
         return replace(self, embedding_bits=32, weight_bits=32, rest_bits=32)
 
     @property
-    def lowest_bits(self) -> int:
-        """Of anything in the network; 32 where nothing is quantized."""
-        return min(self.embedding_bits, self.weight_bits, self.activation_bits, self.rest_bits)
+    def is_active(self) -> bool:
+        """Whether any of the network's numbers is rounded to few bits."""
+        return min(self.embedding_bits, self.weight_bits, self.activation_bits, self.rest_bits) < 32
+
+    @property
+    def rounds_activations(self) -> bool:
+        """Whether the activations are."""
+        return self.activation_bits < 32
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Evaluation(Callback):
             evaluated yet.
         every: steps between evaluations.
         folder: where the best checkpoint goes.
-        keep: called after these weights were saved; None for nobody.
+        keep: called after these weights were saved; None for no call.
     """
 
     def __init__(

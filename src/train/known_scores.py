@@ -41,7 +41,7 @@ def known_scores(
     """
     try:
         folder = folder_of(setting)
-    except OSError:  # nobody's home: the compiler has said so
+    except OSError:  # there is no home folder: the compiler has said so
         folder = ""
     if not folder:
         return measure()

@@ -360,8 +360,8 @@ class Session(TrainingRun):
         return steps_of(rows, config, self.rows, packs, self.group)
 
     def teacher(self, teacher: Model | None, loss: Distiller, epochs: int) -> LiveTeacher | None:
-        """Who answers for a teacher what a loss asks: from a cache where there are several epochs of the same
-        rows, in one process; None where it asks nothing.
+        """The source of the teacher's answers to what a loss asks: the cache where there are several epochs
+        of the same rows, in one process, else the network; None where it asks nothing.
         """
         config = self.config
         assert isinstance(config, DistillingConfig)  # of the commands that have a teacher

@@ -244,8 +244,8 @@ class Stage:
         return arrays, self.teacher(batch, arrays) if self.teacher else ()
 
     def _sink_epoch(self, steps):
-        """The same through the device's queue, which may ask for the batches more than once, as to learn
-        their shape; they must all have one."""
+        """Steps of an epoch through the device's queue, which may ask for the batches more than once, as to
+        learn their shape; they must all have one."""
 
         def batches():
             for (batch,) in steps():

@@ -59,10 +59,10 @@ def from_checkpoint(
 
 
 def from_scratch(vocab_file: str, net: NetConfig, data: TaskData) -> Start:
-    """The same for random weights; arguments as there.
+    """The `Start` of a network with random weights.
 
     Args:
-        vocab_file: the vocabulary of the network.
+        vocab_file: its vocabulary. net, data: as for `from_checkpoint`.
     """
     vocabulary = read_vocabulary(vocab_file)
     info, known = data.info, vocabulary_hash(vocabulary)

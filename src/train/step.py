@@ -14,7 +14,7 @@ from src.runtime import run
 Updated = tuple[Tensor, Tensor, Tensor]
 """Of a step: global gradient norm before clipping, whether it was finite, steps skipped so far."""
 Outcome = tuple[list[Tensors], Tensor, Tensor, Tensor]
-"""The same after the loss terms of each micro-batch, which are summed when they are read."""
+"""Of a step: the loss terms of each micro-batch, summed when they are read, then what `Updated` has."""
 
 _square_sum = C.MultitypeFuncGraph("square_sum")
 _scaled = C.MultitypeFuncGraph("scaled")

@@ -25,7 +25,7 @@ SHARE = 0.5
 SANE = 10_000.0
 """A loss so many times that of the first step (or `LEAST`) has left every sane range."""
 AT_END = 5.0
-"""The same of a stage that nothing evaluates, at its end."""
+"""As SANE, at the end of a stage that nothing evaluates."""
 LEAST = 1.0
 """The loss below which no first loss counts: a student may start where its teacher is, at 0."""
 CONFIRMED = 3
@@ -43,7 +43,7 @@ class Taken:
     sums: Callable[[], dict[str, float]]
     """{"loss": value, term: value}, of all processes, each of which must ask."""
     parts: Callable[[], list[dict[str, float]]]
-    """The same of each micro-batch of this process."""
+    """{"loss": value, term: value} of each micro-batch of this process."""
     finite: Callable[[], bool]
     """Whether its gradients were."""
     rows: tuple[np.ndarray, ...] = ()

@@ -13,7 +13,7 @@ def test_what_was_skipped_counts_as_done_and_not_as_speed(monkeypatch, capsys, u
     monkeypatch.setattr(terminal, "LINE_SECONDS", 0.0)
     now = iter(range(0, 1000, 2))
     monkeypatch.setattr(prepare.time, "time", lambda: float(next(now)))
-    with prepare.Progress("train", 50, unit) as progress:
+    with prepare.CountingBar("train", 50, unit) as progress:
         progress.skip(20)
         for _ in range(15):
             progress.update(1, rows=2)
@@ -24,7 +24,7 @@ def test_what_was_skipped_counts_as_done_and_not_as_speed(monkeypatch, capsys, u
 
 def test_more_than_was_expected_is_all(capsys, monkeypatch):
     monkeypatch.setattr(terminal, "LINE_SECONDS", 0.0)
-    with prepare.Progress("train", 2, "row") as progress:
+    with prepare.CountingBar("train", 2, "row") as progress:
         for _ in range(5):
             progress.update(1, rows=1)
     assert "5/5 rows, 100 %" in capsys.readouterr().err

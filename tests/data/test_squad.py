@@ -139,7 +139,7 @@ def test_texts_come_back_as_they_were_written(tmp_path):
     examples = two_texts()
     with open(origins.texts_file(tmp_path, "eval"), "w", encoding="utf-8", newline="\n") as file:
         origins.append_texts(file, examples)
-    origin = origins.read_texts(tmp_path, "eval", examples)
+    origin = origins.read_origin(tmp_path, "eval", examples)
     assert origin.texts == examples.origin.texts and origin.rows.tolist() == [0, 0, 1]
     np.testing.assert_array_equal(origin.spans, examples.origin.spans)
 
@@ -149,7 +149,7 @@ def test_missing_damaged_and_foreign_texts_are_refused(tmp_path):
         if content is not None:
             (tmp_path / "eval.texts.jsonl").write_text(content)
         with pytest.raises(UserError, match="run prepare_data.py again") as error:
-            origins.read_texts(tmp_path, "eval", two_texts())
+            origins.read_origin(tmp_path, "eval", two_texts())
         return str(error.value)
 
     assert "eval.texts.jsonl does not exist" in fault()

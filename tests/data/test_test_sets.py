@@ -1,14 +1,15 @@
 """Test sets from raw files: every row, in the file's order, under the number that the file gives it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from src.data import prepare_task
+from src.data import prepare_task, test_sets
 from src.data.test_sets import Reader, read_test_sets
 from src.description import Description
 from src.errors import UserError
-from src.kinds import CLASSIFICATION
+from src.kinds import CLASSIFICATION, SPAN
 from src.settings.network import BertConfig
 from src.tasks import get_task
 
@@ -16,10 +17,10 @@ VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "fox", "dog", "runs"
 CLS, SEP, FOX, DOG, RUNS = 2, 3, 5, 6, 7
 
 
-def model(labels, outputs=0, types=2):
+def model(labels, outputs=0):
     """What a model of these classes says of itself."""
     sizes = {"hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 4}
-    bert = BertConfig(vocab_size=8, type_vocab_size=types, **sizes)
+    bert = BertConfig(vocab_size=8, **sizes)
     return Description(bert, CLASSIFICATION, outputs or len(labels), labels, source="model/")
 
 
@@ -65,8 +66,8 @@ def test_mnlis_two_sets_are_read_as_glue_ships_them(tmp_path, monkeypatch):
     assert (mismatched.split, mismatched.names) == ("test_mm", ("31",))
     (tmp_path / "test_mismatched.tsv").unlink()
     (tmp_path / "diagnostic.tsv").unlink()
-    (alone,) = read("MNLI", tmp_path, longest=5, types=1)
-    assert alone.cut == 1 and not alone.examples.segment_ids.any()
+    (alone,) = read("MNLI", tmp_path, longest=5)
+    assert alone.cut == 1
 
 
 def test_rows_without_a_name_are_numbered_and_a_dev_set_serves_too(tmp_path):
@@ -74,6 +75,22 @@ def test_rows_without_a_name_are_numbered_and_a_dev_set_serves_too(tmp_path):
     (rows,) = read("SST-2", tmp_path, split="eval")
     assert rows.names == ("0", "1") and rows_of(rows.examples) == [[CLS, FOX, SEP], [CLS, DOG, SEP]]
     assert not rows.examples.columns
+
+
+def test_the_bar_counts_questions_not_their_windows(tmp_path, monkeypatch):
+    text, moves = "fox dog runs fox dog runs", []
+    asked = {"question": "what", "answers": [{"answer_start": 4, "text": "dog"}]}
+    paragraph = {"context": text, "qas": [{**asked, "id": name} for name in "ab"]}
+    file = {"version": "1.1", "data": [{"title": "", "paragraphs": [paragraph]}]}
+    write(tmp_path, "dev-v1.1.json", json.dumps(file))
+    monkeypatch.setattr(
+        test_sets.CountingBar, "update", lambda self, amount, **counts: moves.append((amount, counts))
+    )
+    reader = Reader(VOCABULARY, True, 6, num_workers=1)
+    description = replace(model((), outputs=2), kind=SPAN)
+    (rows,) = read_test_sets(get_task("SQuAD"), str(tmp_path), "dev", description, reader)
+    assert len(rows.examples) == 6 and rows.names == ("a", "b")
+    assert moves == [(2, {"rows": 6})]
 
 
 @pytest.mark.parametrize("label", [{}, {"label": "good"}])

@@ -76,18 +76,20 @@ def test_results_of_either_program_are_read(rows, tmp_path):
     refuses(error, "theirs holds 1 result files", "35 rows in 2 files")
 
 
-def test_a_folder_without_a_layout_is_ours_and_another_one_is_refused(rows, tmp_path):
+def test_a_layout_that_is_missing_or_unknown_is_refused(rows, tmp_path):
     examples, facts, columns = rows
     write_inputs(str(tmp_path), columns, examples, facts, "eval")
     path = str(tmp_path / "rows.json")
     info = read_json(path, "rows")
     assert info.pop("layout") == "own"
-    write_json(path, info)
-    np.testing.assert_array_equal(read_inputs(str(tmp_path)).read(3, 5)[1], columns[1][3:5])
-    write_json(path, {**info, "layout": "other"})
-    with pytest.raises(UserError) as error:
-        read_inputs(str(tmp_path))
-    refuses(error, "rows.json: layout must be one of own, published, not 'other'")
+    for layout, said in (
+        ({}, "rows.json lacks layout; run preprocess.py again"),
+        ({"layout": "other"}, "rows.json: layout must be one of own, published, not 'other'"),
+    ):
+        write_json(path, {**info, **layout})
+        with pytest.raises(UserError) as error:
+            read_inputs(str(tmp_path))
+        refuses(error, said)
 
 
 @pytest.mark.parametrize(

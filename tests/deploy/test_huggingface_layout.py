@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from src.checkpoint.huggingface import FOLDER_FILES, check_replaceable, write_description
+from src.checkpoint.huggingface import FOLDER_FILES, check_folder_replaceable, write_description
 from src.data.tokenization import Tokenizer
 from src.deploy.exports import target_path
 from src.deploy.onnx_model import write_onnx
@@ -121,12 +121,12 @@ def test_without_a_vocabulary_there_are_no_tokenizers_files(tmp_path):
 
 def test_a_folder_that_transformers_saved_is_not_replaced(tmp_path):
     folder = files_of(tmp_path)
-    check_replaceable(str(folder), "file_name", FOLDER_FILES)
+    check_folder_replaceable(str(folder), "file_name", FOLDER_FILES)
     config = json.loads((folder / "config.json").read_text())
     del config["vocab_sha256"]
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError) as error:
-        check_replaceable(str(folder), "file_name", FOLDER_FILES)
+        check_folder_replaceable(str(folder), "file_name", FOLDER_FILES)
     refuses(error, "file_name", "did not write", "another folder")
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import eval as eval_script
 import export
 import predict
+from src import predictor
 from src.checkpoint.folder import load, save
 from src.data.readers.rows import Row
 from src.data.texts import encode_texts, read_texts
@@ -111,7 +113,7 @@ def test_a_test_set_is_answered_row_by_row_by_networks_and_exported_files(
 ):
     texts = raw_test_set(tmp_path / "raw", 21)
     examples, _ = encode_texts(
-        [Row(text, None, None, 1) for text in texts], CLASSIFICATION, Tokenizer(list(VOCABULARY), True), 32, 2
+        [Row(text, None, None, 1) for text in texts], CLASSIFICATION, Tokenizer(list(VOCABULARY), True), 32
     )
     checkpoint = load(task.plain)  # it gives one answer to all rows: move its bias between them
     logits = reference_logits(task.plain, examples)
@@ -159,17 +161,30 @@ def test_a_text_without_any_token_is_found_wherever_it_stands(tmp_path):
     (tmp_path / "lines").write_text("word1\tword2\nword3\n", encoding="utf-8")
     tokenizer = Tokenizer(list(VOCABULARY), True)
     rows = read_texts(False, False, str(tmp_path / "lines"))
-    examples, cut = encode_texts(rows, CLASSIFICATION, tokenizer, 5, segment_types=2)
+    examples, cut = encode_texts(rows, CLASSIFICATION, tokenizer, 5)
     assert examples.input_ids.tolist() == [2, 6, 3, 7, 3, 2, 8, 3] and cut == 0
     assert examples.segment_ids.tolist() == [0, 0, 0, 1, 1, 0, 0, 0]
-    single = encode_texts(rows, CLASSIFICATION, tokenizer, 5, segment_types=1)[0]
-    assert not np.any(single.segment_ids)
     for number, line in ((1, "\u200b"), (2, "word1\t\u200b"), (2, "\u200b\tword1")):
         text = "".join(f"{item}\n" for item in ("word1\tword2",) * (number - 1) + (line,))
         (tmp_path / "lines").write_text(text, encoding="utf-8")
         rows = read_texts(False, False, str(tmp_path / "lines"))
-        said = refusal(encode_texts, rows, CLASSIFICATION, tokenizer, 5, segment_types=2)
+        said = refusal(encode_texts, rows, CLASSIFICATION, tokenizer, 5)
         assert f"text {number} holds no word" in said
+
+
+@pytest.mark.parametrize("types", [1, 2])
+def test_a_model_with_one_type_of_token_reads_the_second_text_as_it_does_the_first(types, monkeypatch):
+    rows = [Row("word1", "word2", None, 1)]
+    examples, _ = encode_texts(rows, CLASSIFICATION, Tokenizer(list(VOCABULARY), True), 8)
+    said = SimpleNamespace(longest_row=8)
+    model = SimpleNamespace(config=SimpleNamespace(type_vocab_size=types), length=8, description=said)
+
+    def segments(model, batches, title):
+        return SimpleNamespace(logits=batches.examples.segment_ids)
+
+    monkeypatch.setattr(predictor, "predict", segments)
+    read = predictor.Predictor(model, "CPU", 4, SimpleNamespace(bucket_boundaries=[8])).logits(examples)
+    assert read.tolist() == ([0] * 5 if types == 1 else [0, 0, 0, 1, 1])
 
 
 def test_a_runtime_too_old_is_told_which_one_it_needs(onnx_file, tmp_path, capsys, monkeypatch):

@@ -24,12 +24,12 @@ from src.data.corpus.documents import CorpusReader
 from src.data.corpus.files import find_files
 from src.data.corpus.shards import ShardFolder
 from src.data.info import DatasetInfo
-from src.data.origins import read_texts
+from src.data.origins import read_origin
 from src.data.readers.files import find_source
 from src.data.readers.labels import discover_labels
 from src.data.readers.rows import BadRows
 from src.data.readers.split import read_split
-from src.data.texts import read_texts as read_lines_of_texts
+from src.data.texts import read_texts
 from src.deploy import bin_files, sessions
 from src.description import DataFacts, Description
 from src.errors import UserError
@@ -320,11 +320,11 @@ def examples(folder):
 
 
 def texts_of_rows(folder):
-    read_texts(folder, "eval", SimpleNamespace(lengths=np.array([2])))
+    read_origin(folder, "eval", SimpleNamespace(lengths=np.array([2])))
 
 
 def texts(folder):
-    read_lines_of_texts(False, False, os.path.join(folder, "texts"))
+    read_texts(False, False, os.path.join(folder, "texts"))
 
 
 def vocabulary(folder):

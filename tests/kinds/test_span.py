@@ -10,7 +10,7 @@ from src.data.readers.rows import Row
 from src.data.tokenization import Tokenizer
 from src.errors import UserError
 from src.examples import Examples, Origin
-from src.kinds import SPAN, SPAN_OR_NONE
+from src.kinds import SPAN, SPAN_OR_NONE, span
 from src.kinds.base import Windows
 from src.kinds.span import LONGEST_ANSWER, cuts
 
@@ -150,7 +150,7 @@ def test_the_best_pair_of_all_windows_is_the_answer(case):
     case.put(1, (3, 4), 4, 2)  # the same words, better in the second window
     case.put(1, (1, 2), 9, 9)  # question and [SEP] are no answers
     case.put(2, (5, 4), 6, 5)  # an end before its start is none: the best of the others
-    assert SPAN.evidence("span_f1", case.logits, case.examples, ())[0] == ["c d", "hen"]
+    assert SPAN.evidence(("span_f1",), case.logits, case.examples, ())["span_f1"][0] == ["c d", "hen"]
     (line,), (other,) = SPAN.answers(case.logits, case.examples, (), ())
     assert line[:3] == ("c d", "4", "7") and other[:3] == ("hen", "8", "11")
     assert 0 < float(line[3]) <= 1
@@ -182,7 +182,7 @@ def test_all_pairs_of_a_window_are_ranked():
     np.testing.assert_allclose([entry["probability"] for entry in found], scores / scores.sum(), rtol=1e-5)
 
 
-def test_no_answer_wins_where_the_lowest_cls_of_the_windows_beats_the_best_answer(case):
+def test_no_answer_wins_where_the_lowest_cls_of_the_windows_beats_the_best_answer(case, monkeypatch):
     case.put(0, (0, 0), 5, 5)
     case.put(1, (0, 0), 1, 1)  # the lowest: 2
     case.put(0, (5, 6), 2, 1)  # 3
@@ -207,17 +207,20 @@ def test_no_answer_wins_where_the_lowest_cls_of_the_windows_beats_the_best_answe
         SPAN.at_threshold(1.0)
     assert SPAN.at_threshold(0.0) is SPAN
     names = SPAN_OR_NONE.default_metrics
+    find, calls = span.find_answers, []
+    monkeypatch.setattr(span, "find_answers", lambda *arguments: calls.append(1) or find(*arguments))
     assert metrics.score(names, SPAN_OR_NONE, case.logits, case.examples, ()) == dict.fromkeys(names, 1.0)
+    assert len(calls) == 1  # for all four metrics
 
 
 def test_metrics_count_the_questions_that_are_there_and_need_their_texts(case):
     part = case.examples.take([2])
-    found, right = SPAN.evidence("span_f1", case.logits[part.offsets[0] - 7 :], part, ())
+    found, right = SPAN.evidence(("span_f1",), case.logits[part.offsets[0] - 7 :], part, ())["span_f1"]
     assert len(found) == 1 and right == [[]]
     bare = Examples(part.input_ids, part.segment_ids, part.offsets, part.columns)
     for examples in (bare, part.__class__(*vars(bare).values())):
         with pytest.raises(UserError, match="texts are not known"):
-            SPAN.evidence("span_f1", case.logits, examples, ())
+            SPAN.evidence(("span_f1",), case.logits, examples, ())
 
 
 def test_a_text_without_tokens_has_no_answer():
@@ -226,5 +229,8 @@ def test_a_text_without_tokens_has_no_answer():
         np.int64([0]), np.full((3, 2), -1, np.int32), ({"id": "q", "text": "\u200b", "answers": ["x"]},)
     )
     examples = Examples(zeros, zeros, np.int64([0, 3]), {}, origin)
-    assert SPAN.evidence("span_f1", np.zeros((3, 2), np.float32), examples, ()) == ([""], [["x"]])
+    assert SPAN.evidence(("span_f1",), np.zeros((3, 2), np.float32), examples, ())["span_f1"] == (
+        [""],
+        [["x"]],
+    )
     assert SPAN.answers(np.zeros((3, 2), np.float32), examples, (), ())[0][0][:3] == ("-", "-", "-")

@@ -283,14 +283,20 @@ def test_what_an_edited_file_does_not_say_is_left_out(tmp_path, monkeypatch, cap
     assert said in plain(page_of(folder)) + plain(page.read_text())
 
 
-def test_a_quantized_student_is_not_said_to_be_slow(tmp_path, monkeypatch, capsys):
-    bits = {"quantization": {"weight_bits": 2, "activation_bits": 8}}
-    network = json.dumps({"num_hidden_layers": 1, "hidden_size": 12, **bits})
+@pytest.mark.parametrize(
+    "bits, told",
+    [
+        ({"weight_bits": 2, "activation_bits": 8}, "2-bit weights, 8-bit activations"),
+        ({"rest_bits": 8}, "32-bit weights, 32-bit activations"),  # embeddings and classifier only
+    ],
+)
+def test_a_quantized_student_is_not_said_to_be_slow(tmp_path, monkeypatch, capsys, bits, told):
+    network = json.dumps({"num_hidden_layers": 1, "hidden_size": 12, "quantization": bits})
     folders = [write_run(tmp_path / name) for name in ("float", "ternary")]
     (folders[1] / "sst-2" / "config.json").write_text(network)
     words = plain(page_of(folders[1]))
     assert "2.00 s in MindSpore, which rounds in floats; export it for speed" in words
-    assert "1 layer, 12 wide, 2-bit weights, 8-bit activations" in words and "faster than" not in words
+    assert f"1 layer, 12 wide, {told}" in words and "faster than" not in words
     assert run(monkeypatch, capsys, *folders, "--output_file", tmp_path / "both.html")[0] == 0
     words = plain((tmp_path / "both.html").read_text())
     assert "times faster than the teacher 3.0 -" in words and "(a quantized student: in MindSpore," in words

@@ -16,7 +16,7 @@ RowMaker = Callable[[list[Row], int], list[Row]]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class AugmentRecipe:
     """How rows are augmented; the names in brackets are the paper's."""
 
     copies: int = 20
@@ -57,7 +57,7 @@ class Augmenter:
         vocabulary: Sequence[str],
         longest: int,
         vectors: WordVectors | None,
-        recipe: Recipe,
+        recipe: AugmentRecipe,
     ):
         self._tokenizer, self._vectors, self._recipe = tokenizer, vectors, recipe
         self._masked = MaskedCandidates(language_model, vocabulary, recipe.candidates, longest)

@@ -14,7 +14,7 @@ from typing import Any, List, Optional, TypedDict
 
 from src.data.augment.augmenter import RowMaker
 from src.data.plan import check_same, names_in
-from src.data.prepare import Progress
+from src.data.prepare import CountingBar
 from src.data.readers.rows import Row
 from src.errors import UserError
 from src.files import make_folder, sweep, write_json, write_text
@@ -65,7 +65,7 @@ class Parts:
             rows: the training set. total: how many they are.
         """
         self._parts = self.count = 0
-        with Progress("augment", total, "row") as progress:
+        with CountingBar("augment", total, "row") as progress:
             while chunk := list(islice(rows, PART_ROWS)):
                 made = self._read(self._parts)
                 if made is None:

@@ -17,7 +17,7 @@ from src.data.corpus.packing import Packed, Recipe
 from src.data.info import INFO_FILE, DatasetInfo
 from src.data.plan import check_same, names_in
 from src.data.record_writer import RecordWriter
-from src.data.records import SCHEMA_FILE, count_rows
+from src.data.records import SCHEMA_FILE
 from src.errors import UserError
 from src.files import WRITING, locked, make_folder, replacing, sample_checksum, sweep, write_json
 from src.json_file import Count, Text, read_json, read_lines
@@ -70,19 +70,15 @@ class Counts(TypedDict):
     tokens: Count
 
 
-class _Shard(Counts):
+class _Line(Counts):
     """A line of `shards.jsonl`: a shard that is finished."""
 
     number: Count
     files: List[Text]
     lengths: List[Count]
     """Rows by their length in tokens."""
-
-
-class _Line(_Shard, total=False):
-    """The same; older versions did not write the last key."""
-
     checksums: Dict[Text, Noted]
+    """{name of a file: its note}, those of MindRecord's indices too."""
 
 
 class ShardFolder:
@@ -123,14 +119,9 @@ class ShardFolder:
 
     def _is_whole(self, line: _Line) -> bool:
         """Whether a shard's files are there as they were written; else it is made again."""
-        noted = line.get("checksums", {})
-        paths = {name: os.path.join(self.folder, name) for name in noted or line["files"]}
         try:
-            for name, path in paths.items():
-                if noted:
-                    check(path, noted[name], "")
-                else:  # of an older version
-                    count_rows([path], self._plan["dataset_type"])
+            for name, noted in line["checksums"].items():
+                check(os.path.join(self.folder, name), noted, "")
         except (UserError, OSError):
             return False
         return True
@@ -213,7 +204,7 @@ class ShardFolder:
     def checksums(self) -> dict[str, Noted]:
         """{name of a file: `Noted`} of the finished shards."""
         lines = self.shards.values()
-        return {name: noted for line in lines for name, noted in line.get("checksums", {}).items()}
+        return {name: noted for line in lines for name, noted in line["checksums"].items()}
 
     @property
     def files(self) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from src.data.augment import candidates as module
-from src.data.augment.augmenter import Augmenter, Recipe
+from src.data.augment.augmenter import Augmenter, AugmentRecipe
 from src.data.augment.candidates import MaskedCandidates
 from src.data.augment.vectors import WordVectors
 from src.data.augment.words import replace_words, split_words
@@ -75,7 +75,7 @@ class Preferring:
 
 def augmenter(model, vectors=None, longest=64, **recipe):
     recipe = {"candidates": len(COLOURS), **recipe}
-    return Augmenter(TOKENIZER, model, VOCABULARY, longest, vectors, Recipe(**recipe))
+    return Augmenter(TOKENIZER, model, VOCABULARY, longest, vectors, AugmentRecipe(**recipe))
 
 
 def texts_of(rows):
