@@ -52,7 +52,11 @@ def results(tmp_path_factory):
         subprocess.Popen([sys.executable, *command], cwd=folder, **how)
         for folder, command in commands.items()
     ]
-    said = "".join(job.communicate(timeout=300)[0][-2000:] for job in jobs)
+    try:
+        said = "".join(job.communicate(timeout=300)[0][-2000:] for job in jobs)
+    finally:
+        for job in jobs:
+            job.kill()
     logs = "".join(path.read_text(errors="replace")[-2000:] for path in (pair / "logs").glob("worker_*.log"))
     assert [job.returncode for job in jobs] == [0, 0], said + logs
     return load(alone, 0), load(pair, 0), load(pair, 1), pair
