@@ -296,7 +296,7 @@ def test_ten_sentences_in_chromium_are_answered_as_predict_does(tmp_path, monkey
     ],
 )
 def test_an_export_says_what_to_do_with_its_file(file_format, kind, words):
-    model = SimpleNamespace(description=SimpleNamespace(kind=kind), vocabulary=TOKENS)
+    model = SimpleNamespace(description=SimpleNamespace(head_kind=kind), vocabulary=TOKENS)
     said = next_step("out/a page/model.onnx", file_format, model, "SST-2")
     assert words in said and bool(said) is bool(words)
     model.vocabulary = None  # predict.py would refuse it
