@@ -156,9 +156,8 @@ def test_a_killed_run_goes_on_to_the_same_student(finished, task, tmp_path, caps
     best = [results_of(run)["models"]["distilled student"] for run in (finished[0], output)]
     assert best[0]["accuracy"] == best[1]["accuracy"] and best[0]["step"] == best[1]["step"]
     assert not (output / "state.safetensors").exists()
-    with pytest.raises(SystemExit) as over:
-        run(capsys, "--config_path", output / "config.yaml", "--resume", "true")
-    assert over.value.code == 0 and "resume: this run is finished" in capsys.readouterr().out
+    over = run(capsys, "--config_path", output / "config.yaml", "--resume", "true")
+    assert over.splitlines()[-1].startswith("resume: this run is finished")
 
 
 def test_step_checkpoints_are_rotated(finished):

@@ -185,8 +185,8 @@ def _inside(path: str) -> str:
         for depth in ("*", os.path.join("*", "*")):
             for file in glob.glob(os.path.join(glob.escape(path), depth, name)):
                 found[os.path.dirname(file)] = os.path.getmtime(file)
-    folders = sorted(found, key=found.__getitem__, reverse=True)
-    return f"; models lie in it, give one of them: {listed(folders)}" if folders else ""
+    folders = (os.path.relpath(folder, path) for folder in sorted(found, key=found.__getitem__, reverse=True))
+    return f"; give one of the models in it: {listed(folders)}" if found else ""
 
 
 def _ours(

@@ -136,9 +136,7 @@ def test_the_folder_of_a_run_says_where_its_models_lie(tmp_path):
         (tmp_path / name).write_bytes(b"")
         os.utime(tmp_path / name, (age, age))
     line = refusal(read, str(tmp_path))
-    assert line.endswith(
-        f"; models lie in it, give one of them: {tmp_path / 'sst-2'}, {tmp_path / 'latent' / 'sst-2'}"
-    )
+    assert line.endswith("; give one of the models in it: sst-2, latent/sst-2")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +162,7 @@ def test_files_that_are_not_read_say_how_they_become_ones(tmp_path, name, words)
 def test_an_incomplete_set_of_shards_names_the_missing_one(tmp_path):
     in_shards(tmp_path)
     os.remove(tmp_path / "model-1.safetensors")
-    assert "model-1.safetensors is missing" in refusal(read, str(tmp_path))
+    assert "'model-1.safetensors', which is missing" in refusal(read, str(tmp_path))
 
 
 # --- read where a command names it --------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def test_prepared_folder_serves_both_splits(data):
     assert (data.labels, data.outputs, data.kind) == (("negative", "positive"), 2, CLASSIFICATION)
     assert list(data.splits) == ["train", "eval"]
     padded = data.eval_batches(3, PackingConfig(), packs=False)["eval"]
-    assert sum(len(batch[0]) for batch in padded) == 7  # the last, smaller batch too
+    assert sum(len(rows) for rows, _ in padded.with_rows()) == 7  # the last, smaller batch too
     packed = data.eval_batches(3, PackingConfig(max_tokens=32), packs=True)["eval"]
     assert sum(len(batch.rows) for batch in packed) == 7 and len(packed) > 1
 
