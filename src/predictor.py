@@ -15,6 +15,7 @@ from src.data.tokenization import Tokenizer
 from src.deploy.sessions import EXPORTED_ENDINGS
 from src.deploy.vocab_file import vocabulary_beside
 from src.evaluate import predict
+from src.metrics import check_finite
 from src.model import Model
 from src.runtime import compute_type, set_up
 from src.settings.network import Known
@@ -74,10 +75,15 @@ class Predictor:
     def logits(self, examples: Examples, title: str = "predict") -> np.ndarray:
         """The logits of `Examples`, in their order; `title` is the progress bar's. A model with one type of
         token reads a second text as it does a first.
+
+        Raises:
+            UserError: one of them is no finite number.
         """
         if self.model.config.type_vocab_size == 1:
             examples = replace(examples, segment_ids=np.zeros_like(examples.segment_ids))
-        return predict(self.model, self._batches(examples), title).logits
+        logits = predict(self.model, self._batches(examples), title).logits
+        check_finite(logits)
+        return logits
 
     def _batches(self, examples):
         """The rows in batches of few shapes, whatever their number and lengths: graphs are kept by shape."""

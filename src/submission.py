@@ -13,7 +13,6 @@ import numpy as np
 
 from src.errors import UserError
 from src.files import write_text
-from src.metrics import check_finite
 from src.sources import ClueTopics
 
 if TYPE_CHECKING:
@@ -166,9 +165,8 @@ def write_predictions(
         layout (str): a key of `LAYOUTS`, or "benchmark" for the task's own.
 
     Raises:
-        UserError: a logit is not finite, or the disk does not take the file.
+        UserError: the disk does not take the file.
     """
-    check_finite(logits)
     if layout == "benchmark":
         layout = task.submission or description.head_kind.submission
     files = LAYOUTS[layout](task, description, test_set, logits)

@@ -81,8 +81,8 @@ ALLOWED = {
         "terminal",
         "vocabulary",
     },
-    "submission": {"errors", "files", "metrics", "sources"},
-    "predictor": {"data", "deploy", "evaluate", "model", "runtime", "settings", "submission"},
+    "submission": {"errors", "files", "sources"},
+    "predictor": {"data", "deploy", "evaluate", "metrics", "model", "runtime", "settings", "submission"},
     "run_folder": {"checkpoint", "errors", "events", "files", "json_file"},
     "raw_data": {
         "checkpoint",

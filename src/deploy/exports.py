@@ -68,7 +68,9 @@ def next_step(path: str, file_format: str, model: Model, task_name: str) -> str:
         return ""
     if file_format == "WEB":
         folder = shlex.quote(os.path.dirname(path))
-        return f"; look at it: python -m http.server --directory {folder} 8000"
+        return (
+            f"; look at it: python -m http.server --directory {folder} 8000, then open http://localhost:8000"
+        )
     asked = "--question ... --context ..." if model.description.head_kind.needs_texts else "--text ..."
     asks = f"; next: python predict.py --model {place} {asked}" if model.vocabulary is not None else ""
     if file_format == "SAFETENSORS":

@@ -63,7 +63,7 @@ def export_web(
         sizes = sizes_of(folder)
     say(
         f"a page with a model of {sizes['model']:,} bytes and ONNX Runtime Web {version} of "
-        f"{sizes['runtime']:,}: python -m http.server --directory {path} 8000, then open http://localhost:8000"
+        f"{sizes['runtime']:,} bytes"
     )
     return os.path.join(path, ONNX_FILE)
 

@@ -20,9 +20,12 @@ def after_general_distilling(folder: str, teacher: str) -> str:
     """Of a student of no task in `folder`; the task and its data are the user's to name."""
     data = {"task_name": "TASK", "train_data_dir": "DATA_DIR", "eval_data_dir": "DATA_DIR"}
     makes = command("run_finetune.py", load_ckpt_path=teacher, **data, output_dir="TEACHER_RUN")
-    models = {"load_gd_ckpt_path": folder, "load_teacher_ckpt_path": "TEACHER_RUN/TASK"}
+    models = {"load_gd_ckpt_path": folder, "load_teacher_ckpt_path": "TEACHER_DIR"}
     distils = command("run_task_distill.py", **models, **data)
-    return f"done: the student is in {folder}; next: with data of a task in DATA_DIR: {makes}; then {distils}"
+    return (
+        f"done: the student is in {folder}; next: with data of a task in DATA_DIR: {makes}; then, with the "
+        f"folder that it names at its end: {distils}"
+    )
 
 
 def after_finetuning(

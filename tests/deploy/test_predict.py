@@ -187,6 +187,17 @@ def test_a_model_with_one_type_of_token_reads_the_second_text_as_it_does_the_fir
     assert read.tolist() == ([0] * 5 if types == 1 else [0, 0, 0, 1, 1])
 
 
+def test_logits_that_are_no_numbers_answer_nothing(monkeypatch):
+    examples, _ = encode_texts(
+        [Row("word1", None, None, 1)], CLASSIFICATION, Tokenizer(list(VOCABULARY), True), 8
+    )
+    said = SimpleNamespace(longest_row=8)
+    model = SimpleNamespace(config=SimpleNamespace(type_vocab_size=2), length=8, description=said)
+    monkeypatch.setattr(predictor, "predict", lambda *_: SimpleNamespace(logits=np.float32([[1.0, np.nan]])))
+    asked = predictor.Predictor(model, "CPU", 4, SimpleNamespace(bucket_boundaries=[8]))
+    assert "1 of 1 rows are not finite" in refusal(asked.logits, examples)
+
+
 def test_a_runtime_too_old_is_told_which_one_it_needs(onnx_file, tmp_path, capsys, monkeypatch):
     import onnx
     import onnxruntime

@@ -173,7 +173,12 @@ def test_export_writes_the_page(task, tmp_path, capsys):
     as_folder(path, {"page.json": b"an older page", "model.onnx": b"and its model"})
     run_export("--ckpt_file", task.ternary, "--file_name", path, *given)
     out = capsys.readouterr().out
-    says(out, "bit for bit", "ONNX Runtime Web 1.22.0", f"python -m http.server --directory {path}")
+    says(
+        out,
+        "bit for bit",
+        "ONNX Runtime Web 1.22.0",
+        f"python -m http.server --directory {path} 8000, then open",
+    )
     own = {*os.listdir(web.PAGE), "model.onnx", "vocab.txt", "page.json", "runtime"}
     assert set(os.listdir(path)) == own and "index.html" in own
     page = json.loads((path / "page.json").read_text())
