@@ -79,7 +79,7 @@ class Examples:
     def labelled(self) -> np.ndarray:
         """Tokens of each row that have a label: int64 (N,); 0 where labels are the rows', or unknown."""
         for column, values in self.columns.items():  # labels come first
-            if column.per == "token":
+            if column.per == "token" and values.ndim == 1:
                 return np.diff(offsets_of(values != column.fill)[self.offsets])
             break
         return np.zeros(len(self), np.int64)

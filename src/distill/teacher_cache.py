@@ -53,7 +53,7 @@ def with_logits(teacher: Model, batches: Batches | PackedRows) -> Examples:
 
 class RecordLayout:
     """How the answers for one row of L tokens lie in the file: states (L, layers, H), scores (layers, heads,
-    L, L), both float16, then logits (C,) or (L, C), float32, and their checksum.
+    L, L), both float16, then logits (C,) or (L, C), float32, and behind them their checksum.
 
     Args:
         asked: what is kept. by_token: its logits are a token's.
@@ -80,10 +80,9 @@ class RecordLayout:
         return 2 * halves + 4 * logits * self.outputs + _SUM
 
     def pack(self, states: np.ndarray, scores: np.ndarray, logits: np.ndarray) -> bytes:
-        """One row's record from arrays of those shapes."""
+        """One row's record from arrays of those shapes, without its checksum."""
         halves = (np.ascontiguousarray(part, np.float16).tobytes() for part in (states, scores))
-        record = b"".join((*halves, np.ascontiguousarray(logits, np.float32).tobytes()))
-        return record + _sum(record)
+        return b"".join((*halves, np.ascontiguousarray(logits, np.float32).tobytes()))
 
     def unpack(self, record: bytes, length: int) -> list[np.ndarray]:
         """The three arrays of a record."""
@@ -93,10 +92,6 @@ class RecordLayout:
         types = np.float16, np.float16, np.float32
         shapes = first, second, third
         return [np.frombuffer(*item).reshape(shape) for item, shape in zip(zip(parts, types), shapes)]
-
-
-def _sum(record):
-    return (zlib.crc32(record) or 1).to_bytes(_SUM, "little")
 
 
 class CachedTeacher(LiveTeacher):
@@ -115,7 +110,7 @@ class CachedTeacher(LiveTeacher):
         self, network: TeacherAnswers, layout: RecordLayout, examples: Examples, folder: str, key: str
     ):
         super().__init__(network)
-        self.layout = layout
+        self.layout, self.seed = layout, zlib.crc32(key.encode())
         self.starts = np.concatenate([[0], np.cumsum(layout.bytes_of(examples.lengths))])
         path, index = os.path.join(folder, ANSWERS_FILE), os.path.join(folder, INDEX_FILE)
         self.begun = self._is_begun(path, index, key)
@@ -157,13 +152,17 @@ class CachedTeacher(LiveTeacher):
                 return answers
         return tuple(ms.Tensor(array) for array in self._assemble(batch, records))
 
+    def _sum(self, record: bytes) -> bytes:
+        """The checksum of a record under this key: those of another teacher, as long, do not pass for its."""
+        return (zlib.crc32(record, self.seed) or 1).to_bytes(_SUM, "little")
+
     def _read(self, rows):
         """The records of some rows; None where one is not there, or not what was written."""
         records = []
         for row in rows:
             start, end = int(self.starts[row]), int(self.starts[row + 1])
             record = os.pread(self.file, end - start, start)
-            if record[-_SUM:] != _sum(record[:-_SUM]):
+            if record[-_SUM:] != self._sum(record[:-_SUM]):
                 if any(record[-_SUM:]):
                     say(f"teacher cache: the answers for row {row} are damaged; the teacher is asked again")
                 return None
@@ -194,7 +193,8 @@ class CachedTeacher(LiveTeacher):
             for answer in logits:
                 flat = answer.reshape((-1, answer.shape[-1]))
                 kept[2][:] = flat[place] if self.layout.by_token else flat[number]
-            os.pwrite(self.file, self.layout.pack(*kept), int(self.starts[row]))
+            record = self.layout.pack(*kept)
+            os.pwrite(self.file, record + self._sum(record), int(self.starts[row]))
 
     def _assemble(self, batch, records):
         """The network's answers for a `MicroBatch`, 0 where no token of a row is."""
@@ -259,7 +259,11 @@ def cached_teacher(
         )
         return live
     teacher_key = cache_key(teacher, live.network, examples)
-    cached = CachedTeacher(live.network, layout, examples, folder, teacher_key)
+    try:
+        cached = CachedTeacher(live.network, layout, examples, folder, teacher_key)
+    except (OSError, UserError) as error:
+        say(f"teacher cache: {folder} takes no files ({error}), so the teacher runs in every step")
+        return live
     state = (
         "read where an earlier run wrote them"
         if cached.begun

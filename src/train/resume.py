@@ -211,7 +211,8 @@ class FinishedStages:
         self._known[stage.name] = values
         if self.run.writes:
             write_json(self._path, self._known)
-        self._remove_state()
+            if os.path.exists(self._state):  # of this stage: nothing else saves one while it runs
+                os.remove(self._state)
 
     def _remove_state(self):
         """Remove the state of a stage that is finished."""

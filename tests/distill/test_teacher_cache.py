@@ -154,6 +154,15 @@ def test_a_cache_that_is_not_this_ones_is_made_anew(case, filled, tmp_path, caps
     assert f"{said}, so it is made anew" in out if said else "made anew" not in out
 
 
+def test_answers_of_another_teacher_do_not_pass_under_this_ones_key(case, filled, tmp_path):
+    """A disk that loses power may keep the new index and the old answers, which are as long."""
+    other = (as_model(tiny_network(5, num_hidden_layers=4)), *case[1:3])
+    opened(other, tmp_path)
+    (tmp_path / ANSWERS_FILE).write_bytes((filled[0] / ANSWERS_FILE).read_bytes())
+    found = opened(other, tmp_path)
+    assert found.begun and found._read([0]) is None and opened(case, filled[0])._read([0]) is not None
+
+
 def test_a_changed_byte_asks_the_teacher_again(case, filled, tmp_path, capsys):
     for name in (INDEX_FILE, ANSWERS_FILE):
         (tmp_path / name).write_bytes((filled[0] / name).read_bytes())
