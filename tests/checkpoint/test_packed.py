@@ -53,8 +53,7 @@ def test_a_network_that_answers_for_tokens_comes_back_with_its_kind(tmp_path):
     np.testing.assert_array_equal(logits(model.network), logits(network))
 
 
-@pytest.mark.parametrize("density", [5, 4])
-@pytest.mark.parametrize("quantizer,rest", [("twn", 8), ("lat", 32)])
+@pytest.mark.parametrize("density,quantizer,rest", [(5, "twn", 8), (4, "lat", 32)])
 def test_weights_come_back_bit_for_bit_and_the_network_with_them(tmp_path, density, quantizer, rest):
     network = network_of(
         QuantConfig(
