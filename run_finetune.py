@@ -13,7 +13,7 @@ from src.settings.parsing import part, required, to_yaml
 from src.settings.training import FinetuneConfig, FoldersConfig, RunConfig
 from src.tasks import get_task
 from src.terminal import say
-from src.train.next_steps import after_finetuning
+from src.train.next_steps import after_finetuning, reading
 from src.train.session import Session
 from src.train.start import from_checkpoint, from_scratch, task_model
 
@@ -52,7 +52,7 @@ def main(settings: FinetuneConfig) -> None:
     stage = session.stage("finetune", model, loss, batches, settings.finetune_cfg, settings.epoch_size)
     results = session.fit(stage, folder, session.evaluation_of(model, folder))
     where = settings.train_data_dir, settings.eval_data_dir
-    last = after_finetuning(data.task.name, folder, model.description, *where)
+    last = after_finetuning(data.task.name, folder, model.description, *where, **reading(settings))
     session.finish({"fine-tuned": results}, last)
 
 

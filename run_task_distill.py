@@ -22,7 +22,7 @@ from src.settings.training import DistillingConfig, FoldersConfig, TaskDistillCo
 from src.tasks import get_task
 from src.terminal import say
 from src.train.distilling import check_phases, fit_phase1, fit_phase2
-from src.train.next_steps import after_distilling
+from src.train.next_steps import after_distilling, reading
 from src.train.session import Session
 
 
@@ -86,9 +86,10 @@ def main(settings: TaskDistillConfig) -> None:
         folder, models["distilled student"] = phase2, fit_phase2(settings, session, teacher, student, phase2)
     elif settings.do_eval:
         models["student after phase 1"] = session.evaluate(student.model)
-    told = student.model.description, replace(teacher.description, source=path)
+    told, asked = student.model.description, replace(teacher.description, source=path)
     where = settings.train_data_dir, settings.eval_data_dir
-    session.finish(models, after_distilling(session.data.task.name, folder, *told, *where))
+    last = after_distilling(session.data.task.name, folder, told, asked, *where, **reading(settings))
+    session.finish(models, last)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from src.settings.training import DistillingConfig, QuantizedStudentConfig, Tern
 from src.tasks import Task, get_task, task_folder
 from src.terminal import say
 from src.train.distilling import check_quantized, fit_quantized
-from src.train.next_steps import after_quantizing
+from src.train.next_steps import after_quantizing, reading
 from src.train.packed_result import PackedResult, same_batches
 from src.train.session import Session
 
@@ -94,7 +94,8 @@ def main(settings: TernaryConfig) -> None:
         packed = result.pack(student, settings.packed_bits)
         models["packed model"] = session.evaluate(packed) if settings.do_eval else None
     folder = result.packed if settings.save_quantized_model else result.latent
-    last = after_quantizing(task.name, folder, settings.data_dir, same_batches(session, student))
+    batches = same_batches(session, student)
+    last = after_quantizing(task.name, folder, settings.data_dir, batches, **reading(settings))
     session.finish(models, last)
     result.clean_up()  # only now: until the results are there a run can be resumed
 

@@ -30,7 +30,8 @@ assert os.path.isfile("td_config/td_config_scitail.yaml")
 
 rating = kind_named("rating", "here")
 assert rating.parse_label("4", (), "row 1") == 4.0
-assert rating.answers(np.array([[3.6], [9.0]]), None, None, ()) == [[("4",)], [("5",)]]
+found = rating.outcomes(np.array([[3.6], [9.0]]), None, None, ())
+assert [rating.columns_of(one) for one in found] == [[("4",)], [("5",)]]
 try:
     rating.parse_label("6", (), "row 1")
     raise SystemExit("6 stars were taken")

@@ -96,3 +96,8 @@ def encoded_rows(tokenizer, *arguments):
     ids, segments, lengths, _ = tokenizer.encode_flat(*arguments)
     ends = lengths.cumsum().tolist()
     return [(ids[a:b].tolist(), segments[a:b].tolist()) for a, b in zip([0, *ends], ends)]
+
+
+def printed(kind, *asked):
+    """For each text the lines that predict.py prints, as tuples of columns; arguments as of `outcomes`."""
+    return [kind.columns_of(outcome) for outcome in kind.outcomes(*asked)]

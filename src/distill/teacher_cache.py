@@ -11,7 +11,7 @@ import os
 import shutil
 import weakref
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Dict
 
 import mindspore as ms
 import numpy as np
@@ -128,7 +128,7 @@ class CachedTeacher(LiveTeacher):
         if not os.path.exists(index):
             return False
         try:
-            found = read_json(index, "the teacher cache's index").get("key")
+            found = read_json(index, "the teacher cache's index", Dict[str, str]).get("key")
         except UserError:
             found = None
         whole = os.path.exists(path) and os.path.getsize(path) == self.starts[-1]

@@ -188,12 +188,6 @@ class TaskKind:
         """The lines that predict.py prints of one of the `outcomes`."""
         raise NotImplementedError
 
-    def answers(
-        self, logits: np.ndarray, examples: Examples, rows: Sequence[Row], labels: Sequence[str]
-    ) -> list[list[tuple[str, ...]]]:
-        """For each text its lines, as `columns_of` has them; arguments as for `outcomes`."""
-        return [self.columns_of(outcome) for outcome in self.outcomes(logits, examples, rows, labels)]
-
     def at_threshold(self, threshold: float, where: str = "") -> TaskKind:
         """This kind with another `threshold`; `where` says in messages what names it.
 

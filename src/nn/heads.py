@@ -59,10 +59,14 @@ class BertForSequence(nn.Cell):
         position_ids: Tensor | None = None,
         first_tokens: Tensor | None = None,
     ) -> tuple[Tensor, Tensors, Tensors]:
-        hidden_states, scores, pooled = self.bert(
+        hidden_states, scores, read = self.bert(
             input_ids, input_mask, segment_ids, position_ids, first_tokens
         )
-        return self.classify(pooled), hidden_states, scores
+        return self.answer(read), hidden_states, scores
+
+    def answer(self, read: Tensor) -> Tensor:
+        """The logits of what `Bert` gives the head to read."""
+        return self.classify(read)
 
     def classify(self, read: Tensor) -> Tensor:  # (rows, H) -> (rows, num_labels)
         """Logits of what the head reads: `classifier_relu` is a ReLU before the classifier."""
@@ -81,20 +85,9 @@ class BertForTokens(BertForSequence):
 
     pools = False
 
-    def construct(
-        self,
-        input_ids: Tensor,
-        input_mask: Tensor,
-        segment_ids: Tensor,
-        position_ids: Tensor | None = None,
-        first_tokens: Tensor | None = None,
-    ) -> tuple[Tensor, Tensors, Tensors]:
-        hidden_states, scores, last = self.bert(
-            input_ids, input_mask, segment_ids, position_ids, first_tokens
-        )
-        batch, length, width = last.shape
-        logits = self.classify(last.reshape((batch * length, width)))
-        return logits.reshape((batch, length, -1)), hidden_states, scores
+    def answer(self, read: Tensor) -> Tensor:  # (B, S, H) -> (B, S, num_labels)
+        batch, length, width = read.shape
+        return self.classify(read.reshape((batch * length, width))).reshape((batch, length, -1))
 
 
 class BertEncoder(nn.Cell):

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from src.description import Description
     from src.settings.network import BertConfig
+    from src.settings.shared import DataConfig
 
 
 def command(script: str, **given: str) -> str:
     """A command line; flags with an empty value are left out."""
     words = [f"--{key} {shlex.quote(str(value))}" for key, value in given.items() if value]
     return " ".join(["python", script, *words])
+
+
+def reading(config: DataConfig) -> dict[str, str]:
+    """Flags of how a run reads its records, for the commands after it, which read the same ones."""
+    return {"label_order": ",".join(config.label_order), "schema_dir": config.schema_dir}
 
 
 def after_general_distilling(folder: str, teacher: str) -> str:
@@ -29,11 +35,14 @@ def after_general_distilling(folder: str, teacher: str) -> str:
 
 
 def after_finetuning(
-    task_name: str, folder: str, description: Description, train_dir: str, eval_dir: str
+    task_name: str, folder: str, description: Description, train_dir: str, eval_dir: str, **reading: str
 ) -> str:
-    """Of a network in `folder` with this `Description`, fine-tuned and evaluated on data in two folders."""
-    data = {"train_data_dir": train_dir, "eval_data_dir": eval_dir or train_dir}
-    evaluates = command("eval.py", task_name=task_name, model_dir=folder, data_dir=data["eval_data_dir"])
+    """Of a network in `folder` with this `Description`, fine-tuned and evaluated on data in two folders;
+    `reading` are flags of how these are read, here and below.
+    """
+    data = {"train_data_dir": train_dir, "eval_data_dir": eval_dir or train_dir, **reading}
+    there = {"data_dir": data["eval_data_dir"], **reading}
+    evaluates = command("eval.py", task_name=task_name, model_dir=folder, **there)
     distils = command("run_task_distill.py", task_name=task_name, load_teacher_ckpt_path=folder, **data)
     return (
         f"done: the network is in {folder}; evaluate it with: {evaluates}; or distil it with: {distils} "
@@ -42,24 +51,30 @@ def after_finetuning(
 
 
 def after_distilling(
-    task_name: str, folder: str, student: Description, teacher: Description, train_dir: str, eval_dir: str
+    task_name: str,
+    folder: str,
+    student: Description,
+    teacher: Description,
+    train_dir: str,
+    eval_dir: str,
+    **reading: str,
 ) -> str:
     """Of a student in `folder`; the teacher's `source` is its path."""
     eval_dir = eval_dir or train_dir
-    evaluates = command("eval.py", task_name=task_name, model_dir=folder, data_dir=eval_dir)
+    evaluates = command("eval.py", task_name=task_name, model_dir=folder, data_dir=eval_dir, **reading)
     ternary = ""
     if train_dir == eval_dir:  # train.py takes one folder
         source = teacher.source if _comparable(student.bert, teacher.bert) else folder
         models = {"teacher_model_dir": source, "student_model_dir": folder}
-        quantizes = command("train.py", task_name=task_name, **models, data_dir=train_dir)
+        quantizes = command("train.py", task_name=task_name, **models, data_dir=train_dir, **reading)
         ternary = f"; make it ternary: {quantizes}"
     exports = command("export.py", ckpt_file=folder)
     return f"done: the student is in {folder}; evaluate it: {evaluates}{ternary}; or deploy it: {exports}"
 
 
-def after_quantizing(task_name: str, folder: str, data_dir: str, batches: str) -> str:
+def after_quantizing(task_name: str, folder: str, data_dir: str, batches: str, **reading: str) -> str:
     """Of a quantized student in `folder`; `batches` are flags of eval.py that give its score again."""
-    evaluates = command("eval.py", task_name=task_name, model_dir=folder, data_dir=data_dir)
+    evaluates = command("eval.py", task_name=task_name, model_dir=folder, data_dir=data_dir, **reading)
     exports = command("export.py", ckpt_file=folder)
     return f"done: evaluate it with: {evaluates} {batches}; or deploy it: {exports}"
 

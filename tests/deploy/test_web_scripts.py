@@ -16,7 +16,7 @@ from src.deploy import web
 from src.kinds import KINDS, SPAN, SPAN_OR_NONE, TAGGING
 from src.kinds.base import Windows
 from tests.helpers import our_description
-from tests.texts import TRICKY
+from tests.texts import TRICKY, printed
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="no node")
 FORMS = [(True, None), (False, None), (True, False), (False, True)]  # lower_case, strip_accents
@@ -255,7 +255,7 @@ def test_rows_segments_and_cuts_are_pythons(found):
 def test_entities_are_pythons(found):
     count = 0
     for (text, labels, examples, logits), answer in zip(tagged(), found["tagged"]):
-        lines = TAGGING.answers(logits, examples, [Row(text, None, None, 1)], labels)[0]
+        lines = printed(TAGGING, logits, examples, [Row(text, None, None, 1)], labels)[0]
         expected = [line for line in lines if line != ("-",)]
         assert [(kind, str(start), str(end)) for kind, start, end, _ in answer] == [
             line[:3] for line in expected
@@ -270,7 +270,7 @@ def test_answers_to_questions_are_pythons(found):
     for (kind, _, _, row, examples, cut, logits), answer in zip(asked(), found["asked"]):
         starts, ends = examples.offsets[:-1], examples.offsets[1:]
         assert answer["ids"] == [examples.input_ids[start:end].tolist() for start, end in zip(starts, ends)]
-        (text, start, end, share), *_ = kind.answers(logits, examples, [row], ())[0]
+        (text, start, end, share), *_ = printed(kind, logits, examples, [row], ())[0]
         assert (" ".join(answer["text"].split()) or "-") == text and answer["cut"] == bool(cut)
         assert answer["place"] == ([int(start), int(end)] if start != "-" else None)
         assert answer["share"] == pytest.approx(float(share), abs=1e-4)

@@ -10,6 +10,7 @@ from src.errors import UserError
 from src.examples import Examples, offsets_of
 from src.kinds import CLASSIFICATION, KINDS, REGRESSION, kind_named, kind_of_problem
 from tests.helpers import refuses
+from tests.texts import printed
 
 NAMES = ("bad", "good", "1")
 
@@ -104,7 +105,7 @@ def test_a_number_is_no_index_where_the_names_are_numbers():
 def test_a_classs_prediction_is_the_largest_logit_and_its_answer_has_a_probability():
     logits = np.float32([[1.0, 3.0, 2.0], [1000.0, -1000.0, 0.0], [-1000.0, -999.0, -1000.0]])
     np.testing.assert_array_equal(CLASSIFICATION.predictions(logits), [1, 0, 1])
-    answers = [line for (line,) in CLASSIFICATION.answers(logits, None, (), NAMES)]
+    answers = [line for (line,) in printed(CLASSIFICATION, logits, None, (), NAMES)]
     assert [name for name, _ in answers] == ["good", "bad", "good"]
     e = np.e
     expected = [e**3 / (e + e**2 + e**3), 1.0, e / (2 + e)]  # softmax by hand, far from float32's range too
@@ -163,7 +164,7 @@ def test_what_is_no_number_is_refused(value):
 def test_a_regressions_prediction_and_answer_are_its_only_logit():
     logits = np.float32([[1.25], [-0.00004]])
     np.testing.assert_array_equal(REGRESSION.predictions(logits), np.float32([1.25, -0.00004]))
-    assert REGRESSION.answers(logits, None, (), ()) == [[("1.2500",)], [("-0.0000",)]]
+    assert printed(REGRESSION, logits, None, (), ()) == [[("1.2500",)], [("-0.0000",)]]
     assert REGRESSION.outcomes(logits[:1], None, (), ()) == [{"value": 1.25}]
 
 

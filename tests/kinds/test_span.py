@@ -13,6 +13,7 @@ from src.examples import Examples, Origin
 from src.kinds import SPAN, SPAN_OR_NONE, span
 from src.kinds.base import Windows
 from src.kinds.span import LONGEST_ANSWER, cuts
+from tests.texts import printed
 
 WORDS = "who what is red hen fox cub den the in a b c d e f g h ##s ##ward . ,".split()
 TOKENIZER = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS], True)
@@ -151,7 +152,7 @@ def test_the_best_pair_of_all_windows_is_the_answer(case):
     case.put(1, (1, 2), 9, 9)  # question and [SEP] are no answers
     case.put(2, (5, 4), 6, 5)  # an end before its start is none: the best of the others
     assert SPAN.evidence(("span_f1",), case.logits, case.examples, ())["span_f1"][0] == ["c d", "hen"]
-    (line,), (other,) = SPAN.answers(case.logits, case.examples, (), ())
+    (line,), (other,) = printed(SPAN, case.logits, case.examples, (), ())
     assert line[:3] == ("c d", "4", "7") and other[:3] == ("hen", "8", "11")
     assert 0 < float(line[3]) <= 1
     predictions = SPAN.predictions_of(case.logits, case.examples)
@@ -195,7 +196,7 @@ def test_no_answer_wins_where_the_lowest_cls_of_the_windows_beats_the_best_answe
         "text": "", "probability": pytest.approx(files["nbest_predictions.json"]["short"][0]["probability"]),
         "start_logit": 4, "end_logit": 4,
     }  # fmt: skip
-    (line,), (none,) = SPAN_OR_NONE.answers(case.logits, case.examples, (), ())
+    (line,), (none,) = printed(SPAN_OR_NONE, case.logits, case.examples, (), ())
     assert line[:3] == ("c d", "4", "7") and none[:3] == ("-", "-", "-")
     first, second = SPAN_OR_NONE.outcomes(case.logits, case.examples, (), ())
     assert first == {"answer": "c d", "start": 4, "end": 7, "score": pytest.approx(float(line[3]), abs=1e-4)}
@@ -233,4 +234,4 @@ def test_a_text_without_tokens_has_no_answer():
         [""],
         [["x"]],
     )
-    assert SPAN.answers(np.zeros((3, 2), np.float32), examples, (), ())[0][0][:3] == ("-", "-", "-")
+    assert printed(SPAN, np.zeros((3, 2), np.float32), examples, (), ())[0][0][:3] == ("-", "-", "-")

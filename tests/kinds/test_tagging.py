@@ -16,6 +16,7 @@ from src.kinds import TAGGING
 from src.kinds.tagging import entities_of
 from src.tasks import get_task
 from src.vocabulary import read_vocabulary
+from tests.texts import printed
 
 TAGS = TAGGING.tags(("city", "name"))  # O, then B, I, E and S of either
 VOCABULARY = [
@@ -225,7 +226,7 @@ def test_answers_are_entities_with_their_characters_a_line_each():
     tags = ["S-name", "S-name", "O", "B-city", "E-city", "O", "O", "B-city", "O", "O"]
     logits = np.zeros((len(tags), 9), np.float32)
     logits[np.arange(len(tags)), [TAGS.index(tag) for tag in tags]] = np.log(8)  # probability 8 / 16
-    assert TAGGING.answers(logits, examples, texts, TAGS) == [
+    assert printed(TAGGING, logits, examples, texts, TAGS) == [
         [("name", "0", "4", "Anna", "0.5000"), ("city", "8", "16", "New York", "0.5000")],
         [("-",)],
     ]
@@ -243,7 +244,7 @@ def test_a_model_whose_classes_are_no_tags_is_refused():
         row.input_ids, row.segment_ids, row.offsets, {}, Origin(np.zeros(1, int), np.int32([[0, 1]]))
     )
     with pytest.raises(UserError, match="'LABEL_0' is no tag"):
-        TAGGING.answers(np.zeros((1, 2)), row, [Row("a", None, None, 1)], ("LABEL_0", "LABEL_1"))
+        printed(TAGGING, np.zeros((1, 2)), row, [Row("a", None, None, 1)], ("LABEL_0", "LABEL_1"))
 
 
 # --- real rows ----------------------------------------------------------------------------------------------

@@ -56,3 +56,17 @@ def test_a_student_is_made_ternary_with_a_teacher_that_it_can_be_compared_with(l
 def test_a_quantized_student_is_evaluated_as_it_was_and_exported():
     found = commands(next_steps.after_quantizing("SST-2", FOLDER, DATA, "--padding none --max_tokens 64"))
     assert found["eval"].max_tokens == 64 and found["export"].ckpt_file == FOLDER
+
+
+def test_commands_read_published_records_as_the_run_did():
+    order = ("contradiction", "entailment", "neutral")
+    read = next_steps.reading(SCRIPTS["run_finetune"](label_order=order, schema_dir="a schema.json"))
+    told = described(3, 768), described(6, 768, "the teacher")
+    lines = (
+        next_steps.after_finetuning("MNLI", FOLDER, told[1], DATA, "", **read),
+        next_steps.after_distilling("MNLI", FOLDER, *told, DATA, DATA, **read),
+        next_steps.after_quantizing("MNLI", FOLDER, DATA, "--padding none", **read),
+    )
+    reading = [found for line in lines for script, found in commands(line).items() if script != "export"]
+    assert len(reading) == 5
+    assert {(found.label_order, found.schema_dir) for found in reading} == {(order, "a schema.json")}
