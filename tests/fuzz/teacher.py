@@ -1,5 +1,5 @@
-"""A teacher's answers that were kept, as a run opens and reads them. The files are made here byte by byte, and
-the network says what it is told, so that nothing compiles.
+"""A teacher's answers that were kept, as a run opens and reads them. The files are made here byte by byte,
+and the network says what it is told, so that nothing compiles.
 """
 
 import os
