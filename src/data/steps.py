@@ -102,6 +102,14 @@ class Steps:
         return self.examples.lengths.mean() * min(self.global_rows, len(self.examples) / len(self))
 
     @property
+    def grouping(self) -> str:
+        """What decides which of the rows share a micro-batch, and how: among others, the last bits of a
+        network's answer for a row may be other ones.
+        """
+        facts = type(self).__name__, self.global_rows, self.shuffle, self.seed, self.rank, self.device_num
+        return repr((*facts, self.shape))
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of a micro-batch's arrays."""
         return (*INPUTS, TOTALS, *(column.name for column in self.examples.columns))
@@ -249,6 +257,10 @@ class PaddedSteps(Steps):
         options = {**options, "shuffle": self.shuffle, "drop_remainder": True, "longest": longest}
         self._batches = Batches(examples, batch_size, boundaries, enable_buckets, **options)
         self.shape = None
+
+    @property
+    def grouping(self) -> str:
+        return f"{super().grouping} {self.accumulation} {self._batches.buckets}"
 
     def count(self, rows: int) -> int:
         """Steps of so many rows; the last ones, which fill no step, are left out of an epoch."""

@@ -93,6 +93,9 @@ class LiveTeacher:
         network: what is run.
     """
 
+    kept = "as computed"
+    """How the answers are: a stage that goes on must have them so too."""
+
     def __init__(self, network: TeacherAnswers):
         self.network = network
 

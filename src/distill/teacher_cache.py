@@ -29,6 +29,7 @@ from src.terminal import say
 if TYPE_CHECKING:
     from src.data.dataset import Batches, PackedRows
     from src.data.micro_batches import MicroBatch
+    from src.data.steps import Steps
     from src.distill.distiller import Distiller, TeacherAnswers
     from src.examples import Examples
     from src.model import Model
@@ -106,6 +107,8 @@ class CachedTeacher(LiveTeacher):
         examples: all rows. folder: of the two files. key: what the answers depend on.
     """
 
+    kept = "kept in float16"
+
     def __init__(
         self, network: TeacherAnswers, layout: RecordLayout, examples: Examples, folder: str, key: str
     ):
@@ -135,7 +138,7 @@ class CachedTeacher(LiveTeacher):
         if found == key and whole:
             return True
         damaged = found is None or found == key
-        fault = "is cut or damaged" if damaged else "is of another teacher, other rows or other layers"
+        fault = "is cut or damaged" if damaged else "is of another teacher, other rows, batches or layers"
         say(f"teacher cache: {os.path.dirname(path)} {fault}, so it is made anew")
         os.remove(index)  # it would say that what is written now is older answers
         return False
@@ -161,9 +164,13 @@ class CachedTeacher(LiveTeacher):
         records = []
         for row in rows:
             start, end = int(self.starts[row]), int(self.starts[row + 1])
-            record = os.pread(self.file, end - start, start)
+            try:
+                record = os.pread(self.file, end - start, start)
+                damaged = any(record[-_SUM:])
+            except OSError:  # a bad sector
+                record, damaged = b"", True
             if record[-_SUM:] != self._sum(record[:-_SUM]):
-                if any(record[-_SUM:]):
+                if damaged:
                     say(f"teacher cache: the answers for row {row} are damaged; the teacher is asked again")
                 return None
             records.append(record[:-_SUM])
@@ -216,24 +223,26 @@ class CachedTeacher(LiveTeacher):
         return answers
 
 
-def cache_key(teacher: Model, asked: TeacherAnswers, examples: Examples) -> str:
-    """What a teacher's answers depend on: the program, the teacher, the rows, and what is asked."""
-    rows = hashlib.sha256()
+def cache_key(teacher: Model, asked: TeacherAnswers, steps: Steps) -> str:
+    """What a teacher's answers depend on: the program, the teacher, the rows, which of them it is asked about
+    at once, and what is asked.
+    """
+    examples, rows = steps.examples, hashlib.sha256()
     for array in (examples.input_ids, examples.segment_ids, examples.offsets):
         rows.update(np.ascontiguousarray(array).data)
     questions = asked.states, asked.scores, asked.logits, asked.stride, teacher.network.compute_type
     network = repr((teacher.config, teacher.description.quantization))
-    return digest(teacher.weights(), network, rows.hexdigest(), repr(questions), program())
+    return digest(teacher.weights(), network, rows.hexdigest(), steps.grouping, repr(questions), program())
 
 
 def cached_teacher(
-    teacher: Model | None, loss: Distiller, examples: Examples, folder: str, limit: float
+    teacher: Model | None, loss: Distiller, steps: Steps, folder: str, limit: float
 ) -> LiveTeacher | None:
     """The teacher for several epochs: a `CachedTeacher` where its answers may be kept, else a `LiveTeacher`;
     None where the loss needs none.
 
     Args:
-        teacher, loss: who is asked for what. examples: all rows.
+        teacher, loss: who is asked for what. steps: of all rows, in whose first epoch it is asked.
         folder: of the cache. limit: gigabytes (10^9 bytes) that it may take.
     """
     live = LiveTeacher.of(teacher, loss)
@@ -242,7 +251,7 @@ def cached_teacher(
     kind = teacher.description.kind
     assert kind is not None  # a task's teacher
     layout = RecordLayout(live.network, kind.logits_per == "token")
-    size = layout.bytes_of(examples.lengths).sum() / 1e9
+    size = layout.bytes_of(steps.examples.lengths).sum() / 1e9
     if size > limit:
         say(
             f"teacher cache: {size:.1f} GB would be more than teacher_cache_gb {limit:g}, so the teacher "
@@ -258,9 +267,9 @@ def cached_teacher(
             "the teacher runs in every step"
         )
         return live
-    teacher_key = cache_key(teacher, live.network, examples)
+    teacher_key = cache_key(teacher, live.network, steps)
     try:
-        cached = CachedTeacher(live.network, layout, examples, folder, teacher_key)
+        cached = CachedTeacher(live.network, layout, steps.examples, folder, teacher_key)
     except (OSError, UserError) as error:
         say(f"teacher cache: {folder} takes no files ({error}), so the teacher runs in every step")
         return live

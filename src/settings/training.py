@@ -90,7 +90,7 @@ class DistillingConfig(RunConfig):
     teacher_cache_gb: NonNegativeFloat = 8.0
     """Gigabytes that what the teacher computes may take on disk. Its hidden states and attention scores are
     then computed in the first epoch only. With 0, or where they need more, the teacher runs in every step.
-    They stay in teacher_cache/ of the run folder, for a next run there."""
+    They stay in teacher_cache/ of the run folder, for a next run there with the same batches and seed."""
     min_teacher_gain: NonNegativeFloat = 2.0
     """Points by which the teacher must beat a constant answer. That is always guessing the commonest class,
     or a correlation of 0; else it is refused.

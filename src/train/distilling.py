@@ -31,7 +31,7 @@ def fit_phase1(
     model, config, epochs = student.model, settings.phase1_cfg, settings.td_phase1_epoch_size
     loss = Distiller(model.network, terms, student.projection)
     batches = session.train_batches(config, session.packs(model))
-    asked = session.teacher(teacher, loss, epochs)
+    asked = session.teacher(teacher, loss, batches, epochs)
     session.fit(session.stage("phase1", model, loss, batches, config, epochs, teacher=asked), folder)
 
 
@@ -72,6 +72,6 @@ def fit_quantized(
     config, temperature = settings.train_cfg, float(settings.temperature)
     loss = Distiller(student.network, terms, kind=session.data.kind, temperature=temperature)
     batches, epochs = session.train_batches(config, session.packs(student)), settings.epoch_size
-    asked = session.teacher(teacher, loss, epochs)
+    asked = session.teacher(teacher, loss, batches, epochs)
     stage = session.stage("quantized", student, loss, batches, config, epochs, teacher=asked)
     return session.fit(stage, latent, session.evaluation_of(student, latent))

@@ -359,16 +359,18 @@ class Session(TrainingRun):
         packs = self.rows.packs(self.device) if packs is None else packs
         return steps_of(rows, config, self.rows, packs, self.group)
 
-    def teacher(self, teacher: Model | None, loss: Distiller, epochs: int) -> LiveTeacher | None:
+    def teacher(
+        self, teacher: Model | None, loss: Distiller, steps: Steps, epochs: int
+    ) -> LiveTeacher | None:
         """The source of the teacher's answers to what a loss asks: the cache where there are several epochs
-        of the same rows, in one process, else the network; None where it asks nothing.
+        of the steps' rows, in one process, else the network; None where it asks nothing.
         """
         config = self.config
         assert isinstance(config, DistillingConfig)  # of the commands that have a teacher
         elsewhere = self.group.size > 1 or (config.enable_data_sink and self.device != "CPU")
         # A job on ModelArts uploads all that is in the run folder.
         limit = 0 if epochs == 1 or elsewhere or config.enable_modelarts else config.teacher_cache_gb
-        return cached_teacher(teacher, loss, self._training_rows, self.run.join(TEACHER_CACHE), limit)
+        return cached_teacher(teacher, loss, steps, self.run.join(TEACHER_CACHE), limit)
 
     def rows_with_logits(self, teacher: Model, stage: str, folder: str) -> Examples | None:
         """The training rows with a teacher's logits, which stand for running it in every epoch; None

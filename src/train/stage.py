@@ -344,6 +344,7 @@ class Stage:
             "steps_per_epoch": self.steps_per_epoch,
             "rows_per_step": self.batches.global_rows,
             "seed": self.batches.seed,
+            "the teacher's answers (teacher_cache_gb)": self.teacher and self.teacher.kept,
             **self.made_from,
         }
 

@@ -144,6 +144,27 @@ def test_an_epoch_is_told_by_its_number_and_has_other_companions(make):
     assert not companions[0] & companions[1] and not companions[1] & companions[2]
 
 
+@pytest.mark.parametrize(
+    "make, options",
+    [
+        (
+            packed,
+            [{}, {"seed": 1}, {"rows": 4}, {"shuffle": False}, {"max_tokens": 1024}, {"accumulation": 2}],
+        ),
+        (padded, [{}, {"seed": 1}, {"rows": 4}, {"shuffle": False}, {"enable_buckets": False}]),
+        (padded, [{}, {"rows": 4, "accumulation": 2}]),
+    ],
+)
+def test_steps_of_another_grouping_have_other_rows_in_their_micro_batches(make, options):
+    examples, seen = make_examples(50, 30), {}
+    for changes in (*options, {}):
+        steps = make(examples, **changes)
+        parts = [(part.rows.tolist(), part.inputs[0].shape) for step in steps for part in step]
+        assert seen.setdefault(make(examples, **changes).grouping, parts) == parts
+    assert len(seen) == len(options) and len({*map(str, seen.values())}) == len(options)
+    assert packed(examples, rows=4, accumulation=2).grouping == packed(examples).grouping
+
+
 def test_unshuffled_packed_rows_keep_their_order():
     examples = make_examples(20, 30)
     assert [sorted(rows) for rows in rows_of(packed(examples, 7, shuffle=False))] == [

@@ -62,7 +62,8 @@ class Silent:
 
 
 def opened(case, folder, limit=1.0):
-    return cached_teacher(*case[:3], str(folder), limit)
+    teacher, loss, _, steps = case
+    return cached_teacher(teacher, loss, steps, str(folder), limit)
 
 
 @pytest.fixture(scope="module")
@@ -126,16 +127,19 @@ def test_float16_keeps_the_answers_to_a_thousandth(case, filled):
     [
         ("cut", "is cut or damaged"),
         ("index", "is cut or damaged"),
-        ("teacher", "is of another teacher, other rows or other layers"),
-        ("rows", "is of another teacher, other rows or other layers"),
-        ("shorter", "is of another teacher, other rows or other layers"),
+        ("teacher", "is of another teacher, other rows, batches or layers"),
+        ("rows", "is of another teacher, other rows, batches or layers"),
+        ("shorter", "is of another teacher, other rows, batches or layers"),
+        ("seed", "is of another teacher, other rows, batches or layers"),
+        ("max_tokens", "is of another teacher, other rows, batches or layers"),
         ("no index", ""),
     ],
 )
 def test_a_cache_that_is_not_this_ones_is_made_anew(case, filled, tmp_path, capsys, fault, said):
     for name in (INDEX_FILE, ANSWERS_FILE):
         (tmp_path / name).write_bytes((filled[0] / name).read_bytes())
-    teacher, loss, examples, steps = case
+    teacher, loss, examples, _ = case
+    seed, max_tokens = (1 if fault == "seed" else 0), (48 if fault == "max_tokens" else 32)
     if fault == "cut":
         os.truncate(tmp_path / ANSWERS_FILE, 1000)
     elif fault == "index":
@@ -146,9 +150,10 @@ def test_a_cache_that_is_not_this_ones_is_made_anew(case, filled, tmp_path, caps
         examples = replace(examples, segment_ids=1 - examples.segment_ids)
     elif fault == "shorter":  # rows whose answers take another size
         examples = examples.take(range(20))
-    else:
+    elif fault == "no index":
         (tmp_path / INDEX_FILE).unlink()
-    found = opened((teacher, loss, examples), tmp_path)
+    steps = PackedSteps(examples, 6, 1, max_tokens, seed=seed)
+    found = opened((teacher, loss, examples, steps), tmp_path)
     assert not found.begun and not any((tmp_path / ANSWERS_FILE).read_bytes())
     out = capsys.readouterr().out
     assert f"{said}, so it is made anew" in out if said else "made anew" not in out
@@ -156,7 +161,7 @@ def test_a_cache_that_is_not_this_ones_is_made_anew(case, filled, tmp_path, caps
 
 def test_answers_of_another_teacher_do_not_pass_under_this_ones_key(case, filled, tmp_path):
     """A disk that loses power may keep the new index and the old answers, which are as long."""
-    other = (as_model(tiny_network(5, num_hidden_layers=4)), *case[1:3])
+    other = (as_model(tiny_network(5, num_hidden_layers=4)), *case[1:])
     opened(other, tmp_path)
     (tmp_path / ANSWERS_FILE).write_bytes((filled[0] / ANSWERS_FILE).read_bytes())
     found = opened(other, tmp_path)
@@ -177,6 +182,16 @@ def test_a_changed_byte_asks_the_teacher_again(case, filled, tmp_path, capsys):
     repaired = opened(case, tmp_path)
     repaired.network = Silent()
     losses(case, repaired)
+
+
+def test_what_the_disk_cannot_read_counts_as_damaged(case, filled, capsys, monkeypatch):
+    def pread(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    cache = opened(case, filled[0])
+    monkeypatch.setattr(os, "pread", pread)
+    assert cache._read([3]) is None
+    assert "the answers for row 3 are damaged; the teacher is asked again" in capsys.readouterr().out
 
 
 def test_a_full_disk_is_said_once_and_the_teacher_goes_on(case, filled, tmp_path, capsys, monkeypatch):
@@ -203,4 +218,4 @@ def test_too_large_a_cache_is_said_and_not_made(case, tmp_path, capsys):
     assert not (tmp_path / "none").exists()
     assert type(opened(case, tmp_path / "none", 0)) is LiveTeacher
     labels = Distiller(tiny_network(2), LossTerms(label_loss=1.0), kind=CLASSIFICATION)
-    assert cached_teacher(None, labels, case[2], str(tmp_path), 1.0) is None
+    assert cached_teacher(None, labels, case[3], str(tmp_path), 1.0) is None

@@ -39,6 +39,7 @@ from src.settings.network import BertConfig
 from src.settings.parsing import parse, to_yaml
 from src.tasks import get_task
 from src.vocabulary import read_vocabulary
+from tests.fuzz import teacher
 
 ALLOWED = (UserError, LaunchError)
 
@@ -446,6 +447,7 @@ PART = as_lines({"text": "a", "text_pair": None, "label": 1, "line_number": 3, "
 METRICS = as_lines({"time": 1.5, "step": 2, "stage": "a", "loss": 0.5})
 STATE = safetensors_bytes({"a": np.ones(3, np.float32)}, {"state": json.dumps({"stage": "a", "step": 3})})
 WEIGHTS = hugging_face_bytes()
+CACHE_INDEX = {"index.json": as_json({"key": teacher.KEY})}
 ROW = np.float32([0.5, -0.5]).tobytes()
 INPUTS = {"rows.json": as_json(ROWS), "examples.npz": examples_bytes()}
 TARGETS = (
@@ -497,6 +499,14 @@ TARGETS = (
     Target("augmented part", "part-00000.jsonl", (PART,), parts, {"plan.json": as_json({"seed": 1})}),
     Target("metrics.jsonl", "metrics.jsonl", (METRICS,), metrics),
     Target("state", "state.safetensors", (STATE,), state),
+    Target("teacher cache", "answers.bin", (teacher.ANSWERS, teacher.BEGUN), teacher.read, CACHE_INDEX),
+    Target(
+        "teacher cache's index",
+        "index.json",
+        (CACHE_INDEX["index.json"],),
+        teacher.read,
+        {"answers.bin": teacher.ANSWERS},
+    ),
     Target("rank table", "hccl.json", (as_json(RANK_TABLE),), rank_table),
     Target("yaml", "c.yaml", YAML, yaml_settings),
     Target("command line", "line", LINES, command_line),

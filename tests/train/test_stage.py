@@ -11,6 +11,8 @@ from src.checkpoint import folder as checkpoints
 from src.data.dataset import Batches
 from src.data.steps import steps_of
 from src.distill.distiller import Distiller, LossTerms, Projection
+from src.distill.teacher import LiveTeacher
+from src.distill.teacher_cache import CachedTeacher
 from src.errors import UserError
 from src.evaluate import predict
 from src.kinds import CLASSIFICATION
@@ -175,6 +177,18 @@ def test_saved_student_holds_its_projection_and_not_the_teacher(tmp_path):
     saved = checkpoints.load(tmp_path)
     assert set(saved.weights) == set(weights_of(student)) | {"fit_dense.weight", "fit_dense.bias"}
     assert saved.vocabulary == VOCABULARY and saved.description.task_name == "SST-2"
+
+
+def test_a_stage_goes_on_only_with_its_teachers_answers_as_it_had_them(tmp_path):
+    """Kept ones are rounded."""
+    stage, path = make_stage(), str(tmp_path / "state")
+    stage.teacher = LiveTeacher(None)
+    stage.save_state(path, {"accuracy": 0.5})
+    assert stage.load_state(path) == {"accuracy": 0.5}
+    stage.teacher.kept = CachedTeacher.kept
+    with pytest.raises(UserError) as error:
+        stage.load_state(path)
+    refuses(error, "resume:", "(teacher_cache_gb) as computed, now it is kept in float16", "same settings")
 
 
 def test_logged_learning_rate_is_the_one_of_the_steps_really_taken():
