@@ -13,6 +13,7 @@ from src.settings.network import Known, NetConfig, QuantConfig, ShapeConfig, Stu
 from src.settings.published_flags import NLP_ARCHITECT, TERNARYBERT
 from src.settings.shared import (
     BatchesConfig,
+    ConfigFile,
     DataConfig,
     GroupConfig,
     ModelArtsConfig,
@@ -32,13 +33,11 @@ from src.settings.types import (
 
 
 @dataclass(frozen=True)
-class TrainingConfig(GroupConfig, ModelArtsConfig):
+class TrainingConfig(GroupConfig, ModelArtsConfig, ConfigFile):
     """Settings that every training command shares."""
 
     GROUP = "Run and log"
 
-    config_path: str = needed("", "config")
-    """YAML file with settings that differ from these defaults."""
     enable_data_sink: bool = False
     """Let the device pull batches from a queue of its own (Ascend, GPU); on CPU a notice says it does not
     apply.
