@@ -65,7 +65,7 @@ def main(settings: GeneralDistillConfig) -> None:
     loaded, teacher = load_teacher(path, known, compute_type, with_head=False)
     set_seed(settings.seed)
     student_net, plan = settings.gd_student_net_cfg, settings.student_plan
-    student = build_student(plan, loaded, None, session.compute_type(student_net.compute_type))
+    student = build_student(plan, terms, loaded, None, session.compute_type(student_net.compute_type))
     model = student.model
     readers = (
         ("load_teacher_ckpt_path", teacher.description, net.seq_length),

@@ -215,8 +215,8 @@ def test_without_training_the_student_is_quantized_as_it_is(task, tmp_path, caps
 @pytest.mark.parametrize(
     "changes,words",
     [
-        ({"hidden_size": 24}, "the teacher's hidden_size is 24 and the student's 16"),
-        ({"num_attention_heads": 4}, "the teacher's num_attention_heads is 4 and the student's 2"),
+        ({"hidden_size": 24}, "student_model_dir.hidden_size is 16 but the teacher has 24"),
+        ({"num_attention_heads": 4}, "student_model_dir.num_attention_heads is 2 but the teacher has 4"),
     ],
 )
 def test_a_teacher_of_another_shape_is_refused_for_intermediate_distillation(
@@ -228,7 +228,7 @@ def test_a_teacher_of_another_shape_is_refused_for_intermediate_distillation(
     says(
         refused_by(train, capsys, *arguments_for(task, tmp_path / "out", teacher_model_dir=teacher)),
         words,
-        "--intermediate_distill",
+        "set intermediate_distill to false",
     )
     assert not (tmp_path / "out").exists()
 

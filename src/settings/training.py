@@ -167,8 +167,6 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
             self.load_gd_ckpt_path,
             "load_gd_ckpt_path",
             from_teacher=self.student_init == "teacher_layers",
-            fits_attention=self.gd_cfg.attention_loss,
-            fits_states=self.gd_cfg.hidden_loss,
             vocab_file=self.vocab_file,
         )
 
@@ -229,8 +227,6 @@ class TaskDistillConfig(FoldersConfig, DistillingConfig, VocabularyConfig):
             from_teacher=self.student_init == "teacher_layers" or bool(self.student_layers),
             layers=self.student_layers,
             keeps_head=not self.load_gd_ckpt_path,
-            fits_attention=self.runs_phase1 and self.phase1_cfg.attention_loss,
-            fits_states=self.runs_phase1 and self.phase1_cfg.hidden_loss,
             vocab_file=self.vocab_file,
         )
 

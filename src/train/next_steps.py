@@ -5,6 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from src.distill.distiller import LossTerms, check_comparable
+from src.errors import UserError
+
 if TYPE_CHECKING:
     from src.description import Description
     from src.settings.network import BertConfig
@@ -81,7 +84,9 @@ def after_quantizing(task_name: str, folder: str, data_dir: str, batches: str, *
 
 def _comparable(student: BertConfig, teacher: BertConfig) -> bool:
     """Whether train.py can fit a student's layers to a teacher's."""
-    alike = [
-        getattr(student, name) == getattr(teacher, name) for name in ("hidden_size", "num_attention_heads")
-    ]
-    return all(alike) and teacher.num_hidden_layers % student.num_hidden_layers == 0
+    terms = LossTerms(attention_loss=1.0, hidden_loss=1.0)
+    try:
+        check_comparable(terms, student, teacher, "student_model_dir", projected=False)
+    except UserError:
+        return False
+    return True
