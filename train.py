@@ -80,7 +80,8 @@ def main(settings: TernaryConfig) -> None:
         source = "teacher_model_dir", teacher_dir
         models["teacher"] = session.check_teacher(teacher, *source, settings.min_teacher_gain)
 
-    if not session.start(if_finished=result.clean_up):
+    folder = result.packed if settings.save_quantized_model else result.latent
+    if not session.start(folder, terms.compares_layers, if_finished=result.clean_up):
         return
     say(f"student: {student.summary}, started from {student_dir}")
     if settings.do_train:
@@ -94,7 +95,6 @@ def main(settings: TernaryConfig) -> None:
     if settings.save_quantized_model:
         packed = result.pack(student, settings.packed_bits)
         models["packed model"] = session.evaluate(packed) if settings.do_eval else None
-    folder = result.packed if settings.save_quantized_model else result.latent
     batches = same_batches(session, student)
     last = after_quantizing(task.name, folder, settings.data_dir, batches, **reading(settings))
     session.finish(models, last)

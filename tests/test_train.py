@@ -14,6 +14,7 @@ import train
 from src.checkpoint import folder as checkpoints
 from src.checkpoint.packed import PACKED_FILE
 from src.model import read
+from src.report.run import Run
 from tests.commands import good_teacher, refused_by, says
 from tests.helpers import run_script, save_network, teachable, tiny_network, write_info, write_split
 
@@ -154,6 +155,8 @@ def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits_on_la
     changes |= without_evaluation(task, tmp_path / "data")
     run_script(train, capsys, *arguments_for(task, tmp_path / "two", **changes))
     assert os.listdir(tmp_path / "two" / "unpacked") == ["mnli"]
+    known = Run.read(str(tmp_path / "two"))
+    assert known.student == str(tmp_path / "two" / "sst-2") and not known.record.compares_layers
     assert (tmp_path / "two" / "sst-2" / PACKED_FILE).exists() and sorted(os.listdir(tmp_path / "two")) == [
         "config.yaml",
         "metrics.jsonl",
