@@ -96,7 +96,7 @@ def main(settings: GeneralDistillConfig) -> None:
             "parameters": model.parameters,
             "made_from": session.made_from(),
         },
-        after_general_distilling(folder, path),
+        after_general_distilling(folder, replace(loaded.description, source=path), known),
     )
 
 

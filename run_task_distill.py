@@ -87,9 +87,9 @@ def main(settings: TaskDistillConfig) -> None:
         models["distilled student"] = fit_phase2(settings, session, teacher, student, phase2)
     elif settings.do_eval:
         models["student after phase 1"] = session.evaluate(student.model)
-    told, asked = student.model.description, replace(teacher.description, source=path)
+    told, asked = student.model.description, replace(loaded.description, source=path)
     where = settings.train_data_dir, settings.eval_data_dir
-    last = after_distilling(session.data.task.name, folder, told, asked, *where, **reading(settings))
+    last = after_distilling(session.data.task.name, folder, told, asked, known, *where, **reading(settings))
     session.finish(models, last)
 
 
