@@ -65,7 +65,7 @@ def main(settings: GeneralDistillConfig) -> None:
     loaded, teacher = load_teacher(path, known, compute_type, with_head=False)
     set_seed(settings.seed)
     student_net, plan = settings.gd_student_net_cfg, settings.student_plan
-    student = build_student(plan, loaded, None, session.compute_type(student_net.compute_type))
+    student = build_student(plan, terms, loaded, None, session.compute_type(student_net.compute_type))
     model = student.model
     readers = (
         ("load_teacher_ckpt_path", teacher.description, net.seq_length),
@@ -83,7 +83,7 @@ def main(settings: GeneralDistillConfig) -> None:
     settings = replace(settings, gd_student_net_cfg=student_net.filled(model.config))
     session.data_digest = {"the corpus": corpus_digest(sum(batches.parts, []))}
     session.teacher_digest = {"the teacher's weights": digest(loaded.weights)[:16]}
-    if not session.start(to_yaml(settings)):
+    if not session.start(folder, terms.compares_layers, to_yaml(settings)):
         return
     loss = Distiller(model.network, terms, student.projection)
     asked = LiveTeacher.of(teacher, loss)
@@ -96,7 +96,7 @@ def main(settings: GeneralDistillConfig) -> None:
             "parameters": model.parameters,
             "made_from": session.made_from(),
         },
-        after_general_distilling(folder, path),
+        after_general_distilling(folder, replace(loaded.description, source=path), known),
     )
 
 

@@ -47,7 +47,7 @@ def evaluate_only(settings: TaskDistillConfig) -> None:
     session.data.check_model(own, key, known.net.seq_length)
     compute_type = session.compute_type(settings.td_student_net_cfg.compute_type)
     model = Model.from_checkpoint(checkpoint, compute_type, own)
-    if not session.start():
+    if not session.start(settings.load_td1_ckpt_path):
         return
     results, metric = session.evaluate(model), session.metric_names[0]
     say(f"============== {metrics.short_name(metric)} is {results[metric]}")
@@ -63,7 +63,7 @@ def main(settings: TaskDistillConfig) -> None:
     path, key = settings.load_teacher_ckpt_path, "load_teacher_ckpt_path"
     required(settings, "task_name", key)
     known = settings.teacher_known(get_task(settings.task_name).kind)
-    terms = LossTerms.intermediate(settings.phase1_cfg, "phase1_cfg") if settings.runs_phase1 else None
+    terms = LossTerms.intermediate(settings.phase1_cfg, "phase1_cfg") if settings.runs_phase1 else LossTerms()
     settings, session = open_session(settings, "td", key, known)
     phase1, phase2 = map(session.run.join, ("phase1", session.data.task.folder))
     check_phases(settings, session)
@@ -74,21 +74,22 @@ def main(settings: TaskDistillConfig) -> None:
     models: dict[str, dict[str, float] | None] = {}
     models["teacher"] = session.check_teacher(teacher, key, path, settings.min_teacher_gain)
     set_seed(settings.seed)  # the student's random weights do not depend on what was built before
-    net, plan, folder = settings.td_student_net_cfg, settings.student_plan, phase1
-    student = build_student(plan, loaded, session.data, session.compute_type(net.compute_type))
+    net, plan = settings.td_student_net_cfg, settings.student_plan
+    folder = phase2 if settings.td_phase2_epoch_size else phase1
+    student = build_student(plan, terms, loaded, session.data, session.compute_type(net.compute_type))
     filled = replace(settings, td_student_net_cfg=net.filled(student.model.config))
-    if not session.start(resolved=to_yaml(filled)):
+    if not session.start(folder, terms.compares_layers, to_yaml(filled)):
         return
     say("\n".join([student.summary, *warnings_of(student, plan, teacher)]))
-    if terms is not None:
+    if settings.runs_phase1:
         fit_phase1(settings, session, teacher, student, terms, phase1)
     if settings.td_phase2_epoch_size:
-        folder, models["distilled student"] = phase2, fit_phase2(settings, session, teacher, student, phase2)
+        models["distilled student"] = fit_phase2(settings, session, teacher, student, phase2)
     elif settings.do_eval:
         models["student after phase 1"] = session.evaluate(student.model)
-    told, asked = student.model.description, replace(teacher.description, source=path)
+    told, asked = student.model.description, replace(loaded.description, source=path)
     where = settings.train_data_dir, settings.eval_data_dir
-    last = after_distilling(session.data.task.name, folder, told, asked, *where, **reading(settings))
+    last = after_distilling(session.data.task.name, folder, told, asked, known, *where, **reading(settings))
     session.finish(models, last)
 
 

@@ -11,7 +11,8 @@ first), or hold them under the task's lower-case name. --do_train false quantize
 from collections.abc import Sequence
 from dataclasses import replace
 
-from src.distill.quantized import check_comparable, loss_terms, quantized_student
+from src.distill.distiller import check_comparable
+from src.distill.quantized import loss_terms, quantized_student
 from src.distill.teacher import task_teacher
 from src.errors import command
 from src.modelarts import with_settings
@@ -74,12 +75,13 @@ def main(settings: TernaryConfig) -> None:
     student = quantized_student(student_dir, "student_model_dir", session.data, quantized, compute_type)
     result = PackedResult.of_run(session.run, task.folder, *kept)
     if teacher:
-        check_comparable(student.config, teacher.config, terms)
+        check_comparable(terms, student.config, teacher.config, "student_model_dir", projected=False)
     if teacher and (settings.do_train or settings.do_eval):
         source = "teacher_model_dir", teacher_dir
         models["teacher"] = session.check_teacher(teacher, *source, settings.min_teacher_gain)
 
-    if not session.start(if_finished=result.clean_up):
+    folder = result.packed if settings.save_quantized_model else result.latent
+    if not session.start(folder, terms.compares_layers, if_finished=result.clean_up):
         return
     say(f"student: {student.summary}, started from {student_dir}")
     if settings.do_train:
@@ -93,7 +95,6 @@ def main(settings: TernaryConfig) -> None:
     if settings.save_quantized_model:
         packed = result.pack(student, settings.packed_bits)
         models["packed model"] = session.evaluate(packed) if settings.do_eval else None
-    folder = result.packed if settings.save_quantized_model else result.latent
     batches = same_batches(session, student)
     last = after_quantizing(task.name, folder, settings.data_dir, batches, **reading(settings))
     session.finish(models, last)

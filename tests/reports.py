@@ -57,12 +57,13 @@ def tags():
     return Predictions(logits, rows_of(TAGGING, texts, labels), TAGGING, names)
 
 
-def write_run(folder, predictions=None, results=True, **changes):
+def write_run(folder, predictions=None, results=True, record=None, **changes):
     """The folder of a task distillation as the command leaves it, without its checkpoints but for the
     student's vocabulary and configuration.
 
     Args:
-        results (bool): whether it came to its end. changes: settings that are not the defaults.
+        results (bool): whether it came to its end. record (dict): what run.json says otherwise.
+        changes: settings that are not the defaults.
     """
     settings = {"task_name": "SST-2", "load_teacher_ckpt_path": "models/<teacher>", **changes}
     student = folder / "sst-2"
@@ -73,14 +74,16 @@ def write_run(folder, predictions=None, results=True, **changes):
     teacher = {"accuracy": 0.8, **times, "seconds_per_1000_rows": 6.0, "parameters": 5000}
     words = ["run_task_distill.py", "--task_name", "SST-2", "--train_data_dir", "my data"]
     versions = {"python": "3.11", "mindspore": "2.10.0"}
-    record = {
+    usual = {
         "command": words,
         "device": "CPU",
         "machine": "2 cores",
         "versions": versions,
         "teacher": teacher,
+        "student": "sst-2",
+        "compares_layers": True,
     }
-    write_json(str(folder / "run.json"), record)
+    write_json(str(folder / "run.json"), {**usual, **(record or {})})
     steps = [{"stage": "phase1", "step": n, "loss": 2 / n, "hidden_loss": 1 / n} for n in (1, 2, 4)]
     steps += [{"stage": "phase2", "step": n, "loss": math.nan, "learning_rate": 1e-4 / n} for n in (1, 2)]
     steps += [

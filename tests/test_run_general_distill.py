@@ -16,6 +16,7 @@ import run_general_distill
 import run_task_distill
 from src.checkpoint import folder as checkpoints
 from src.data.dataset import Batches
+from src.report.run import Run
 from src.train.callbacks import TrainingState
 from src.train.stage import Stage
 from tests.commands import refused_by, says
@@ -125,6 +126,8 @@ def test_the_student_is_an_encoder_with_its_projection_and_the_losses_fall(disti
         "step_8.ckpt",
         "vocab.txt",
     ]
+    known = Run.read(str(distilled))
+    assert known.student == str(distilled / "gd") and known.record.compares_layers
 
 
 def test_the_losses_are_those_of_the_student_and_the_teacher(corpus, tmp_path, capsys):

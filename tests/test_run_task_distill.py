@@ -14,6 +14,7 @@ import run_task_distill
 from src.checkpoint import folder as checkpoints
 from src.data.records import read_records
 from src.kinds import CLASSIFICATION, REGRESSION
+from src.report.run import Run
 from tests.commands import SMALL, good_teacher, reference_logits, refused_by, says
 from tests.helpers import (
     ROOT,
@@ -94,6 +95,8 @@ def test_run_leaves_a_complete_student_and_its_records(finished):
         os.listdir(output)
     )
     assert {"eval_model.ckpt", "config.json", "vocab.txt"} <= set(os.listdir(os.path.join(output, "sst-2")))
+    known = Run.read(output)
+    assert known.student == os.path.join(output, "sst-2") and known.record.compares_layers
     student = checkpoints.load(os.path.join(output, "sst-2"))
     assert (
         student.description.bert.num_hidden_layers == 1
@@ -204,6 +207,8 @@ def test_evaluating_the_saved_student_gives_the_same_metric_in_a_folder_of_its_o
     expected = results_of(finished[0])["models"]["distilled student"]["accuracy"]
     assert os.listdir("output") == ["td-eval-sst-2"]
     assert results_of("output/td-eval-sst-2")["models"]["student"]["accuracy"] == pytest.approx(expected)
+    known = Run.read("output/td-eval-sst-2")
+    assert os.path.samefile(known.student, student) and not known.record.compares_layers
     assert f"============== acc is {expected}" in out and out.strip().endswith(
         f"The best Accuracy: {100 * expected:.2f}"
     )

@@ -14,6 +14,7 @@ import train
 from src.checkpoint import folder as checkpoints
 from src.checkpoint.packed import PACKED_FILE
 from src.model import read
+from src.report.run import Run
 from tests.commands import good_teacher, refused_by, says
 from tests.helpers import run_script, save_network, teachable, tiny_network, write_info, write_split
 
@@ -154,6 +155,8 @@ def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits_on_la
     changes |= without_evaluation(task, tmp_path / "data")
     run_script(train, capsys, *arguments_for(task, tmp_path / "two", **changes))
     assert os.listdir(tmp_path / "two" / "unpacked") == ["mnli"]
+    known = Run.read(str(tmp_path / "two"))
+    assert known.student == str(tmp_path / "two" / "sst-2") and not known.record.compares_layers
     assert (tmp_path / "two" / "sst-2" / PACKED_FILE).exists() and sorted(os.listdir(tmp_path / "two")) == [
         "config.yaml",
         "metrics.jsonl",
@@ -215,8 +218,8 @@ def test_without_training_the_student_is_quantized_as_it_is(task, tmp_path, caps
 @pytest.mark.parametrize(
     "changes,words",
     [
-        ({"hidden_size": 24}, "the teacher's hidden_size is 24 and the student's 16"),
-        ({"num_attention_heads": 4}, "the teacher's num_attention_heads is 4 and the student's 2"),
+        ({"hidden_size": 24}, "student_model_dir.hidden_size is 16 but the teacher has 24"),
+        ({"num_attention_heads": 4}, "student_model_dir.num_attention_heads is 2 but the teacher has 4"),
     ],
 )
 def test_a_teacher_of_another_shape_is_refused_for_intermediate_distillation(
@@ -228,7 +231,7 @@ def test_a_teacher_of_another_shape_is_refused_for_intermediate_distillation(
     says(
         refused_by(train, capsys, *arguments_for(task, tmp_path / "out", teacher_model_dir=teacher)),
         words,
-        "--intermediate_distill",
+        "set intermediate_distill to false",
     )
     assert not (tmp_path / "out").exists()
 

@@ -19,6 +19,7 @@ from src.nn.layers import NO_TENSORS, Dense, Tensors
 
 if TYPE_CHECKING:
     from src.kinds.base import TaskKind
+    from src.settings.network import BertConfig
     from src.settings.stage import Phase1Config
 
 
@@ -76,6 +77,31 @@ def uniform_layer_map(student_layers: int, teacher_layers: int, section: str = "
             f"teacher's {teacher_layers} layers, not {student_layers}"
         )
     return teacher_layers // student_layers
+
+
+def check_comparable(
+    terms: LossTerms, student: "BertConfig", teacher: "BertConfig", section: str, projected: bool = True
+) -> None:
+    """Refuse a student whose layers the terms cannot compare with its teacher's.
+
+    Args:
+        section: the student's key, for messages. projected: a `Projection` stands between their widths.
+
+    Raises:
+        UserError: heads or widths that are compared differ in number, or no uniform layer map joins the
+            depths.
+    """
+    heads, widths = terms.attention_loss > 0, terms.hidden_loss > 0 and not projected
+    for name, compared in (("num_attention_heads", heads), ("hidden_size", widths)):
+        own, other = getattr(student, name), getattr(teacher, name)
+        if compared and own != other:
+            switch = "attention_loss" if projected else "intermediate_distill"
+            raise UserError(
+                f"{section}.{name} is {own} but the teacher has {other}; layers that are compared need equal "
+                f"ones: choose networks that have them, or set {switch} to false"
+            )
+    if terms.compares_layers:
+        uniform_layer_map(student.num_hidden_layers, teacher.num_hidden_layers, section)
 
 
 class Projection(nn.Cell):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from src.checkpoint import folder as checkpoints
 from src.checkpoint.assign import assign
-from src.distill.distiller import LossTerms, uniform_layer_map
+from src.distill.distiller import LossTerms
 from src.errors import UserError
 from src.model import Model, new_network, read_as_run
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import mindspore as ms
 
     from src.data.task_data import TaskData
-    from src.settings.network import BertConfig, QuantConfig
+    from src.settings.network import QuantConfig
     from src.settings.training import QuantizedStudentConfig
 
 
@@ -72,20 +72,6 @@ def check_calibrated(quantization: QuantConfig, batches_seen: int) -> None:
             f"quant_cfg.ema_start_step is {quantization.ema_start_step}, but training ends after "
             f"{batches_seen} batches, so that the activations' ranges would never be calibrated"
         )
-
-
-def check_comparable(student: BertConfig, teacher: BertConfig, terms: LossTerms) -> None:
-    """Refuse a teacher whose layers cannot be compared one by one with the student's."""
-    if not terms.compares_layers:
-        return
-    uniform_layer_map(student.num_hidden_layers, teacher.num_hidden_layers, "student_model_dir")
-    for name in ("hidden_size", "num_attention_heads"):
-        if getattr(student, name) != getattr(teacher, name):
-            raise UserError(
-                f"teacher_model_dir: the teacher's {name} is {getattr(teacher, name)} and the student's "
-                f"{getattr(student, name)}; intermediate distillation compares equal sizes: use "
-                "--intermediate_distill false, or start from a student of the teacher's shape"
-            )
 
 
 def loss_terms(config: QuantizedStudentConfig, has_teacher: bool) -> LossTerms:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from src.checkpoint.assign import assign
 from src.checkpoint.folder import Checkpoint
 from src.description import Description, fewer_layers
-from src.distill.distiller import Projection, uniform_layer_map
+from src.distill.distiller import LossTerms, Projection, check_comparable, uniform_layer_map
 from src.errors import UserError
 from src.model import POOLER, Model, layer_weights, new_network, read_as_run
 
@@ -86,11 +86,12 @@ def student_layers(
 
 
 def build_student(
-    plan: StudentPlan, teacher: Checkpoint, data: TaskData | None, compute_type: ms.Type
+    plan: StudentPlan, terms: LossTerms, teacher: Checkpoint, data: TaskData | None, compute_type: ms.Type
 ) -> Student:
     """The student that a `StudentPlan` asks for.
 
     Args:
+        terms: by which its layers are fitted; none where only its predictions are.
         teacher: as it was loaded, its own dropout rates included.
         data: the task that its head is for; None for a student without one.
         compute_type: of the matrix products.
@@ -107,7 +108,7 @@ def build_student(
         bert = plan.net.resolve(own.bert)
         if plan.from_teacher:
             weights, start = _from_teacher(plan, bert, teacher)
-    _check_comparable(plan, bert, own.bert)
+    check_comparable(terms, bert, own.bert, plan.section)
     description = _described(bert, own, plan)
     if checkpoint and not own.vocab_sha256:
         description = replace(description, vocab_sha256=checkpoint.description.vocab_sha256)
@@ -125,20 +126,9 @@ def build_student(
         missing, _ = assign(model.network, kept, start, ("classifier.", POOLER), allow_unexpected=(POOLER,))
         absent = [name for name in missing if name.startswith(POOLER)]
         start += f" ({', '.join(absent)} at random: it has no pooler)" if absent else ""
-    if checkpoint and plan.fits_states:
+    if checkpoint and terms.hidden_loss > 0:
         start = _take_projection(projection, weights, start)
     return Student(model, projection, start, checkpoint)
-
-
-def _check_comparable(plan, bert, teacher):
-    """Refuse a student whose layers or heads the loss terms cannot compare with the teacher's."""
-    if plan.fits_attention and bert.num_attention_heads != teacher.num_attention_heads:
-        raise UserError(
-            f"{plan.section}.num_attention_heads is {bert.num_attention_heads} but the teacher has "
-            f"{teacher.num_attention_heads}; the attention loss compares them head by head"
-        )
-    if plan.fits_attention or plan.fits_states:
-        uniform_layer_map(bert.num_hidden_layers, teacher.num_hidden_layers, plan.section)
 
 
 def _check_checkpoint(plan, description, teacher, data):

@@ -48,7 +48,7 @@ def report_of(folder: str) -> Report:
     view = compared = None
     if run.answers_rows:
         view = or_note(lambda: _view(run, summary.student, notes), "answers to evaluation rows", notes)
-    if run.compares_layers:
+    if run.record.compares_layers:
         compared = or_note(lambda: layers.read(_join(run, LAYERS_FILE)), "", notes)
     shares = or_note(lambda: _shares(summary.student), "ternary weights", notes)
     panels = panels_of(run.lines)

@@ -43,6 +43,10 @@ class Record(Struct):
     machine: str = ""
     versions: Dict[str, str] = {}
     teacher: Optional[_Scores] = None
+    student: str = ""
+    """Where the student that the run leaves lies, from the run's folder; "" where unknown."""
+    compares_layers: bool = False
+    """Whether the run fits a student's layers to a teacher's."""
 
 
 class Results(Struct):
@@ -81,11 +85,22 @@ class Network:
 
 
 def write_record(
-    path: str, device: str, processes: int, teacher: dict[str, float] | None, made_from: dict[str, Any] | None
+    path: str,
+    device: str,
+    processes: int,
+    teacher: dict[str, float] | None,
+    made_from: dict[str, Any],
+    student: str,
+    compares_layers: bool,
 ) -> None:
-    """Write run.json: the command of this process, where and with what it runs, when it began, the results of
-    the teacher's evaluation, and what the run is made from, by which one that is stopped before its first
-    state is known again.
+    """Write run.json: the command of this process, where and with what it runs, and when it began.
+
+    Args:
+        path: of the file. device, processes: of the run. teacher: the results of its evaluation.
+        made_from: what the run is made from, by which one that is stopped before its first state is known
+            again.
+        student: the folder of the student that the run leaves.
+        compares_layers: as of the `Record`.
     """
     versions = {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
     script, *arguments = sys.argv
@@ -100,6 +115,8 @@ def write_record(
             "versions": versions,
             "teacher": teacher,
             "made_from": made_from,
+            "student": os.path.relpath(student, os.path.dirname(path)),
+            "compares_layers": compares_layers,
         },
     )
 
@@ -204,25 +221,12 @@ class Run:
         return self.task is not None and bool(self.settings.get("do_eval", True))
 
     @property
-    def compares_layers(self) -> bool:
-        """Whether it fits a student's layers to a teacher's."""
-        given = self.settings
-        fits = given.get("intermediate_distill", True) and given.get("td_phase1_epoch_size", 1)
-        trains = given.get("do_train", True) and not given.get("load_td1_ckpt_path")
-        return bool(self.setting(*_TEACHERS) and fits and trains)
-
-    def model_folder(self) -> str:
-        """Where the student that the run leaves lies; "" for nowhere."""
-        given, folder = self.settings, self.folder
-        if self.task is None:
-            places = [self.setting("save_ckpt_path") or os.path.join(folder, "gd")]
-        elif given.get("do_train") is False and given.get("load_td1_ckpt_path"):  # which was evaluated only
-            places = [self.setting("load_td1_ckpt_path")]
-        else:
-            names = [self.task.folder, os.path.join("latent", self.task.folder)]
-            names = [*(names if given.get("td_phase2_epoch_size", 1) else ()), "phase1"]
-            places = [os.path.join(folder, name) for name in names]
-        return next(filter(_weights, places), "")
+    def student(self) -> str:
+        """The folder of the student that it leaves; "" where there is none yet."""
+        if not self.record.student:
+            return ""
+        folder = os.path.normpath(os.path.join(self.folder, self.record.student))
+        return folder if _weights(folder) else ""
 
 
 def or_note(read: Callable[[], _T], what: str, notes: list[str]) -> _T | None:
@@ -303,7 +307,7 @@ class Summary:
 
 def summary_of(run: Run) -> Summary:
     """The `Summary` of a run; of one that did not end its best evaluation so far counts."""
-    folder = run.model_folder()
+    folder = run.student
     path = _weights(folder) if folder else ""
     facts: dict[str, Any] = {
         "task": run.task.name if run.task else "general distillation",

@@ -321,10 +321,6 @@ class StudentPlan:
     """Which, counted from 0; () for the last of each group of the uniform layer map."""
     keeps_head: bool = False
     """The head of `path` is the task's own."""
-    fits_attention: bool = True
-    """Its attention scores are fitted to the teacher's."""
-    fits_states: bool = True
-    """Its hidden states are fitted to the teacher's, through the projection."""
     vocab_file: str = ""
     """The vocabulary of a checkpoint that has none beside it."""
 

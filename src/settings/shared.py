@@ -17,6 +17,14 @@ from src.settings.types import (
 
 
 @dataclass(frozen=True)
+class ConfigFile:
+    """Where else a command's settings stand; every command has it."""
+
+    config_path: str = needed("", "config")
+    """YAML file with settings that differ from these defaults."""
+
+
+@dataclass(frozen=True)
 class DeviceConfig:
     """Where to run."""
 
@@ -157,8 +165,10 @@ class PackingConfig(PaddingConfig):
 
 
 @dataclass(frozen=True)
-class BatchesConfig(PackingConfig):
-    """How rows are read and put into batches."""
+class RecordFilesConfig:
+    """How record files are read."""
+
+    GROUP = "Data"
 
     dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
     """Format of the record files; auto looks at the folder's file endings."""
@@ -166,6 +176,33 @@ class BatchesConfig(PackingConfig):
     """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is
     one.
     """
+
+
+@dataclass(frozen=True)
+class LabelOrderConfig:
+    """What the label ids of records mean that do not say it."""
+
+    GROUP = "Data"
+
+    label_order: Tuple[str, ...] = ()
+    """The class each label id of records without dataset.json is. By the task's names, as `--label_order
+    contradiction,entailment,neutral`."""
+
+
+@dataclass(frozen=True)
+class SquadVersionConfig:
+    """SQuAD2 in the official scripts' words."""
+
+    GROUP = "Data"
+
+    version_2_with_negative: bool = rare(False)
+    """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
+
+
+@dataclass(frozen=True)
+class BatchesConfig(PackingConfig, RecordFilesConfig):
+    """How rows are read and put into batches."""
+
     do_shuffle: bool = True
     """Shuffle the training rows anew every epoch."""
     seed: NonNegativeInt = 42
@@ -173,7 +210,7 @@ class BatchesConfig(PackingConfig):
 
 
 @dataclass(frozen=True)
-class DataConfig(BatchesConfig):
+class DataConfig(SquadVersionConfig, LabelOrderConfig, BatchesConfig):
     """Which task and how its rows are read."""
 
     GROUP = "Data"
@@ -182,15 +219,10 @@ class DataConfig(BatchesConfig):
     """Task, in any case, or custom for your own data. Known are CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI,
     RTE, WNLI, TNEWS, CLUENER, SQuAD and SQuAD2.
     """
-    version_2_with_negative: bool = rare(False)
-    """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
     task_type: TaskType = rare("auto")
     """Kind of the task's head; auto takes it from the task. Naming another kind than the task's is an
     error.
     """
-    label_order: Tuple[str, ...] = ()
-    """The class each label id of records without dataset.json is. By the task's names, as `--label_order
-    contradiction,entailment,neutral`."""
     assessment_method: AssessmentMethod = "auto"
     """Metric that decides which checkpoint is best; auto takes the task's own. bf1 is F1 of class 1
     of two, mf1 the mean F1 over classes; of entities f1 is entity_f1 and mf1 its mean over types.
@@ -198,28 +230,15 @@ class DataConfig(BatchesConfig):
 
 
 @dataclass(frozen=True)
-class RecordsConfig:
+class RecordsConfig(SquadVersionConfig, RecordFilesConfig, LabelOrderConfig, ConfigFile):
     """Which of a task's records a program reads."""
 
     GROUP = "Data"
 
-    config_path: str = needed("", "config")
-    """YAML file with settings that differ from these defaults."""
     task_name: str = needed("", "task")
     """Task, in any case."""
-    version_2_with_negative: bool = rare(False)
-    """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
     data_dir: str = needed("", "data")
     """The folder of the task's records. Or one that holds it under the task's lower-case name."""
-    dataset_type: Literal["auto", "mindrecord", "tfrecord"] = "auto"
-    """Format of the record files; auto looks at the folder's file endings."""
-    schema_dir: str = rare("")
-    """Schema JSON of TFRecord files, the file or its folder. Unset: schema.json beside the data if there is
-    one.
-    """
-    label_order: Tuple[str, ...] = ()
-    """The class each label id of records without dataset.json is. By the task's names, as `--label_order
-    contradiction,entailment,neutral`."""
 
 
 @dataclass(frozen=True)

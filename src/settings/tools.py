@@ -4,16 +4,18 @@ from dataclasses import dataclass
 from typing import Literal, Tuple, Union
 
 from src.errors import UserError
-from src.settings.groups import grouped, needed, rare
+from src.settings.groups import grouped, needed
 from src.settings.published_flags import ANSWERS
 from src.settings.shared import (
     AnsweringConfig,
     CheckpointConfig,
+    ConfigFile,
     DeviceConfig,
     ModelArtsConfig,
     PackingConfig,
     PaddingConfig,
     RecordsConfig,
+    SquadVersionConfig,
     TextsConfig,
 )
 from src.settings.types import (
@@ -64,13 +66,11 @@ _FORMATS_OF = {
 
 
 @dataclass(frozen=True)
-class ExportConfig(AnsweringConfig, DeviceConfig, ModelArtsConfig, CheckpointConfig):
+class ExportConfig(AnsweringConfig, DeviceConfig, ModelArtsConfig, CheckpointConfig, ConfigFile):
     """Turn a checkpoint into the file a user deploys."""
 
     GROUP = "Exported file"
 
-    config_path: str = needed("", "config")
-    """YAML file with settings that differ from these defaults."""
     ckpt_file: str = needed("", "model")
     """The checkpoint: a .ckpt file or a model's folder. Packed ones and other programs' are read too."""
     task_name: str = needed("", "task")
@@ -156,13 +156,11 @@ class PreprocessConfig(RecordsConfig):
 
 
 @dataclass(frozen=True)
-class InferConfig:
+class InferConfig(ConfigFile):
     """Run a MINDIR over the .bin files of preprocess.py."""
 
     GROUP = "Device"
 
-    config_path: str = needed("", "config")
-    """YAML file with settings that differ from these defaults."""
     model_file: str = needed("", "model")
     """The .mindir file."""
     input_dir: str = needed("preprocess_Result", "data")
@@ -178,13 +176,11 @@ class InferConfig:
 
 
 @dataclass(frozen=True)
-class PostprocessConfig(AnsweringConfig):
+class PostprocessConfig(AnsweringConfig, ConfigFile):
     """Turn inference's result files into the task's metric; every row counts."""
 
     GROUP = "Evaluation"
 
-    config_path: str = needed("", "config")
-    """YAML file with settings that differ from these defaults."""
     task_name: str = needed("", "task")
     """Task, in any case."""
     assessment_method: AssessmentMethod = "auto"
@@ -198,13 +194,11 @@ class PostprocessConfig(AnsweringConfig):
 
 
 @dataclass(frozen=True)
-class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConfig):
+class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConfig, ConfigFile):
     """Label texts, or the test sets of a task, with any model of this project."""
 
     GROUP = "Answers"
 
-    config_path: str = needed("", "config")
-    """YAML file with settings that differ from these defaults."""
     model: str = needed("", "model")
     """An .onnx, .mindir or .ckpt file, or a model's folder. Packed ones and other programs' are read too."""
     # Of an Optional the parser would take the word null for nothing.
@@ -282,21 +276,17 @@ class AugmentConfig(DeviceConfig):
 
 
 @dataclass(frozen=True)
-class PrepareConfig(TextsConfig, AugmentConfig):
+class PrepareConfig(TextsConfig, AugmentConfig, SquadVersionConfig, ConfigFile):
     """Turn a task's raw files, or a text corpus for general distillation, into record files with the tokens
     BERT reads.
     """
 
     GROUP = "Text corpus (task_name gd)"
 
-    config_path: str = needed("", "config")
-    """YAML file with settings that differ from these defaults."""
     task_name: str = needed("", "task")
     """Task, in any case, custom, or gd for a text corpus. Known are CoLA, SST-2, MRPC, STS-B, QQP, MNLI,
     QNLI, RTE, WNLI, TNEWS, CLUENER, SQuAD and SQuAD2; custom is for your own data, gd for general
     distillation."""
-    version_2_with_negative: bool = rare(False)
-    """SQuAD v2.0, whose questions may have no answer: with task_name squad the same as task_name squad2."""
     data_dir: str = needed("", "data")
     """Folder with the raw files. These are train.tsv, dev.tsv (and test.tsv) as GLUE ships them, train.json,
     dev.json (and test.json) as CLUE does, Hugging Face's parquet files, or train.jsonl, dev.jsonl (and
@@ -339,13 +329,11 @@ class PrepareConfig(TextsConfig, AugmentConfig):
 
 
 @dataclass(frozen=True)
-class ConvertConfig:
+class ConvertConfig(ConfigFile):
     """Convert a checkpoint from or to other frameworks' formats."""
 
     GROUP = "Checkpoint"
 
-    config_path: str = needed("", "config")
-    """YAML file with settings that differ from these defaults."""
     input: str = needed("", "model")
     """The checkpoint to convert. A Hugging Face folder, a TensorFlow BERT checkpoint (folder or prefix), a
     published MindSpore .ckpt, or one of ours.
@@ -371,11 +359,9 @@ class ConvertConfig:
 
 
 @dataclass(frozen=True)
-class ReportConfig:
+class ReportConfig(ConfigFile):
     """Draw the page of a run anew, or compare several: python report.py RUN RUN ..."""
 
-    config_path: str = needed("", "config")
-    """YAML file with settings that differ from these defaults."""
     runs: Tuple[str, ...] = needed((), "data")
     """Run folders, what training commands call output_dir. Without the key too, as RUN RUN."""
     output_file: str = needed("", "output")

@@ -13,6 +13,7 @@ from src.settings.network import Known, NetConfig, QuantConfig, ShapeConfig, Stu
 from src.settings.published_flags import NLP_ARCHITECT, TERNARYBERT
 from src.settings.shared import (
     BatchesConfig,
+    ConfigFile,
     DataConfig,
     GroupConfig,
     ModelArtsConfig,
@@ -32,13 +33,11 @@ from src.settings.types import (
 
 
 @dataclass(frozen=True)
-class TrainingConfig(GroupConfig, ModelArtsConfig):
+class TrainingConfig(GroupConfig, ModelArtsConfig, ConfigFile):
     """Settings that every training command shares."""
 
     GROUP = "Run and log"
 
-    config_path: str = needed("", "config")
-    """YAML file with settings that differ from these defaults."""
     enable_data_sink: bool = False
     """Let the device pull batches from a queue of its own (Ascend, GPU); on CPU a notice says it does not
     apply.
@@ -168,8 +167,6 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
             self.load_gd_ckpt_path,
             "load_gd_ckpt_path",
             from_teacher=self.student_init == "teacher_layers",
-            fits_attention=self.gd_cfg.attention_loss,
-            fits_states=self.gd_cfg.hidden_loss,
             vocab_file=self.vocab_file,
         )
 
@@ -230,8 +227,6 @@ class TaskDistillConfig(FoldersConfig, DistillingConfig, VocabularyConfig):
             from_teacher=self.student_init == "teacher_layers" or bool(self.student_layers),
             layers=self.student_layers,
             keeps_head=not self.load_gd_ckpt_path,
-            fits_attention=self.runs_phase1 and self.phase1_cfg.attention_loss,
-            fits_states=self.runs_phase1 and self.phase1_cfg.hidden_loss,
             vocab_file=self.vocab_file,
         )
 

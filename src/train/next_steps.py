@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import fields
 from typing import TYPE_CHECKING
+
+from src.distill.distiller import LossTerms, check_comparable
+from src.errors import UserError
+from src.settings.network import ShapeConfig
 
 if TYPE_CHECKING:
     from src.description import Description
-    from src.settings.network import BertConfig
+    from src.settings.network import BertConfig, Known
     from src.settings.shared import DataConfig
 
 
@@ -22,10 +27,27 @@ def reading(config: DataConfig) -> dict[str, str]:
     return {"label_order": ",".join(config.label_order), "schema_dir": config.schema_dir}
 
 
-def after_general_distilling(folder: str, teacher: str) -> str:
-    """Of a student of no task in `folder`; the task and its data are the user's to name."""
+def telling(known: Known, bert: BertConfig, section: str) -> dict[str, str]:
+    """Flags of what is known of a checkpoint, which may not say it itself, for a command that reads it again.
+
+    Args:
+        bert: as it was read; where the settings have another value, the run has only computed with that.
+        section: that command's key of the network.
+    """
+    names = {item.name for item in fields(ShapeConfig)}  # dropout is for each run to choose
+    given = {name: value for name, value in known.net.given().items() if name in names}
+    said = {name: value for name, value in given.items() if value == getattr(bert, name)}
+    flags = {f"{section}.{name}": str(value).lower() for name, value in said.items()}
+    return {**flags, "vocab_file": known.vocab_file}
+
+
+def after_general_distilling(folder: str, teacher: Description, known: Known) -> str:
+    """Of a student of no task in `folder`; the task and its data are the user's to name. The teacher's
+    `source` is its path, and `known` is what the run's settings say of it.
+    """
     data = {"task_name": "TASK", "train_data_dir": "DATA_DIR", "eval_data_dir": "DATA_DIR"}
-    makes = command("run_finetune.py", load_ckpt_path=teacher, **data, output_dir="TEACHER_RUN")
+    start = {"load_ckpt_path": teacher.source, **telling(known, teacher.bert, "net_cfg")}
+    makes = command("run_finetune.py", **start, **data, output_dir="TEACHER_RUN")
     models = {"load_gd_ckpt_path": folder, "load_teacher_ckpt_path": "TEACHER_DIR"}
     distils = command("run_task_distill.py", **models, **data)
     return (
@@ -55,17 +77,20 @@ def after_distilling(
     folder: str,
     student: Description,
     teacher: Description,
+    known: Known,
     train_dir: str,
     eval_dir: str,
     **reading: str,
 ) -> str:
-    """Of a student in `folder`; the teacher's `source` is its path."""
+    """Of a student in `folder`; `teacher` and `known` as above."""
     eval_dir = eval_dir or train_dir
     evaluates = command("eval.py", task_name=task_name, model_dir=folder, data_dir=eval_dir, **reading)
     ternary = ""
     if train_dir == eval_dir:  # train.py takes one folder
-        source = teacher.source if _comparable(student.bert, teacher.bert) else folder
-        models = {"teacher_model_dir": source, "student_model_dir": folder}
+        models = {"teacher_model_dir": folder, "student_model_dir": folder}
+        if _comparable(student.bert, teacher.bert):
+            said = telling(known, teacher.bert, "teacher_net_cfg")
+            models = {"teacher_model_dir": teacher.source, "student_model_dir": folder, **said}
         quantizes = command("train.py", task_name=task_name, **models, data_dir=train_dir, **reading)
         ternary = f"; make it ternary: {quantizes}"
     exports = command("export.py", ckpt_file=folder)
@@ -81,7 +106,9 @@ def after_quantizing(task_name: str, folder: str, data_dir: str, batches: str, *
 
 def _comparable(student: BertConfig, teacher: BertConfig) -> bool:
     """Whether train.py can fit a student's layers to a teacher's."""
-    alike = [
-        getattr(student, name) == getattr(teacher, name) for name in ("hidden_size", "num_attention_heads")
-    ]
-    return all(alike) and teacher.num_hidden_layers % student.num_hidden_layers == 0
+    terms = LossTerms(attention_loss=1.0, hidden_loss=1.0)
+    try:
+        check_comparable(terms, student, teacher, "student_model_dir", projected=False)
+    except UserError:
+        return False
+    return True

@@ -36,13 +36,11 @@ def _or_said(name: str) -> Iterator[None]:
         say(f"{name} is not written: {kind}{one_line(error)}")
 
 
-def keep_record(
-    run: RunFolder, device: str, group: Group, teacher: dict[str, float] | None, made_from: dict[str, Any]
-) -> None:
-    """Write run.json; further arguments as in `write_record`, but for the group."""
+def keep_record(run: RunFolder, device: str, group: Group, **known: Any) -> None:
+    """Write run.json; what is `known` of the run goes to `write_record`."""
     if run.writes:
         with _or_said(RECORD_FILE):
-            write_record(run.join(RECORD_FILE), device, group.size, teacher, made_from)
+            write_record(run.join(RECORD_FILE), device, group.size, **known)
 
 
 def keep_answers(run: RunFolder, description: Description, logits: np.ndarray, examples: Examples) -> None:

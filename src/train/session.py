@@ -139,11 +139,19 @@ class TrainingRun:
         """
         return {**deciding(self.resolved), **self.data_digest, **self.teacher_digest}
 
-    def start(self, resolved: str = "", if_finished: Callable[[], None] | None = None) -> bool:
+    def start(
+        self,
+        student: str,
+        compares_layers: bool = False,
+        resolved: str = "",
+        if_finished: Callable[[], None] | None = None,
+    ) -> bool:
         """Begin the run folder's records: nothing is refused any more. Returns whether there is anything to
         do: not so where a run is resumed that is finished.
 
         Args:
+            student: the folder of the network that the run leaves, or evaluates.
+            compares_layers: whether its layers are fitted to a teacher's.
             resolved: every setting as YAML, where more is known of them than before.
             if_finished: what is then still to be done, by the first process.
         """
@@ -156,7 +164,15 @@ class TrainingRun:
             return False
         kept = self.finished.last_steps()
         self.run.start(repeatable(self.resolved), kept)
-        keep_record(self.run, self.device, self.group, self.teacher_results, self.made_from())
+        keep_record(
+            self.run,
+            self.device,
+            self.group,
+            teacher=self.teacher_results,
+            made_from=self.made_from(),
+            student=student,
+            compares_layers=compares_layers,
+        )
         return True
 
     def _make_up(self, if_finished):

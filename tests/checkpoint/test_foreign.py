@@ -11,6 +11,7 @@ from src.checkpoint.formats import read_any
 from src.checkpoint.labels import with_labels
 from src.checkpoint.names import translate
 from src.description import DataFacts
+from src.distill.distiller import LossTerms
 from src.distill.quantized import quantized_student
 from src.distill.student import build_student
 from src.distill.teacher import load_teacher
@@ -366,7 +367,7 @@ def starts(path, data):
     return {
         "teacher": teacher,
         "general teacher": encoder,
-        "student": build_student(plan, loaded, data, ms.float32).model,
+        "student": build_student(plan, LossTerms(), loaded, data, ms.float32).model,
         "fine-tuned": task_model(from_checkpoint(path, (), NetConfig(), data), data, ms.float32)[0],
         "quantized": quantized_student(path, "x", data, QuantizedStudentConfig(), ms.float32),
         "any": Model.load(path),

@@ -7,7 +7,7 @@ import pytest
 from src.data.bins import Shape
 from src.data.micro_batches import lay_out
 from src.data.steps import PackedSteps, PaddedSteps
-from src.distill.distiller import Distiller, LossTerms, Projection, uniform_layer_map
+from src.distill.distiller import Distiller, LossTerms, Projection, check_comparable, uniform_layer_map
 from src.distill.losses import label_cross_entropy
 from src.errors import UserError
 from src.examples import Column, Examples, offsets_of
@@ -267,6 +267,32 @@ def test_depth_that_does_not_divide_is_refused(student, teacher):
     with pytest.raises(UserError) as error:
         uniform_layer_map(student, teacher)
     refuses(error, "num_hidden_layers", str(teacher), str(student))
+
+
+@pytest.mark.parametrize(
+    "name, value", [("hidden_size", 32), ("num_attention_heads", 4), ("num_hidden_layers", 3)]
+)
+def test_layers_are_compared_where_sizes_are_equal_or_projected(name, value):
+    student, teacher = tiny_config(), tiny_config(**{name: value})
+    for projected, switch in ((False, "intermediate_distill"), (True, "attention_loss")):
+        if projected and name == "hidden_size":  # the projection widens the student's
+            check_comparable(INTERMEDIATE, student, teacher, "net", projected)
+            continue
+        with pytest.raises(UserError) as error:
+            check_comparable(INTERMEDIATE, student, teacher, "net", projected)
+        said = f"set {switch} to false" if name != "num_hidden_layers" else "divides the teacher's 3 layers"
+        refuses(error, f"net.{name}", f"{getattr(student, name)}", f"{value}", said)
+
+
+def test_only_what_the_terms_compare_must_be_equal():
+    student = tiny_config()
+    for terms, changes in (
+        (LossTerms(soft_loss=1.0), {"hidden_size": 32, "num_hidden_layers": 3}),
+        (LossTerms(hidden_loss=1.0), {"num_attention_heads": 4}),
+        (LossTerms(attention_loss=1.0), {"hidden_size": 32}),
+        (INTERMEDIATE, {"intermediate_size": 48, "num_hidden_layers": 2 * student.num_hidden_layers}),
+    ):
+        check_comparable(terms, student, tiny_config(**changes), "net", projected=False)
 
 
 def test_projection_starts_as_the_identity_for_equal_widths_only():

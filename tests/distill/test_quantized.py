@@ -8,7 +8,7 @@ import pytest
 
 from src.checkpoint.folder import QUANTIZER_STATE, save
 from src.distill.distiller import LossTerms
-from src.distill.quantized import check_calibrated, check_comparable, loss_terms, quantized_student
+from src.distill.quantized import check_calibrated, loss_terms, quantized_student
 from src.errors import UserError
 from src.nn.heads import BertForSequence
 from src.settings.network import QuantConfig, ShapeConfig
@@ -120,18 +120,3 @@ def test_terms_are_those_switched_on():
         with pytest.raises(UserError) as error:
             loss_terms(QuantizedStudentConfig(**switches), False)
         refuses(error, "teacher_model_dir is needed", "--is_lgt_fit true")
-
-
-@pytest.mark.parametrize("name, value", [("hidden_size", 32), ("num_attention_heads", 4)])
-def test_layers_are_compared_between_networks_of_equal_sizes_only(name, value):
-    student, teacher = tiny_config(), tiny_config(**{name: value})
-    with pytest.raises(UserError) as error:
-        check_comparable(student, teacher, LossTerms(attention_loss=1.0))
-    refuses(error, f"teacher_model_dir: the teacher's {name} is {value}", "--intermediate_distill false")
-    check_comparable(student, teacher, LossTerms(soft_loss=1.0))
-    check_comparable(student, tiny_config(intermediate_size=48), LossTerms(hidden_loss=1.0))
-    deeper = 2 * student.num_hidden_layers
-    check_comparable(student, tiny_config(num_hidden_layers=deeper), LossTerms(hidden_loss=1.0))
-    with pytest.raises(UserError) as error:
-        check_comparable(student, tiny_config(num_hidden_layers=deeper + 1), LossTerms(hidden_loss=1.0))
-    refuses(error, "student_model_dir.num_hidden_layers", f"divides the teacher's {deeper + 1} layers")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from src.checkpoint import folder as checkpoints
+from src.distill.distiller import LossTerms
 from src.distill.student import build_student, student_layers, warnings_of
 from src.errors import UserError
 from src.kinds import TAGGING
@@ -44,7 +45,8 @@ def build(teacher, data=None, student=None, **settings):
     settings = TaskDistillConfig(
         td_student_net_cfg=NetConfig(**(student or {"num_hidden_layers": 2})), **settings
     )
-    return build_student(settings.student_plan, teacher, data or task_data(), ms.float32)
+    terms = LossTerms.intermediate(settings.phase1_cfg, "phase1_cfg") if settings.runs_phase1 else LossTerms()
+    return build_student(settings.student_plan, terms, teacher, data or task_data(), ms.float32)
 
 
 def build_general(teacher, student=None, **settings):
@@ -52,7 +54,8 @@ def build_general(teacher, student=None, **settings):
     settings = GeneralDistillConfig(
         gd_student_net_cfg=NetConfig(**(student or {"num_hidden_layers": 2})), **settings
     )
-    return build_student(settings.student_plan, teacher, None, ms.float32)
+    terms = LossTerms.intermediate(settings.gd_cfg, "gd_cfg")
+    return build_student(settings.student_plan, terms, teacher, None, ms.float32)
 
 
 def test_teacher_layers_copies_the_last_layer_of_each_group_and_everything_else(teacher):
@@ -168,7 +171,7 @@ def test_other_number_of_heads_is_refused_only_with_the_attention_loss(teacher):
     heads = {"num_hidden_layers": 2, "num_attention_heads": 4}
     with pytest.raises(UserError) as error:
         build(teacher, student=heads)
-    refuses(error, "num_attention_heads is 4", "2")
+    refuses(error, "td_student_net_cfg.num_attention_heads is 4", "teacher has 2", "attention_loss to false")
     assert (
         build(
             teacher, student=heads, phase1_cfg=Phase1Config(attention_loss=False)

@@ -9,6 +9,7 @@ import eval as eval_script
 import prepare_data
 import run_finetune
 import run_task_distill
+from src.report.run import Run
 from tests.helpers import run_script
 
 VOCABULARY = [
@@ -69,6 +70,7 @@ def test_tags_are_prepared_fine_tuned_distilled_and_evaluated(tmp_path, capsys):
     finetune += ["--net_cfg.hidden_dropout_prob", 0, f"--finetune_cfg.{rate}", "2e-2", *network]
     run_script(run_finetune, capsys, *common, *finetune, "--output_dir", tmp_path / "teacher")
     teacher = os.path.join(tmp_path, "teacher", "custom")
+    assert Run.read(str(tmp_path / "teacher")).student == teacher
     with open(os.path.join(teacher, "config.json"), encoding="utf-8") as file:
         config = json.load(file)
     assert config["problem_type"] == "token_classification" and config["id2label"]["5"] == "B-name"

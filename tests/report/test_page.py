@@ -147,7 +147,7 @@ def test_of_a_folder_with_its_settings_alone_there_is_a_page(tmp_path):
 
 
 def test_what_a_run_was_not_to_have_is_not_missed(tmp_path):
-    folder = write_run(tmp_path / "run", do_eval=False, td_phase1_epoch_size=0)
+    folder = write_run(tmp_path / "run", record={"compares_layers": False}, do_eval=False)
     (folder / "layers.json").unlink()
     assert "Not shown here" not in page_of(folder)
 
@@ -202,7 +202,7 @@ def test_any_name_of_a_folder_can_be_read_in_a_legend(finished, tmp_path, monkey
 
 
 def test_the_student_is_what_the_run_made_last(tmp_path):
-    folder = write_run(tmp_path / "run", td_phase2_epoch_size=0)
+    folder = write_run(tmp_path / "run", record={"student": "phase1"})
     assert "4,000 bytes" not in page_of(folder)  # of an older run's phase 2
     (folder / "phase1").mkdir()
     (folder / "phase1" / "eval_model.ckpt").write_bytes(bytes(2000))
@@ -249,6 +249,7 @@ def test_a_damaged_config_is_refused_in_one_line(tmp_path, monkeypatch, capsys, 
         ("run.json", {"command": "train.py"}),
         ("run.json", {"command": [1]}),
         ("run.json", {"versions": ["3.11"]}),
+        ("run.json", {"student": None}),
         ("layers.json", {"phase1": {"stride": 2, "attention": [0.5, 0.5], "hidden": [1.0], "rows": 8}}),
         ("layers.json", {"phase1": {"stride": 2, "attention": [0.5], "hidden": [1.0]}}),
     ],

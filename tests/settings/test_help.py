@@ -108,6 +108,9 @@ def test_every_group_is_used_and_settings_stand_where_they_belong(printed):
     assert {"data_dir", "task_name"} <= set(found[PredictConfig][groups.NEEDED])
     distils = [command for command in COMMANDS if "teacher_cache_gb" in leaves(command)]
     assert set(distils) == {TaskDistillConfig, TernaryConfig}
+    titled = [(key, title) for titles in found.values() for title, keys in titles.items() for key in keys]
+    for name in ("config_path", "version_2_with_negative", "schema_dir"):  # of several commands
+        assert len({title for key, title in titled if key == name}) == 1
     for command in COMMANDS:  # a path is shown as one
         keys = leaves(command) & {*paths.DATA, *paths.CHECKPOINTS, *paths.OUTPUTS}
         assert not [key for key in keys if re.search(rf"^  --{key} TEXT", printed(command, "--help"), re.M)]

@@ -7,7 +7,7 @@ import pytest
 from src.errors import UserError
 from src.settings.network import NetConfig, QuantConfig
 from src.settings.parsing import parse
-from src.settings.stage import Phase1Config, PhaseConfig
+from src.settings.stage import PhaseConfig
 from src.settings.training import GeneralDistillConfig, TaskDistillConfig, TernaryConfig
 from src.tasks import get_task
 from tests.helpers import refuses
@@ -136,17 +136,16 @@ def test_plan_of_a_student_of_task_distillation():
     net = NetConfig(num_hidden_layers=4)
     fresh = TaskDistillConfig(td_student_net_cfg=net).student_plan
     assert (fresh.net, fresh.section, fresh.path) == (net, "td_student_net_cfg", "")
-    assert not fresh.from_teacher and fresh.fits_attention and fresh.fits_states
+    assert not fresh.from_teacher and TaskDistillConfig().runs_phase1
     assert TaskDistillConfig(student_init="teacher_layers").student_plan.from_teacher
     chosen = TaskDistillConfig(student_layers=(3, 7)).student_plan
     assert chosen.from_teacher and chosen.layers == (3, 7)
     general = TaskDistillConfig(load_gd_ckpt_path="gd").student_plan
     assert (general.path, general.key, general.keeps_head) == ("gd", "load_gd_ckpt_path", False)
-    first = TaskDistillConfig(load_td1_ckpt_path="td1").student_plan
+    after = TaskDistillConfig(load_td1_ckpt_path="td1")
+    first = after.student_plan
     assert (first.path, first.key, first.keeps_head) == ("td1", "load_td1_ckpt_path", True)
-    assert not first.fits_attention and not first.fits_states  # phase 1 is over
-    one = TaskDistillConfig(phase1_cfg=Phase1Config(attention_loss=False)).student_plan
-    assert one.fits_states and not one.fits_attention
+    assert not after.runs_phase1  # it is over
 
 
 def test_plan_of_a_student_of_general_distillation():
@@ -156,5 +155,5 @@ def test_plan_of_a_student_of_general_distillation():
     )
     plan = GeneralDistillConfig(load_gd_ckpt_path="gd").student_plan
     assert (plan.path, plan.key, plan.section) == ("gd", "load_gd_ckpt_path", "gd_student_net_cfg")
-    assert not plan.keeps_head and plan.fits_states
+    assert not plan.keeps_head
     assert GeneralDistillConfig(student_init="teacher_layers").student_plan.from_teacher

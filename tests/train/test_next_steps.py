@@ -7,7 +7,7 @@ import pytest
 
 from src.description import Description
 from src.settings.commands import SCRIPTS
-from src.settings.network import BertConfig
+from src.settings.network import NOTHING, BertConfig, Known, NetConfig, ShapeConfig
 from src.settings.parsing import parse
 from src.train import next_steps
 
@@ -25,7 +25,7 @@ def commands(line):
 
 
 def test_a_general_student_and_a_teacher_go_on_to_task_distillation():
-    found = commands(next_steps.after_general_distilling("out/gd", "bert base"))
+    found = commands(next_steps.after_general_distilling("out/gd", described(6, 768, "bert base"), NOTHING))
     assert found["run_finetune"].load_ckpt_path == "bert base"
     assert found["run_task_distill"].load_gd_ckpt_path == "out/gd"
     last = next_steps.after_finetuning("SST-2", FOLDER, described(6, 768), DATA, "")
@@ -46,11 +46,30 @@ def test_a_general_student_and_a_teacher_go_on_to_task_distillation():
 )
 def test_a_student_is_made_ternary_with_a_teacher_that_it_can_be_compared_with(layers, width, teacher):
     told = described(layers, width), described(6, 768, "the teacher")
-    found = commands(next_steps.after_distilling("SST-2", FOLDER, *told, DATA, DATA))
+    found = commands(next_steps.after_distilling("SST-2", FOLDER, *told, NOTHING, DATA, DATA))
     assert found["train"].teacher_model_dir == teacher and found["train"].student_model_dir == FOLDER
     assert found["export"].ckpt_file == found["eval"].model_dir == FOLDER
-    apart = commands(next_steps.after_distilling("SST-2", FOLDER, *told, DATA, "elsewhere"))
+    apart = commands(next_steps.after_distilling("SST-2", FOLDER, *told, NOTHING, DATA, "elsewhere"))
     assert "train" not in apart and apart["eval"].data_dir == "elsewhere"  # train.py takes one folder
+
+
+def test_what_a_teachers_checkpoint_does_not_say_is_said_again():
+    """Of a published .ckpt without config.json, but not what the run chose for itself alone."""
+    said = {"num_attention_heads": 12, "layer_norm_eps": 1e-7, "classifier_relu": False}
+    chosen = NetConfig(**said, hidden_act="gelu_new", hidden_dropout_prob=0.1, seq_length=64)
+    known = Known(chosen, "td_teacher_net_cfg", "the vocab.txt")
+    teacher = Description(BertConfig(num_hidden_layers=6, layer_norm_eps=1e-7), source="a teacher.ckpt")
+    found = commands(next_steps.after_general_distilling("out/gd", teacher, known))
+    assert found["run_finetune"].load_ckpt_path == "a teacher.ckpt"
+    assert found["run_finetune"].net_cfg == NetConfig(**said)  # no GELU of the run's, its weights' is exact
+    assert found["run_finetune"].vocab_file == "the vocab.txt"
+    assert found["run_task_distill"].td_teacher_net_cfg == NetConfig()  # of a folder of ours
+    line = next_steps.after_distilling("SST-2", FOLDER, described(3, 768), teacher, known, DATA, DATA)
+    trains = commands(line)["train"]
+    assert trains.teacher_net_cfg == ShapeConfig(**said) and trains.vocab_file == "the vocab.txt"
+    line = next_steps.after_distilling("SST-2", FOLDER, described(3, 384), teacher, known, DATA, DATA)
+    trains = commands(line)["train"]  # from a folder of ours alone
+    assert trains.teacher_net_cfg == ShapeConfig() and trains.vocab_file == ""
 
 
 def test_a_quantized_student_is_evaluated_as_it_was_and_exported():
@@ -64,7 +83,7 @@ def test_commands_read_published_records_as_the_run_did():
     told = described(3, 768), described(6, 768, "the teacher")
     lines = (
         next_steps.after_finetuning("MNLI", FOLDER, told[1], DATA, "", **read),
-        next_steps.after_distilling("MNLI", FOLDER, *told, DATA, DATA, **read),
+        next_steps.after_distilling("MNLI", FOLDER, *told, NOTHING, DATA, DATA, **read),
         next_steps.after_quantizing("MNLI", FOLDER, DATA, "--padding none", **read),
     )
     reading = [found for line in lines for script, found in commands(line).items() if script != "export"]

@@ -21,6 +21,9 @@ from tests.helpers import as_model, fill, micro_batch, random_batch, tensors, ti
 from tests.numpy_bert import NumpyBert
 from tests.reports import LABELS, classes, write_run
 
+KNOWN = {"teacher": None, "made_from": {}, "student": "x", "compares_layers": True}
+"""What a run knows of itself as it begins."""
+
 
 class Described:
     kind, label_names = CLASSIFICATION, LABELS
@@ -90,17 +93,19 @@ def test_layers_are_compared_as_numpys_networks_compare_them(tmp_path):
 def test_answers_and_the_record_of_the_command_lie_in_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/somewhere/train.py", "--seed", "3"])
     run, given = RunFolder(str(tmp_path)), classes()
-    keep_record(run, "CPU", Group(0, 2), {"accuracy": 0.5}, {})
+    elsewhere = str(tmp_path.parent / "students" / "gd")
+    keep_record(run, "CPU", Group(0, 2), **{**KNOWN, "teacher": {"accuracy": 0.5}, "student": elsewhere})
     keep_answers(run, Described, given.logits, given.examples)
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["command"] == ["train.py", "--seed", "3"] and record["teacher"] == {"accuracy": 0.5}
+    assert record["student"] == os.path.join("..", "students", "gd") and record["compares_layers"] is True
     assert record["processes"] == 2 and record["versions"]["numpy"].startswith("1.")
     assert Predictions.load(str(tmp_path / "predictions.npz")).labels == LABELS
 
 
 def test_only_the_first_process_leaves_anything(tmp_path):
     run, given = RunFolder(str(tmp_path), writes=False), classes()
-    keep_record(run, "CPU", ALONE, None, {})
+    keep_record(run, "CPU", ALONE, **KNOWN)
     keep_answers(run, Described, given.logits, given.examples)
     Trained.run = run
     keep_layers(Trained)
@@ -122,7 +127,7 @@ def test_a_report_that_cannot_be_drawn_is_said_in_a_line(tmp_path, monkeypatch, 
 def test_what_cannot_be_kept_is_said_in_a_line_each(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     run, given = RunFolder(str(tmp_path / "file")), classes()
-    keep_record(run, "CPU", ALONE, None, {})
+    keep_record(run, "CPU", ALONE, **KNOWN)
     keep_answers(run, Described, given.logits, given.examples)
     Trained.run = run
     keep_layers(Trained)
