@@ -6,8 +6,9 @@ that is resumed would draw other masks. Here a mask is computed: its element (r,
     h = (t + s c_r) (t + u d_c),  t = f a_r b_c        modulo a prime
 
 with a_r, c_r of its row and b_c, d_c of its column, which are fixed random numbers of the layer, and f, s, u
-of the micro-batch (`Draws`); it is kept where h is among the first 1 - p of the residues. All of it is whole numbers below 2^24, exact in float32. On CPU, fused, a step of a 6 x 384 network
-with dropout 0.1 took 1.00 to 1.11 times one without; with MindSpore's operator it was 1.03 to 1.21.
+of the micro-batch (`Draws`); it is kept where h is among the first 1 - p of the residues. All of it is whole
+numbers below 2^24, exact in float32. Two rows with the same pair of numbers, one pair of rows in 16 million,
+share their mask.
 """
 
 import zlib
@@ -95,8 +96,8 @@ class Draws(nn.Cell):
     def __init__(self, layers: list[Dropout], seed: int, name: str, rank: int):
         super().__init__()
         seed, stage = int(seed), zlib.crc32(name.encode())
-        start = np.random.default_rng((seed, stage)).integers(1, min(PRIMES) // 2, len(PRIMES)).astype(np.float32)
-        self.numbers = ms.Parameter(ms.Tensor(start), name="dropout_draw", requires_grad=False)
+        start = np.random.default_rng((seed, stage)).integers(1, min(PRIMES) // 2, len(PRIMES))
+        self.numbers = ms.Parameter(ms.Tensor(start, ms.float32), name="dropout_draw", requires_grad=False)
         self.factors = ms.Tensor(FACTORS, ms.float32)
         self.residue = Residue(ms.Tensor(PRIMES, ms.float32))
         for place, layer in enumerate(layers):

@@ -160,7 +160,7 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
 
     @property
     def student_plan(self) -> StudentPlan:
-        """Where the student starts, and what is fitted."""
+        """Where the student starts."""
         return StudentPlan(
             self.gd_student_net_cfg,
             "gd_student_net_cfg",
@@ -217,7 +217,7 @@ class TaskDistillConfig(FoldersConfig, DistillingConfig, VocabularyConfig):
 
     @property
     def student_plan(self) -> StudentPlan:
-        """Where the student starts, and what is fitted."""
+        """Where the student starts."""
         key = "load_td1_ckpt_path" if self.load_td1_ckpt_path else "load_gd_ckpt_path"
         return StudentPlan(
             self.td_student_net_cfg,
