@@ -45,8 +45,9 @@ INCIDENTAL = (
     *("enable_modelarts", "data_url", "checkpoint_url", "train_url", "data_path", "load_path"),
     *("output_path", "need_modelarts_dataset_unzip", "modelarts_dataset_unzip_name"),
 )
-"""Settings that may differ when a run is resumed: of a path, what lies there may not, and of teacher_cache_gb,
-whether the answers are kept."""
+"""Settings that may differ when a run is resumed: of a path, what lies there may not, and of
+teacher_cache_gb, whether answers are kept.
+"""
 # Unset, they mean something while these hold.
 _WHILE = {"train_data_dir": "do_train", "eval_data_dir": "do_eval"}
 
