@@ -97,6 +97,7 @@ def test_run_leaves_a_complete_student_and_its_records(finished):
     assert {"eval_model.ckpt", "config.json", "vocab.txt"} <= set(os.listdir(os.path.join(output, "sst-2")))
     known = Run.read(output)
     assert known.student == os.path.join(output, "sst-2") and known.record.compares_layers
+    assert known.record.students == ["sst-2", "phase1"]
     student = checkpoints.load(os.path.join(output, "sst-2"))
     assert (
         student.description.bert.num_hidden_layers == 1

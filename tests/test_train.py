@@ -157,6 +157,7 @@ def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits_on_la
     assert os.listdir(tmp_path / "two" / "unpacked") == ["mnli"]
     known = Run.read(str(tmp_path / "two"))
     assert known.student == str(tmp_path / "two" / "sst-2") and not known.record.compares_layers
+    assert known.record.students == ["sst-2", os.path.join("unpacked", "sst-2")]
     assert (tmp_path / "two" / "sst-2" / PACKED_FILE).exists() and sorted(os.listdir(tmp_path / "two")) == [
         "config.yaml",
         "metrics.jsonl",

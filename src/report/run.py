@@ -43,8 +43,8 @@ class Record(Struct):
     machine: str = ""
     versions: Dict[str, str] = {}
     teacher: Optional[_Scores] = None
-    student: str = ""
-    """Where the student that the run leaves lies, from the run's folder; "" where unknown."""
+    students: List[str] = []
+    """Paths of the student, relative to the run's folder; the one that is written last comes first."""
     compares_layers: bool = False
     """Whether the run fits a student's layers to a teacher's."""
 
@@ -90,7 +90,7 @@ def write_record(
     processes: int,
     teacher: dict[str, float] | None,
     made_from: dict[str, Any],
-    student: str,
+    students: list[str],
     compares_layers: bool,
 ) -> None:
     """Write run.json: the command of this process, where and with what it runs, and when it began.
@@ -99,8 +99,7 @@ def write_record(
         path: of the file. device, processes: of the run. teacher: the results of its evaluation.
         made_from: what the run is made from, by which one that is stopped before its first state is known
             again.
-        student: the folder of the student that the run leaves.
-        compares_layers: as of the `Record`.
+        students: paths of the student, in the `Record`'s order. compares_layers: as there.
     """
     versions = {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
     script, *arguments = sys.argv
@@ -115,7 +114,7 @@ def write_record(
             "versions": versions,
             "teacher": teacher,
             "made_from": made_from,
-            "student": os.path.relpath(student, os.path.dirname(path)),
+            "students": [os.path.relpath(student, os.path.dirname(path)) for student in students],
             "compares_layers": compares_layers,
         },
     )
@@ -222,11 +221,9 @@ class Run:
 
     @property
     def student(self) -> str:
-        """The folder of the student that it leaves; "" where there is none yet."""
-        if not self.record.student:
-            return ""
-        folder = os.path.normpath(os.path.join(self.folder, self.record.student))
-        return folder if _weights(folder) else ""
+        """The first of its student's folders that holds weights; "" where none does yet."""
+        paths = (os.path.normpath(os.path.join(self.folder, path)) for path in self.record.students)
+        return next(filter(_weights, paths), "")
 
 
 def or_note(read: Callable[[], _T], what: str, notes: list[str]) -> _T | None:

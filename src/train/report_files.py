@@ -36,11 +36,20 @@ def _or_said(name: str) -> Iterator[None]:
         say(f"{name} is not written: {kind}{one_line(error)}")
 
 
-def keep_record(run: RunFolder, device: str, group: Group, **known: Any) -> None:
-    """Write run.json; what is `known` of the run goes to `write_record`."""
+def keep_record(
+    run: RunFolder,
+    device: str,
+    group: Group,
+    teacher: dict[str, float] | None,
+    made_from: dict[str, Any],
+    students: list[str],
+    compares_layers: bool,
+) -> None:
+    """Write run.json; further arguments as of `write_record`."""
     if run.writes:
         with _or_said(RECORD_FILE):
-            write_record(run.join(RECORD_FILE), device, group.size, **known)
+            known = teacher, made_from, students, compares_layers
+            write_record(run.join(RECORD_FILE), device, group.size, *known)
 
 
 def keep_answers(run: RunFolder, description: Description, logits: np.ndarray, examples: Examples) -> None:

@@ -21,7 +21,7 @@ from tests.helpers import as_model, fill, micro_batch, random_batch, tensors, ti
 from tests.numpy_bert import NumpyBert
 from tests.reports import LABELS, classes, write_run
 
-KNOWN = {"teacher": None, "made_from": {}, "student": "x", "compares_layers": True}
+KNOWN = {"teacher": None, "made_from": {}, "students": ["x"], "compares_layers": True}
 """What a run knows of itself as it begins."""
 
 
@@ -93,12 +93,13 @@ def test_layers_are_compared_as_numpys_networks_compare_them(tmp_path):
 def test_answers_and_the_record_of_the_command_lie_in_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/somewhere/train.py", "--seed", "3"])
     run, given = RunFolder(str(tmp_path)), classes()
-    elsewhere = str(tmp_path.parent / "students" / "gd")
-    keep_record(run, "CPU", Group(0, 2), **{**KNOWN, "teacher": {"accuracy": 0.5}, "student": elsewhere})
+    students = [str(tmp_path.parent / "students" / "gd"), run.join("x")]
+    keep_record(run, "CPU", Group(0, 2), **{**KNOWN, "teacher": {"accuracy": 0.5}, "students": students})
     keep_answers(run, Described, given.logits, given.examples)
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["command"] == ["train.py", "--seed", "3"] and record["teacher"] == {"accuracy": 0.5}
-    assert record["student"] == os.path.join("..", "students", "gd") and record["compares_layers"] is True
+    assert record["students"] == [os.path.join("..", "students", "gd"), "x"]
+    assert record["compares_layers"] is True
     assert record["processes"] == 2 and record["versions"]["numpy"].startswith("1.")
     assert Predictions.load(str(tmp_path / "predictions.npz")).labels == LABELS
 

@@ -119,7 +119,7 @@ def test_evaluation_rows_judge_a_teacher_where_there_are_any(tmp_path, capsys):
 
 def test_a_teachers_answers_stand_beside_the_training_rows(tmp_path):
     session = session_with(task_data(train=sorted_rows(10, 4)), tmp_path)
-    session.start("x")
+    session.start(["x"])
     rows = session.rows_with_logits(model(Oracle()), "phase2", "x")
     batches = session.train_batches(PhaseConfig(batch_size=5), True, rows)
     assert batches.columns[-2:] == ("label_ids", "teacher_logits") and len(batches) == 2
@@ -200,7 +200,7 @@ def test_of_a_finished_job_the_first_process_makes_up_for_what_is_left(tmp_path,
         run = RunFolder(str(tmp_path / "run"), group.first, resume=True)
         config = replace(session.config, resume=True)
         session = replace(session, config=config, resolved=resolved, group=group, run=run)
-        assert not session.start("x", resolved=filled, if_finished=lambda: done.append(1))
+        assert not session.start(["x"], resolved=filled, if_finished=lambda: done.append(1))
         assert session.made_from() == {"seed": 1, "vocab_size": 9}
     assert len(done) == (4 if acts else 0)
 
@@ -208,7 +208,7 @@ def test_of_a_finished_job_the_first_process_makes_up_for_what_is_left(tmp_path,
 def test_a_run_closes_with_its_results_and_says_where_they_are(no_device, tmp_path, capsys):
     data = task_data(eval=sorted_rows(20, 15))
     session = session_with(data, tmp_path)
-    assert session.start("x")
+    assert session.start(["x"])
     session.finish({"student": session.evaluate(model(Oracle())), "none": None}, "done: next")
     out = capsys.readouterr().out
     assert out.endswith("done: next\n") and "results.json, report.html and metrics.jsonl are in" in out
