@@ -215,7 +215,7 @@ def test_any_name_of_a_folder_can_be_read_in_a_legend(finished, tmp_path, monkey
 
 
 def test_the_student_is_what_the_run_made_last(tmp_path):
-    folder = write_run(tmp_path / "run", record={"student": "phase1"})
+    folder = write_run(tmp_path / "run", record={"students": ["phase1"]})
     assert "4,000 bytes" not in page_of(folder)  # of an older run's phase 2
     (folder / "phase1").mkdir()
     (folder / "phase1" / "eval_model.ckpt").write_bytes(bytes(2000))
