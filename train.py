@@ -75,7 +75,8 @@ def main(settings: TernaryConfig) -> None:
     student = quantized_student(student_dir, "student_model_dir", session.data, quantized, compute_type)
     result = PackedResult.of_run(session.run, task.folder, *kept)
     if teacher:
-        check_comparable(terms, student.config, teacher.config, "student_model_dir", projected=False)
+        pair = student.config, teacher.config
+        check_comparable(terms, *pair, "student_model_dir", "intermediate_distill", projected=False)
     if teacher and (settings.do_train or settings.do_eval):
         source = "teacher_model_dir", teacher_dir
         models["teacher"] = session.check_teacher(teacher, *source, settings.min_teacher_gain)

@@ -363,9 +363,9 @@ def test_what_does_not_fit_is_refused(corpus, tmp_path, capsys):
     for changes, words in (
         (
             ["--gd_student_net_cfg.num_attention_heads", "4"],
-            ("gd_student_net_cfg.num_attention_heads is 4", "has 2"),
+            ("gd_student_net_cfg: num_attention_heads is 4", "is 2", "set gd_cfg.attention_loss"),
         ),
-        (["--gd_student_net_cfg.num_hidden_layers", "3"], ("gd_student_net_cfg.num_hidden_layers", "not 3")),
+        (["--gd_student_net_cfg.num_hidden_layers", "3"], ("gd_student_net_cfg: num_hidden_layers is 3",)),
         (["--gd_student_net_cfg.vocab_size", "20"], ("token id", "the student", "vocabulary of 20")),
         (["--data_dir", tmp_path / "long"], ("a row of 40 tokens", "positions for 32")),
         (["--data_dir", tmp_path / "other"], ("load_teacher_ckpt_path", "another vocabulary")),

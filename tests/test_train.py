@@ -219,8 +219,8 @@ def test_without_training_the_student_is_quantized_as_it_is(task, tmp_path, caps
 @pytest.mark.parametrize(
     "changes,words",
     [
-        ({"hidden_size": 24}, "student_model_dir.hidden_size is 16 but the teacher has 24"),
-        ({"num_attention_heads": 4}, "student_model_dir.num_attention_heads is 2 but the teacher has 4"),
+        ({"hidden_size": 24}, "student_model_dir: hidden_size is 16, the teacher's is 24;"),
+        ({"num_attention_heads": 4}, "student_model_dir: num_attention_heads is 2, the teacher's is 4;"),
     ],
 )
 def test_a_teacher_of_another_shape_is_refused_for_intermediate_distillation(

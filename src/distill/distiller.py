@@ -64,6 +64,11 @@ class LossTerms:
         return terms
 
 
+def has_layer_map(student_layers: int, teacher_layers: int) -> bool:
+    """Whether the uniform layer map joins these depths: the student's divides the teacher's."""
+    return teacher_layers % student_layers == 0
+
+
 def uniform_layer_map(student_layers: int, teacher_layers: int, section: str = "td_student_net_cfg") -> int:
     """Teacher layers a student layer stands for, g(m) = m x teacher / student (TinyBERT, section 4.1).
 
@@ -71,37 +76,57 @@ def uniform_layer_map(student_layers: int, teacher_layers: int, section: str = "
         UserError: the teacher's depth is not a multiple of the student's; `section` is the student's key, for
             the message.
     """
-    if teacher_layers % student_layers:
+    if not has_layer_map(student_layers, teacher_layers):
         raise UserError(
-            f"{section}.num_hidden_layers: the uniform layer map needs a student depth that divides the "
-            f"teacher's {teacher_layers} layers, not {student_layers}"
+            f"{section}: num_hidden_layers is {student_layers}; the uniform layer map needs a student depth "
+            f"that divides the teacher's {teacher_layers} layers"
         )
     return teacher_layers // student_layers
 
 
-def check_comparable(
-    terms: LossTerms, student: "BertConfig", teacher: "BertConfig", section: str, projected: bool = True
-) -> None:
-    """Refuse a student whose layers the terms cannot compare with its teacher's.
-
-    Args:
-        section: the student's key, for messages. projected: a `Projection` stands between their widths.
-
-    Raises:
-        UserError: heads or widths that are compared differ in number, or no uniform layer map joins the
-            depths.
+def incomparable(
+    terms: LossTerms, student: "BertConfig", teacher: "BertConfig", projected: bool
+) -> tuple[str, int, int] | None:
+    """What keeps the terms from comparing a student's layers with its teacher's: (name, the student's value,
+    the teacher's) of a field, or None. `projected`: a `Projection` stands between their widths.
     """
     heads, widths = terms.attention_loss > 0, terms.hidden_loss > 0 and not projected
     for name, compared in (("num_attention_heads", heads), ("hidden_size", widths)):
         own, other = getattr(student, name), getattr(teacher, name)
         if compared and own != other:
-            switch = "attention_loss" if projected else "intermediate_distill"
-            raise UserError(
-                f"{section}.{name} is {own} but the teacher has {other}; layers that are compared need equal "
-                f"ones: choose networks that have them, or set {switch} to false"
-            )
+            return name, own, other
+    depths = student.num_hidden_layers, teacher.num_hidden_layers
+    if terms.compares_layers and not has_layer_map(*depths):
+        return "num_hidden_layers", *depths
+    return None
+
+
+def check_comparable(
+    terms: LossTerms,
+    student: "BertConfig",
+    teacher: "BertConfig",
+    section: str,
+    switch: str,
+    projected: bool = True,
+) -> None:
+    """Refuse a student whose layers the terms cannot compare with its teacher's.
+
+    Args:
+        section: the student's key, for messages. switch: the key of what asks for equal heads and widths.
+        projected: as of `incomparable`.
+
+    Raises:
+        UserError: heads or widths that are compared differ in number, or no uniform layer map joins the
+            depths.
+    """
     if terms.compares_layers:
         uniform_layer_map(student.num_hidden_layers, teacher.num_hidden_layers, section)
+    if found := incomparable(terms, student, teacher, projected):
+        name, own, other = found
+        raise UserError(
+            f"{section}: {name} is {own}, the teacher's is {other}; layers are compared one by one, so both "
+            f"must be equal: take another student or teacher, or set {switch} to false"
+        )
 
 
 class Projection(nn.Cell):

@@ -108,7 +108,7 @@ def build_student(
         bert = plan.net.resolve(own.bert)
         if plan.from_teacher:
             weights, start = _from_teacher(plan, bert, teacher)
-    check_comparable(terms, bert, own.bert, plan.section)
+    check_comparable(terms, bert, own.bert, plan.section, f"{plan.terms_section}.attention_loss")
     description = _described(bert, own, plan)
     if checkpoint and not own.vocab_sha256:
         description = replace(description, vocab_sha256=checkpoint.description.vocab_sha256)

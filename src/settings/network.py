@@ -311,6 +311,8 @@ class StudentPlan:
     """Keys left out come from the student's checkpoint if there is one, else from the teacher."""
     section: str
     """The key of `net`, for messages."""
+    terms_section: str
+    """The key of what switches on the terms that fit its layers, for messages."""
     path: str = ""
     """Checkpoint it starts from; "" for none."""
     key: str = ""

@@ -164,6 +164,7 @@ class GeneralDistillConfig(TrainingConfig, BatchesConfig, VocabularyConfig):
         return StudentPlan(
             self.gd_student_net_cfg,
             "gd_student_net_cfg",
+            "gd_cfg",
             self.load_gd_ckpt_path,
             "load_gd_ckpt_path",
             from_teacher=self.student_init == "teacher_layers",
@@ -222,6 +223,7 @@ class TaskDistillConfig(FoldersConfig, DistillingConfig, VocabularyConfig):
         return StudentPlan(
             self.td_student_net_cfg,
             "td_student_net_cfg",
+            "phase1_cfg",
             getattr(self, key),
             key,
             from_teacher=self.student_init == "teacher_layers" or bool(self.student_layers),

@@ -6,8 +6,7 @@ import shlex
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from src.distill.distiller import LossTerms, check_comparable
-from src.errors import UserError
+from src.distill.distiller import LossTerms, incomparable
 from src.settings.network import ShapeConfig
 
 if TYPE_CHECKING:
@@ -107,8 +106,4 @@ def after_quantizing(task_name: str, folder: str, data_dir: str, batches: str, *
 def _comparable(student: BertConfig, teacher: BertConfig) -> bool:
     """Whether train.py can fit a student's layers to a teacher's."""
     terms = LossTerms(attention_loss=1.0, hidden_loss=1.0)
-    try:
-        check_comparable(terms, student, teacher, "student_model_dir", projected=False)
-    except UserError:
-        return False
-    return True
+    return incomparable(terms, student, teacher, projected=False) is None

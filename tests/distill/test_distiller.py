@@ -274,14 +274,14 @@ def test_depth_that_does_not_divide_is_refused(student, teacher):
 )
 def test_layers_are_compared_where_sizes_are_equal_or_projected(name, value):
     student, teacher = tiny_config(), tiny_config(**{name: value})
-    for projected, switch in ((False, "intermediate_distill"), (True, "attention_loss")):
+    for projected in (False, True):
         if projected and name == "hidden_size":  # the projection widens the student's
-            check_comparable(INTERMEDIATE, student, teacher, "net", projected)
+            check_comparable(INTERMEDIATE, student, teacher, "net", "a switch", projected)
             continue
         with pytest.raises(UserError) as error:
-            check_comparable(INTERMEDIATE, student, teacher, "net", projected)
-        said = f"set {switch} to false" if name != "num_hidden_layers" else "divides the teacher's 3 layers"
-        refuses(error, f"net.{name}", f"{getattr(student, name)}", f"{value}", said)
+            check_comparable(INTERMEDIATE, student, teacher, "net", "a switch", projected)
+        said = "set a switch to false" if name != "num_hidden_layers" else "divides the teacher's 3 layers"
+        refuses(error, f"net: {name} is {getattr(student, name)}", f"{value}", said)
 
 
 def test_only_what_the_terms_compare_must_be_equal():
@@ -292,7 +292,7 @@ def test_only_what_the_terms_compare_must_be_equal():
         (LossTerms(attention_loss=1.0), {"hidden_size": 32}),
         (INTERMEDIATE, {"intermediate_size": 48, "num_hidden_layers": 2 * student.num_hidden_layers}),
     ):
-        check_comparable(terms, student, tiny_config(**changes), "net", projected=False)
+        check_comparable(terms, student, tiny_config(**changes), "net", "a switch", projected=False)
 
 
 def test_projection_starts_as_the_identity_for_equal_widths_only():

@@ -171,7 +171,12 @@ def test_other_number_of_heads_is_refused_only_with_the_attention_loss(teacher):
     heads = {"num_hidden_layers": 2, "num_attention_heads": 4}
     with pytest.raises(UserError) as error:
         build(teacher, student=heads)
-    refuses(error, "td_student_net_cfg.num_attention_heads is 4", "teacher has 2", "attention_loss to false")
+    refuses(
+        error,
+        "td_student_net_cfg: num_attention_heads is 4",
+        "the teacher's is 2",
+        "set phase1_cfg.attention_loss",
+    )
     assert (
         build(
             teacher, student=heads, phase1_cfg=Phase1Config(attention_loss=False)
@@ -319,4 +324,4 @@ def test_a_general_student_goes_on_with_the_projection_of_its_checkpoint(teacher
 def test_a_general_student_whose_depth_does_not_divide_the_teachers_is_refused(teacher):
     with pytest.raises(UserError) as error:
         build_general(teacher, {"num_hidden_layers": 3})
-    refuses(error, "gd_student_net_cfg.num_hidden_layers", "4 layers, not 3")
+    refuses(error, "gd_student_net_cfg: num_hidden_layers is 3", "the teacher's 4 layers")
