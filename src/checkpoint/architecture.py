@@ -72,6 +72,12 @@ _ASKING = ("qa_outputs.", "cls/squad/", "dense1.")
 """How the names of a head of questions begin, in any format."""
 
 
+def config_file(folder: str) -> str | None:
+    """The path of the configuration of a network whose weights lie in a folder; None where there is none."""
+    paths = (os.path.join(folder, name) for name in (CONFIG_FILE, BERT_CONFIG_FILE))
+    return next(filter(os.path.isfile, paths), None)
+
+
 def read_config(folder: str, bert_config: str, needed: bool, known: Known) -> dict[str, Any]:
     """The network's own configuration file, what it lacks as `known` says it.
 
@@ -82,11 +88,10 @@ def read_config(folder: str, bert_config: str, needed: bool, known: Known) -> di
     Raises:
         UserError: it is missing, or says that the network is no BERT encoder.
     """
-    names = [os.path.join(folder, name) for name in (CONFIG_FILE, BERT_CONFIG_FILE)]
-    path = next((name for name in ([bert_config] if bert_config else names) if os.path.isfile(name)), None)
+    if bert_config and not os.path.isfile(bert_config):
+        raise UserError(f"bert_config: {bert_config} does not exist")
+    path = bert_config or config_file(folder)
     if path is None:
-        if bert_config:
-            raise UserError(f"bert_config: {bert_config} does not exist")
         given = known.fill({})
         if needed and "num_attention_heads" not in given:
             how = known.how("num_attention_heads", "--bert_config", "N")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from src.checkpoint.architecture import config_file
 from src.distill.distiller import LossTerms, incomparable
 from src.settings.network import ShapeConfig
+from src.train.resume import read_or_nothing
 
 if TYPE_CHECKING:
     from src.description import Description
@@ -26,17 +29,23 @@ def reading(config: DataConfig) -> dict[str, str]:
     return {"label_order": ",".join(config.label_order), "schema_dir": config.schema_dir}
 
 
-def telling(known: Known, bert: BertConfig, section: str) -> dict[str, str]:
-    """Flags of what is known of a checkpoint, which may not say it itself, for a command that reads it again.
+def flags_of(known: Known, description: Description, section: str) -> dict[str, str]:
+    """Flags of what is known of a checkpoint and its configuration file does not say, for a command that
+    reads it again.
 
     Args:
-        bert: as it was read; where the settings have another value, the run has only computed with that.
+        description: as it was read; where the settings have another value, the run has only computed with
+            that.
         section: that command's key of the network.
     """
+    source, bert = description.source, description.bert
+    beside = config_file(source if os.path.isdir(source) else os.path.dirname(source))
+    told = read_or_nothing(beside) if beside else {}
     names = {item.name for item in fields(ShapeConfig)}  # dropout is for each run to choose
     given = {name: value for name, value in known.net.given().items() if name in names}
     said = {name: value for name, value in given.items() if value == getattr(bert, name)}
-    flags = {f"{section}.{name}": str(value).lower() for name, value in said.items()}
+    lacking = {name: value for name, value in said.items() if told.get(name) is None}
+    flags = {f"{section}.{name}": str(value).lower() for name, value in lacking.items()}
     return {**flags, "vocab_file": known.vocab_file}
 
 
@@ -45,7 +54,7 @@ def after_general_distilling(folder: str, teacher: Description, known: Known) ->
     `source` is its path, and `known` is what the run's settings say of it.
     """
     data = {"task_name": "TASK", "train_data_dir": "DATA_DIR", "eval_data_dir": "DATA_DIR"}
-    start = {"load_ckpt_path": teacher.source, **telling(known, teacher.bert, "net_cfg")}
+    start = {"load_ckpt_path": teacher.source, **flags_of(known, teacher, "net_cfg")}
     makes = command("run_finetune.py", **start, **data, output_dir="TEACHER_RUN")
     models = {"load_gd_ckpt_path": folder, "load_teacher_ckpt_path": "TEACHER_DIR"}
     distils = command("run_task_distill.py", **models, **data)
@@ -88,7 +97,7 @@ def after_distilling(
     if train_dir == eval_dir:  # train.py takes one folder
         models = {"teacher_model_dir": folder, "student_model_dir": folder}
         if _comparable(student.bert, teacher.bert):
-            said = telling(known, teacher.bert, "teacher_net_cfg")
+            said = flags_of(known, teacher, "teacher_net_cfg")
             models = {"teacher_model_dir": teacher.source, "student_model_dir": folder, **said}
         quantizes = command("train.py", task_name=task_name, **models, data_dir=train_dir, **reading)
         ternary = f"; make it ternary: {quantizes}"

@@ -118,7 +118,7 @@ class FinishedStages:
     def __init__(self, run: RunFolder):
         self.run, self.resume = run, run.resume
         self._path, self._state = run.join(STAGES_FILE), run.join(STATE_FILE)
-        self._known: dict[str, Any] = _read_or_nothing(self._path) if self.resume else {}
+        self._known: dict[str, Any] = read_or_nothing(self._path) if self.resume else {}
         known = self._known.values()
         if not all(isinstance(stage, dict) and isinstance(stage.get("made"), dict) for stage in known):
             raise UserError(
@@ -133,12 +133,12 @@ class FinishedStages:
             UserError: what an earlier run left was made from something else, or the processes of the job find
                 different things.
         """
-        results = _read_or_nothing(self.run.join(RESULTS_FILE)).get("made_from")
+        results = read_or_nothing(self.run.join(RESULTS_FILE)).get("made_from")
         left = {RESULTS_FILE: results, **{name: stage["made"] for name, stage in self._known.items()}}
         if os.path.exists(self._state):
             left[STATE_FILE] = read_note(self._state)
         if self.run.goes_on:
-            left[RECORD_FILE] = _read_or_nothing(self.run.join(RECORD_FILE)).get("made_from")
+            left[RECORD_FILE] = read_or_nothing(self.run.join(RECORD_FILE)).get("made_from")
         for name, made in left.items():
             made = made if isinstance(made, dict) else {}
             differing = [key for key, value in made_from.items() if made and made.get(key) != value]
@@ -220,7 +220,8 @@ class FinishedStages:
             os.remove(self._state)
 
 
-def _read_or_nothing(path):
+def read_or_nothing(path: str) -> dict[str, Any]:
+    """The content of a JSON file; {} where it is not there or cannot be read."""
     try:
         return read_json(path, "an earlier run's file")
     except UserError:  # none, or of a run that was stopped while it wrote it

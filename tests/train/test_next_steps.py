@@ -72,6 +72,17 @@ def test_what_a_teachers_checkpoint_does_not_say_is_said_again():
     assert trains.teacher_net_cfg == ShapeConfig() and trains.vocab_file == ""
 
 
+@pytest.mark.parametrize("name", ["config.json", "bert_config.json"])
+def test_what_a_teachers_configuration_says_is_not_said_again(tmp_path, name):
+    said = {"num_attention_heads": 12, "layer_norm_eps": 1e-12, "classifier_relu": False}
+    (tmp_path / name).write_text('{"num_attention_heads": 12, "layer_norm_eps": 1e-12}')
+    known = Known(NetConfig(**said), "td_teacher_net_cfg", "the vocab.txt")
+    for source in (tmp_path, tmp_path / "teacher.ckpt"):
+        teacher = Description(BertConfig(layer_norm_eps=1e-12), source=str(source))
+        flags = next_steps.flags_of(known, teacher, "net_cfg")
+        assert flags == {"net_cfg.classifier_relu": "false", "vocab_file": "the vocab.txt"}
+
+
 def test_a_quantized_student_is_evaluated_as_it_was_and_exported():
     found = commands(next_steps.after_quantizing("SST-2", FOLDER, DATA, "--padding none --max_tokens 64"))
     assert found["eval"].max_tokens == 64 and found["export"].ckpt_file == FOLDER
