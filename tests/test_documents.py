@@ -1,5 +1,5 @@
-"""The READMEs and docs/: links lead somewhere, commands name scripts and settings that exist, both languages
-say the same commands.
+"""The READMEs and docs/: links lead somewhere, commands and the text name files and settings that exist, both
+languages say the same commands.
 """
 
 import dataclasses
@@ -11,8 +11,9 @@ import typing
 
 import pytest
 
-from src.settings.keys import Keys
-from tests.documents import FOLDER, PAGES, commands
+from src.settings.commands import COMMANDS
+from src.settings.keys import Keys, types_of
+from tests.documents import FOLDER, PAGES, commands, unfenced
 
 LAUNCHED = {
     "run_finetune.sh": "run_finetune.py",
@@ -52,11 +53,47 @@ def is_published(config, key):
     return key in keys.published or keys.today(key) != key
 
 
+def anchors(page):
+    """What the headings of a page are called in links."""
+    headings = re.findall(r"(?m)^#+ (.+)$", unfenced(page))
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=title)
-def test_links_lead_to_files_that_are_there(page):
+def test_links_lead_to_files_and_headings_that_are_there(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
-        if not target.startswith(("http://", "https://", "#")):
-            assert (page.parent / target.partition("#")[0]).exists(), target
+        if not target.startswith(("http://", "https://")):
+            name, _, heading = target.partition("#")
+            path = page.parent / name if name else page
+            assert path.exists() and (not heading or heading in anchors(path)), target
+
+
+SPAN = re.compile(r"`([^`\n]+)`")
+OUR_PATH = re.compile(r"(?<![\w/.])(?:src|scripts|tests|benchmarks|docs|td_config)/[\w./*-]*")
+STARTED = re.compile(r"\b(?:python|bash|sh) ([\w/]+\.(?:py|sh))")
+OF_OTHERS = {"src/config.py", "logdir"}
+"""Named in the text and not ours: a file of the published code, a flag of tensorboard."""
+
+
+@pytest.fixture(scope="module")
+def known_flags():
+    """The keys of all commands, and the flags of the scripts for developers."""
+    keys = {"help", "help_all"}.union(*map(types_of, COMMANDS))
+    for pattern in ("benchmarks/*.py", "docs/*.py", "tests/**/*.py", "src/data/synthetic.py"):
+        for path in FOLDER.glob(pattern):
+            keys.update(re.findall(r'"--(\w+)"', path.read_text(encoding="utf-8")))
+    return keys | OF_OTHERS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_the_text_names_files_and_settings_that_exist(page, known_flags):
+    spans = SPAN.findall(unfenced(page))
+    paths = {path for span in spans for path in (*OUR_PATH.findall(span), *STARTED.findall(span))}
+    paths = {path for path in paths if not re.search("[A-Z]{3}", path)} - OF_OTHERS  # td_config/NAME.yaml
+    assert [path for path in sorted(paths) if not list(FOLDER.glob(path.rstrip("/")))] == []
+    if page.name != "coming-from-published.md":  # its flags are other programs'
+        flags = {flag for span in spans for flag in re.findall(r"--([a-z][\w.]*\w)", span)}
+        assert sorted(flags - known_flags) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
