@@ -13,6 +13,7 @@ import pytest
 
 from src.settings.commands import COMMANDS
 from src.settings.keys import Keys, types_of
+from src.settings.published_flags import ANSWERS, NLP_ARCHITECT, TERNARYBERT
 from tests.documents import FOLDER, PAGES, commands, unfenced
 
 LAUNCHED = {
@@ -111,6 +112,12 @@ def test_commands_name_scripts_and_settings_that_exist(page):
                 keys = [key for key in keys if not is_published(config, key)]
             unknown = [key for key in keys if key != "config_path" and not has_key(config, key)]
             assert not unknown, command
+
+
+def test_every_published_flag_is_explained():
+    page = unfenced(FOLDER / "docs" / "coming-from-published.md")
+    flags = [flag for flag in {**TERNARYBERT, **NLP_ARCHITECT, **ANSWERS} if "." not in flag]
+    assert [flag for flag in flags if not re.search(rf"`--{flag}\b", page)] == []
 
 
 def test_both_readmes_have_the_same_commands_and_are_short():
