@@ -136,7 +136,7 @@ class Workspace:
         """The folder of a teacher of a task, made when it is first asked for."""
         key, raw, run = task.lower(), self.path("raw", task), self.path("teachers", task)
         given = f"--task_name {task} --load_ckpt_path {self.path('encoder')} --train_data_dir {raw} "
-        given += f"--eval_data_dir {raw} --output_dir {run}"
+        given += f"--eval_data_dir {raw} --output_dir {run} --overwrite_output_dir true"
         self.make(f"teacher {key}", self.filled(f"python run_finetune.py {given}"))
         return os.path.join(run, key)
 
