@@ -44,7 +44,7 @@ def main(settings: FinetuneConfig) -> None:
     model, started_from = task_model(start, data, session.compute_type(settings.net_cfg.compute_type))
     batches = session.train_batches(settings.finetune_cfg, session.packs(model))
     session.check_steps(batches, settings.finetune_cfg, settings.epoch_size)
-    if not session.start(folder):
+    if not session.start([folder]):
         return
     say(f"network: {model.summary}, started from {started_from}")
 

@@ -83,7 +83,7 @@ def main(settings: GeneralDistillConfig) -> None:
     settings = replace(settings, gd_student_net_cfg=student_net.filled(model.config))
     session.data_digest = {"the corpus": corpus_digest(sum(batches.parts, []))}
     session.teacher_digest = {"the teacher's weights": digest(loaded.weights)[:16]}
-    if not session.start(folder, terms.compares_layers, to_yaml(settings)):
+    if not session.start([folder], terms.compares_layers, to_yaml(settings)):
         return
     loss = Distiller(model.network, terms, student.projection)
     asked = LiveTeacher.of(teacher, loss)

@@ -80,8 +80,8 @@ def main(settings: TernaryConfig) -> None:
         source = "teacher_model_dir", teacher_dir
         models["teacher"] = session.check_teacher(teacher, *source, settings.min_teacher_gain)
 
-    folder = result.packed if settings.save_quantized_model else result.latent
-    if not session.start(folder, terms.compares_layers, if_finished=result.clean_up):
+    folders = [result.packed, result.latent] if settings.save_quantized_model else [result.latent]
+    if not session.start(folders, terms.compares_layers, if_finished=result.clean_up):
         return
     say(f"student: {student.summary}, started from {student_dir}")
     if settings.do_train:
@@ -96,7 +96,7 @@ def main(settings: TernaryConfig) -> None:
         packed = result.pack(student, settings.packed_bits)
         models["packed model"] = session.evaluate(packed) if settings.do_eval else None
     batches = same_batches(session, student)
-    last = after_quantizing(task.name, folder, settings.data_dir, batches, **reading(settings))
+    last = after_quantizing(task.name, folders[0], settings.data_dir, batches, **reading(settings))
     session.finish(models, last)
     result.clean_up()  # only now: until the results are there a run can be resumed
 

@@ -80,7 +80,7 @@ def write_run(folder, predictions=None, results=True, record=None, **changes):
         "machine": "2 cores",
         "versions": versions,
         "teacher": teacher,
-        "student": "sst-2",
+        "students": ["sst-2", "phase1"],
         "compares_layers": True,
     }
     write_json(str(folder / "run.json"), {**usual, **(record or {})})

@@ -6,7 +6,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Dict, List, Optional, TypeVar, Union
 
@@ -43,8 +43,9 @@ class Record(Struct):
     machine: str = ""
     versions: Dict[str, str] = {}
     teacher: Optional[_Scores] = None
-    student: str = ""
-    """Where the student that the run leaves lies, from the run's folder; "" where unknown."""
+    students: List[str] = []
+    """Folders in which the run leaves its student, as it comes about; the last one first. Relative to the
+    run's folder."""
     compares_layers: bool = False
     """Whether the run fits a student's layers to a teacher's."""
 
@@ -90,7 +91,7 @@ def write_record(
     processes: int,
     teacher: dict[str, float] | None,
     made_from: dict[str, Any],
-    student: str,
+    students: Sequence[str],
     compares_layers: bool,
 ) -> None:
     """Write run.json: the command of this process, where and with what it runs, and when it began.
@@ -99,8 +100,7 @@ def write_record(
         path: of the file. device, processes: of the run. teacher: the results of its evaluation.
         made_from: what the run is made from, by which one that is stopped before its first state is known
             again.
-        student: the folder of the student that the run leaves.
-        compares_layers: as of the `Record`.
+        students, compares_layers: as of the `Record`; the folders from here.
     """
     versions = {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
     script, *arguments = sys.argv
@@ -115,7 +115,7 @@ def write_record(
             "versions": versions,
             "teacher": teacher,
             "made_from": made_from,
-            "student": os.path.relpath(student, os.path.dirname(path)),
+            "students": [os.path.relpath(student, os.path.dirname(path)) for student in students],
             "compares_layers": compares_layers,
         },
     )
@@ -222,11 +222,9 @@ class Run:
 
     @property
     def student(self) -> str:
-        """The folder of the student that it leaves; "" where there is none yet."""
-        if not self.record.student:
-            return ""
-        folder = os.path.normpath(os.path.join(self.folder, self.record.student))
-        return folder if _weights(folder) else ""
+        """The folder of the student, as far as it has come; "" where there is none yet."""
+        folders = (os.path.normpath(os.path.join(self.folder, name)) for name in self.record.students)
+        return next(filter(_weights, folders), "")
 
 
 def or_note(read: Callable[[], _T], what: str, notes: list[str]) -> _T | None:

@@ -5,7 +5,7 @@ written is said in a line, and the training goes on.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from src.errors import UserError, one_line
@@ -36,11 +36,20 @@ def _or_said(name: str) -> Iterator[None]:
         say(f"{name} is not written: {kind}{one_line(error)}")
 
 
-def keep_record(run: RunFolder, device: str, group: Group, **known: Any) -> None:
-    """Write run.json; what is `known` of the run goes to `write_record`."""
+def keep_record(
+    run: RunFolder,
+    device: str,
+    group: Group,
+    teacher: dict[str, float] | None,
+    made_from: dict[str, Any],
+    students: Sequence[str],
+    compares_layers: bool,
+) -> None:
+    """Write run.json; arguments as of `write_record`."""
     if run.writes:
         with _or_said(RECORD_FILE):
-            write_record(run.join(RECORD_FILE), device, group.size, **known)
+            path = run.join(RECORD_FILE)
+            write_record(path, device, group.size, teacher, made_from, students, compares_layers)
 
 
 def keep_answers(run: RunFolder, description: Description, logits: np.ndarray, examples: Examples) -> None:

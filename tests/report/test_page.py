@@ -202,11 +202,12 @@ def test_any_name_of_a_folder_can_be_read_in_a_legend(finished, tmp_path, monkey
 
 
 def test_the_student_is_what_the_run_made_last(tmp_path):
-    folder = write_run(tmp_path / "run", record={"student": "phase1"})
+    folder = write_run(tmp_path / "run", record={"students": ["packed", "phase1"]})
     assert "4,000 bytes" not in page_of(folder)  # of an older run's phase 2
-    (folder / "phase1").mkdir()
-    (folder / "phase1" / "eval_model.ckpt").write_bytes(bytes(2000))
-    assert "2,000 bytes" in page_of(folder)
+    for name, size in (("phase1", 2000), ("packed", 3000)):
+        (folder / name).mkdir()
+        (folder / name / "eval_model.ckpt").write_bytes(bytes(size))
+        assert f"{size:,} bytes" in page_of(folder)
 
 
 def test_one_run_is_drawn_anew(finished, monkeypatch, capsys):
@@ -249,7 +250,7 @@ def test_a_damaged_config_is_refused_in_one_line(tmp_path, monkeypatch, capsys, 
         ("run.json", {"command": "train.py"}),
         ("run.json", {"command": [1]}),
         ("run.json", {"versions": ["3.11"]}),
-        ("run.json", {"student": None}),
+        ("run.json", {"students": None}),
         ("layers.json", {"phase1": {"stride": 2, "attention": [0.5, 0.5], "hidden": [1.0], "rows": 8}}),
         ("layers.json", {"phase1": {"stride": 2, "attention": [0.5], "hidden": [1.0]}}),
     ],

@@ -136,7 +136,7 @@ def test_plan_of_a_student_of_task_distillation():
     net = NetConfig(num_hidden_layers=4)
     fresh = TaskDistillConfig(td_student_net_cfg=net).student_plan
     assert (fresh.net, fresh.section, fresh.path) == (net, "td_student_net_cfg", "")
-    assert not fresh.from_teacher and TaskDistillConfig().runs_phase1
+    assert not fresh.from_teacher
     assert TaskDistillConfig(student_init="teacher_layers").student_plan.from_teacher
     chosen = TaskDistillConfig(student_layers=(3, 7)).student_plan
     assert chosen.from_teacher and chosen.layers == (3, 7)

@@ -21,7 +21,7 @@ from tests.helpers import as_model, fill, micro_batch, random_batch, tensors, ti
 from tests.numpy_bert import NumpyBert
 from tests.reports import LABELS, classes, write_run
 
-KNOWN = {"teacher": None, "made_from": {}, "student": "x", "compares_layers": True}
+KNOWN = {"teacher": None, "made_from": {}, "students": ["x"], "compares_layers": True}
 """What a run knows of itself as it begins."""
 
 
@@ -94,11 +94,11 @@ def test_answers_and_the_record_of_the_command_lie_in_the_folder(tmp_path, monke
     monkeypatch.setattr("sys.argv", ["/somewhere/train.py", "--seed", "3"])
     run, given = RunFolder(str(tmp_path)), classes()
     elsewhere = str(tmp_path.parent / "students" / "gd")
-    keep_record(run, "CPU", Group(0, 2), **{**KNOWN, "teacher": {"accuracy": 0.5}, "student": elsewhere})
+    keep_record(run, "CPU", Group(0, 2), **{**KNOWN, "teacher": {"accuracy": 0.5}, "students": [elsewhere]})
     keep_answers(run, Described, given.logits, given.examples)
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["command"] == ["train.py", "--seed", "3"] and record["teacher"] == {"accuracy": 0.5}
-    assert record["student"] == os.path.join("..", "students", "gd") and record["compares_layers"] is True
+    assert record["students"] == [os.path.join("..", "students", "gd")] and record["compares_layers"] is True
     assert record["processes"] == 2 and record["versions"]["numpy"].startswith("1.")
     assert Predictions.load(str(tmp_path / "predictions.npz")).labels == LABELS
 
