@@ -75,10 +75,10 @@ def main(settings: TaskDistillConfig) -> None:
     models["teacher"] = session.check_teacher(teacher, key, path, settings.min_teacher_gain)
     set_seed(settings.seed)  # the student's random weights do not depend on what was built before
     net, plan = settings.td_student_net_cfg, settings.student_plan
-    saved = [*compress((phase2, phase1), (settings.td_phase2_epoch_size, settings.runs_phase1))]
+    folders = [phase2, phase1] if settings.td_phase2_epoch_size else [phase1]
     student = build_student(plan, terms, loaded, session.data, session.compute_type(net.compute_type))
     filled = replace(settings, td_student_net_cfg=net.filled(student.model.config))
-    if not session.start(saved, terms.compares_layers, to_yaml(filled)):
+    if not session.start(folders, terms.compares_layers, to_yaml(filled)):
         return
     say("\n".join([student.summary, *warnings_of(student, plan, teacher)]))
     if settings.runs_phase1:
@@ -89,7 +89,9 @@ def main(settings: TaskDistillConfig) -> None:
         models["student after phase 1"] = session.evaluate(student.model)
     told, asked = student.model.description, replace(loaded.description, source=path)
     where = settings.train_data_dir, settings.eval_data_dir
-    last = after_distilling(session.data.task.name, saved[0], told, asked, known, *where, **reading(settings))
+    last = after_distilling(
+        session.data.task.name, folders[0], told, asked, known, *where, **reading(settings)
+    )
     session.finish(models, last)
 
 

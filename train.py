@@ -81,7 +81,7 @@ def main(settings: TernaryConfig) -> None:
         source = "teacher_model_dir", teacher_dir
         models["teacher"] = session.check_teacher(teacher, *source, settings.min_teacher_gain)
 
-    folders = [*([result.packed] if settings.save_quantized_model else []), result.latent]
+    folders = [result.packed, result.latent] if settings.save_quantized_model else [result.latent]
     if not session.start(folders, terms.compares_layers, if_finished=result.clean_up):
         return
     say(f"student: {student.summary}, started from {student_dir}")

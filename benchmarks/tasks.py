@@ -99,8 +99,8 @@ PLANS = (
     Plan(
         "SQuAD", "squad", "span_f1",
         finetune=("--epoch_size", 4, *rate("finetune_cfg", 1e-4)),
-        distil=("--td_phase1_epoch_size", 4, "--td_phase2_epoch_size", 4, *rate("phase1_cfg", 2e-4),
-                *rate("phase2_cfg", 1e-4), "--phase1_cfg.batch_size", 8, "--phase2_cfg.batch_size", 8),
+        distil=("--td_phase1_epoch_size", 4, "--td_phase2_epoch_size", 2, *rate("phase1_cfg", 2e-4),
+                *rate("phase2_cfg", 1e-4)),
         ternary=("--epoch_size", 4, *rate("train_cfg", 1e-4), "--train_cfg.batch_size", 8),
     ),
 )  # fmt: skip

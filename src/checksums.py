@@ -94,7 +94,8 @@ class Entry:
             folder = cache_folder("seen")
             os.makedirs(folder, mode=0o700, exist_ok=True)
             self._path = os.path.join(folder, hashlib.sha256(identity.encode()).hexdigest()[:40])
-            self._file = open(self._path, "a+b")
+            # Unbuffered: what a full disk did not take would be written again as it is closed.
+            self._file = open(self._path, "a+b", buffering=0)
             fcntl.flock(self._file, fcntl.LOCK_EX)
         except OSError:  # no home, a full disk, a file system without locks
             self.close()
@@ -114,7 +115,6 @@ class Entry:
         with contextlib.suppress(OSError):  # a full disk: then it is hashed again
             self._file.truncate(0)
             self._file.write(digest.encode())
-            self._file.flush()
         _sweep(os.path.dirname(self._path))
 
     def touch(self) -> None:

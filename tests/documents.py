@@ -14,8 +14,23 @@ PAGES = [
 ]
 
 
-def commands(path):
-    """The commands of a page's indented blocks, continued lines joined, comments left out."""
-    lines = path.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+def unfenced(path):
+    """A page's text without the blocks between ```."""
+    return re.sub(r"(?ms)^```.*?^```$", "", path.read_text(encoding="utf-8"))
+
+
+def blocks(path):
+    """The lines of a page's indented blocks, continued ones joined, comments left out."""
+    lines = unfenced(path).replace("\\\n", " ").splitlines()
     found = [re.sub(r"\s+", " ", line.split(" #")[0]).strip() for line in lines if line.startswith("    ")]
-    return [line for line in found if re.match(r"([A-Z_]+=\S+ )*(python|bash) ", line)]
+    return list(filter(None, found))
+
+
+def is_command(line):
+    """Whether a line of a block is one for a shell; others are examples of files."""
+    return bool(re.match(r"([A-Z_]+=\S+ )*(python|bash) ", line))
+
+
+def commands(path):
+    """The commands of a page's indented blocks."""
+    return list(filter(is_command, blocks(path)))

@@ -228,7 +228,7 @@ def attempt(processes, arguments, log, kill):
             process.kill()
     process.join()
     for left in Path("cache").glob(f"*/graphs/work-{process.pid}-*"):  # a fork has no exit handlers
-        shutil.rmtree(left)
+        shutil.rmtree(left, ignore_errors=True)  # its kernel compiler may still write for a moment
     ends = [*(when for _, when in told[1:]), time.monotonic()]
     spans = [(words, end - when) for (words, when), end in zip(told, ends)]
     return Attempt(process.exitcode, spans or [("starting", time.monotonic() - started)], calls)

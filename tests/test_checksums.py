@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import resource
 import time
 
 import pytest
@@ -106,3 +107,16 @@ def test_entries_unused_for_a_month_go(tmp_path):
     with entry_of(path, "new") as entry:
         entry.keep("1" * 64)
         assert os.listdir(os.path.dirname(old)) == [os.path.basename(entry._path)]
+
+
+def test_a_full_disk_of_the_cache_costs_nothing(tmp_path):
+    """Neither as a digest is kept nor as its file is closed: the system has refused it once."""
+    (tmp_path / "a").write_bytes(b"abc")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with entry_of(str(tmp_path / "a")) as entry:
+            entry.keep("0" * 64)
+            assert entry.value() == ""
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -17,7 +17,8 @@ from src.errors import UserError
 from src.runtime import Group, join_group
 from src.settings.training import GeneralDistillConfig
 from tests import two_workers
-from tests.helpers import ROOT, make_examples, refuses, save_network, tiny_network, write_info, write_split
+from tests.helpers import ROOT, refuses
+from tests.lost import LOSSES, launch, make_inputs, process, wait_for_state
 
 
 def free_port():
@@ -121,70 +122,12 @@ def test_only_the_first_worker_writes_the_student(results):
     assert sorted(os.listdir(pair / "run")) == ["config.yaml", "metrics.jsonl"]
 
 
-def launch(folder, *arguments):
-    """The CPU launcher's process for two workers on the corpus and teacher in `folder`."""
-    command = [
-        "bash",
-        os.path.join(ROOT, "scripts", "run_distributed_gd_cpu.sh"),
-        "2",
-        "10",
-        "gd",
-        "none",
-        "teacher",
-        "--output_dir",
-        "out",
-        "--save_ckpt_step",
-        "10",
-        "--log_step",
-        "10",
-        "--bucket_boundaries",
-        "[16]",
-        "--enable_graph_kernel",
-        "false",  # building kernels takes most of the time; the workers of `results` have fused graphs
-    ]
-    for name, value in {
-        "cfg.batch_size": 2,
-        "student_net_cfg.num_hidden_layers": 1,
-        "student_net_cfg.num_attention_heads": 2,
-        "student_net_cfg.hidden_size": 16,
-        "student_net_cfg.intermediate_size": 24,
-    }.items():
-        command += [f"--gd_{name}", str(value)]
-    return subprocess.Popen(
-        [*command, *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHON": sys.executable, "GLOG_v": "3"},
-    )
-
-
-def worker(folder, rank):
-    """Id of the process that is worker `rank` of a job in `folder`."""
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            here = os.readlink(f"/proc/{name}/cwd") == str(folder)
-            with open(f"/proc/{name}/environ", "rb") as file:
-                variables = file.read().split(b"\0")
-        except OSError:  # another user's process, or one that has just ended
-            continue
-        if here and b"MS_ROLE=MS_WORKER" in variables and f"MS_NODE_ID={rank}".encode() in variables:
-            return int(name)
-    raise AssertionError(f"no worker {rank} is running")
-
-
 def test_a_killed_worker_ends_the_job_which_then_resumes(tmp_path):
-    write_split(tmp_path / "gd", "train", make_examples(40, 12))
-    write_info(tmp_path / "gd", task="gd", labels=())
-    save_network(tmp_path / "teacher", tiny_network(3, labels=2))
+    make_inputs(tmp_path)
     job = launch(tmp_path)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "out" / "state.safetensors").exists():
-        assert job.poll() is None and time.monotonic() < deadline, job.communicate()
-        time.sleep(0.01)
+    wait_for_state(job, tmp_path / "out")
     killed = time.monotonic()
-    os.kill(worker(tmp_path, 1), signal.SIGKILL)
+    os.kill(process(tmp_path, *LOSSES["worker"]), signal.SIGKILL)
     out, err = job.communicate(timeout=60)
     assert time.monotonic() - killed < 30 and job.returncode == 128 + 9, out + err
     assert "error: rank 1 was killed by SIGKILL" in err and "worker_1.log" in err and "done:" not in out

@@ -1,5 +1,5 @@
-"""The READMEs and docs/: links lead somewhere, commands name scripts and settings that exist, both languages
-say the same commands.
+"""The READMEs and docs/: links lead somewhere, commands and the text name files and settings that exist, both
+languages say the same commands.
 """
 
 import dataclasses
@@ -11,8 +11,10 @@ import typing
 
 import pytest
 
-from src.settings.keys import Keys
-from tests.documents import FOLDER, PAGES, commands
+from src.settings.commands import COMMANDS
+from src.settings.keys import Keys, types_of
+from src.settings.published_flags import ANSWERS, NLP_ARCHITECT, TERNARYBERT
+from tests.documents import FOLDER, PAGES, commands, unfenced
 
 LAUNCHED = {
     "run_finetune.sh": "run_finetune.py",
@@ -52,11 +54,47 @@ def is_published(config, key):
     return key in keys.published or keys.today(key) != key
 
 
+def anchors(page):
+    """What the headings of a page are called in links."""
+    headings = re.findall(r"(?m)^#+ (.+)$", unfenced(page))
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=title)
-def test_links_lead_to_files_that_are_there(page):
+def test_links_lead_to_files_and_headings_that_are_there(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
-        if not target.startswith(("http://", "https://", "#")):
-            assert (page.parent / target.partition("#")[0]).exists(), target
+        if not target.startswith(("http://", "https://")):
+            name, _, heading = target.partition("#")
+            path = page.parent / name if name else page
+            assert path.exists() and (not heading or heading in anchors(path)), target
+
+
+SPAN = re.compile(r"`([^`\n]+)`")
+OUR_PATH = re.compile(r"(?<![\w/.])(?:src|scripts|tests|benchmarks|docs|td_config)/[\w./*-]*")
+STARTED = re.compile(r"\b(?:python|bash|sh) ([\w/]+\.(?:py|sh))")
+OF_OTHERS = {"src/config.py", "logdir"}
+"""Named in the text and not ours: a file of the published code, a flag of tensorboard."""
+
+
+@pytest.fixture(scope="module")
+def known_flags():
+    """The keys of all commands, and the flags of the scripts for developers."""
+    keys = {"help", "help_all"}.union(*map(types_of, COMMANDS))
+    for pattern in ("benchmarks/*.py", "docs/*.py", "tests/**/*.py", "src/data/synthetic.py"):
+        for path in FOLDER.glob(pattern):
+            keys.update(re.findall(r'"--(\w+)"', path.read_text(encoding="utf-8")))
+    return keys | OF_OTHERS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_the_text_names_files_and_settings_that_exist(page, known_flags):
+    spans = SPAN.findall(unfenced(page))
+    paths = {path for span in spans for path in (*OUR_PATH.findall(span), *STARTED.findall(span))}
+    paths = {path for path in paths if not re.search("[A-Z]{3}", path)} - OF_OTHERS  # td_config/NAME.yaml
+    assert [path for path in sorted(paths) if not list(FOLDER.glob(path.rstrip("/")))] == []
+    if page.name != "coming-from-published.md":  # its flags are other programs'
+        flags = {flag for span in spans for flag in re.findall(r"--([a-z][\w.]*\w)", span)}
+        assert sorted(flags - known_flags) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
@@ -76,22 +114,32 @@ def test_commands_name_scripts_and_settings_that_exist(page):
             assert not unknown, command
 
 
+def test_every_published_flag_is_explained():
+    page = unfenced(FOLDER / "docs" / "coming-from-published.md")
+    flags = [flag for flag in {**TERNARYBERT, **NLP_ARCHITECT, **ANSWERS} if "." not in flag]
+    assert [flag for flag in flags if not re.search(rf"`--{flag}\b", page)] == []
+
+
+def figures(page):
+    """The numbers of each row of a page's tables that has some."""
+    rows = re.findall(r"(?m)^\|.*\d.*\|$", page.read_text(encoding="utf-8"))
+    return [re.findall(r"\d[\d,.]*\d|\d", row) for row in rows]
+
+
 def test_both_readmes_have_the_same_commands_and_are_short():
     english, chinese = PAGES[:2]
     assert commands(english) == commands(chinese) and len(commands(english)) > 20
     for page in (english, chinese):
         assert len(page.read_text(encoding="utf-8").splitlines()) <= 200
-    tables = [
-        re.findall(r"(?m)^\|.*\d.*\|$", page.read_text(encoding="utf-8")) for page in (english, chinese)
-    ]
-    numbers = [[re.findall(r"\d[\d,.]*\d|\d", line) for line in table] for table in tables]
-    assert numbers[0] == numbers[1]
+    assert figures(english) == figures(chinese)
 
 
 @pytest.mark.parametrize("page", sorted(FOLDER.glob("docs/zh/*.md")), ids=title)
-def test_a_chinese_page_has_the_commands_of_the_english_one(page):
-    english, chinese = commands(FOLDER / "docs" / page.name), commands(page)
-    assert english == chinese
+def test_a_chinese_page_has_the_commands_and_figures_of_the_english_one(page):
+    english = FOLDER / "docs" / page.name
+    assert commands(english) == commands(page)
+    measured = [row for row in figures(page) if len(row) > 2]
+    assert [row for row in measured if row not in figures(english)] == []
 
 
 CHINESE = "[\u3400-\u9fff]"

@@ -6,7 +6,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Dict, List, Optional, TypeVar, Union
 
@@ -44,7 +44,8 @@ class Record(Struct):
     versions: Dict[str, str] = {}
     teacher: Optional[_Scores] = None
     students: List[str] = []
-    """Paths of the student, relative to the run's folder; the one that is written last comes first."""
+    """Folders in which the run leaves its student, as it comes about; the last one first. Relative to the
+    run's folder."""
     compares_layers: bool = False
     """Whether the run fits a student's layers to a teacher's."""
 
@@ -90,7 +91,7 @@ def write_record(
     processes: int,
     teacher: dict[str, float] | None,
     made_from: dict[str, Any],
-    students: list[str],
+    students: Sequence[str],
     compares_layers: bool,
 ) -> None:
     """Write run.json: the command of this process, where and with what it runs, and when it began.
@@ -99,7 +100,7 @@ def write_record(
         path: of the file. device, processes: of the run. teacher: the results of its evaluation.
         made_from: what the run is made from, by which one that is stopped before its first state is known
             again.
-        students: paths of the student, in the `Record`'s order. compares_layers: as there.
+        students, compares_layers: as of the `Record`; the folders from here.
     """
     versions = {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
     script, *arguments = sys.argv
@@ -221,9 +222,9 @@ class Run:
 
     @property
     def student(self) -> str:
-        """The first of its student's folders that holds weights; "" where none does yet."""
-        paths = (os.path.normpath(os.path.join(self.folder, path)) for path in self.record.students)
-        return next(filter(_weights, paths), "")
+        """The folder of the student, as far as it has come; "" where there is none yet."""
+        folders = (os.path.normpath(os.path.join(self.folder, name)) for name in self.record.students)
+        return next(filter(_weights, folders), "")
 
 
 def or_note(read: Callable[[], _T], what: str, notes: list[str]) -> _T | None:

@@ -5,7 +5,7 @@ written is said in a line, and the training goes on.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from src.errors import UserError, one_line
@@ -42,14 +42,14 @@ def keep_record(
     group: Group,
     teacher: dict[str, float] | None,
     made_from: dict[str, Any],
-    students: list[str],
+    students: Sequence[str],
     compares_layers: bool,
 ) -> None:
-    """Write run.json; further arguments as of `write_record`."""
+    """Write run.json; arguments as of `write_record`."""
     if run.writes:
         with _or_said(RECORD_FILE):
-            known = teacher, made_from, students, compares_layers
-            write_record(run.join(RECORD_FILE), device, group.size, *known)
+            path = run.join(RECORD_FILE)
+            write_record(path, device, group.size, teacher, made_from, students, compares_layers)
 
 
 def keep_answers(run: RunFolder, description: Description, logits: np.ndarray, examples: Examples) -> None:

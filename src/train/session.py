@@ -141,7 +141,7 @@ class TrainingRun:
 
     def start(
         self,
-        students: list[str],
+        students: Sequence[str],
         compares_layers: bool = False,
         resolved: str = "",
         if_finished: Callable[[], None] | None = None,
@@ -150,8 +150,8 @@ class TrainingRun:
         do: not so where a run is resumed that is finished.
 
         Args:
-            students: folders of the network that the run leaves, or folder or file of the one that it
-                evaluates; the one that is written last comes first.
+            students: where the run leaves its network as it comes about, the last folder first. Or the
+                network that it evaluates, a folder or a file.
             compares_layers: whether its layers are fitted to a teacher's.
             resolved: every setting as YAML, where more is known of them than before.
             if_finished: what is then still to be done, by the first process.

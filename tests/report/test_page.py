@@ -16,7 +16,6 @@ from src.report import figures
 from src.report.curves import LOSSES, RATE, SCORES, Panel, panels_of, read_lines
 from src.report.layout import grouped_shares
 from src.report.page import write_comparison, write_report
-from src.report.run import Run
 from src.settings.defaults import differing
 from src.settings.training import TaskDistillConfig, TernaryConfig
 from tests.reports import classes, numbers, write_run
@@ -141,18 +140,6 @@ def test_a_run_that_was_stopped_shows_what_there_is_and_says_what_is_not(tmp_pat
         assert said in words, said
 
 
-def test_a_run_has_the_student_of_the_last_stage_that_has_left_one(tmp_path):
-    folder = write_run(tmp_path / "run", results=False)
-    last, first = folder / "sst-2", folder / "phase1"
-    first.mkdir()
-    (first / "eval_model.ckpt").write_bytes(bytes(3000))
-    assert Run.read(str(folder)).student == str(last)
-    (last / "eval_model.ckpt").unlink()  # phase 2 has not been evaluated yet
-    assert Run.read(str(folder)).student == str(first) and "3.0 kB" in plain(page_of(folder))
-    (first / "eval_model.ckpt").unlink()
-    assert Run.read(str(folder)).student == ""
-
-
 def test_of_a_folder_with_its_settings_alone_there_is_a_page(tmp_path):
     (tmp_path / "config.yaml").write_text("load_teacher_ckpt_path: t\ndata_dir: d\n")
     words = plain(page_of(tmp_path))
@@ -215,11 +202,12 @@ def test_any_name_of_a_folder_can_be_read_in_a_legend(finished, tmp_path, monkey
 
 
 def test_the_student_is_what_the_run_made_last(tmp_path):
-    folder = write_run(tmp_path / "run", record={"students": ["phase1"]})
+    folder = write_run(tmp_path / "run", record={"students": ["packed", "phase1"]})
     assert "4,000 bytes" not in page_of(folder)  # of an older run's phase 2
-    (folder / "phase1").mkdir()
-    (folder / "phase1" / "eval_model.ckpt").write_bytes(bytes(2000))
-    assert "2,000 bytes" in page_of(folder)
+    for name, size in (("phase1", 2000), ("packed", 3000)):
+        (folder / name).mkdir()
+        (folder / name / "eval_model.ckpt").write_bytes(bytes(size))
+        assert f"{size:,} bytes" in page_of(folder)
 
 
 def test_one_run_is_drawn_anew(finished, monkeypatch, capsys):
@@ -262,7 +250,7 @@ def test_a_damaged_config_is_refused_in_one_line(tmp_path, monkeypatch, capsys, 
         ("run.json", {"command": "train.py"}),
         ("run.json", {"command": [1]}),
         ("run.json", {"versions": ["3.11"]}),
-        ("run.json", {"students": "sst-2"}),
+        ("run.json", {"students": None}),
         ("layers.json", {"phase1": {"stride": 2, "attention": [0.5, 0.5], "hidden": [1.0], "rows": 8}}),
         ("layers.json", {"phase1": {"stride": 2, "attention": [0.5], "hidden": [1.0]}}),
     ],
