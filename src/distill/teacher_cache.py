@@ -146,13 +146,11 @@ class CachedTeacher(LiveTeacher):
     def __call__(self, batch: MicroBatch, arrays: Tensors) -> Tensors:
         records = self._read(batch.rows)
         if records is None:
-            answers = super().__call__(batch, arrays)
+            answers = [answer.asnumpy() for answer in super().__call__(batch, arrays)]
+            records = list(self._records(batch, answers))
             if not self.full:
-                self._keep(batch, [answer.asnumpy() for answer in answers])
-            # As they are kept, in float16: the same numbers in every epoch, and in a run that goes on.
-            records = self._read(batch.rows)
-            if records is None:
-                return answers
+                self._keep(batch.rows, records)
+        # From records, in float16: the same numbers in every epoch, and in a run that goes on.
         return tuple(ms.Tensor(array) for array in self._assemble(batch, records))
 
     def _sum(self, record: bytes) -> bytes:
@@ -176,20 +174,22 @@ class CachedTeacher(LiveTeacher):
             records.append(record[:-_SUM])
         return records
 
-    def _keep(self, batch, answers):
-        """Write the answers for a `MicroBatch`, as long as the disk takes them."""
+    def _keep(self, rows, records):
+        """Write the records of some rows, as long as the disk takes them."""
         try:
-            self._write(batch, answers)
+            for row, record in zip(rows, records):
+                os.pwrite(self.file, record + self._sum(record), int(self.starts[row]))
         except OSError as error:
             self.full = True
             say(f"teacher cache: not all answers can be kept ({error}), so the teacher runs for the others")
 
-    def _write(self, batch, answers):
+    def _records(self, batch, answers):
+        """Yield the record of each row of a `MicroBatch`, of what the network answered."""
         layers, scored = self.layout.states[0], self.layout.scores[0]
         states = [answer.reshape((-1, answer.shape[-1])) for answer in answers[:layers]]
         scores, logits = answers[layers : layers + scored], answers[layers + scored :]
         width = batch.inputs[0].shape[1]
-        for number, (row, start, length) in enumerate(zip(batch.rows, batch.starts, batch.lengths)):
+        for number, (start, length) in enumerate(zip(batch.starts, batch.lengths)):
             shapes = self.layout.shapes(length)
             place, inside = slice(start, start + length), slice(start % width, start % width + length)
             kept = [np.zeros(shape, np.float32) for shape in shapes]
@@ -200,8 +200,7 @@ class CachedTeacher(LiveTeacher):
             for answer in logits:
                 flat = answer.reshape((-1, answer.shape[-1]))
                 kept[2][:] = flat[place] if self.layout.by_token else flat[number]
-            record = self.layout.pack(*kept)
-            os.pwrite(self.file, record + self._sum(record), int(self.starts[row]))
+            yield self.layout.pack(*kept)
 
     def _assemble(self, batch, records):
         """The network's answers for a `MicroBatch`, 0 where no token of a row is."""

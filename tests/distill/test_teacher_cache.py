@@ -206,7 +206,7 @@ def test_a_full_disk_is_said_once_and_the_teacher_goes_on(case, filled, tmp_path
 
     monkeypatch.setattr(os, "pwrite", pwrite)
     case[3].epoch = 0
-    np.testing.assert_allclose(losses(case, cache), filled[1], rtol=1e-3)
+    np.testing.assert_array_equal(losses(case, cache), filled[1])  # what is not kept is rounded likewise
     said = capsys.readouterr().out
     assert said.count("not all answers can be kept") == 1 and "No space left" in said
     assert len(writes) == 3
