@@ -15,6 +15,7 @@ import mindspore as ms
 
 from src import graph_kernels
 from src.compile_cache import CompileCache, folder_of
+from src.errors import UserError
 from src.terminal import busy
 
 QUIET_SECONDS = 2.0
@@ -29,7 +30,7 @@ class Compiler:
     """
 
     def __init__(self, say: Callable[[str], None] = print):
-        self.say, self.fuse = say, False
+        self.say, self.fuse, self.alone = say, False, True
         self.cache: CompileCache | None = None
         self._started, self._work = False, ""
         self.seconds = 0.0  # spent with compiling
@@ -70,6 +71,7 @@ class Compiler:
 
     def join(self, rank: int, size: int) -> None:
         """This process is number `rank` of `size` that train together; their graphs are their own."""
+        self.alone = size == 1
         if self.cache:
             self.cache.rank, self.cache.size = rank, size
 
@@ -107,10 +109,16 @@ class Compiler:
             sys.stderr = stream  # the compiler of fused kernels leaves one that has no encoding
 
     def _start(self):
-        """Start the compiler of fused kernels, once.
+        """Start the compiler of fused kernels, once, and go on with it as long as it has room.
 
         That is before a kept graph too: now and then MindSpore gives one of its kernels another name.
         """
+        if self.fuse and (full := graph_kernels.no_room(self._work)):
+            if not self.alone:  # the others fuse, and so round otherwise: weights would differ
+                raise UserError(
+                    f"enable_graph_kernel: {full}: make room there, or set it to false for all processes"
+                )
+            self._unfused(full)
         if self.fuse and not self._started:
             self._started = True
             why = graph_kernels.start(self._work)

@@ -11,11 +11,15 @@ import importlib.util
 import os
 import shutil
 import sys
+import tempfile
 
 import mindspore as ms
 import numpy as np
 
 import src
+
+ROOM = 64 << 20
+"""Bytes that the compiler's folders must have free: on a full disk it never answers."""
 
 
 def missing() -> str:
@@ -26,6 +30,17 @@ def missing() -> str:
         return "the Python package decorator is missing; pip install decorator"
     if shutil.which("g++") is None:
         return "there is no g++ on the PATH; install it (apt-get install g++)"
+    return ""
+
+
+def no_room(folder: str) -> str:
+    """Which of the places that AKG and g++ write to, `folder` and the one for temporary files, is too full;
+    "" if none.
+    """
+    for place in (folder, tempfile.gettempdir()):
+        free = shutil.disk_usage(place).free
+        if free < ROOM:
+            return f"{place} has {free >> 20} MiB free, and building fused kernels takes up to {ROOM >> 20}"
     return ""
 
 

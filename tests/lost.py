@@ -4,8 +4,8 @@ goes on to its end.
     mount -t tmpfs -o size=256k tmpfs /tmp/small
     python -m tests.lost --folder /tmp/lost --small /tmp/small
 
-Without --small, a disk that the cases "output" (of the first worker) and "log" (of the second) fill, these
-are left out.
+Without --small, a disk that the cases "output" (of the first worker), "log" and "kernels" (of the second)
+fill, these are left out.
 """
 
 import argparse
@@ -29,6 +29,9 @@ SMALL = {
 LOSSES = {"scheduler": ("MS_ROLE=MS_SCHED",), "worker": ("MS_ROLE=MS_WORKER", "MS_NODE_ID=1")}
 """{what is killed: variables of its environment}."""
 
+FULL = ("log", "kernels")
+"""Places that are full from the beginning: they are rarely written to."""
+
 
 def make_inputs(folder):
     """The corpus and the teacher of a job in a folder."""
@@ -39,12 +42,12 @@ def make_inputs(folder):
     save_network(folder / "teacher", tiny_network(3, labels=2))
 
 
-def launch(folder, *arguments, output="out"):
+def launch(folder, *arguments, output="out", python=sys.executable, fuse=False):
     """The CPU launcher's process for two workers on the corpus and teacher in `folder`."""
     command = ["bash", ROOT / "scripts" / "run_distributed_gd_cpu.sh", 2, 10, "gd", "none", "teacher"]
     command += ["--output_dir", output, "--save_ckpt_step", 10, "--log_step", 10]
     # Building kernels takes most of the time; the workers of tests/test_distributed.py have fused graphs.
-    command += ["--bucket_boundaries", "[16]", "--enable_graph_kernel", "false"]
+    command += ["--bucket_boundaries", "[16]", "--enable_graph_kernel", str(fuse).lower()]
     command += [word for name, value in SMALL.items() for word in (f"--gd_{name}", value)]
     return subprocess.Popen(
         [*map(str, command), *arguments],
@@ -52,7 +55,7 @@ def launch(folder, *arguments, output="out"):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHON": sys.executable, "GLOG_v": "3"},
+        env={**os.environ, "PYTHON": str(python), "GLOG_v": "3"},
     )
 
 
@@ -87,17 +90,29 @@ def fill(disk):
                     file.write(bytes(size))
 
 
+def python_of(folder, small):
+    """A Python whose second worker has its cache and its temporary files on the small disk."""
+    path = folder / "python"
+    second = '[ "$MS_ROLE" = MS_WORKER ] && [ "$MS_NODE_ID" = 1 ]'
+    places = f"export XDG_CACHE_HOME={small}/cache TMPDIR={small}"
+    path.write_text(f'#!/bin/sh\nif {second}; then {places}; fi\nexec {sys.executable} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
 def lose(case, folder, small):
     """One fault, and what comes of it, printed."""
     output = (small if case == "output" else folder) / "out"
     for path in (folder / "ms_log", output):
         shutil.rmtree(path, ignore_errors=True)
-    if case == "log":  # full from the beginning: it is rarely written to
+    kernels = {"python": python_of(folder, small), "fuse": True} if case == "kernels" else {}
+    if case == "log":
         (folder / "ms_log").mkdir()
         (folder / "ms_log" / "worker_1.log").symlink_to(small / "worker_1.log")
+    if case in FULL:
         fill(small)
-    job, started = launch(folder, output=output), time.monotonic()
-    if case != "log":
+    job, started = launch(folder, output=output, **kernels), time.monotonic()
+    if case not in FULL:
         wait_for_state(job, output)
         started = time.monotonic()
         if case == "output":
@@ -118,12 +133,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", required=True, type=lambda path: Path(path).resolve())
     parser.add_argument("--small", type=lambda path: Path(path).resolve(), help="a small disk to fill")
-    parser.add_argument("--cases", nargs="*", choices=[*LOSSES, "output", "log"])
+    parser.add_argument("--cases", nargs="*", choices=[*LOSSES, "output", *FULL])
     options = parser.parse_args()
     if not (options.folder / "gd").exists():
         options.folder.mkdir(parents=True, exist_ok=True)
         make_inputs(options.folder)
-    for case in options.cases or [*LOSSES, *(["output", "log"] if options.small else [])]:
+    for case in options.cases or [*LOSSES, *(["output", *FULL] if options.small else [])]:
         lose(case, options.folder, options.small)
 
 

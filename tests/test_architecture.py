@@ -29,7 +29,7 @@ ALLOWED = {
     "metrics": {"errors"},
     "nn": {"quant"},
     "compile_cache": {"errors", "files", "fingerprint", "json_file"},
-    "compiler": {"compile_cache", "graph_kernels", "terminal"},
+    "compiler": {"compile_cache", "errors", "graph_kernels", "terminal"},
     "runtime": {"compiler", "errors", "terminal"},
     "vocabulary": {"errors"},
     "tokenizer_files": {"errors", "json_file", "vocabulary"},

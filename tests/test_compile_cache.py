@@ -1,16 +1,21 @@
 """Kept graphs and fused kernels, each run a process of its own; expected values by NumPy."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import mindspore as ms
 import numpy as np
 import pytest
 
 from src import compile_cache, graph_kernels
 from src.compile_cache import CompileCache
+from src.compiler import Compiler
+from src.errors import UserError
 
 PROGRAM = Path(__file__).parent / "compiled.py"
 
@@ -103,10 +108,9 @@ def test_a_damaged_graph_is_told_removed_and_made_anew(tmp_path):
 
 
 def test_two_processes_at_once_keep_the_same_graph(tmp_path):
-    command = [sys.executable, str(PROGRAM), "1.0", "4", "false", "store"]
-    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert len({process.communicate()[0] for process in both}) == 1
-    assert [process.returncode for process in both] == [0, 0] and len(kept(tmp_path)) == 2
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(run, [tmp_path] * 2))
+    assert both == [(expected(1.0, 4), [])] * 2 and len(kept(tmp_path)) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_one_notice(tmp_path):
@@ -131,6 +135,20 @@ def test_a_broken_compiler_is_noticed(tmp_path):
     results, notices = run(tmp_path, fuse="true", PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     assert results == expected(1.0, 4)
     assert len(notices) == 1 and "MindSpore's kernel compiler does not work here" in notices[0]
+
+
+def test_without_room_nothing_is_fused_and_several_processes_do_not_go_on(tmp_path, monkeypatch):
+    """As on a disk that became full: the compiler of fused kernels would wait for ever."""
+    monkeypatch.setattr(graph_kernels, "ROOM", 1 << 62)
+    said = []
+    for size in (1, 2):
+        compiler = Compiler(said.append)
+        compiler.fuse, compiler._work = True, str(tmp_path)
+        compiler.join(0, size)
+        with pytest.raises(UserError, match="MiB free") if size > 1 else contextlib.nullcontext():
+            result = compiler.run("loss", ms.nn.ReLU(), ms.Tensor([-1.0, 2.0], ms.float32))
+            assert result.asnumpy().tolist() == [0, 2] and not compiler.fuse
+    assert len(said) == 1 and f"enable_graph_kernel: {tmp_path} has" in said[0]
 
 
 def test_the_graphs_unused_for_longest_go_first(tmp_path, monkeypatch):
