@@ -59,7 +59,7 @@ def main(settings: TernaryConfig) -> None:
         return answer(settings, task)
     required(settings, "student_model_dir", "data_dir")
     quantized = part(settings, QuantizedStudentConfig)
-    terms = loss_terms(quantized, bool(settings.teacher_model_dir))
+    terms = loss_terms(settings, bool(settings.teacher_model_dir))
     kept = settings.keeps_latent, settings.save_quantized_model
     networks = PackedResult.folders(task.folder, *kept)
     settings = found(settings, task, networks)

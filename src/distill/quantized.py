@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from src.data.task_data import TaskData
     from src.settings.network import QuantConfig
-    from src.settings.training import QuantizedStudentConfig
+    from src.settings.training import QuantizedStudentConfig, TernaryConfig
 
 
 def quantized_student(
@@ -74,7 +74,7 @@ def check_calibrated(quantization: QuantConfig, batches_seen: int) -> None:
         )
 
 
-def loss_terms(config: QuantizedStudentConfig, has_teacher: bool) -> LossTerms:
+def loss_terms(config: TernaryConfig, has_teacher: bool) -> LossTerms:
     """The terms that the settings switch on; none where nothing is trained.
 
     Raises:
@@ -82,15 +82,15 @@ def loss_terms(config: QuantizedStudentConfig, has_teacher: bool) -> LossTerms:
     """
     if not config.do_train:
         return LossTerms()
-    if not has_teacher and (config.pred_distill or config.intermediate_distill):
+    if not has_teacher and (config.pred_distill or config.fits_layers):
         raise UserError(
             "teacher_model_dir is needed: give --teacher_model_dir, or train on labels alone with "
             "--pred_distill false --intermediate_distill false --is_lgt_fit true"
         )
-    intermediate = float(config.intermediate_distill)
+    layers = config.train_cfg
     return LossTerms(
-        attention_loss=intermediate,
-        hidden_loss=intermediate,
+        attention_loss=float(config.intermediate_distill and layers.attention_loss),
+        hidden_loss=float(config.intermediate_distill and layers.hidden_loss),
         soft_loss=float(config.pred_distill),
         label_loss=float(config.is_lgt_fit),
     )

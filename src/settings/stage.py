@@ -78,7 +78,7 @@ class PhaseConfig:
 
 @dataclass(frozen=True)
 class Phase1Config(PhaseConfig):
-    """Phase 1, intermediate-layer distillation: which loss terms."""
+    """Intermediate-layer distillation, as in phase 1: which loss terms."""
 
     attention_loss: bool = True
     """Fit the teacher's attention scores (TinyBERT, equation 7)."""

@@ -296,7 +296,8 @@ class QuantizedStudentConfig(VocabularyConfig):
     pred_distill: bool = grouped(True, "Training")
     """Fit the teacher's predictions (soft cross-entropy)."""
     intermediate_distill: bool = grouped(True, "Training")
-    """Fit the teacher's attention scores and hidden states, layer by layer."""
+    """Fit the teacher's attention scores and hidden states, layer by layer; train_cfg.attention_loss and
+    train_cfg.hidden_loss leave one of them out."""
     is_lgt_fit: bool = grouped(False, "Training")
     """Fit the ground-truth labels too."""
     do_quant: bool = grouped(True, "Quantization")
@@ -363,8 +364,9 @@ class TernaryConfig(QuantizedStudentConfig, DistillingConfig):
     quantization: Literal["ternary", "q8bert", "none"] = needed("ternary", "model")
     """What quant_cfg starts from. That is, ternary: 2-bit weights and embeddings with 8-bit activations,
     q8bert: 8 bits everywhere with moving-average activation ranges, none: float32."""
-    train_cfg: PhaseConfig = section(PhaseConfig, "Training")
-    """The training stage; its batch_size may also be given as train_batch_size."""
+    train_cfg: Phase1Config = section(Phase1Config, "Training")
+    """The training stage; its batch_size may also be given as train_batch_size. Its attention_loss and
+    hidden_loss say what intermediate_distill fits."""
     teacher_net_cfg: ShapeConfig = section(ShapeConfig, "Teacher network", hidden=True)
     """The teacher's network; normally empty, for its checkpoint's config.json says it."""
     compute_type: ComputeType = grouped("auto", "Training")
@@ -386,7 +388,7 @@ class TernaryConfig(QuantizedStudentConfig, DistillingConfig):
                 )
         if not (self.save_fp_model or self.save_quantized_model):
             raise UserError("save_fp_model and save_quantized_model are both false: the result would be lost")
-        if self.do_train and not (self.pred_distill or self.intermediate_distill or self.is_lgt_fit):
+        if self.do_train and not (self.pred_distill or self.fits_layers or self.is_lgt_fit):
             raise UserError(
                 "pred_distill, intermediate_distill and is_lgt_fit are all false: there is nothing to "
                 "learn from"
@@ -409,6 +411,11 @@ class TernaryConfig(QuantizedStudentConfig, DistillingConfig):
         return Known(self.teacher_net_cfg, "teacher_net_cfg", self.vocab_file, kind)
 
     @property
+    def fits_layers(self) -> bool:
+        """Whether the student's layers are fitted to the teacher's."""
+        return self.intermediate_distill and (self.train_cfg.attention_loss or self.train_cfg.hidden_loss)
+
+    @property
     def keeps_latent(self) -> bool:
         """Whether float32 weights stay beside the packed model."""
         return self.save_fp_model or self.save_ckpt_step > 0
@@ -424,8 +431,8 @@ class TernaryConfig(QuantizedStudentConfig, DistillingConfig):
         "train_batch_size": "train_cfg.batch_size",
         "eval_cfg.batch_size": "eval_batch_size",
         "gradient_cfg.clip_value": "train_cfg.max_grad_norm",
-        "is_att_fit": "intermediate_distill",
-        "is_rep_fit": "intermediate_distill",
+        "is_att_fit": "train_cfg.attention_loss",
+        "is_rep_fit": "train_cfg.hidden_loss",
         "modelarts_data_dir": "data_path",
         "modelarts_result_dir": "output_path",
         "teacher_net_cfg.compute_type": "compute_type",

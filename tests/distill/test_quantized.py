@@ -12,7 +12,8 @@ from src.distill.quantized import check_calibrated, loss_terms, quantized_studen
 from src.errors import UserError
 from src.nn.heads import BertForSequence
 from src.settings.network import QuantConfig, ShapeConfig
-from src.settings.training import QuantizedStudentConfig
+from src.settings.stage import Phase1Config
+from src.settings.training import QuantizedStudentConfig, TernaryConfig
 from tests.helpers import (
     VOCABULARY,
     describe,
@@ -110,13 +111,13 @@ def test_training_must_outlast_the_start_of_calibration(start, batches, good):
 
 
 def test_terms_are_those_switched_on():
-    assert loss_terms(QuantizedStudentConfig(), True) == LossTerms(
-        attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0
-    )
-    labels = QuantizedStudentConfig(pred_distill=False, intermediate_distill=False, is_lgt_fit=True)
+    assert loss_terms(TernaryConfig(), True) == LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0)
+    hidden = TernaryConfig(train_cfg=Phase1Config(attention_loss=False))
+    assert loss_terms(hidden, True) == LossTerms(hidden_loss=1.0, soft_loss=1.0)
+    labels = TernaryConfig(pred_distill=False, intermediate_distill=False, is_lgt_fit=True)
     assert loss_terms(labels, False) == LossTerms(label_loss=1.0)
-    assert loss_terms(QuantizedStudentConfig(do_train=False), False) == LossTerms()
+    assert loss_terms(TernaryConfig(do_train=False), False) == LossTerms()
     for switches in ({"pred_distill": False}, {"intermediate_distill": False}):
         with pytest.raises(UserError) as error:
-            loss_terms(QuantizedStudentConfig(**switches), False)
+            loss_terms(TernaryConfig(**switches), False)
         refuses(error, "teacher_model_dir is needed", "--is_lgt_fit true")

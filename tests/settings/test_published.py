@@ -297,10 +297,11 @@ def test_two_spellings_may_say_the_same(read, second, fine):
         refuses(refused(read, TaskDistillConfig, text), "are two spellings of one setting", "save_ckpt_step")
 
 
-def test_layers_cannot_be_fitted_by_half(read):
-    refuses(
-        refused(read, TernaryConfig, "is_att_fit: true\nis_rep_fit: false\n"), "is_att_fit and is_rep_fit"
-    )
+def test_published_terms_of_the_layers(read):
+    settings, _ = read(TernaryConfig, "is_att_fit: true\nis_rep_fit: false\n")
+    assert settings.train_cfg.attention_loss and not settings.train_cfg.hidden_loss and settings.fits_layers
+    neither, _ = read(TernaryConfig, "is_att_fit: false\nis_rep_fit: false\n")
+    assert not neither.fits_layers
 
 
 # --- settings without a place -------------------------------------------------------------------------------
