@@ -200,9 +200,11 @@ class Model:
         """
         if not isinstance(self.network, ms.nn.Cell):
             return self.network(*columns)
+        cell, inputs = self._cell(), [ms.Tensor(column) for column in columns]
+        if ms.get_context("mode") == ms.PYNATIVE_MODE:  # within `eager`: there is no graph to compile
+            return cell(*inputs).asnumpy()
         rows, tokens = columns[0].shape
-        title = f"evaluation, {rows} x {tokens}"
-        return runtime.run(title, self._cell(), *(ms.Tensor(column) for column in columns)).asnumpy()
+        return runtime.run(f"evaluation, {rows} x {tokens}", cell, *inputs).asnumpy()
 
     def _cell(self):
         if self._logits is None:  # one cell for all calls: a new one would be compiled anew

@@ -1,7 +1,9 @@
 """CPU, graph mode, quiet logs: before MindSpore is imported anywhere."""
 
 import atexit
+import functools
 import gc
+import inspect
 import os
 import shutil
 import sys
@@ -22,6 +24,9 @@ from src import runtime  # noqa: E402
 
 # Unfused and not kept in this process; tests of both start processes of their own.
 runtime._compiler.prepare = lambda fuse, cache: None
+
+# For every graph it cuts the lines of all functions out of their files anew.
+inspect.getsourcelines = functools.cache(inspect.getsourcelines)
 
 ms.set_device("CPU")
 ms.set_context(mode=ms.GRAPH_MODE)

@@ -27,6 +27,7 @@ from src.files import write_json
 from src.kinds import CLASSIFICATION, REGRESSION
 from src.model import Model
 from src.nn.heads import BertForSequence
+from src.nn.layers import eager
 from src.settings.network import BertConfig
 from src.tasks import get_task
 from src.vocabulary import vocabulary_hash
@@ -316,11 +317,19 @@ def published_micro_batch(ids, *further):
     return batch
 
 
+def answers_of(teacher, distiller, batch):
+    """What a teacher says to a micro-batch's tensors. Without a graph: those that stages and caches compile
+    are tested there.
+    """
+    with eager():
+        return distiller.ask(teacher)(*batch[:5])
+
+
 def terms_and_gradients(distiller, arrays, teacher=None):
     """({term: value}, {parameter: gradient of the sum}) for a micro-batch's arrays."""
     cell, batch = Gradients(distiller), tensors(*arrays)
     if teacher:
-        batch += distiller.ask(teacher)(*batch[:5])
+        batch += answers_of(teacher, distiller, batch)
     outputs, gradients = cell(*batch)
     assert len(outputs) == 1 + len(distiller.names)
     return (

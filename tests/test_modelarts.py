@@ -18,6 +18,7 @@ import train
 from src import modelarts
 from src.checkpoint import folder as checkpoints
 from src.checkpoint.packed import PACKED_FILE
+from src.data import whole
 from src.errors import UserError
 from src.files import ROOT
 from src.modelarts import on_platform, unpack
@@ -584,15 +585,16 @@ def test_a_member_longer_than_its_header_says_is_not_unpacked_past_it(tmp_path):
 
 
 @pytest.fixture
-def task(cloud, tmp_path):
-    """The cloud with a zipped tiny SST-2 and its teacher."""
+def task(cloud, tmp_path, monkeypatch):
+    """The cloud with a zipped tiny SST-2 and its teacher. No process looks at the downloaded files first."""
+    monkeypatch.setattr(whole, "_read_elsewhere", lambda files: None)
     data = tmp_path / "sst-2"
     write_split(data, "train", teachable(16, 1))
     write_split(data, "eval", teachable(9, 2))
     write_info(data)
     shutil.rmtree(cloud.bucket / "data" / "sst-2")
     shutil.make_archive(str(cloud.bucket / "data" / "glue"), "zip", tmp_path, "sst-2")
-    good_teacher(cloud.bucket / "ckpt" / "teacher", teachable(16, 1))
+    good_teacher(cloud.bucket / "ckpt" / "teacher", teachable(16, 1), layers=1)
     return cloud
 
 
@@ -631,32 +633,11 @@ def test_task_distillation_as_a_job(task, tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "output").exists()
 
 
-def test_general_distillation_as_a_job(task, capsys):
-    write_split(task.bucket / "data" / "gd", "train", teachable(16, 1))
-    out = run_script(
-        run_general_distill,
-        capsys,
-        *task.arguments(),
-        "--config_path=../../gd_config.yaml",
-        "--data_dir=gd",
-        "--load_teacher_ckpt_path=teacher",
-        "--train_steps=1",
-        "--gd_cfg.batch_size=8",
-        "--bucket_boundaries=16",
-        "--gd_student_net_cfg.num_hidden_layers=1",
-        "--gd_student_net_cfg.hidden_size=16",
-        "--gd_student_net_cfg.num_attention_heads=2",
-        "--gd_student_net_cfg.intermediate_size=24",
-    )
-    says(out, "done: the student is in", "to obs://bucket/out/")
-    assert {"config.yaml", "gd", "metrics.jsonl", "results.json"} <= set(os.listdir(task.bucket / "out"))
-    assert checkpoints.load(str(task.bucket / "out" / "gd")).description.bert.num_hidden_layers == 1
-
-
-def test_a_resumed_job_begins_with_what_the_one_before_left_in_the_cloud(task, capsys):
+def test_general_distillation_as_a_job_that_begins_with_what_the_one_before_left_in_the_cloud(task, capsys):
     write_split(task.bucket / "data" / "gd", "train", teachable(16, 1))
     arguments = [
         *task.arguments(),
+        "--config_path=../../gd_config.yaml",
         "--data_dir=gd",
         "--load_teacher_ckpt_path=teacher",
         "--train_steps=1",
@@ -669,7 +650,9 @@ def test_a_resumed_job_begins_with_what_the_one_before_left_in_the_cloud(task, c
         "--resume=true",
     ]
     out = run_script(run_general_distill, capsys, *arguments)
-    says(out, "gd was not begun", "to obs://bucket/out/")
+    says(out, "gd was not begun", "done: the student is in", "to obs://bucket/out/")
+    assert {"config.yaml", "gd", "metrics.jsonl", "results.json"} <= set(os.listdir(task.bucket / "out"))
+    assert checkpoints.load(str(task.bucket / "out" / "gd")).description.bert.num_hidden_layers == 1
     shutil.rmtree(task.cache)  # another machine
     out = run_script(run_general_distill, capsys, *arguments)
     says(out, "copied obs://bucket/out/ to", "resume: this run is finished")
@@ -708,7 +691,7 @@ def test_ternary_training_as_a_job(task, capsys):
 
 def test_export_as_a_job(cloud, capsys):
     pytest.importorskip("onnxruntime")
-    save_network(cloud.bucket / "ckpt" / "model", tiny_network(5, labels=2))
+    save_network(cloud.bucket / "ckpt" / "model", tiny_network(5, labels=2, num_hidden_layers=1))
     recipe = "--config_path=../../td_config/td_config_sst2.yaml"
     out = run_script(export, capsys, *cloud.arguments(data_url=""), "--ckpt_file=model", recipe)
     says(out, "left aside: load_teacher_ckpt_path, ", "checked:", "done:")

@@ -295,7 +295,16 @@ def test_a_state_of_other_settings_or_a_damaged_one_is_refused_and_none_means_to
     says(
         refused_by(run_general_distill, capsys, *settings, "--seed", "1"), "run.json", "seed 42, now it is 1"
     )
-    says(run(capsys, *settings), "gd was not begun, or saved no state", "step: 1,")
+    begun = []
+
+    def fit(stage, *_, **__):
+        begun.append((stage.step_number, stage.total_steps))
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Stage, "fit", fit)
+        run(capsys, *settings)
+    assert begun == [(0, 10)] and "gd was not begun, or saved no state" in capsys.readouterr().out
 
 
 def test_task_distillation_starts_from_the_student_and_its_projection(corpus, distilled, tmp_path, capsys):

@@ -60,7 +60,7 @@ def run(folder, batch_size, distribute):
     set_seed(1)
     student, teacher = (
         tiny_network(1, labels=2, num_hidden_layers=1),
-        tiny_network(2, labels=2, hidden_size=24),
+        tiny_network(2, labels=2, num_hidden_layers=1, hidden_size=24),
     )
     loss = Distiller(
         student,

@@ -27,7 +27,7 @@ class Task:
 
     data: str
     plain: str
-    """A float model."""
+    """A float model, of one layer: it is compiled for every export and answer."""
     ternary: str
     """A quantized one, of one layer."""
     rows: object
@@ -47,7 +47,7 @@ def task(tmp_path_factory):
     write_split(folder / "data", "eval", rows)
     write_info(folder / "data")
     ternary = fill(BertForSequence(tiny_config(num_hidden_layers=1), 2, quantization=TERNARY), 6)
-    plain = save_network(folder / "float", tiny_network(5, labels=2))
+    plain = save_network(folder / "float", tiny_network(4, labels=2, num_hidden_layers=1))
     right = (reference_logits(plain, rows).argmax(axis=1) == rows.labels).mean()
     return Task(str(folder / "data"), plain, save_network(folder / "ternary", ternary), rows, right)
 

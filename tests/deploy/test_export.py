@@ -133,7 +133,7 @@ def test_nothing_of_others_is_replaced(task, tmp_path, capsys):
 
 def test_safetensors_is_a_hugging_face_folder(task, tmp_path, capsys):
     transformers = pytest.importorskip("transformers")
-    network = tiny_network(5, labels=2)
+    network = tiny_network(5, labels=2, num_hidden_layers=1)
     projection = {
         "fit_dense.weight": np.ones((24, 16), np.float32),
         "fit_dense.bias": np.ones(24, np.float32),
@@ -269,7 +269,7 @@ def test_exported_files_of_others_are_refused(task, onnx_file, tmp_path, capsys)
 def test_hub_networks(task):
     network = mindspore_hub_conf.create_network("tinybert", ckpt_file=task.plain)
     assert network.num_labels == 2 and network.config.hidden_size == 16
-    weight = tiny_network(5, labels=2).classifier.weight.asnumpy()
+    weight = tiny_network(4, labels=2, num_hidden_layers=1).classifier.weight.asnumpy()
     np.testing.assert_array_equal(network.classifier.weight.asnumpy(), weight)
     training = mindspore_hub_conf.create_network("tinybert", ckpt_file=task.plain, is_training=True)
     np.testing.assert_array_equal(training.classifier.weight.asnumpy(), weight)

@@ -222,7 +222,8 @@ def test_teacher_gets_no_gradient_and_says_the_same_while_training(random_case):
     assert not any(item.requires_grad for item in teacher.get_parameters())
     inputs = tensors(*micro_batch(*batch))
     asked.set_train(True)
-    calm = teacher(*tensors(*batch[:3]))
+    with eager():
+        calm = teacher(*tensors(*batch[:3]))
     for ours, theirs in zip(asked(*inputs[:5]), (*calm[1], *calm[2], calm[0])):  # states, scores, logits
         real = np.float32(batch[1])[:, None, :, None] * np.float32(batch[1])[:, None, None]
         if ours.ndim == 4:
@@ -240,7 +241,8 @@ def test_regression_compares_every_row_with_its_own_teacher_output():
     student = tiny_network(3, labels=1, num_hidden_layers=1)
     *inputs, _ = random_batch(5)
     targets, teacher_logits = np.float32([0.5, 2.0, 4.5, 1.0]), np.float32([[1.0], [0.0], [3.0], [2.0]])
-    logits = student(*tensors(*inputs))[0].asnumpy()
+    with eager():
+        logits = student(*tensors(*inputs))[0].asnumpy()
     distiller = Distiller(
         student, LossTerms(soft_loss=1.0, label_loss=1.0), kind=REGRESSION, cached_logits=True
     )
@@ -346,7 +348,8 @@ def test_losses_of_answers_are_means_over_rows_that_share_bins():
     # A step of six rows, of which three come with another micro-batch; there is room for a fourth one here.
     batch = lay_out(examples, [[2, 1], [0]], Shape(2, 10, 4), np.float32([6, 30, 100, 1]))
     student = fill(BertForTokens(tiny_config(num_hidden_layers=1), 2), 3)
-    logits = student(*tensors(*batch.inputs))[0].asnumpy().reshape(-1, 2)
+    with eager():
+        logits = student(*tensors(*batch.inputs))[0].asnumpy().reshape(-1, 2)
 
     soft, hard = 0.0, 0.0
     for row, start, length in zip(batch.rows, batch.starts, batch.lengths):

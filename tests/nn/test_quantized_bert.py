@@ -10,7 +10,7 @@ from src.errors import UserError
 from src.kinds import CLASSIFICATION
 from src.model import Model
 from src.nn.heads import BertForSequence
-from src.nn.layers import Embedding
+from src.nn.layers import Embedding, eager
 from src.settings.network import QuantConfig
 from tests.helpers import (
     PublishedDistiller,
@@ -40,9 +40,11 @@ def test_golden_ternary_bert_states_scores_losses_and_gradients():
     student = BertForSequence(teacher.config, 2, quantization=W2A8)
     assign(student, checkpoint.weights, checkpoint.source)
     batch = [numbers[name].astype(np.int32) for name in ("input_ids", "input_mask", "segment_ids")]
-    logits, states, scores = student(*tensors(*batch))
+    with eager():  # the graph below gives losses of all of them
+        logits, states, scores = student(*tensors(*batch))
+        taught = teacher(*tensors(*batch))[0]
     np.testing.assert_allclose(logits.asnumpy(), numbers["student_logits"], atol=1e-3)
-    np.testing.assert_allclose(teacher(*tensors(*batch))[0].asnumpy(), numbers["teacher_logits"], atol=1e-4)
+    np.testing.assert_allclose(taught.asnumpy(), numbers["teacher_logits"], atol=1e-4)
     for index, state in enumerate(states):
         np.testing.assert_allclose(state.asnumpy(), numbers[f"student_hidden.{index}"], atol=1e-3)
     keys = numbers["input_mask"][:, None, None, :]
@@ -70,15 +72,20 @@ def test_golden_ternary_bert_states_scores_losses_and_gradients():
             assert np.linalg.norm(gradient) < 1e-4 * largest, name
 
 
-def outputs(quantization, seed=0, **changes):
-    network = fill(BertForSequence(tiny_config(**changes), 3, quantization=quantization), seed)
-    return network, [network(*tensors(*random_batch(1)[:3]))[0].asnumpy(), network]
+def network_of(quantization):
+    return fill(BertForSequence(tiny_config(), 3, quantization=quantization), 0)
+
+
+def logits_of(network):
+    """Without a graph: that of a quantized network is compiled above, and in tests/test_train.py."""
+    with eager():
+        return network(*tensors(*random_batch(1)[:3]))[0].asnumpy()
 
 
 def test_32_bits_everywhere_are_the_float_network():
-    plain, float_settings = outputs(None)[1][0], outputs(QuantConfig())[1][0]
-    np.testing.assert_array_equal(plain, float_settings)
-    assert weights_of(outputs(QuantConfig())[0]).keys() == weights_of(outputs(None)[0]).keys()
+    plain, float_settings = network_of(None), network_of(QuantConfig())
+    np.testing.assert_array_equal(logits_of(plain), logits_of(float_settings))
+    assert weights_of(float_settings).keys() == weights_of(plain).keys()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +98,7 @@ def test_32_bits_everywhere_are_the_float_network():
     ],
 )
 def test_each_part_is_quantized_on_its_own(changes):
-    plain, quantized = outputs(None)[1][0], outputs(QuantConfig(**changes))[1][0]
+    plain, quantized = (logits_of(network_of(item)) for item in (None, QuantConfig(**changes)))
     assert np.abs(plain - quantized).max() > 1e-4
 
 
@@ -104,7 +111,7 @@ def rounded(x, bits, axes):
 def test_attentions_operands_can_have_a_scale_a_head():
     """Against NumPy, with 3 bits, whose steps are coarse: every other activation has one scale a tensor."""
     settings = QuantConfig(activation_bits=3, activation_clip_value=0.0, activation_granularity="head")
-    network, _ = outputs(settings)
+    network = network_of(settings)
     attention, config = network.bert.encoder.layers[0].attention, network.config
     weights = {name: item.asnumpy() for name, item in attention.parameters_and_names()}
     batch, length, heads, width = 2, 5, config.num_attention_heads, config.hidden_size
@@ -136,7 +143,7 @@ def test_rows_looked_up_are_quantized_as_the_whole_table_is(quantizer):
 
 
 def test_eight_bits_are_close_to_float_and_two_are_not():
-    plain = outputs(None)[1][0]
+    plain = logits_of(network_of(None))
     eight = QuantConfig(
         embedding_bits=8,
         embedding_quantizer="symmetric",
@@ -147,12 +154,13 @@ def test_eight_bits_are_close_to_float_and_two_are_not():
         weight_clip_value=0.0,
         embedding_clip_value=0.0,
     )
-    assert np.abs(outputs(eight)[1][0] - plain).max() < 0.15 * np.abs(plain).max()
-    assert np.abs(outputs(W2A8)[1][0] - plain).max() > 0.3 * np.abs(plain).max()
+    assert np.abs(logits_of(network_of(eight)) - plain).max() < 0.15 * np.abs(plain).max()
+    assert np.abs(logits_of(network_of(W2A8)) - plain).max() > 0.3 * np.abs(plain).max()
 
 
 def test_loss_aware_ternary_follows_its_second_moment():
-    network, (before, _) = outputs(QuantConfig(weight_bits=2, weight_quantizer="lat"))
+    network = network_of(QuantConfig(weight_bits=2, weight_quantizer="lat"))
+    before = logits_of(network)
     moments = {
         name: item for name, item in network.parameters_dict().items() if name.endswith("second_moment")
     }
@@ -160,8 +168,7 @@ def test_loss_aware_ternary_follows_its_second_moment():
     random = np.random.default_rng(0)
     for item in moments.values():
         item.set_data(ms.Tensor(random.uniform(0, 1e-6, item.shape) ** 2, ms.float32))
-    after = network(*tensors(*random_batch(1)[:3]))[0].asnumpy()
-    assert np.abs(before - after).max() > 1e-3
+    assert np.abs(before - logits_of(network)).max() > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from mindspore import nn, ops
 
 from src.quant.quantizers import DynamicUnsigned, LossAwareTernary, MovingAverageRange, build_quantizer
-from tests.helpers import GOLDEN, golden, needs_golden, tensors
+from tests.helpers import golden, needs_golden, tensors
 
 KINDS = {
     "twn2": ("twn", 2),
@@ -34,27 +34,39 @@ def both(quantizer, *inputs):
     return tuple(item.asnumpy() for item in Gradient(quantizer)(*tensors(*inputs)))
 
 
-def golden_names():
-    """NAME.QUANTIZER.clipC.GRANULARITY of every golden case."""
-    if not needs_golden.args[0]:
-        with np.load(f"{GOLDEN}/quantizers.npz") as file:
-            return sorted(key[:-2] for key in file.files if key.endswith(".y"))
-    return []
+class Gradients(nn.Cell):
+    """The same of several quantizers, one after the other, in one graph."""
+
+    def __init__(self, quantizers):
+        super().__init__()
+        self.quantizers = nn.CellList(quantizers)
+        self.gradient = ops.GradOperation(sens_param=True)
+
+    def construct(self, x, upstream):
+        found = ()
+        for quantizer in self.quantizers:
+            found += ((quantizer(x), self.gradient(quantizer)(x, upstream)),)
+        return found
+
+
+def golden_quantizer(name):
+    """The quantizer of a golden case, TENSOR.QUANTIZER.clipC.GRANULARITY."""
+    tensor, quantizer, *clip, part = name.split(".")
+    granularity = {"layer": "tensor", "row": "head" if tensor == "scores" else "row"}[part]
+    return build_quantizer(*KINDS[quantizer], granularity, float(".".join(clip).removeprefix("clip")))
 
 
 @needs_golden
-@pytest.mark.parametrize("name", golden_names() or ["absent"])
-def test_golden_output_and_gradient(name):
+@pytest.mark.parametrize("tensor, count", [("weight", 20), ("act", 16), ("scores", 16)])
+def test_golden_output_and_gradient(tensor, count):
     numbers = golden("quantizers")
-    tensor, quantizer, clip, part = (
-        name.replace("clip2.5", "clip2_5").replace("clip1.0", "clip1_0").split(".")
-    )
-    kind, bits = KINDS[quantizer]
-    granularity = {"layer": "tensor", "row": "head" if tensor == "scores" else "row"}[part]
-    cell = build_quantizer(kind, bits, granularity, float(clip[4:].replace("_", ".")))
-    output, gradient = both(cell, numbers[f"{tensor}.x"], numbers[f"{tensor}.grad_out"])
-    np.testing.assert_allclose(output, numbers[name + ".y"], rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(gradient, numbers[name + ".dx"])
+    names = sorted(key[:-2] for key in numbers if key.startswith(tensor) and key.endswith(".y"))
+    assert len(names) == count
+    cell = Gradients([golden_quantizer(name) for name in names])
+    found = cell(*tensors(numbers[f"{tensor}.x"], numbers[f"{tensor}.grad_out"]))
+    for name, (output, gradient) in zip(names, found, strict=True):
+        np.testing.assert_allclose(output.asnumpy(), numbers[name + ".y"], rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_array_equal(gradient.asnumpy(), numbers[name + ".dx"], err_msg=name)
 
 
 def some(seed, *shape, spread=1.0):
