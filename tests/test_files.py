@@ -181,9 +181,9 @@ def test_blank_lines_elsewhere_are_left_out_which_is_said(tmp_path, capsys):
     [
         ("lines.txt", "\n", "holds no text"),
         ("lines.txt", "", "holds no text"),
-        ("lines.txt", "a\n\tb\n", "line 2 of"),
+        ("lines.txt", "a\n\tb\n", "lines.txt, line 2: a text is empty"),
         ("rows.jsonl", "", "holds no text"),
-        ("rows.jsonl", '{"text": "a"}\n{"text": " "}\n', "rows.jsonl, line 2 is empty"),
+        ("rows.jsonl", '{"text": "a"}\n{"text": " "}\n', "rows.jsonl, line 2: a text is empty"),
         ("rows.jsonl", '{"text": "a"}\nb\n', "line 2: not a JSON object"),
         ("rows.jsonl", '{"body": "a"}\n', "texts are called question and context, or text"),
     ],

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from src.data.readers.files import Source
-from src.data.readers.rows import EveryRow, Row, is_text
+from src.data.readers.rows import EveryRow, Row, Where, is_text
 from src.data.tokenization import Encoded, Tokenizer
 from src.errors import UserError
 from src.kinds.base import TaskKind
@@ -33,7 +33,7 @@ def read_texts(text: str | Literal[False], text_pair: str | Literal[False], path
     if text is not False and path:
         raise UserError("text, file: give only one of them")
     if text is not False:
-        return [_row(text, None if text_pair is False else text_pair, 1, "text")]
+        return [_row(text, None if text_pair is False else text_pair)]
     for ending, reader in TEXTS.source.formats.items():
         if path.lower().endswith(f".{ending}"):
             return _named_texts(Source(reader, (path,)))
@@ -41,7 +41,7 @@ def read_texts(text: str | Literal[False], text_pair: str | Literal[False], path
     rows = []
     for number, line in _lines(path, where):
         first, tab, second = line.partition("\t")
-        rows.append(_row(first, second if tab else None, number, f"line {number} of {where}"))
+        rows.append(_row(first, second if tab else None, Where(where, number)))
     return rows
 
 
@@ -51,7 +51,7 @@ def _named_texts(source: Source) -> list[Row]:
     if not os.path.isfile(path):
         raise UserError(f"file: {path} does not exist")
     found = source.raw_rows(TEXTS, True, EveryRow())
-    rows = [_row(raw.text, raw.text_pair, raw.where.number, str(raw.where)) for raw in found]
+    rows = [_row(raw.text, raw.text_pair, raw.where) for raw in found]
     if not rows:
         raise UserError(f"{path} holds no text")
     return rows
@@ -80,12 +80,14 @@ def _lines(path: str, where: str) -> list[tuple[int, str]]:
     return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _row(text: str, pair: str | None, number: int, where: str) -> Row:
+def _row(text: str, pair: str | None, where: Where | None = None) -> Row:
+    """A `Row`; without `where`, the text stands in the command."""
+    named = str(where or "text")
     if not is_text(text + (pair or "")):
-        raise UserError(f"{where} is not UTF-8 text")
+        raise UserError(f"{named}: not UTF-8 text")
     if not text.strip() or pair is not None and not pair.strip():
-        raise UserError(f"{where} is empty; every text needs at least one word")
-    return Row(text, pair, None, number)
+        raise UserError(f"{named}: a text is empty; every text needs at least one word")
+    return Row(text, pair, None, where.number if where else 1, where=named)
 
 
 def encode_texts(rows: Sequence[Row], kind: TaskKind, tokenizer: Tokenizer, longest: int) -> Encoded:
@@ -98,8 +100,11 @@ def encode_texts(rows: Sequence[Row], kind: TaskKind, tokenizer: Tokenizer, long
         longest: tokens of a row, special ones included.
 
     Raises:
-        UserError: a text without any token.
+        UserError: a text without any token, or with a second text where none belongs or the other way round.
     """
+    for row in rows:
+        if fault := kind.pair_fault(row.text_pair):
+            raise UserError(f"{row.where}: {fault}")
     examples, cut = kind.encode(tokenizer, rows, longest)
     second = np.add.reduceat(examples.segment_ids, examples.offsets[:-1])  # tokens of the pair and its [SEP]
     first = examples.lengths - second  # tokens of the text, [CLS] and [SEP]
@@ -107,6 +112,6 @@ def encode_texts(rows: Sequence[Row], kind: TaskKind, tokenizer: Tokenizer, long
     if len(empty):
         row = empty[0] if examples.origin is None else examples.origin.rows[empty[0]]
         raise UserError(
-            f"text {rows[row].line_number} holds no word, only characters that BERT's tokenizer leaves out"
+            f"{rows[row].where}: a text holds no word, only characters that BERT's tokenizer leaves out"
         )
     return examples, cut

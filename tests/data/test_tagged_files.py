@@ -130,6 +130,10 @@ def test_own_entities_make_tags_of_the_types_in_the_training_file(tmp_path):
         refused("custom", tmp_path, "dev")
         == "dev.jsonl, line 1: the entity type 'town' is none of name, place"
     )
+    write(tmp_path, "test.jsonl", {"text": "Who"}, {"text": "Who", "text_pair": "He"})
+    assert refused("custom", tmp_path, "test") == (
+        "test.jsonl, line 2: a text of a ner task has no second text; --skip_bad_rows skips such rows"
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from src.checkpoint.folder import load, save
 from src.data.readers.rows import Row
 from src.data.texts import encode_texts, read_texts
 from src.data.tokenization import Tokenizer
-from src.kinds import CLASSIFICATION
+from src.kinds import CLASSIFICATION, SPAN, TAGGING
 from tests.commands import reference_logits, refused_by, says
 from tests.helpers import VOCABULARY, refusal, run_script, write_info, write_split
 
@@ -71,7 +71,7 @@ def test_models_and_texts_that_cannot_be_read_are_one_line(task, onnx_file, tmp_
         ((tmp_path / "broken.onnx", "--text", "a"), ("broken.onnx", "cannot load")),
         ((tmp_path / "none.onnx", "--text", "a"), ("none.onnx does not exist",)),
         ((onnx_file, "--text", "  "), ("empty",)),
-        ((onnx_file, "--text", "\u200b"), ("text 1 holds no word",)),
+        ((onnx_file, "--text", "\u200b"), ("error: text: a text holds no word",)),
         ((onnx_file, "--text", ""), ("empty",)),
         ((onnx_file, "--text_pair", "b"), ("text_pair",)),
         ((onnx_file, "--text", "a", "--file", tmp_path / "empty.txt"), ("only one",)),
@@ -169,7 +169,24 @@ def test_a_text_without_any_token_is_found_wherever_it_stands(tmp_path):
         (tmp_path / "lines").write_text(text, encoding="utf-8")
         rows = read_texts(False, False, str(tmp_path / "lines"))
         said = refusal(encode_texts, rows, CLASSIFICATION, tokenizer, 5)
-        assert f"text {number} holds no word" in said
+        assert f"lines, line {number}: a text holds no word" in said
+    (tmp_path / "lines").write_text("word1\n \nword2\t \n", encoding="utf-8")
+    assert "lines, line 3: a text is empty" in refusal(read_texts, False, False, str(tmp_path / "lines"))
+
+
+def test_a_text_of_the_wrong_number_of_parts_is_named_by_file_and_line(tmp_path):
+    tokenizer = Tokenizer(list(VOCABULARY), True)
+    (tmp_path / "q.txt").write_text("word1\tword2\nword3\n", encoding="utf-8")
+    (tmp_path / "q.jsonl").write_text('{"text": "word1"}\n{"text": "word1", "text_pair": "word2"}\n')
+    for name, kind, line in (
+        ("q.txt", SPAN, "line 2: a question needs the text it is about"),
+        ("q.txt", TAGGING, "line 1: a text of a ner task has no second text"),
+        ("q.jsonl", SPAN, "line 1: a question needs the text it is about"),
+        ("q.jsonl", TAGGING, "line 2: a text of a ner task has no second text"),
+    ):
+        rows = read_texts(False, False, str(tmp_path / name))
+        said = refusal(encode_texts, rows, kind, tokenizer, 16)
+        assert said.endswith(f"{name}, {line}")
 
 
 @pytest.mark.parametrize("types", [1, 2])

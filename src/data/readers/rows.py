@@ -35,6 +35,8 @@ class Row(NamedTuple):
     """Line of the file (parquet: row), counted from 1."""
     id: str = ""
     """The row's own name in its file, where it has one."""
+    where: str = ""
+    """`file, line 12`, for messages; of texts that are to be answered at once."""
 
 
 class Where:
