@@ -11,6 +11,7 @@ from src.data.readers.files import Source
 from src.data.readers.rows import EveryRow, Row, Where, is_text
 from src.data.tokenization import Encoded, Tokenizer
 from src.errors import UserError
+from src.json_file import parse
 from src.kinds.base import TaskKind
 from src.tasks import TEXTS
 from src.terminal import say
@@ -22,8 +23,8 @@ def read_texts(text: str | Literal[False], text_pair: str | Literal[False], path
     Args:
         text, text_pair: the only text and its second one; False for none.
         path: a file with one text a line, a tab between the two of a pair, blank lines left out; or with rows
-            that name their texts, as JSON lines (.jsonl) or parquet; "" for none. Without it and without
-            `text`, lines are read from standard input.
+            that name their texts, as JSON lines (.jsonl, .json) or parquet, SQuAD's .json or tagged words
+            (.conll); "" for none. Without it and without `text`, lines are read from standard input.
 
     Raises:
         UserError: no text, an empty one, or a file that cannot be read.
@@ -34,9 +35,9 @@ def read_texts(text: str | Literal[False], text_pair: str | Literal[False], path
         raise UserError("text, file: give only one of them")
     if text is not False:
         return [_row(text, None if text_pair is False else text_pair)]
-    for ending, reader in TEXTS.source.formats.items():
-        if path.lower().endswith(f".{ending}"):
-            return _named_texts(Source(reader, (path,)))
+    ending = os.path.splitext(path)[1].lower().removeprefix(".")
+    if ending == "json" or ending in TEXTS.source.formats:
+        return _named_texts(path, ending)
     where = path or "standard input"
     rows = []
     for number, line in _lines(path, where):
@@ -45,16 +46,27 @@ def read_texts(text: str | Literal[False], text_pair: str | Literal[False], path
     return rows
 
 
-def _named_texts(source: Source) -> list[Row]:
-    """The texts of a `Source` whose rows have keys or columns; their labels are not read."""
-    (path,) = source.paths
+def _named_texts(path: str, ending: str) -> list[Row]:
+    """The texts of a file whose rows have keys, columns or tags; their labels are not read."""
     if not os.path.isfile(path):
         raise UserError(f"file: {path} does not exist")
-    found = source.raw_rows(TEXTS, True, EveryRow())
+    reader = _json_reader(path) if ending == "json" else TEXTS.source.formats[ending]
+    found = Source(reader, (path,)).raw_rows(TEXTS, True, EveryRow())
     rows = [_row(raw.text, raw.text_pair, raw.where) for raw in found]
     if not rows:
         raise UserError(f"{path} holds no text")
     return rows
+
+
+def _json_reader(path: str) -> str:
+    """What reads a .json file: it has an object a line, as CLUE's, or else must be in SQuAD's layout."""
+    with open(path, "rb") as file:
+        first = next((line for line in file if line.strip()), b"{}")
+    try:
+        value = parse(first)
+    except ValueError:
+        return "squad"
+    return "json_lines" if isinstance(value, dict) and "data" not in value else "squad"
 
 
 def _lines(path: str, where: str) -> list[tuple[int, str]]:

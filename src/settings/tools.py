@@ -212,8 +212,9 @@ class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConf
     """The text that it is about; long ones are read in windows."""
     file: str = needed("", "data")
     """A file with one text a line. A tab separates the two texts of a pair, or a question and its text; blank
-    lines are left out. Or rows as JSON lines (.jsonl) or parquet, of which the texts are read: text,
-    text_pair, sentence1, sentence2, question, context and the like, as in own data."""
+    lines are left out. Or rows as JSON lines (.jsonl, .json) or parquet, of which the texts are read: text,
+    text_pair, sentence1, sentence2, question, context and the like, as in own data. Or SQuAD's .json, or a
+    word and its tag a line (.conll), whose tags are not read."""
     max_seq_length: NonNegativeInt = 0
     """Longest row in tokens; longer texts are cut with a notice. 0: as many as the model takes, at most
     512; of a task's raw files the task's own, 64 or 128.
