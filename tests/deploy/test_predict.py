@@ -19,7 +19,10 @@ from src.checkpoint.folder import load, save
 from src.data.readers.rows import Row
 from src.data.texts import encode_texts, read_texts
 from src.data.tokenization import Tokenizer
+from src.description import Description
 from src.kinds import CLASSIFICATION, SPAN, TAGGING
+from src.settings.network import BertConfig
+from src.tasks import get_task
 from tests.commands import reference_logits, refused_by, says
 from tests.helpers import VOCABULARY, refusal, run_script, write_info, write_split
 
@@ -202,6 +205,21 @@ def test_a_model_with_one_type_of_token_reads_the_second_text_as_it_does_the_fir
     monkeypatch.setattr(predictor, "predict", segments)
     read = predictor.Predictor(model, "CPU", 4, SimpleNamespace(bucket_boundaries=[8])).logits(examples)
     assert read.tolist() == ([0] * 5 if types == 1 else [0, 0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("own", [(), ("bad", "good")])
+def test_what_labels_without_names_are_taken_for_in_a_test_set_is_said(own, monkeypatch, capsys):
+    said = Description(BertConfig(), CLASSIFICATION, 2, own, source="model/")
+    model = SimpleNamespace(description=said, vocabulary=VOCABULARY, lower_case=True, length=8)
+    rows = SimpleNamespace(labels=("bad", "good"), examples=None, split="test", names=("0",), cut=0)
+    monkeypatch.setattr(predictor, "read_test_sets", lambda *_: [rows, rows])
+    monkeypatch.setattr(predictor, "write_predictions", lambda *_: ["file"])
+    monkeypatch.setattr(predictor.Predictor, "logits", lambda *_: None)
+    asked = predictor.Predictor(model, "CPU", 4, None)
+    assert len(list(asked.answer_test_sets(get_task("custom"), "raw", "test", 0, 1, "auto", "out"))) == 2
+    assert capsys.readouterr().out.count("model/ does not name its labels; they are taken as bad, good") == (
+        not own
+    )
 
 
 def test_logits_that_are_no_numbers_answer_nothing(monkeypatch):
