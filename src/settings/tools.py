@@ -145,6 +145,8 @@ class PreprocessConfig(RecordsConfig):
 
     seq_length: NonNegativeInt = 0
     """Tokens every row is filled up to: the exported model's. 0: the task's longest."""
+    split: Literal["eval", "eval_mm"] = "eval"
+    """Which rows: the dev set, or with eval_mm MNLI's mismatched one."""
     output_dir: str = needed("preprocess_Result", "output")
     """Folder to write; an older one is replaced."""
     layout: Literal["own", "published"] = "own"
