@@ -34,6 +34,9 @@ def read_split(
         if fault := kind.pair_fault(pair):
             bad_rows.add(f"{where}: {fault}")
             continue
+        if task.is_own and not test and not text.strip():
+            bad_rows.add(f"{where}: the text is empty")
+            continue
         label = tidy_label(label)
         if isinstance(label, str) and label not in names:
             label = by_plain.get(label.casefold(), label)
