@@ -23,7 +23,9 @@ def main() -> None:
     data_dir = task_folder(settings.data_dir, task)
     records = settings.dataset_type, settings.schema_dir
     data = load_task_data(task, "", data_dir, *records, label_order=settings.label_order)
-    split, *others = data.evals
+    split, others = settings.split, [name for name in data.evals if name != settings.split]
+    if split not in data.evals:
+        raise UserError(f"split: {data_dir} has no {split} rows; it has {', '.join(data.evals)}")
     examples, facts = data.evals[split], data.facts(split)
     length = settings.seq_length or task.max_seq_length
     if facts.longest > length:
@@ -36,7 +38,7 @@ def main() -> None:
     with replacing_folder(output_dir) as folder:
         write_inputs(folder, rows, examples, facts, split, settings.layout)
     if others:
-        print(f"only the {split} rows are written, not those of {', '.join(others)}")
+        print(f"only the {split} rows are written; others: --split {' or '.join(others)}")
     print(
         f"done: {len(examples)} rows of {length} tokens in {output_dir}; next: python infer_mindir.py "
         f"--model_file MINDIR_FILE --input_dir {output_dir}",

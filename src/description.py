@@ -7,14 +7,14 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Dict, Optional, Tuple
 
 from msgspec import Struct
 
 from src import tasks
-from src.errors import UserError, shown
+from src.errors import UserError, listed, shown
 from src.json_file import Scalar, Size, Text, checked
 from src.kinds import kind_of_problem
 from src.kinds.base import TaskKind
@@ -299,6 +299,17 @@ class Description:
                 f"{key}: {self.source} does not name its labels, {why}; say which order it was trained with: "
                 f"{self._conversion(facts)} --label_order NAME,NAME,..."
             )
+
+    def assumed_labels(self, names: Sequence[str]) -> str:
+        """A line that says that this model, which names none itself, is taken to have the class names of rows
+        that it fits; "" where it names its own, or an output's number is its name.
+        """
+        if self.kind is None or tasks.real_names(self.labels, names) or all(map(str.isdigit, names)):
+            return ""
+        return (
+            f"note: {self.source} does not name its labels; they are taken as {listed(names)} "
+            "(--label_order of convert_checkpoint.py says another order)"
+        )
 
     def _label_advice(self, facts):
         """What to run where the labels of the data are other ones."""

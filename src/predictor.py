@@ -21,6 +21,7 @@ from src.runtime import compute_type, set_up
 from src.settings.network import Known
 from src.settings.shared import DeviceConfig, PackingConfig
 from src.submission import write_predictions
+from src.terminal import say
 
 if TYPE_CHECKING:
     from src.examples import Examples
@@ -118,7 +119,10 @@ class Predictor:
         workers = num_workers or available_cores()
         written = self.model.lower_case, longest, workers, description.strip_accents
         reader = Reader(tuple(self._vocabulary), *written)
-        for rows in read_test_sets(task, folder, split, description, reader, dataset_type):
+        sets = read_test_sets(task, folder, split, description, reader, dataset_type)
+        if note := description.assumed_labels(sets[0].labels):
+            say(note)
+        for rows in sets:
             logits = self.logits(rows.examples, f"predict {rows.split}")
             paths = write_predictions(output_dir, task, description, rows, logits, layout)
             cut = f" ({rows.cut} were longer than {longest} tokens and were cut)" if rows.cut else ""

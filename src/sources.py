@@ -110,7 +110,7 @@ class OwnRows:
 class OwnTexts(OwnRows):
     """Texts that nobody need have labelled: as own rows, or a question and the text that it is about."""
 
-    formats = {"jsonl": "json_lines", "parquet": "parquet"}
+    formats = {"jsonl": "json_lines", "parquet": "parquet", "conll": "conll"}
 
     def layouts(self, file_format: str, test: bool) -> Tuple[Columns, ...]:
         """As `GlueTsv.layouts`: the same in every file."""

@@ -82,7 +82,17 @@ ALLOWED = {
         "vocabulary",
     },
     "submission": {"errors", "files", "sources"},
-    "predictor": {"data", "deploy", "evaluate", "metrics", "model", "runtime", "settings", "submission"},
+    "predictor": {
+        "data",
+        "deploy",
+        "evaluate",
+        "metrics",
+        "model",
+        "runtime",
+        "settings",
+        "submission",
+        "terminal",
+    },
     "run_folder": {"checkpoint", "errors", "events", "files", "json_file"},
     "raw_data": {
         "checkpoint",

@@ -366,6 +366,23 @@ def test_what_does_not_fit_is_refused_in_one_line(described, facts, words):
     refuses(error, *words)
 
 
+@pytest.mark.parametrize(
+    "own, names, noted",
+    [
+        ((), ("negative", "positive"), True),
+        (("0", "1"), ("negative", "positive"), True),  # as run_glue.py writes
+        (("negative", "positive"), ("negative", "positive"), False),
+        ((), ("0", "1"), False),
+        ((), (), False),
+    ],
+)
+def test_a_model_without_label_names_is_said_to_be_given_some(own, names, noted):
+    line = replace(TASK, labels=own).assumed_labels(names)
+    wanted = "note: model/ does not name its labels; they are taken as negative, positive (--label_order of "
+    assert line.startswith(wanted) if noted else line == ""
+    assert replace(TASK, labels=(), outputs=0, kind=None).assumed_labels(names) == ""
+
+
 def test_a_runs_own_bound_is_kept_too_and_names_itself():
     with pytest.raises(UserError) as error:
         check(seq_length=19)

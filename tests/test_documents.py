@@ -11,6 +11,8 @@ import typing
 
 import pytest
 
+from src.data.readers import conll, squad
+from src.data.readers.rows import BadRows
 from src.settings.commands import COMMANDS
 from src.settings.keys import Keys, types_of
 from src.settings.published_flags import ANSWERS, NLP_ARCHITECT, TERNARYBERT
@@ -150,6 +152,23 @@ def test_chinese_sentences_have_chinese_punctuation(page):
     text = "\n".join(line for line in page.read_text(encoding="utf-8").splitlines() if line[:4] != " " * 4)
     prose = re.sub(r"`[^`]*`|\]\([^)]*\)", "`", text)  # without code and the targets of links
     assert re.findall(rf"{CHINESE}[,:;?!(]|[,:;?!)]{CHINESE}|`[,;:]", prose) == []
+
+
+@pytest.mark.parametrize("page", ["docs/data.md", "docs/zh/data.md"])
+def test_the_files_of_own_data_that_are_shown_are_read(page, tmp_path):
+    def read(reader, shown):
+        path = tmp_path / "rows"
+        path.write_text("".join(f"{line[4:]}\n" for line in shown.splitlines()), encoding="utf-8")
+        return [(row.text, row.label) for row in reader.read_rows(str(path), None, False, BadRows())]
+
+    text = (FOLDER / page).read_text(encoding="utf-8")
+    (tagged,) = re.findall(r"(?m)(?:^    \S+ (?:O|[BI]-\w+)\n|^\n(?=    \S+ B-))+", text)
+    assert read(conll, tagged.lstrip("\n")) == [
+        ("Anna left York", ((0, 4, "name"), (10, 14, "city"))),
+        ("Anna Lee", ((0, 8, "name"),)),
+    ]
+    (squad_rows,) = re.findall(r'(?ms)^    \{"data".*?^$', text)
+    assert read(squad, squad_rows) == [("Who left York?", ((0, "Anna"),))]
 
 
 def test_the_messages_that_troubleshooting_explains_are_messages():

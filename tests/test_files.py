@@ -181,10 +181,15 @@ def test_blank_lines_elsewhere_are_left_out_which_is_said(tmp_path, capsys):
     [
         ("lines.txt", "\n", "holds no text"),
         ("lines.txt", "", "holds no text"),
-        ("lines.txt", "a\n\tb\n", "line 2 of"),
+        ("lines.txt", "a\n\tb\n", "lines.txt, line 2: a text is empty"),
         ("rows.jsonl", "", "holds no text"),
-        ("rows.jsonl", '{"text": "a"}\n{"text": " "}\n', "rows.jsonl, line 2 is empty"),
+        ("rows.jsonl", '{"text": "a"}\n{"text": " "}\n', "rows.jsonl, line 2: a text is empty"),
         ("rows.jsonl", '{"text": "a"}\nb\n', "line 2: not a JSON object"),
+        ("rows.json", '[{"text": "a"}]', 'rows.json: its object has no list "data"'),
+        ("rows.json", '{\n"text": "a"\n}', "an object a line in a .jsonl file"),
+        ("rows.json", "plain words", "rows.json is not JSON"),
+        ("rows.json", "", "holds no text"),
+        ("rows.json", '{"data": 3}', 'no list "data"'),
         ("rows.jsonl", '{"body": "a"}\n', "texts are called question and context, or text"),
     ],
 )
@@ -209,10 +214,27 @@ def test_files_without_texts_are_refused(tmp_path, name, content, words):
     ],
 )
 def test_rows_of_json_lines_give_their_texts(tmp_path, line, text, pair):
-    path = tmp_path / "rows.jsonl"
-    path.write_text(f"{line}\n{line}\n", encoding="utf-8")
-    rows = read_texts(False, False, str(path))
-    assert [(row.text, row.text_pair, row.label) for row in rows] == [(text, pair, None)] * 2
+    for name in ("rows.jsonl", "rows.json"):
+        path = tmp_path / name
+        path.write_text(f"{line}\n{line}\n", encoding="utf-8")
+        rows = read_texts(False, False, str(path))
+        assert [(row.text, row.text_pair, row.label) for row in rows] == [(text, pair, None)] * 2
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_squads_files_and_tagged_words_give_their_texts(tmp_path, indent):
+    questions = [{"id": "q1", "question": "who?"}, {"id": "q2", "question": "when?", "answers": []}]
+    squad = {"version": "v2.0", "data": [{"paragraphs": [{"context": "he did", "qas": questions}]}]}
+    (tmp_path / "dev.json").write_text(json.dumps(squad, indent=indent))
+    (tmp_path / "rows.conll").write_text("Anna B-name\nleft O\n\nYork B-city\n")
+    (tmp_path / "words.conll").write_text("Anna\nleft\n\nYork\n")
+    for name, expected in (
+        ("dev.json", [("who?", "he did"), ("when?", "he did")]),
+        ("rows.conll", [("Anna left", None), ("York", None)]),
+        ("words.conll", [("Anna left", None), ("York", None)]),
+    ):
+        rows = read_texts(False, False, str(tmp_path / name))
+        assert [(row.text, row.text_pair) for row in rows] == expected
 
 
 @pytest.mark.parametrize(

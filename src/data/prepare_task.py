@@ -13,7 +13,7 @@ from src.data.augment.split import augment_split
 from src.data.info import INFO_FILE, Split
 from src.data.origins import append_texts, texts_file, texts_in
 from src.data.prepare import CountingBar, Options, describe_lengths, split_info
-from src.data.readers.files import Source, count_rows, find_source, require_source
+from src.data.readers.files import BESIDE, Source, count_rows, find_source, require_source
 from src.data.readers.labels import discover_labels
 from src.data.readers.rows import BadRows, Row
 from src.data.readers.split import read_split
@@ -147,7 +147,7 @@ def has_dev_only(folder: str, task: Task) -> bool:
 def holds_raw(folder: str, task: Task) -> bool:
     """Whether a folder has any raw file of a task."""
     stems = ["train", "train_aug", *(stem for _, stem in task.eval_splits + task.test_splits)]
-    return any(find_source(folder, stem, task.source.formats) for stem in stems)
+    return any(find_source(folder, stem, task.source.formats) for stem in stems if stem not in BESIDE)
 
 
 class AnswerTally:

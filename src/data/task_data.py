@@ -19,6 +19,7 @@ from src.errors import UserError
 from src.examples import Examples
 from src.kinds import CLASSIFICATION
 from src.kinds.base import TaskKind
+from src.terminal import say
 
 if TYPE_CHECKING:
     from src.settings.shared import PackingConfig
@@ -63,9 +64,13 @@ class TaskData:
         }
 
     def check_model(self, description: Description, key: str, seq_length: int | None = None) -> None:
-        """Raise a `UserError` where a model is not of this task or cannot read a row; see `check_fits`."""
+        """Raise a `UserError` where a model is not of this task or cannot read a row; see `check_fits`. Say
+        so where its labels have no names and get the task's.
+        """
         for split in self.splits or [""]:  # without rows the task still says what the model must be
             description.check_fits(self.facts(split), key, seq_length)
+        if note := description.assumed_labels(self.labels):
+            say(note)
 
     def facts(self, split: str) -> DataFacts:
         """The facts of a split's rows; of the task alone for ""."""

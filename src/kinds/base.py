@@ -114,6 +114,10 @@ class TaskKind:
         """
         raise NotImplementedError
 
+    def pair_fault(self, text_pair: str | None) -> str | None:
+        """What is wrong with a row's second text, or that it has none; None for nothing."""
+        return None
+
     def count_answers(self, label: Any) -> int:
         """How many of what `answers_called` says a parsed label holds."""
         return 0

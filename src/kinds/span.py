@@ -152,6 +152,9 @@ class QuestionAnswering(TaskKind):
         cut = sum(len(question) > windows.max_query_length for question in questions)
         return Examples(*flat, offsets_of(lengths), columns, origin), cut
 
+    def pair_fault(self, text_pair: str | None) -> str | None:
+        return "a question needs the text it is about" if text_pair is None else None
+
     def count_answers(self, label: Any) -> int:
         return int(bool(label))
 
@@ -262,9 +265,6 @@ def cuts(tokens: int, room: int, stride: int) -> list[tuple[int, int]]:
 
 def _contexts(tokenizer, rows):
     """{context: (ids, spans as an array)}; most contexts have several questions."""
-    for row in rows:
-        if row.text_pair is None:
-            raise UserError(f"question {row.id or row.line_number}: a question needs the text it is about")
     texts = list(dict.fromkeys(row.text_pair for row in rows))
     pieces = ((ids, np.array(spans, np.int32).reshape(-1, 2)) for ids, spans in tokenizer.pieces(texts))
     return dict(zip(texts, pieces))
@@ -275,8 +275,8 @@ def _room(max_seq_length, head, row):
     room = max_seq_length - head - 1
     if room < 1:
         raise UserError(
-            f"max_seq_length {max_seq_length} leaves no room for the text beside question "
-            f"{row.id or row.line_number}, which has {head - 2} tokens"
+            f"max_seq_length {max_seq_length} leaves no room for the text beside "
+            f"{row.where or f'question {row.id or row.line_number}'}, which has {head - 2} tokens"
         )
     return room
 

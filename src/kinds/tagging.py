@@ -76,6 +76,9 @@ class TokenClassification(TaskKind):
                 raise UserError(f"{where}: the entity type {shown(name)} is none of {listed(types)}")
         return tuple((start, end, types.index(name)) for start, end, name in value)
 
+    def pair_fault(self, text_pair: str | None) -> str | None:
+        return None if text_pair is None else f"a text of a {self.name} task has no second text"
+
     def count_answers(self, label: Any) -> int:
         return len(label or ())
 
@@ -108,9 +111,6 @@ class TokenClassification(TaskKind):
             raise UserError(
                 f"max_seq_length {max_seq_length} leaves no room for text between [CLS] and [SEP]"
             )
-        for row in rows:
-            if row.text_pair is not None:
-                raise UserError(f"text {row.line_number}: a text of a {self.name} task has no second text")
         room, cut = max_seq_length - 2, 0
         ids: list[int] = []
         spans: list[tuple[int, int]] = []

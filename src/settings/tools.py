@@ -145,6 +145,8 @@ class PreprocessConfig(RecordsConfig):
 
     seq_length: NonNegativeInt = 0
     """Tokens every row is filled up to: the exported model's. 0: the task's longest."""
+    split: Literal["eval", "eval_mm"] = "eval"
+    """Which rows: the dev set, or with eval_mm MNLI's mismatched one."""
     output_dir: str = needed("preprocess_Result", "output")
     """Folder to write; an older one is replaced."""
     layout: Literal["own", "published"] = "own"
@@ -212,8 +214,9 @@ class PredictConfig(AnsweringConfig, DeviceConfig, PackingConfig, CheckpointConf
     """The text that it is about; long ones are read in windows."""
     file: str = needed("", "data")
     """A file with one text a line. A tab separates the two texts of a pair, or a question and its text; blank
-    lines are left out. Or rows as JSON lines (.jsonl) or parquet, of which the texts are read: text,
-    text_pair, sentence1, sentence2, question, context and the like, as in own data."""
+    lines are left out. Or rows as JSON lines (.jsonl, .json) or parquet, of which the texts are read: text,
+    text_pair, sentence1, sentence2, question, context and the like, as in own data. Or SQuAD's .json, or a
+    word and its tag a line (.conll), whose tags are not read."""
     max_seq_length: NonNegativeInt = 0
     """Longest row in tokens; longer texts are cut with a notice. 0: as many as the model takes, at most
     512; of a task's raw files the task's own, 64 or 128.

@@ -84,16 +84,22 @@ def test_of_cluener_entities_inside_another_the_outermost_is_kept_and_that_is_to
     [
         (
             {"text": "小芳", "label": {"name": {"小芳": [[0, 2]]}}},
-            "name 0-3 is outside its text of 2 characters",
+            "name 0-2 is outside its text of 2 characters",
         ),
-        ({"text": "小芳", "label": {"name": {"小芳": [[1, 0]]}}}, "outside|ends before it starts"),
+        (
+            {"text": "小芳", "label": {"name": {"小芳": [[1, 0]]}}},
+            "name 1-0 ends before it starts (the end is the last character)",
+        ),
         (
             {"text": "小芳在", "label": {"name": {"小芳": [[1, 2]]}}},
             "name '小芳' is not at its place 1-2, where '芳在'",
         ),
         ({"text": "小芳在", "label": {"name": {"小芳": [0, 1]}}}, "no list of [start, end]"),
         ({"text": "小芳在", "label": ["name"]}, '"label" must be {type'),
-        ({"text": "小芳在", "label": {"name": {"小芳": [[0, 1]], "芳在": [[1, 2]]}}}, "overlap"),
+        (
+            {"text": "小芳在", "label": {"name": {"小芳": [[0, 1]], "芳在": [[1, 2]]}}},
+            "name 0-1 and name 1-2 overlap",
+        ),
         (
             {"text": "小芳", "label": {"film": {"小芳": [[0, 1]]}}},
             "the entity type 'film' is none of address",
@@ -130,6 +136,10 @@ def test_own_entities_make_tags_of_the_types_in_the_training_file(tmp_path):
         refused("custom", tmp_path, "dev")
         == "dev.jsonl, line 1: the entity type 'town' is none of name, place"
     )
+    write(tmp_path, "test.jsonl", {"text": "Who"}, {"text": "Who", "text_pair": "He"})
+    assert refused("custom", tmp_path, "test") == (
+        "test.jsonl, line 2: a text of a ner task has no second text; --skip_bad_rows skips such rows"
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,6 +167,36 @@ def test_bad_own_entities_are_named_or_skipped(tmp_path, entities, words):
     assert message.startswith("train.jsonl, line 2: ") and words in message
     rows, _, bad_rows = read("custom", tmp_path, "train", skip=True)
     assert [text for text, _ in rows] == ["good"] and bad_rows.count == 1
+
+
+@pytest.mark.parametrize(
+    "row,words",
+    [
+        ({"question": "who?", "context": "he", "answers": {"text": ["he"]}}, ".json file in SQuAD's layout"),
+        ({"tokens": ["Anna"], "ner_tags": ["B-x"]}, "read from a .conll file, a word and its tag a line"),
+        ({"text": "Anna", "tags": ["B-x"]}, "read from a .conll file, a word and its tag a line"),
+        ({"body": "Anna"}, "texts are called text, or sentence1"),
+    ],
+)
+def test_rows_as_other_programs_write_them_are_told_the_layout_that_is_read(tmp_path, row, words):
+    write(tmp_path, "train.jsonl", row)
+    message = refused("custom", tmp_path)
+    assert message.startswith("train.jsonl, line 1: ") and words in message
+    (tmp_path / "train.jsonl").unlink()
+    write(tmp_path, "train.tsv", "\t".join(row), "\t".join("x" for _ in row))
+    assert words.replace("texts are called text, or", "which custom needs (or") in refused("custom", tmp_path)
+
+
+def test_own_rows_without_a_text_are_refused_with_file_and_line(tmp_path):
+    rows = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}, {"text": " ", "label": "x"}]
+    write(tmp_path, "train.jsonl", *rows)
+    assert refused("custom", tmp_path).startswith("train.jsonl, line 3: the text is empty; ")
+    read_rows, _, bad_rows = read("custom", tmp_path, "train", skip=True)
+    assert len(read_rows) == 2 and bad_rows.count == 1
+    write(tmp_path, "test.jsonl", {"text": " "})
+    with pytest.raises(UserError, match="the text is empty"):
+        read("custom", tmp_path, "train")
+    assert read("custom", tmp_path, "test", skip=True)[0] == [(" ", None)]  # each row of it has an answer
 
 
 def test_labels_and_entities_do_not_mix(tmp_path):

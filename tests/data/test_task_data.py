@@ -290,6 +290,14 @@ def test_every_split_is_held_against_the_model(data):
     refuses(error, "the train records", "20 tokens")
 
 
+def test_labels_without_names_are_said_to_be_taken_as_the_datas_once(data, capsys):
+    described = describe(tiny_network(1, labels=2, num_hidden_layers=1))
+    data.check_model(replace(described, labels=(), source="model/"), "model_dir")
+    assert capsys.readouterr().out.count("note: model/ does not name its labels; they are taken as ") == 1
+    data.check_model(replace(described, labels=data.labels), "model_dir")
+    assert not capsys.readouterr().out
+
+
 def test_without_a_folder_none_of_the_working_directory_is_read(tmp_path, monkeypatch):
     (tmp_path / "dataset.json").write_text("no JSON")
     monkeypatch.chdir(tmp_path)

@@ -70,6 +70,19 @@ def test_mnlis_two_sets_are_read_as_glue_ships_them(tmp_path, monkeypatch):
     assert alone.cut == 1
 
 
+@pytest.mark.parametrize("name", ["MNLI/AX.tsv", "MNLI/diagnostic.tsv", "diagnostic/diagnostic.tsv"])
+def test_mnlis_diagnostic_set_is_found_in_its_folder_and_beside_it(tmp_path, monkeypatch, name):
+    for folder in ("MNLI", "diagnostic"):
+        (tmp_path / folder).mkdir()
+    write(tmp_path, "MNLI/test_matched.tsv", "index\tsentence1\tsentence2", "0\tfox\tdog")
+    write(tmp_path, name, "index\tsentence1\tsentence2", "7\tfox\tdog")
+    monkeypatch.chdir(tmp_path / "MNLI")
+    for folder in (tmp_path / "MNLI", "."):
+        assert [rows.split for rows in read("MNLI", folder)] == ["test", "test_ax"]
+    (tmp_path / "records").mkdir()  # what lies beside makes a folder of records none of raw files
+    assert not prepare_task.holds_raw(str(tmp_path / "records"), get_task("MNLI"))
+
+
 def test_rows_without_a_name_are_numbered_and_a_dev_set_serves_too(tmp_path):
     write(tmp_path, "dev.tsv", "sentence\tlabel", "fox\t1", "dog\t0")
     (rows,) = read("SST-2", tmp_path, split="eval")

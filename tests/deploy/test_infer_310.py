@@ -16,7 +16,7 @@ import preprocess
 import run_eval_onnx
 from tests.commands import refused_by, says
 from tests.deployed import accuracy
-from tests.helpers import ROOT, run_script
+from tests.helpers import ROOT, run_script, teachable, write_info, write_split
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,22 @@ def test_rows_too_long_for_the_model_are_told_before_anything_is_written(task, t
     given = (*task.flags, "--seq_length", "8", "--output_dir", tmp_path / "pre")
     says(refused_by(preprocess, capsys, *given), "12 tokens", "--seq_length 12")
     assert os.listdir(tmp_path) == []
+
+
+def test_mnlis_mismatched_set_is_written_where_it_is_asked_for(tmp_path, capsys):
+    labels = ("entailment", "neutral", "contradiction")
+    for split, rows in (("eval", 5), ("eval_mm", 3)):
+        write_split(tmp_path / "mnli", split, teachable(rows, 3))
+    write_info(tmp_path / "mnli", "MNLI", labels=labels)
+    flags = ("--task_name", "MNLI", "--data_dir", tmp_path, "--seq_length", 14)
+    flags += ("--output_dir", tmp_path / "pre")
+    out = run_script(preprocess, capsys, *flags)
+    says(out, "only the eval rows are written; others: --split eval_mm", "done: 5 rows")
+    says(run_script(preprocess, capsys, *flags, "--split", "eval_mm"), "done: 3 rows")
+    assert json.loads((tmp_path / "pre" / "rows.json").read_text())["split"] == "eval_mm"
+    for file in (tmp_path / "mnli").glob("eval_mm*"):
+        file.unlink()
+    says(refused_by(preprocess, capsys, *flags, "--split", "eval_mm"), "split: ", "has no eval_mm rows")
 
 
 def test_a_mindir_and_its_description_belong_together(chain, tmp_path, capsys):

@@ -19,7 +19,10 @@ from src.checkpoint.folder import load, save
 from src.data.readers.rows import Row
 from src.data.texts import encode_texts, read_texts
 from src.data.tokenization import Tokenizer
-from src.kinds import CLASSIFICATION
+from src.description import Description
+from src.kinds import CLASSIFICATION, SPAN, TAGGING
+from src.settings.network import BertConfig
+from src.tasks import get_task
 from tests.commands import reference_logits, refused_by, says
 from tests.helpers import VOCABULARY, refusal, run_script, write_info, write_split
 
@@ -71,7 +74,7 @@ def test_models_and_texts_that_cannot_be_read_are_one_line(task, onnx_file, tmp_
         ((tmp_path / "broken.onnx", "--text", "a"), ("broken.onnx", "cannot load")),
         ((tmp_path / "none.onnx", "--text", "a"), ("none.onnx does not exist",)),
         ((onnx_file, "--text", "  "), ("empty",)),
-        ((onnx_file, "--text", "\u200b"), ("text 1 holds no word",)),
+        ((onnx_file, "--text", "\u200b"), ("error: text: a text holds no word",)),
         ((onnx_file, "--text", ""), ("empty",)),
         ((onnx_file, "--text_pair", "b"), ("text_pair",)),
         ((onnx_file, "--text", "a", "--file", tmp_path / "empty.txt"), ("only one",)),
@@ -169,7 +172,24 @@ def test_a_text_without_any_token_is_found_wherever_it_stands(tmp_path):
         (tmp_path / "lines").write_text(text, encoding="utf-8")
         rows = read_texts(False, False, str(tmp_path / "lines"))
         said = refusal(encode_texts, rows, CLASSIFICATION, tokenizer, 5)
-        assert f"text {number} holds no word" in said
+        assert f"lines, line {number}: a text holds no word" in said
+    (tmp_path / "lines").write_text("word1\n \nword2\t \n", encoding="utf-8")
+    assert "lines, line 3: a text is empty" in refusal(read_texts, False, False, str(tmp_path / "lines"))
+
+
+def test_a_text_of_the_wrong_number_of_parts_is_named_by_file_and_line(tmp_path):
+    tokenizer = Tokenizer(list(VOCABULARY), True)
+    (tmp_path / "q.txt").write_text("word1\tword2\nword3\n", encoding="utf-8")
+    (tmp_path / "q.jsonl").write_text('{"text": "word1"}\n{"text": "word1", "text_pair": "word2"}\n')
+    for name, kind, line in (
+        ("q.txt", SPAN, "line 2: a question needs the text it is about"),
+        ("q.txt", TAGGING, "line 1: a text of a ner task has no second text"),
+        ("q.jsonl", SPAN, "line 1: a question needs the text it is about"),
+        ("q.jsonl", TAGGING, "line 2: a text of a ner task has no second text"),
+    ):
+        rows = read_texts(False, False, str(tmp_path / name))
+        said = refusal(encode_texts, rows, kind, tokenizer, 16)
+        assert said.endswith(f"{name}, {line}")
 
 
 @pytest.mark.parametrize("types", [1, 2])
@@ -185,6 +205,21 @@ def test_a_model_with_one_type_of_token_reads_the_second_text_as_it_does_the_fir
     monkeypatch.setattr(predictor, "predict", segments)
     read = predictor.Predictor(model, "CPU", 4, SimpleNamespace(bucket_boundaries=[8])).logits(examples)
     assert read.tolist() == ([0] * 5 if types == 1 else [0, 0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("own", [(), ("bad", "good")])
+def test_what_labels_without_names_are_taken_for_in_a_test_set_is_said(own, monkeypatch, capsys):
+    said = Description(BertConfig(), CLASSIFICATION, 2, own, source="model/")
+    model = SimpleNamespace(description=said, vocabulary=VOCABULARY, lower_case=True, length=8)
+    rows = SimpleNamespace(labels=("bad", "good"), examples=None, split="test", names=("0",), cut=0)
+    monkeypatch.setattr(predictor, "read_test_sets", lambda *_: [rows, rows])
+    monkeypatch.setattr(predictor, "write_predictions", lambda *_: ["file"])
+    monkeypatch.setattr(predictor.Predictor, "logits", lambda *_: None)
+    asked = predictor.Predictor(model, "CPU", 4, None)
+    assert len(list(asked.answer_test_sets(get_task("custom"), "raw", "test", 0, 1, "auto", "out"))) == 2
+    assert capsys.readouterr().out.count("model/ does not name its labels; they are taken as bad, good") == (
+        not own
+    )
 
 
 def test_logits_that_are_no_numbers_answer_nothing(monkeypatch):

@@ -10,9 +10,11 @@ import pytest
 
 import infer_mindir
 import postprocess
+import predict
 import preprocess
 import run_eval_onnx
 from src import metrics
+from src.checkpoint.packed import save_packed
 from src.data.dataset import Batches
 from src.data.readers.rows import Row
 from src.data.tokenization import Tokenizer
@@ -32,9 +34,10 @@ from src.model import Model
 from src.nn.heads import BertForTokens
 from src.nn.layers import computed_weights
 from tests.commands import refused_by, says
-from tests.deploy.conftest import run_export
+from tests.deploy.conftest import TERNARY, run_export
 from tests.helpers import (
     VOCABULARY,
+    describe,
     fill,
     make_examples,
     refuses,
@@ -91,6 +94,41 @@ def test_a_tagger_scores_what_numpy_does_as_onnx_and_through_the_310_chain(tagge
     out = run_script(postprocess, capsys, "--input_dir", rows, "--result_dir", logits)
     says(out, "entity_f1 is", "13 rows")
     assert float(re.search(r" acc is (\S+)", out)[1]) == pytest.approx(accuracy)
+
+
+def answers_of(files, texts, capsys):
+    """What predict.py says of one text, by each of the files."""
+    vocabulary = os.path.join(os.path.dirname(files[0]), "vocab.txt")
+    given = (*texts, "--vocab_file", vocabulary, "--json", "true")
+    return [json.loads(run_script(predict, capsys, "--model", file, *given)) for file in files]
+
+
+def test_predict_finds_the_same_tags_by_a_packed_and_an_onnx_file(tmp_path, capsys):
+    network = BertForTokens(tiny_config(num_hidden_layers=1), len(LABELS), quantization=TERNARY)
+    described = describe(fill(network, 7), "custom", LABELS, TAGGING)
+    save_packed(str(tmp_path), network, described, VOCABULARY)
+    write_onnx(str(tmp_path / "m.onnx"), computed_weights(network), described, "ternary")
+    texts = ("--text", "word3 word9 word12 word20")
+    files = [tmp_path / name for name in ("quantized_model.safetensors", "m.onnx")]
+    packed, onnx = (answers["entities"] for answers in answers_of(files, texts, capsys))
+    assert packed and len(packed) == len(onnx)
+    for mine, theirs in zip(packed, onnx):
+        assert mine == {name: pytest.approx(value, abs=2e-2) for name, value in theirs.items()}
+
+
+def test_predict_gives_the_same_answer_by_a_mindir_and_an_onnx_file(tmp_path, capsys):
+    network = fill(BertForTokens(tiny_config(num_hidden_layers=1), 2), 7)
+    folder = save_network(tmp_path / "model", network, "custom", (), SPAN)
+    described = describe(network, "custom", (), SPAN)
+    write_onnx(str(tmp_path / "m.onnx"), computed_weights(network), described, "float")
+    shape = ("--file_format", "MINDIR", "--batch_size", 1, "--seq_length", 16)
+    run_export("--ckpt_file", folder, "--file_name", tmp_path / "m.mindir", *shape)
+    capsys.readouterr()
+    context = "word8 word9 word20 word4"
+    texts = ("--question", "word1", "--context", context)
+    mindir, onnx = answers_of([tmp_path / "m.mindir", tmp_path / "m.onnx"], texts, capsys)
+    assert mindir["answer"] and mindir["answer"] == context[mindir["start"] : mindir["end"]]
+    assert mindir == {name: pytest.approx(value, abs=1e-3) for name, value in onnx.items()}
 
 
 def test_files_of_questions_keep_the_texts_and_give_the_score_of_the_rows(tmp_path):

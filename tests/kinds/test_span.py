@@ -100,8 +100,9 @@ def test_long_questions_are_cut_and_those_that_leave_no_room_refused():
         UserError, match="max_seq_length 8 leaves no room for the text beside question q9, .* 5 to"
     ):
         SPAN.encode(TOKENIZER, rows, 8)
-    with pytest.raises(UserError, match="question q9: a question needs the text it is about"):
-        SPAN.encode(TOKENIZER, [Row("who", None, None, 1, "q9")], 8)
+    with pytest.raises(UserError, match="beside lines.txt, line 3, which"):
+        SPAN.encode(TOKENIZER, [rows[0]._replace(where="lines.txt, line 3")], 8)
+    assert SPAN.pair_fault(None) == "a question needs the text it is about" and SPAN.pair_fault("a") is None
 
 
 def test_unlabelled_and_impossible_questions():

@@ -89,8 +89,9 @@ def replace_words(text: str, words: Sequence[Word], chosen: Mapping[int, str]) -
 
 def _would_merge(left: str, right: str) -> bool:
     """Whether two characters that meet would become one word: a Chinese one stands for itself."""
-    return left.isalnum() and right.isalnum() and not (_is_chinese(left) or _is_chinese(right))
+    return left.isalnum() and right.isalnum() and not (is_chinese(left) or is_chinese(right))
 
 
-def _is_chinese(character: str) -> bool:
+def is_chinese(character: str) -> bool:
+    """Whether a character is a Chinese one, which is a word by itself."""
     return unicodedata.name(character, "").startswith("CJK")

@@ -21,7 +21,7 @@ def read_rows(path: str, task: Task, test: bool, bad_rows: BadRows) -> Iterator[
         items = [] if fault else _items(value)
         fault = fault or _surface_fault(items, value["text"])
         outer = _outermost(items) if not fault else []
-        fault = fault or entities_fault(outer, value["text"])
+        fault = fault or entities_fault(outer, value["text"], inclusive=True)
         if fault:
             bad_rows.add(f"{where}: {fault}")
             continue
@@ -59,7 +59,7 @@ def _items(value: dict[str, Any]) -> list[tuple[Entity, str]]:
 
 def _surface_fault(items: list[tuple[Entity, str]], text: str) -> str | None:
     for (start, end, kind), surface in items:
-        fault = entities_fault([(start, end, kind)], text)
+        fault = entities_fault([(start, end, kind)], text, inclusive=True)
         if fault:
             return fault
         if text[start:end] != surface:

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 from typing import Protocol
 
 from src.data.readers import cluener, conll, json_lines, parquet, squad, tsv
@@ -37,6 +37,8 @@ READERS: dict[str, Reader] = {
     "squad": squad,
 }
 """{name of a reader in a task's source: the module}"""
+BESIDE = ("diagnostic",)
+"""The sets that GLUE's download has in folders of their own, beside their task's."""
 _PART = re.compile(r"^(.+)-([0-9]+)-of-([0-9]+)(?![0-9])")
 _IN_PARTS = ("parquet",)  # whose split may be several files, as train-00000-of-00002.parquet
 
@@ -77,7 +79,8 @@ def find_source(data_dir: str, stem: str, formats: Mapping[str, str]) -> Source 
 
     Args:
         data_dir: folder with the raw files.
-        stem: GLUE's name of the file without ending: `train`, `dev`, `dev_matched`, `test`, ...
+        stem: GLUE's name of the file without ending: `train`, `dev`, `dev_matched`, `test`, ...; the
+            diagnostic set may also lie in the folder `diagnostic` beside `data_dir`.
         formats: of the task's source.
 
     Raises:
@@ -85,9 +88,10 @@ def find_source(data_dir: str, stem: str, formats: Mapping[str, str]) -> Source 
     """
     if not os.path.isdir(data_dir):
         raise UserError(f"data_dir: {data_dir} is not a folder")
+    beside = [os.path.join(os.path.dirname(os.path.abspath(data_dir)), stem)] if stem in BESIDE else []
     found: list[Source] = []
-    for names in _NAMES[stem]:
-        bases = [os.path.join(data_dir, name) for name in names]
+    for folder, names in product([data_dir, *beside], _NAMES[stem]):
+        bases = [os.path.join(folder, name) for name in names]
         found = found or [source for base in bases for source in _sources_named(base, formats)]
     if not found:
         return None

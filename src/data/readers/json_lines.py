@@ -15,6 +15,7 @@ from src.data.readers.rows import (
     count_lines,
     fitting_layout,
     is_text,
+    other_layout,
     text_lines,
     wanted_names,
 )
@@ -81,7 +82,7 @@ def _fault(value: object, columns: Columns | None, layouts: Sequence[Columns], t
     pair = columns.text_pair or "text_pair"  # looked for where none belongs, too: it is refused
     fault = text_fault(value, columns.text, pair)
     if fault and not any(other.text in value for other in layouts):
-        return f"{fault}; texts are called {wanted_names(layouts)}"
+        return f"{fault}; texts are called {wanted_names(layouts)}{_other_layout(value, layouts)}"
     if fault:
         return fault
     label = value.get(columns.label)
@@ -103,7 +104,12 @@ def _no_label(value: dict[str, Any], columns: Columns) -> str | None:
     if any(key in value for key in wanted):
         return None
     names = " or ".join(f'"{key}"' for key in wanted)
-    return f"{names} is missing; its keys are {listed(value)}"
+    return f"{names} is missing; its keys are {listed(value)}{_other_layout(value, [columns])}"
+
+
+def _other_layout(value: dict[str, Any], layouts: Sequence[Columns]) -> str:
+    """`other_layout` of own rows, which may have tags."""
+    return other_layout(value) if layouts[-1].entities else ""
 
 
 def _tagged_fault(value: dict[str, Any], columns: Columns, entities: str, pair: str) -> str | None:

@@ -35,6 +35,8 @@ class Row(NamedTuple):
     """Line of the file (parquet: row), counted from 1."""
     id: str = ""
     """The row's own name in its file, where it has one."""
+    where: str = ""
+    """`file, line 12`, for messages; of texts that are to be answered at once."""
 
 
 class Where:
@@ -157,6 +159,19 @@ def wanted_names(layouts: Iterable[Columns]) -> str:
     return ", or ".join(texts)
 
 
+def other_layout(found: Container[object]) -> str:
+    """Where rows with these names have questions or tags as other programs write them: what is read instead,
+    as the end of a message; "" for other rows.
+    """
+    if "context" in found and "answers" in found:
+        return (
+            "; questions with answers are read from a .json file in SQuAD's layout (docs/data.md shows one)"
+        )
+    if any(name in found for name in ("tokens", "words", "tags", "ner_tags")):
+        return '; words with tags are read from a .conll file, a word and its tag a line, or as "entities"'
+    return ""
+
+
 def present_columns(
     layouts: Sequence[Columns], found: Sequence[str], path: str, task: Task, test: bool
 ) -> Columns:
@@ -178,7 +193,7 @@ def present_columns(
         others = f" (or {wanted_names(layouts[1:])})" if columns is None and layouts[1:] else ""
         raise UserError(
             f"{path} has no column {' and '.join(missing)}, which {task.name} needs{others}; its columns are "
-            f"{listed(found)}"
+            f"{listed(found)}{other_layout(found) if task.is_own else ''}"
         )
     pair = columns.text_pair if columns.text_pair in found else None
     return columns._replace(text_pair=pair, label=columns.label if columns.label in found else "")

@@ -31,6 +31,12 @@ def read_split(
     by_plain = {} if task.is_own else dict(zip(plain_labels(names), names))  # of a benchmark: Entailment
     labelled = None
     for text, pair, label, where, name in source.raw_rows(task, test, bad_rows):
+        if fault := kind.pair_fault(pair):
+            bad_rows.add(f"{where}: {fault}")
+            continue
+        if task.is_own and not test and not text.strip():
+            bad_rows.add(f"{where}: the text is empty")
+            continue
         label = tidy_label(label)
         if isinstance(label, str) and label not in names:
             label = by_plain.get(label.casefold(), label)

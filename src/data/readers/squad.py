@@ -55,6 +55,11 @@ def _paragraphs(path: str) -> Iterator[tuple[str, Any]]:
         except ValueError as error:  # what is no UTF-8 is a ValueError too
             hint = "; where it has an object a line, call it .jsonl" if _more_follows(error) else ""
             raise UserError(f"{path} is not JSON: {error}{hint}") from error
+    if not isinstance(value, dict) or "data" not in value:
+        raise UserError(
+            f'{path}: its object has no list "data", as SQuAD\'s layout has it; rows with keys of their own '
+            "are an object a line in a .jsonl file"
+        )
     for number, article in enumerate(_list_in(path, "its object", value, "data")):
         place = f"data[{number}]"
         for index, paragraph in enumerate(_list_in(path, place, article, "paragraphs")):

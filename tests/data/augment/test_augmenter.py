@@ -133,6 +133,19 @@ def test_candidates_are_the_most_probable_whole_words_for_each_masked_one():
     assert set(asked[3:]) == {"[CLS] [MASK] [SEP]"} and len(asked) == module.BATCH_TOKENS // 16
 
 
+def test_a_chinese_character_gives_way_to_chinese_ones_alone():
+    model = Preferring("ok", "red", "们", "7", "水")
+    texts = ["山old", "水"]
+    found = MaskedCandidates(model, VOCABULARY, 3, 64)(texts, split_words(TOKENIZER, texts))
+    assert found == [{0: ["们", "水", "山"], 1: ["ok", "red", "们"]}, {0: ["们", "水", "山"]}]
+    found = MaskedCandidates(model, VOCABULARY, 9, 64)(texts, split_words(TOKENIZER, texts))
+    assert found[1][0] == ["们", "水", "山", "我"]  # no more than there are
+    latin = [token if token.isascii() else f"w{place}" for place, token in enumerate(VOCABULARY)]
+    assert MaskedCandidates(model, latin, 3, 64)(["水"], [([21], split_words(TOKENIZER, ["水"])[0][1])]) == [
+        {}
+    ]
+
+
 def test_candidates_follow_the_logits_of_their_own_row(monkeypatch):
     """Several batches and lengths, against a loop: the model prefers what follows the neighbour's id."""
     monkeypatch.setattr(module, "BATCH_TOKENS", 64)
