@@ -28,37 +28,66 @@ if TYPE_CHECKING:
 _UMASK = os.umask(0o077)  # it cannot be asked for without being set
 os.umask(_UMASK)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the repository
-WRITING = ".writing-"
-"""How the names of files and folders begin that are being written."""
+WRITING, _REPLACED = ".writing-", ".replaced-"
+"""How the names of folders begin in which something is being written, or waits until it is replaced."""
+_OURS = re.compile(r"\.(writing|replaced)-\w{8}(-.*)?", re.DOTALL)
 
 
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """Yield a temporary path in `path`'s folder; on success it becomes `path`, with the mode that the
-    user's umask wants, on failure it is removed.
-
-    The temporary name keeps `path`'s ending, which some writers (MindSpore's `save_checkpoint`) insist on.
+    """Yield a path with `path`'s name in a new temporary folder beside it; on success the file written there
+    becomes `path`, with the mode that the user's umask wants, on failure it is removed.
     """
     path, target = os.path.abspath(path), _target(path)
     folder, name = os.path.split(target)
+    with working_folder(folder, path) as work, _naming(path, work):
+        temporary = os.path.join(work, name)
+        yield temporary
+        set_mode(temporary)
+        os.replace(temporary, target)
+
+
+@contextlib.contextmanager
+def working_folder(folder: str, path: str = "") -> Iterator[str]:
+    """Yield a new folder in `folder`, for what this process writes there; it is removed afterwards. Before
+    the first one, what killed processes left in `folder` is.
+
+    Args:
+        path: what will be written, for the message of a `UserError`.
+    """
     make_folder(folder)
+    _sweep_once(folder)
+    with _new_folder(folder, WRITING, path or folder) as work:
+        yield work
+
+
+@contextlib.contextmanager
+def _new_folder(folder, prefix, path):
+    """Yield a new folder in `folder`, locked before anybody could `sweep` it, and removed afterwards."""
+    descriptor = None
+    while descriptor is None:
+        try:
+            work = tempfile.mkdtemp(dir=folder, prefix=prefix)
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from error
+        descriptor = _held(work)
     try:
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=WRITING, suffix="-" + name)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    try:
-        _lock(handle)
-        with _naming(path, temporary):
-            yield temporary
-            set_mode(temporary)
-            os.replace(temporary, target)
+        yield work
     finally:
-        os.close(handle)
-        # save_checkpoint has a name of its own for it while it writes.
-        for left in (temporary, os.path.splitext(temporary)[0] + ".tmp"):
-            if os.path.exists(left):
-                os.chmod(left, 0o644)  # save_checkpoint leaves 0400
-                os.remove(left)
+        shutil.rmtree(work, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _held(work):
+    """The open descriptor of a new folder, with its lock; None where another process has swept it before."""
+    try:
+        descriptor = os.open(work, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    if _lock(descriptor) is not False and os.path.exists(work):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def set_mode(path: str) -> None:
@@ -83,15 +112,14 @@ def _target(path):
 
 
 @contextlib.contextmanager
-def _naming(path, temporary=""):
+def _naming(path, work):
     """Say of which file the disk is full: the system knows an open one by its number only, and a new one by
-    the `temporary` name, whose ending a library may change.
+    its name in the folder `work`.
     """
-    begin = os.path.splitext(temporary)[0]
     try:
         yield
     except OSError as error:
-        known = error.filename is not None and not (begin and str(error.filename).startswith(begin))
+        known = error.filename is not None and not str(error.filename).startswith(work)
         if error.errno in WRITE_FAULTS and not known:
             error.filename, error.filename2 = path, None
         raise
@@ -99,24 +127,17 @@ def _naming(path, temporary=""):
 
 @contextlib.contextmanager
 def replacing_together(path: str) -> Iterator[str]:
-    """Yield a path with `path`'s name in a new temporary folder beside it; on success all that was written in
-    that folder takes its place beside `path`: a file, and what belongs to it and begins with its name.
+    """As `replacing`, but all that was written in that folder takes its place beside `path`: a file, and what
+    belongs to it and begins with its name.
     """
     path, target = os.path.abspath(path), _target(path)
     folder, name = os.path.split(target)
-    make_folder(folder)
-    with (
-        tempfile.TemporaryDirectory(prefix=WRITING, dir=folder) as temporary,
-        locked(temporary),
-        _naming(path),
-    ):
-        yield os.path.join(temporary, name)
-        for item in sorted(os.listdir(temporary), reverse=True):  # the file itself comes last
-            new, old = os.path.join(temporary, item), os.path.join(folder, item)
+    with working_folder(folder, path) as work, _naming(path, work):
+        yield os.path.join(work, name)
+        for item in sorted(os.listdir(work), reverse=True):  # the file itself comes last
+            new, old = os.path.join(work, item), os.path.join(folder, item)
             set_mode(new)
-            if os.path.isdir(new) and os.path.isdir(old):
-                os.rename(old, os.path.join(temporary, f".old-{item}"))
-            os.replace(new, old)
+            _take_place(new, old)
 
 
 @contextlib.contextmanager
@@ -126,25 +147,36 @@ def replacing_folder(path: str) -> Iterator[str]:
     """
     path = os.path.realpath(path)
     parent, name = os.path.split(path)
-    make_folder(parent)
     sweep(parent)
-    temporary = tempfile.mkdtemp(dir=parent, prefix=WRITING, suffix="-" + name)
-    try:
-        with locked(temporary), _naming(path):
-            yield temporary
-            set_mode(temporary)
-            if os.path.isdir(path):
-                with tempfile.TemporaryDirectory(dir=parent, prefix=WRITING) as old:
-                    os.rename(path, os.path.join(old, name))
-                    try:
-                        os.rename(temporary, path)
-                    except OSError:
-                        os.rename(os.path.join(old, name), path)
-                        raise
-            else:
-                os.rename(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with working_folder(parent, path) as work, _naming(path, work):
+        temporary = os.path.join(work, name)
+        os.mkdir(temporary)
+        yield temporary
+        set_mode(temporary)
+        _take_place(temporary, path)
+
+
+def _take_place(new, path):
+    """Rename `new` to `path`. A folder there comes back if this fails, and by `sweep` if this is killed."""
+    if not (os.path.isdir(new) and os.path.isdir(path)):
+        os.replace(new, path)
+        return
+    parent, name = os.path.split(path)
+    with _new_folder(parent, _REPLACED, path) as aside:
+        old = os.path.join(aside, name)
+        try:
+            os.rename(path, old)
+            os.rename(new, path)
+        finally:
+            _put_back(aside, parent)
+        os.rename(old, new)  # no more to be put back, while it is being removed
+
+
+def _put_back(aside, folder):
+    """Move what has no successor in `folder` there again."""
+    for name in os.listdir(aside):
+        if not os.path.lexists(os.path.join(folder, name)):
+            os.rename(os.path.join(aside, name), os.path.join(folder, name))
 
 
 def _lock(descriptor: int) -> bool | None:
@@ -194,16 +226,22 @@ def _holder(inode):
 
 
 def sweep(folder: str) -> None:
-    """Remove what killed processes have left half-written in a folder, if it is there; what a living one
-    writes is locked.
+    """Remove what killed processes have left half-written in a folder, if it is there, and put back what they
+    had moved away for it; what a living one writes is locked.
     """
     names = os.listdir(folder) if os.path.isdir(folder) else ()
-    for path in (os.path.join(folder, name) for name in names if name.startswith(WRITING)):
+    for name in filter(_OURS.fullmatch, names):
+        path = os.path.join(folder, name)
         with contextlib.suppress(OSError), locked(path) as nobodys:  # else its writer's, or another user's
+            if nobodys and name.startswith(_REPLACED):
+                _put_back(path, folder)
             if nobodys and os.path.isdir(path):
                 shutil.rmtree(path)
             elif nobodys:
                 os.remove(path)
+
+
+_sweep_once = functools.cache(sweep)  # a process writes many files to a folder
 
 
 def plain_path(path: str) -> str:

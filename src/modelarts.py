@@ -11,7 +11,6 @@ import shutil
 import signal
 import stat
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import Struct
 
 from src.errors import ZIP_FAULTS, UserError, one_line, shown
-from src.files import make_folder, write_json
+from src.files import make_folder, working_folder, write_json
 from src.json_file import read_json
 from src.runtime import environment_number
 from src.settings.defaults import chosen
@@ -281,9 +280,8 @@ def unpack(path: str, folder: str) -> None:
         UserError: the zip is damaged or needs a password, a member would leave the folder or is no ordinary
             file, or the disk is too small.
     """
-    temporary = tempfile.mkdtemp(dir=folder, prefix=".unpacking-")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with working_folder(folder) as temporary, zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 _check_member(member, path)
             size, free = (
@@ -293,15 +291,13 @@ def unpack(path: str, folder: str) -> None:
             if size > free:
                 raise UserError(f"{path} unpacks to {size:,} bytes, but {folder} has room for {free:,}")
             archive.extractall(temporary)  # reads no more of a member than the size checked above
-        _check_places(path, temporary, folder)
-        _move(temporary, folder)
+            _check_places(path, temporary, folder)
+            _move(temporary, folder)
     except ZIP_FAULTS as error:
         # The disk's fault; bz2's own has no reason, and a seek to before the file's begin has none but this.
         if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
             raise
         raise UserError(f"{path} is not a readable zip: {one_line(error)}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check_member(member, path):

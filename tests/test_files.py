@@ -1,7 +1,9 @@
 """Paths that break tools: links, bytes that are no UTF-8, devices; and what is written beside a file."""
 
 import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 
@@ -19,6 +21,8 @@ from src.files import (
     replacing,
     replacing_folder,
     replacing_together,
+    sweep,
+    working_folder,
     write_json,
     write_safetensors,
     write_text,
@@ -263,3 +267,149 @@ def test_the_same_weights_and_words_are_the_same_bytes(tmp_path):
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
     with safe_open(tmp_path / "0", "numpy") as file:
         assert file.metadata() == words and file.get_tensor("x").tolist() == [0, 1, 2]
+
+
+# --- killed processes ---------------------------------------------------------------------------------------
+
+
+def killed(job):
+    """Run `job` in a process that it kills."""
+    process = multiprocessing.get_context("fork").Process(target=job)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def killed_at_rename(number, job):
+    """Run `job` in a process that is killed before its rename of that number, from 1."""
+
+    def run():
+        renames = iter(range(1, 99))
+        real = {name: getattr(os, name) for name in ("rename", "replace")}
+
+        def renaming(name):
+            def rename(*paths):
+                if next(renames) == number:
+                    kill()
+                real[name](*paths)
+
+            return rename
+
+        for name in real:
+            setattr(os, name, renaming(name))
+        job()
+
+    killed(run)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_folder_is_there_whenever_its_writer_is_killed(tmp_path, number):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "old").write_text("a finished model")
+
+    def write():
+        with replacing_folder(str(model)) as folder:
+            write_text(os.path.join(folder, "new"), "another")
+
+    killed_at_rename(number, write)
+    sweep(str(tmp_path))
+    assert contents(tmp_path) in ({"model/old": "a finished model"}, {"model/new": "another"})
+    assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_the_folder_beside_a_file_is_there_whenever_its_writer_is_killed(tmp_path, number):
+    def write(text):
+        with replacing_together(str(tmp_path / "m_graph.mindir")) as path:
+            write_text(path, text)
+            write_text(os.path.join(os.path.dirname(path), "m_variables", "data"), text)
+
+    write("one")
+    killed_at_rename(number, lambda: write("two"))
+    sweep(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == ["m_graph.mindir", "m_variables"]
+    assert os.listdir(tmp_path / "m_variables") == ["data"]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_folder_comes_back_where_its_successor_cannot_take_its_place(tmp_path, monkeypatch, error):
+    model, rename = tmp_path / "model", os.rename
+    model.mkdir()
+    (model / "old").write_text("old")
+
+    def fails(old, new):
+        if old.endswith("model") and new == str(model) and ".writing" in old:
+            raise error
+        rename(old, new)
+
+    with pytest.raises(error), replacing_folder(str(model)) as folder:
+        write_text(os.path.join(folder, "new"), "new")
+        monkeypatch.setattr(os, "rename", fails)
+    assert contents(tmp_path) == {"model/old": "old"} and os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("writing", [replacing, replacing_together, replacing_folder])
+def test_the_next_process_that_writes_sweeps_out_what_killed_ones_left(tmp_path, writing):
+    def write(end):
+        with writing(str(tmp_path / "x")) as path:
+            write_text(os.path.join(path, "x") if writing is replacing_folder else path, "x")
+            end()
+
+    for _ in range(2):
+        killed(lambda: write(kill))
+    assert len(os.listdir(tmp_path)) == 1
+    write(lambda: None)
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_what_others_write_or_own_is_not_swept_out(tmp_path):
+    mine = [".writing-notes", ".writing-x.txt", ".replaced-", "a.writing-12345678-x", ".writing"]
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    reading, writing = multiprocessing.Pipe()
+
+    def hold():
+        with replacing(str(tmp_path / "theirs")) as path:
+            # As MindSpore does: under a name of its own, then renamed over ours.
+            write_text(os.path.splitext(path)[0] + ".tmp", "theirs")
+            writing.send("written")
+            writing.recv()
+            os.replace(os.path.splitext(path)[0] + ".tmp", path)
+            writing.send("renamed")
+            writing.recv()
+
+    process = multiprocessing.get_context("fork").Process(target=hold, daemon=True)
+    process.start()
+    for expected in ("written", "renamed"):
+        assert reading.poll(60) and reading.recv() == expected
+        write_text(str(tmp_path / f"ours {expected}"), "ours")
+        sweep(str(tmp_path))
+        reading.send("go on")
+    process.join()
+    assert process.exitcode == 0
+    expected = {**dict.fromkeys(mine, "mine"), "ours written": "ours", "ours renamed": "ours"}
+    assert contents(tmp_path) == {**expected, "theirs": "theirs"}
+
+
+def test_a_folder_that_is_swept_before_it_is_locked_is_made_anew(tmp_path, monkeypatch):
+    real, made = os.open, []
+
+    def swept_before(path, *further, **options):
+        if ".writing-" in os.path.basename(path) and not made:
+            made.append(path)
+            os.rmdir(path)
+        return real(path, *further, **options)
+
+    monkeypatch.setattr(os, "open", swept_before)
+    with working_folder(str(tmp_path)) as folder:
+        assert os.path.isdir(folder) and made and folder != made[0]
+    assert os.listdir(tmp_path) == []

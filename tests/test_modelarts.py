@@ -566,6 +566,16 @@ def test_a_zip_that_does_not_fit_the_disk_is_refused(tmp_path, monkeypatch):
     assert os.path.getsize(tmp_path / "folder" / "zeros") == 100_000
 
 
+def test_what_a_killed_unpacking_left_goes_with_the_next_one(tmp_path):
+    folder = tmp_path / "data"
+    (folder / ".writing-abcdefgh").mkdir(parents=True)
+    (folder / ".writing-abcdefgh" / "train.tsv").write_text("half")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("train.tsv", "whole")
+    unpack(str(tmp_path / "a.zip"), str(folder))
+    assert os.listdir(folder) == ["train.tsv"] and (folder / "train.tsv").read_text() == "whole"
+
+
 def test_a_member_longer_than_its_header_says_is_not_unpacked_past_it(tmp_path):
     (tmp_path / "folder").mkdir()
     path = zip_of(tmp_path / "liar.zip", ("zeros", 0, "0" * 100_000))

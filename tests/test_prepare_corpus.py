@@ -156,8 +156,8 @@ def test_neither_workers_nor_interruptions_change_a_byte(raw, monkeypatch, capsy
     )
     monkeypatch.undo()
     small_blocks(monkeypatch)
-    (folder / ".writing-killed").mkdir()  # what a killed run leaves
-    (folder / ".writing-killed" / "train-00002.mindrecord").write_text("half")
+    (folder / ".writing-12345678").mkdir()  # what a killed run leaves
+    (folder / ".writing-12345678" / "train-00002.mindrecord").write_text("half")
     capsys.readouterr()
     prepare(raw, out="three")
     assert contents_of(folder) == expected and "has 2 finished shards; continuing" in capsys.readouterr().out

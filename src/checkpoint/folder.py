@@ -29,6 +29,8 @@ CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "vocab.txt"
 SUMS_KEY = "weights_sha256"
 """In config.json: {name of a .ckpt file beside it: [SHA-256]}; two for the moment in which it is replaced."""
+OWN_SUM_KEY = "config_sha256"
+"""In config.json: SHA-256 of its other settings, as `config_digest` gives it."""
 QUANTIZER_STATE = (".second_moment", ".threshold", ".steps")
 """How the names of a quantized network's parameters end that only its quantizers know."""
 
@@ -189,7 +191,20 @@ def described(weights: dict[str, np.ndarray], file: str, source: str) -> Checkpo
             f"{vocabulary_path} is not the vocabulary these weights were trained with "
             f"(its hash differs from vocab_sha256 in {config_path}); put the original one there"
         )
-    return Checkpoint(weights, description, vocabulary)
+    checkpoint = Checkpoint(weights, description, vocabulary)
+    own = config_digest(values)
+    if values.get(OWN_SUM_KEY, own) != own:  # asked last: what else is wrong says more
+        raise UserError(
+            f"{config_path} is damaged: its settings are not those that {OWN_SUM_KEY} is of"
+            f"; copy it anew (where it was changed on purpose, remove {OWN_SUM_KEY} from it)"
+        )
+    return checkpoint
+
+
+def config_digest(values: dict[str, Any]) -> str:
+    """The checksum of a config.json, but for its checksums: it decides what is computed with the weights."""
+    own = {name: value for name, value in values.items() if name not in (SUMS_KEY, OWN_SUM_KEY)}
+    return digest({}, json.dumps(own, sort_keys=True))
 
 
 def _ckpt_names(folder: str) -> list[str]:
@@ -303,6 +318,7 @@ def save(
     paths = {item: os.path.join(folder, item) for item in (WEIGHTS_FILE, VOCABULARY_FILE, CONFIG_FILE)}
     make_folder(folder)
     values = with_hash(description, vocabulary).to_json()
+    values = {**values, OWN_SUM_KEY: config_digest(values)}
     unchanged = _same_description(paths, values, vocabulary)
     sums = _sums(folder) if unchanged else {}
     with contextlib.ExitStack() as stack:  # left in reverse order: config.json comes first, the weights last
@@ -369,9 +385,10 @@ def _same_description(
         old_vocabulary = read_vocabulary(paths[VOCABULARY_FILE]) if has_file else None
     except UserError:  # missing or damaged: it will be replaced
         return False
-    old_values.pop(SUMS_KEY, None)
     new_values = parse(json.dumps(values))  # tuples and integer keys as JSON has them
-    return old_values == new_values and old_vocabulary == (None if vocabulary is None else list(vocabulary))
+    blank = {SUMS_KEY: None, OWN_SUM_KEY: None}
+    same = {**old_values, **blank} == {**new_values, **blank}
+    return same and old_vocabulary == (None if vocabulary is None else list(vocabulary))
 
 
 def _write_ckpt(path, weights):

@@ -20,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from src.checkpoint.folder import (
     CONFIG_FILE,
     PACKED_FILE,
-    SUMS_KEY,
     VOCABULARY_FILE,
     Checkpoint,
+    config_digest,
     described,
     digest,
     with_hash,
@@ -118,7 +118,7 @@ def save_packed(
         "version": _VERSION,
         "layout": layout,
         "sha256": digest(arrays, layout),
-        "config_sha256": _config_digest(values),
+        "config_sha256": config_digest(values),
     }
     make_folder(folder)
     path, vocabulary_path, config_path = (
@@ -158,14 +158,6 @@ def _pack_network(network, density):
     return arrays, layout
 
 
-def _config_digest(values):
-    """The checksum of a config.json: it decides what is computed with the codes, so they are read with their
-    own only.
-    """
-    own = {name: value for name, value in values.items() if name != SUMS_KEY}  # of other files in the folder
-    return digest({}, json.dumps(own, sort_keys=True))
-
-
 def load_packed(folder: str) -> Checkpoint:
     """The `Checkpoint` in a packed model's folder: dequantized float32 weights.
 
@@ -180,7 +172,7 @@ def load_packed(folder: str) -> Checkpoint:
     trained = checkpoint.description.quantization
     if trained is None:
         raise UserError(f"{config_path} lacks quantization")
-    if _config_digest(read_json(config_path, "checkpoint configuration")) != config_sha256:
+    if config_digest(read_json(config_path, "checkpoint configuration")) != config_sha256:
         raise UserError(
             f"{config_path} is not the one that {PACKED_FILE} was saved with: its checksum differs; copy "
             "it anew"

@@ -231,5 +231,7 @@ class LastCheckpoint(Callback):
         self.folder = folder
 
     def on_end(self, stage: Stage) -> None:
-        stage.watch.check_learnt()
+        warning = stage.watch.check_learnt()
+        if warning:
+            say(f"warning: {warning}")
         stage.save(self.folder)

@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median, variance
 from typing import TYPE_CHECKING
 
 from src.errors import UserError, listed
@@ -28,6 +28,8 @@ AT_END = 5.0
 """As SANE, at the end of a stage that nothing evaluates."""
 LEAST = 1.0
 """The loss below which no first loss counts: a student may start where its teacher is, at 0."""
+FEW = 10
+"""Losses at the begin and at the end of a stage that are too few to be compared."""
 CONFIRMED = 3
 """Steps in a row whose loss must have left the range: one may be an odd batch."""
 
@@ -64,18 +66,23 @@ class Watch:
     def __init__(self, name: str, total: int, scaled: bool):
         self.name, self.total, self.scaled = name, total, scaled
         self.first_loss: float | None = None
-        self._first_step = 0
+        self._first_step, self._resumed = 0, False
         self._taken: deque[Taken] = deque(maxlen=2 * LOOK)
+        self._begun: list[Taken] = []
+        """The first steps; those of a stage that goes on say nothing of how it began."""
         self.spans = [(0, 0)]
         """(step, steps skipped until then) of where the last two spans began that are judged as one."""
 
     def go_on(self, step: int, first_loss: float | None, spans: list[tuple[int, int]]) -> None:
         """Begin after a step of an earlier process, which began with this loss and had these `spans`."""
+        self._resumed = True
         self._first_step, self.first_loss, self.spans = step, first_loss, spans
 
     def note(self, taken: Taken) -> None:
         """Remember a step."""
         self._taken.append(taken)
+        if len(self._begun) < LOOK and not self._resumed:
+            self._begun.append(taken)
 
     def due(self, step: int, advance: int) -> bool:
         """Whether the numbers are to be read after a step, of `advance` run at once."""
@@ -100,8 +107,9 @@ class Watch:
         if step - self.spans[-1][0] >= LOOK:
             self.spans = [self.spans[-1], (step, skipped)]
 
-    def check_learnt(self) -> None:
-        """Of a stage that nothing evaluates, after its last step.
+    def check_learnt(self) -> str:
+        """Of a stage that nothing evaluates, after its last step: a warning where its loss has not fallen, or
+        "". That is no proof that nothing was learnt: a student may be as good as it gets when it begins.
 
         Raises:
             UserError: the median loss of its last steps is above `AT_END` times the first one (or `LEAST`).
@@ -109,11 +117,31 @@ class Watch:
         last = [taken.sums()["loss"] for taken in list(self._taken)[-LOOK:]]
         losses = list(filter(math.isfinite, last))
         if not losses or median(losses) <= self._limit(AT_END):
-            return
+            return self._not_fallen(losses)
         raise UserError(
             f"{self.name}: the student has learnt nothing: the median loss of the last {len(losses)} steps "
             f"is {median(losses):.4g}, that of the first step was {self.first_loss:.4g}; lower the learning "
             "rate (optimizer_cfg.AdamWeightDecay.learning_rate)"
+        )
+
+    def _not_fallen(self, last):
+        """A warning where the last losses are not below the first ones by more than they vary."""
+        count = min(len(self._begun), len(self._taken) // 2, len(last))
+        first = [
+            loss for loss in (item.sums()["loss"] for item in self._begun[:count]) if math.isfinite(loss)
+        ]
+        last = last[-count:]
+        if min(len(first), count) < FEW:
+            return ""
+        before, after = fmean(first), fmean(last)
+        chance = math.sqrt(variance(first) / len(first) + variance(last) / count)
+        if before - after > 2 * chance:  # other batches alone seldom make so much
+            return ""
+        return (
+            f"{self.name}: the loss has not fallen: its mean over the first {len(first)} steps is "
+            f"{before:.4g}, over the last {count} {after:.4g}; unless the student was as good before, it has "
+            "learnt nothing: try a higher learning rate (optimizer_cfg.AdamWeightDecay.learning_rate) or "
+            "more epochs"
         )
 
     def _limit(self, times):

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,7 +62,9 @@ def test_encoder_without_vocabulary_or_label_names(tmp_path):
 
 def test_config_json_has_hugging_faces_names_and_ours(folder):
     with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
-        assert json.load(file) == {
+        values = json.load(file)
+        assert re.fullmatch("[0-9a-f]{64}", values.pop("config_sha256"))
+        assert values == {
             "model_type": "bert",
             "vocab_size": WORDS,
             "hidden_size": HIDDEN,
@@ -271,14 +274,40 @@ def test_one_changed_bit_of_the_weights_is_told_before_mindspore_opens_them(fold
     )
 
 
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("num_attention_heads", 1),
+        ("layer_norm_eps", 0.5),
+        ("hidden_act", "relu"),
+        ("do_lower_case", False),
+        ("id2label", {"0": "na", "1": "maybe", "2": "yes"}),
+    ],
+)
+def test_settings_that_fit_the_weights_but_are_others_are_not_believed(folder, key, value):
+    path = os.path.join(folder, "config.json")
+    values = {**json.loads(Path(path).read_text()), key: value}
+    write_json(path, values)
+    words = refusal(load, folder)
+    assert f"{path} is damaged: its settings" in words and "remove config_sha256 from it" in words
+    del values["config_sha256"]  # as the message says
+    write_json(path, values)
+    load(folder)
+
+
 def test_folders_without_checksums_are_read_and_get_them_with_the_next_save(folder):
     path = os.path.join(folder, "config.json")
     values = json.loads(Path(path).read_text())
-    del values["weights_sha256"]
+    del values["weights_sha256"], values["config_sha256"]
     write_json(path, values)
     assert_same(load(folder).weights, our_weights())
+    save(folder, our_weights(seed=1), our_description(), TOKENS, "step_1.ckpt")
+    assert os.path.isfile(os.path.join(folder, "eval_model.ckpt"))  # it is the same network's
+    os.remove(os.path.join(folder, "step_1.ckpt"))
     save(folder, our_weights(seed=1), our_description(), TOKENS)
-    assert sums(folder) == {"eval_model.ckpt": [sha256(os.path.join(folder, "eval_model.ckpt"))]}
+    assert "config_sha256" in json.loads(Path(path).read_text()) and sums(folder) == {
+        "eval_model.ckpt": [sha256(os.path.join(folder, "eval_model.ckpt"))]
+    }
 
 
 def test_a_stop_between_two_saves_of_one_network_leaves_weights_that_are_believed(folder, monkeypatch):

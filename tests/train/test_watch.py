@@ -187,7 +187,36 @@ def test_a_run_resumed_near_its_end_is_held_against_the_steps_before(begun, stop
 def test_a_stage_that_nothing_evaluates_must_not_end_above_its_start(last, learnt):
     fed = Fed(90).go([1.5, *[2.0] * 29, *[last] * 59, 100.0])  # an odd last batch decides nothing
     if learnt:
-        return fed.watch.check_learnt()
+        fed.watch.check_learnt()
+        return
     with pytest.raises(UserError) as error:
         fed.watch.check_learnt()
     refuses(error, f"learnt nothing: the median loss of the last {LOOK} steps is 20.5, that of the first")
+
+
+def noisy(means):
+    """Losses around these."""
+    return np.array(means) * np.random.default_rng(3).normal(1.0, 0.05, len(means))
+
+
+@pytest.mark.parametrize("steps", [24, 60, 500])
+def test_a_loss_that_does_not_fall_is_told_with_what_to_try(steps):
+    words = Fed(steps).go(noisy([2.0] * steps)).watch.check_learnt()
+    assert (
+        words.startswith("phase1: the loss has not fallen: its mean over the first")
+        and "over the last" in words
+    )
+    assert "try a higher learning rate (optimizer_cfg.AdamWeightDecay.learning_rate) or more epochs" in words
+
+
+@pytest.mark.parametrize("steps", [24, 60, 500])
+def test_a_loss_that_falls_a_little_is_not_told(steps):
+    assert Fed(steps).go(noisy(np.linspace(2.0, 1.7, steps))).watch.check_learnt() == ""
+
+
+def test_of_few_steps_and_of_a_stage_that_goes_on_nothing_is_told():
+    assert Fed(15).go(noisy([2.0] * 15)).watch.check_learnt() == ""
+    again = Fed(200)
+    again.step = 100
+    again.watch.go_on(100, 4.0, [(0, 0)])
+    assert again.go(noisy([2.0] * 100)).watch.check_learnt() == ""

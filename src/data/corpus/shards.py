@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Dict, List, Literal, TypedDict
@@ -19,7 +18,7 @@ from src.data.plan import check_same, names_in
 from src.data.record_writer import RecordWriter
 from src.data.records import SCHEMA_FILE
 from src.errors import UserError
-from src.files import WRITING, locked, make_folder, replacing, sample_checksum, sweep, write_json
+from src.files import locked, make_folder, replacing, sample_checksum, sweep, working_folder, write_json
 from src.json_file import Count, Text, read_json, read_lines
 from src.kinds import CLASSIFICATION
 
@@ -166,7 +165,7 @@ class ShardFolder:
             write_json(plan, self._plan)
         # MindRecord files carry their own names inside: written under the final name, in a folder of their
         # own.
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=WRITING) as temporary, locked(temporary):
+        with working_folder(self.folder) as temporary:
             shard = Shard(
                 temporary, f"train-{number:05d}", self._plan["dataset_type"], self._plan["max_seq_length"]
             )
