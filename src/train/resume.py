@@ -6,15 +6,17 @@ import json
 import math
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Dict, List, Optional, Tuple, Union
 
 import yaml
+from msgspec import Meta, Struct
+from msgspec.structs import asdict
 from safetensors import SafetensorError, safe_open
 
 from src.checkpoint.folder import WEIGHTS_FILE, digest
 from src.errors import UserError, shown
 from src.files import replacing, sample_checksum, write_json, write_safetensors
-from src.json_file import parse, read_json
+from src.json_file import Count, Digest, checked, parse, read_json
 from src.run_folder import RECORD_FILE, RESULTS_FILE, STAGES_FILE, STATE_FILE, RunFolder
 from src.runtime import same_everywhere
 from src.settings.paths import CHECKPOINTS, DATA, INCIDENTAL, OF_ONE_START
@@ -28,6 +30,19 @@ if TYPE_CHECKING:
     from src.train.stage import Stage
 
 NOTHING, STATE, FINISHED = 0, 1, 2
+_Results = Dict[str, Union[int, float]]
+
+
+class _Note(Struct):
+    """What a saved state says of itself, beside {key: JSON value} of what it was made with."""
+
+    stage: str
+    step: Count
+    best: Optional[_Results]
+    first_loss: Optional[float]
+    spans: Annotated[List[Tuple[Count, Count]], Meta(min_length=1, max_length=2)]
+    sha256: Digest
+    """Of the arrays."""
 
 
 def read_note(path: str) -> dict[str, Any]:
@@ -47,23 +62,33 @@ def read_state(path: str, weights: bool = True) -> tuple[dict[str, Any], dict[st
     """
     try:
         with safe_open(path, "numpy") as file:
-            note = parse(file.metadata()["state"])
-            names = file.keys() if weights else ()
-            values = {name: file.get_tensor(name) for name in names}
-            if weights and note["sha256"] != digest(values):
+            said = file.metadata() or {}
+            text, note_sha256 = said["state"], said["sha256"]
+            if note_sha256 != digest({}, text):
+                raise ValueError("the checksum of its note differs from the one stored in it")
+            note = parse(text)
+            known = asdict(checked(note, _Note, path))
+            values = {name: file.get_tensor(name) for name in file.keys()} if weights else {}
+            if weights and known["sha256"] != digest(values):
                 raise ValueError("its checksum differs from the one stored in it")
-            spans = [(int(step), int(skipped)) for step, skipped in note["spans"]]
-            known = {"stage": str(note["stage"]), "step": int(note["step"]), "first_loss": note["first_loss"]}
-            return {**note, **known, "spans": spans}, values
-    except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+            return {**note, **known}, values
+    except UserError as error:
+        raise UserError(f"resume: {error}") from error
+    except KeyError as error:  # or it is of a version whose notes had no checksum
+        raise UserError(
+            f"resume: {path} is damaged or no state of a training run: it lacks {error}"
+        ) from error
+    except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"resume: {path} is damaged or no state of a training run: {error}") from error
 
 
 def write_state(path: str, note: dict[str, Any], values: dict[str, np.ndarray]) -> None:
-    """Write the file that `read_state` reads, atomically."""
+    """Write the file that `read_state` reads, atomically: its note has the arrays' checksum, and a checksum
+    of its own, so that it can be believed without them.
+    """
+    text = json.dumps({**note, "sha256": digest(values)})
     with replacing(path) as temporary:
-        state = json.dumps({**note, "sha256": digest(values)})
-        write_safetensors(temporary, values, {"state": state})
+        write_safetensors(temporary, values, {"state": text, "sha256": digest({}, text)})
 
 
 def _flat(values, prefix=""):
