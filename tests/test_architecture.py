@@ -137,6 +137,7 @@ ALLOWED = {
     },
     "train": {
         "checkpoint",
+        "checksums",
         "compile_cache",
         "data",
         "description",

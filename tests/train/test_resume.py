@@ -10,6 +10,7 @@ import pytest
 import safetensors.numpy
 
 from src.checkpoint.folder import digest
+from src.checksums import write_sealed
 from src.errors import UserError, one_line
 from src.run_folder import STATE_FILE, RunFolder
 from src.runtime import ALONE, Group
@@ -112,9 +113,8 @@ def test_what_another_run_left_is_not_replaced_but_told(tmp_path, left):
     if left == "state":
         saved_state(tmp_path, seed=2)
     elif left == "stages":
-        (tmp_path / "stages.json").write_text(
-            json.dumps({"phase1": {"made": {**MADE, "seed": 2}, "results": None}})
-        )
+        finished = {"made": {**MADE, "seed": 2}, "results": None, "last_step": {}}
+        write_sealed(str(tmp_path / "stages.json"), {"phase1": finished})
     else:
         student_in(tmp_path, "phase1")
         name = "results.json" if left == "results" else "run.json"
@@ -160,12 +160,56 @@ def test_only_the_first_process_writes_what_is_finished(tmp_path):
         assert (tmp_path / "stages.json").exists() is writes is not (tmp_path / STATE_FILE).exists()
 
 
-@pytest.mark.parametrize("content", ['{"phase1": 1}', '{"phase1": {"made": [], "results": null}}'])
-def test_damaged_notes_of_finished_stages_are_told(tmp_path, content):
-    (tmp_path / "stages.json").write_text(content)
+def refused_stages(folder):
     with pytest.raises(UserError) as error:
-        FinishedStages(RunFolder(str(tmp_path), resume=True))
-    refuses(error, "stages.json is damaged", "--overwrite_output_dir true")
+        FinishedStages(RunFolder(str(folder), resume=True))
+    refuses(error, "resume: the note of finished stages", "stages.json", "--overwrite_output_dir true")
+    return one_line(error.value)
+
+
+FINISHED = {"made": MADE, "results": {"accuracy": 0.75}, "last_step": {"loss": 0.25}}
+
+
+@pytest.mark.parametrize(
+    "finished, words",
+    [
+        (1, "must be an object"),
+        ({**FINISHED, "made": []}, "made must be an object"),
+        ({"made": MADE, "last_step": {}}, "lacks results"),
+        ({**FINISHED, "results": {"accuracy": "0.75"}}, "results[...] must be"),
+        ({**FINISHED, "last_step": None}, "last_step must be an object"),
+    ],
+)
+def test_notes_of_finished_stages_have_a_shape(tmp_path, finished, words):
+    write_sealed(str(tmp_path / "stages.json"), {"phase1": finished})
+    assert words in refused_stages(tmp_path)
+
+
+def test_no_changed_bit_of_a_finished_stage_is_believed(tmp_path):
+    stage, path = TaskStage(tmp_path, "phase1"), tmp_path / "stages.json"
+    FinishedStages(RunFolder(str(tmp_path))).note(stage, {"accuracy": 0.75})
+    data = path.read_bytes()
+    for place, byte in enumerate(data):
+        path.write_bytes(data[:place] + bytes([byte ^ 1]) + data[place + 1 :])
+        try:
+            assert FinishedStages(RunFolder(str(tmp_path), resume=True)).results(stage) == {"accuracy": 0.75}
+        except UserError as error:
+            assert one_line(error).startswith("resume: the note of finished stages")
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"phase1": 1}'])
+def test_what_is_no_note_of_finished_stages_is_told(tmp_path, content):
+    (tmp_path / "stages.json").write_text(content)
+    refused_stages(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"made_from": [1]}'])
+@pytest.mark.parametrize("name", ["results.json", "run.json"])
+def test_damaged_records_of_a_run_are_said_and_left_out(tmp_path, capsys, name, content):
+    saved_state(tmp_path)
+    (tmp_path / name).write_text(content)
+    assert FinishedStages(RunFolder(str(tmp_path), resume=True)).check(MADE, ALONE) is False
+    assert f"resume: left out: an earlier run's file {tmp_path / name}" in capsys.readouterr().out
 
 
 def test_a_changed_byte_of_a_state_is_noticed(tmp_path):
