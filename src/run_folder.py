@@ -314,9 +314,9 @@ def _records_of(path):
             records.append(_record_of(line))
         except (ValueError, UserError):
             damaged.append(number)
-    damaged = [f"line {number}" for number in damaged if number < len(lines)]
-    if damaged:
-        print(f"resume: left out of {path}: {listed(damaged)}, no record of a step", flush=True)
+    unfit = [f"line {number}" for number in damaged if number < len(lines)]
+    if unfit:
+        print(f"resume: left out of {path}: {listed(unfit)}, no record of a step", flush=True)
     return records
 
 
