@@ -9,15 +9,20 @@ import contextlib
 import fcntl
 import functools
 import hashlib
+import json
 import os
 import re
 import time
 from collections.abc import Iterator
-from typing import BinaryIO, TypedDict
+from typing import Any, BinaryIO, TypedDict, TypeVar
+
+from msgspec import Struct
 
 from src.errors import UserError
-from src.files import cache_folder, checksum
-from src.json_file import Count, Digest
+from src.files import cache_folder, checksum, write_json
+from src.json_file import Count, Digest, checked, read_json
+
+T = TypeVar("T")
 
 SMALL = 64 << 20
 _FRESH, _OLD = 86400, 30 * 86400  # seconds: a digest counts so long, an unused entry is kept so long
@@ -65,6 +70,34 @@ def digest_of(path: str) -> str:
             found = checksum(path)
             entry.keep(found)
         return found
+
+
+class _Sealed(Struct):
+    """A JSON file with a checksum inside."""
+
+    content: Any
+    sha256: Digest
+
+
+def write_sealed(path: str, value: object) -> None:
+    """Write the JSON file that `read_sealed` reads, atomically. Keys are texts."""
+    write_json(path, {"content": value, "sha256": _sha256(value)})
+
+
+def read_sealed(path: str, what: str, shape: type[T]) -> T:
+    """What `write_sealed` has written, as a `shape` has it; arguments as of `read_json`.
+
+    Raises:
+        UserError: it is missing, damaged, or of another shape.
+    """
+    found = read_json(path, what, _Sealed)
+    if _sha256(found.content) != found.sha256:
+        raise UserError(f"{what} {path} is damaged: its checksum differs from the one stored in it")
+    return checked(found.content, shape, f"{what} {path}")
+
+
+def _sha256(value):
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 @contextlib.contextmanager

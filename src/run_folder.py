@@ -6,13 +6,15 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Dict, Union
+
+from msgspec import Struct
 
 from src.checkpoint.folder import CONFIG_FILE, PACKED_FILE, VOCABULARY_FILE, WEIGHTS_FILE, step_files
 from src.errors import MADE_AHEAD, UserError, listed
 from src.events import Events, event_files
 from src.files import check_apart, locked, make_folder, replacing, sweep, write_text
-from src.json_file import parse, read_json
+from src.json_file import Count, Text, checked, parse, read_json
 
 STATE_FILE, STAGES_FILE, RESULTS_FILE = "state.safetensors", "stages.json", "results.json"
 METRICS_FILE, CONFIG_YAML, PROFILE = "metrics.jsonl", "config.yaml", "profile"
@@ -30,6 +32,14 @@ LATENT, UNPACKED = "latent", "unpacked"
 _HELD = contextlib.ExitStack()
 _HELD_PATHS: set[str] = set()
 """The folders that this process has locked, for as long as it lives."""
+
+
+class _Line(Struct):
+    """What every line of metrics.jsonl has; all else in it are numbers."""
+
+    time: float
+    stage: Text
+    step: Count
 
 
 class RunFolder:
@@ -220,11 +230,12 @@ class RunFolder:
         if not self.writes:
             return
         self.claim()
-        metrics, lines = self.join(METRICS_FILE), []
+        metrics, records = self.join(METRICS_FILE), []
         if self.goes_on:
             if kept and os.path.exists(metrics):
-                with open(metrics, encoding="utf-8") as file:
-                    lines = [line for line in file if _counts(line, kept)]
+                records = [
+                    line for line in _records_of(metrics) if line["step"] <= kept.get(line["stage"], -1)
+                ]
             for name in (RESULTS_FILE, REPORT_FILE):  # they are written again when the run ends
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(self.join(name))
@@ -232,9 +243,9 @@ class RunFolder:
             self._remove_earlier()
         write_text(self.join(CONFIG_YAML), resolved)
         with replacing(metrics) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(lines)
+            file.writelines(json.dumps(record) + "\n" for record in records)
         if self._events:
-            self._events.start(map(parse, lines))
+            self._events.start(records)
 
     def record(self, **values: Any) -> None:
         """Append one line of JSON to metrics.jsonl, with the time in seconds since the epoch."""
@@ -291,12 +302,28 @@ def _hold(path, key):
     _HELD_PATHS.add(real)
 
 
-def _counts(line, kept):
-    """Whether a line of metrics.jsonl is of a step up to the last that counts of its stage; one that a killed
-    process left unfinished is of none.
+def _records_of(path):
+    """The records in a metrics.jsonl. Nothing that a run goes on from depends on them, so a line that is
+    damaged is left out, which is said; of one that a killed process left unfinished there is nothing to say.
     """
-    try:
-        values = parse(line)
-        return values["step"] <= kept.get(values["stage"], -1)
-    except (ValueError, KeyError, TypeError):
-        return False
+    with open(path, "rb") as file:
+        lines = file.read().split(b"\n")
+    records, damaged = [], []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(_record_of(line))
+        except (ValueError, UserError):
+            damaged.append(number)
+    unfit = [f"line {number}" for number in damaged if number < len(lines)]
+    if unfit:
+        print(f"resume: left out of {path}: {listed(unfit)}, no record of a step", flush=True)
+    return records
+
+
+def _record_of(line):
+    """What a line of metrics.jsonl says."""
+    record = parse(line)
+    checked(record, _Line, METRICS_FILE)
+    numbers = {key: value for key, value in record.items() if key != "stage"}
+    checked(numbers, Dict[Text, Union[int, float]], METRICS_FILE)
+    return record

@@ -147,6 +147,7 @@ ALLOWED = {
     },
     "train": {
         "checkpoint",
+        "checksums",
         "compile_cache",
         "data",
         "description",

@@ -1,9 +1,12 @@
 """Whether a file is still what was noted of it, and what is not hashed twice."""
 
+import contextlib
 import hashlib
+import math
 import os
 import resource
 import time
+from typing import Dict
 
 import pytest
 
@@ -40,6 +43,28 @@ def test_another_byte_or_length_is_told_with_what_to_do(tmp_path, content, words
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"a is damaged: .*{words}.*; copy it anew"):
         check(str(path), noted, "copy it anew")
+
+
+@pytest.mark.parametrize(
+    "value", [{"b": 0.1, "a": [1, None, "名", "\udcff"]}, {}, {"x": math.nan}], ids=["some", "none", "nan"]
+)
+def test_json_with_a_checksum_inside_comes_back_or_is_refused(tmp_path, value):
+    path = str(tmp_path / "a.json")
+    checksums.write_sealed(path, value)
+    assert repr(checksums.read_sealed(path, "a file", dict)) == repr(value)
+    with open(path, "rb") as file:
+        data = file.read()
+    for place, byte in enumerate(data):
+        with open(path, "wb") as file:
+            file.write(data[:place] + bytes([byte ^ 1]) + data[place + 1 :])
+        with contextlib.suppress(UserError):
+            assert repr(checksums.read_sealed(path, "a file", dict)) == repr(value)
+
+
+def test_json_with_a_checksum_inside_has_a_shape_too(tmp_path):
+    checksums.write_sealed(str(tmp_path / "a.json"), {"a": "text"})
+    with pytest.raises(UserError, match="^a file .*a.json.* must be a whole number"):
+        checksums.read_sealed(str(tmp_path / "a.json"), "a file", Dict[str, int])
 
 
 def test_a_large_file_is_hashed_once_and_anew_where_it_changed_or_a_day_is_over(tmp_path, hashed):

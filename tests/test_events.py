@@ -84,6 +84,15 @@ def test_a_resumed_run_has_one_file_with_the_steps_that_count(tmp_path):
     assert scalars(tmp_path) == [("gd/loss", 1, 1.0), ("gd/loss", 2, 2.0), ("gd/loss", 3, 9.0)]
 
 
+def test_whatever_number_a_line_has_a_resumed_run_writes_it(tmp_path):
+    numbers = (b"1e300", b"-1e300", b"1e999", b"NaN", b"9" * 99, b"-" + b"9" * 99)
+    rows = (b'{"time": %s, "stage": "gd", "step": 1, "loss": %s}\n' % (number, number) for number in numbers)
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(rows))
+    (tmp_path / STATE_FILE).touch()
+    RunFolder(str(tmp_path), resume=True, tensorboard=True).start("seed: 1\n", kept={"gd": 2})
+    assert len(scalars(tmp_path)) == len(numbers)
+
+
 def test_without_the_setting_and_in_the_other_processes_there_is_none(tmp_path):
     for options in ({}, {"writes": False, "tensorboard": True}):
         run = RunFolder(str(tmp_path), **options)

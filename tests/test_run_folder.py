@@ -55,6 +55,42 @@ def test_a_resumed_run_keeps_the_lines_up_to_its_step(used):
     assert [row["step"] for row in lines(used)] == [1, 2, 3]
 
 
+DAMAGED = {
+    "no UTF-8": b'{"time": 1.0, "stage": "phase1", "step": 1, "l\xb1ss": 1.0}',
+    "no JSON": b'{"time": 1.0, "stage": "phase1", "step": 1, "loss": 1.0',
+    "a list": b"[1]",
+    "no time": b'{"stage": "phase1", "step": 1, "loss": 1.0}',
+    "half a step": b'{"time": 1.0, "stage": "phase1", "step": 1.5, "loss": 1.0}',
+    "a text as loss": b'{"time": 1.0, "stage": "phase1", "step": 1, "loss": "1.0"}',
+    "half a character": b'{"time": 1.0, "stage": "phase1", "step": 1, "\\ud800": 1.0}',
+    "a stage without name": b'{"time": 1.0, "stage": null, "step": 1, "loss": 1.0}',
+}
+
+
+@pytest.mark.parametrize("line", DAMAGED.values(), ids=DAMAGED)
+@pytest.mark.parametrize("tensorboard", [False, True])
+def test_a_resumed_run_leaves_damaged_lines_out_and_says_so(used, capsys, line, tensorboard):
+    if tensorboard:
+        pytest.importorskip("tensorboardX")
+    path = used / "metrics.jsonl"
+    first, *others = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([first, line + b"\n", *others]))
+    (used / "state.safetensors").write_text("state")
+    run = RunFolder(str(used), resume=True, tensorboard=tensorboard)
+    run.start("seed: 1\n", kept={"phase1": 2})
+    assert [row["step"] for row in lines(used)] == [1, 2] and path.read_bytes() == first + others[0]
+    assert f"resume: left out of {path}: line 2, no record" in capsys.readouterr().out
+
+
+def test_a_last_line_without_its_end_counts_where_it_is_whole(used, capsys):
+    path = used / "metrics.jsonl"
+    before = path.read_bytes()
+    path.write_bytes(before[:-1])
+    (used / "state.safetensors").write_text("state")
+    RunFolder(str(used), resume=True).start("seed: 1\n", kept={"phase1": 9})
+    assert path.read_bytes() == before and "left out" not in capsys.readouterr().out
+
+
 def test_a_resumed_run_without_metrics_begins_them(tmp_path):
     (tmp_path / "stages.json").write_text("{}")
     RunFolder(str(tmp_path), resume=True).start("seed: 1\n", kept={"phase1": 2})

@@ -101,3 +101,16 @@ def encoded_rows(tokenizer, *arguments):
 def printed(kind, *asked):
     """For each text the lines that predict.py prints, as tuples of columns; arguments as of `outcomes`."""
     return [kind.columns_of(outcome) for outcome in kind.outcomes(*asked)]
+
+
+def yaml_bomb():
+    """Settings in a kilobyte that mean a milliard of values."""
+    rows = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    return "\n".join(rows) + "\n"
+
+
+def merge_bomb():
+    """The same of sections that are merged."""
+    rows = ["a0: &a0 {seed: 1}", *(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 40))]
+    return "\n".join(rows) + "\n"

@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Dict, List, Optional, TypeVar, Union
 
-import yaml
 from msgspec import Meta, Struct
 
 from src.checkpoint.folder import CONFIG_FILE, PACKED_FILE, ckpt_file, packed_folder
-from src.errors import UserError, one_line
+from src.errors import UserError
 from src.files import write_json
 from src.json_file import Count, read_json
 from src.metrics import METRICS
@@ -25,6 +24,7 @@ from src.settings.defaults import differing
 from src.settings.keys import flat
 from src.settings.network import QuantConfig
 from src.settings.parsing import from_json
+from src.settings.yaml_file import load_yaml
 from src.tasks import Task, get_task
 
 _T = TypeVar("_T")
@@ -150,17 +150,11 @@ class Run:
         """
         path = os.path.join(folder, CONFIG_YAML)
         notes: list[str] = []
-        try:
-            with open(path, encoding="utf-8") as file:
-                settings = yaml.safe_load(file)
-        except OSError as error:
-            raise UserError(
-                f"{folder} is no run's folder: {path} cannot be read ({error.strerror})"
-            ) from error
-        except (ValueError, yaml.YAMLError) as error:
-            raise UserError(f"{path} is not valid YAML: {one_line(error)}") from error
-        if not isinstance(settings, dict):
-            raise UserError(f"{path} must hold keys and values, not {type(settings).__name__}")
+        if not os.path.exists(path):
+            raise UserError(f"{folder} is no run's folder: it has no {CONFIG_YAML}")
+        settings, _ = load_yaml(path)
+        if not settings:
+            raise UserError(f"{path} holds no settings")
 
         def noted(read, name, *what):
             return or_note(lambda: read(os.path.join(folder, name), *what), "", notes)

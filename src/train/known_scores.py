@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Dict, Union
 import numpy as np
 
 from src.checkpoint.folder import digest
+from src.checksums import read_sealed, write_sealed
 from src.compile_cache import folder_of, program
 from src.errors import UserError
-from src.files import write_json
-from src.json_file import read_json
 from src.terminal import say
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def known_scores(
         return measure()
     path = os.path.join(folder, f"{_key(teacher, evals, how)}.json")
     try:
-        results = read_json(path, "the scores of a teacher", Dict[str, Union[int, float]])
+        results = read_sealed(path, "the scores of a teacher", Dict[str, Union[int, float]])
     except UserError:  # not there yet, or damaged: as good as not there
         results = {}
     if results:
@@ -56,7 +55,7 @@ def known_scores(
     results = measure()
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        write_json(path, {name: value for name, value in results.items() if name not in TIMES})
+        write_sealed(path, {name: value for name, value in results.items() if name not in TIMES})
     except (OSError, UserError) as error:
         say(f"compile_cache: the teacher's scores are not kept: {error}")
     return results

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from src.checkpoint.architecture import config_file
 from src.distill.distiller import LossTerms, incomparable
+from src.errors import UserError
+from src.json_file import read_json
 from src.settings.network import ShapeConfig
-from src.train.resume import read_or_nothing
 
 if TYPE_CHECKING:
     from src.description import Description
@@ -40,13 +41,21 @@ def flags_of(known: Known, description: Description, section: str) -> dict[str, 
     """
     source, bert = description.source, description.bert
     beside = config_file(source if os.path.isdir(source) else os.path.dirname(source))
-    told = read_or_nothing(beside) if beside else {}
+    told = _said(beside) if beside else {}
     names = {item.name for item in fields(ShapeConfig)}  # dropout is for each run to choose
     given = {name: value for name, value in known.net.given().items() if name in names}
     said = {name: value for name, value in given.items() if value == getattr(bert, name)}
     lacking = {name: value for name, value in said.items() if told.get(name) is None}
     flags = {f"{section}.{name}": str(value).lower() for name, value in lacking.items()}
     return {**flags, "vocab_file": known.vocab_file}
+
+
+def _said(path):
+    """What a configuration file says; nothing where it is gone by now."""
+    try:
+        return read_json(path, "a model's configuration")
+    except UserError:
+        return {}
 
 
 def after_general_distilling(folder: str, teacher: Description, known: Known) -> str:

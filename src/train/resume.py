@@ -6,15 +6,18 @@ import json
 import math
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Dict, List, Optional, Tuple, Union
 
 import yaml
+from msgspec import Meta, Struct
+from msgspec.structs import asdict
 from safetensors import SafetensorError, safe_open
 
 from src.checkpoint.folder import WEIGHTS_FILE, digest
+from src.checksums import read_sealed, write_sealed
 from src.errors import UserError, shown
-from src.files import replacing, sample_checksum, write_json, write_safetensors
-from src.json_file import parse, read_json
+from src.files import replacing, sample_checksum, write_safetensors
+from src.json_file import Count, Digest, checked, parse, read_json
 from src.run_folder import RECORD_FILE, RESULTS_FILE, STAGES_FILE, STATE_FILE, RunFolder
 from src.runtime import same_everywhere
 from src.settings.paths import CHECKPOINTS, DATA, INCIDENTAL, OF_ONE_START
@@ -28,6 +31,19 @@ if TYPE_CHECKING:
     from src.train.stage import Stage
 
 NOTHING, STATE, FINISHED = 0, 1, 2
+_Results = Dict[str, Union[int, float]]
+
+
+class _Note(Struct):
+    """What a saved state says of itself, beside {key: JSON value} of what it was made with."""
+
+    stage: str
+    step: Count
+    best: Optional[_Results]
+    first_loss: Optional[float]
+    spans: Annotated[List[Tuple[Count, Count]], Meta(min_length=1, max_length=2)]
+    sha256: Digest
+    """Of the arrays."""
 
 
 def read_note(path: str) -> dict[str, Any]:
@@ -47,23 +63,33 @@ def read_state(path: str, weights: bool = True) -> tuple[dict[str, Any], dict[st
     """
     try:
         with safe_open(path, "numpy") as file:
-            note = parse(file.metadata()["state"])
-            names = file.keys() if weights else ()
-            values = {name: file.get_tensor(name) for name in names}
-            if weights and note["sha256"] != digest(values):
+            said = file.metadata() or {}
+            text, note_sha256 = said["state"], said["sha256"]
+            if note_sha256 != digest({}, text):
+                raise ValueError("the checksum of its note differs from the one stored in it")
+            note = parse(text)
+            known = asdict(checked(note, _Note, path))
+            values = {name: file.get_tensor(name) for name in file.keys()} if weights else {}
+            if weights and known["sha256"] != digest(values):
                 raise ValueError("its checksum differs from the one stored in it")
-            spans = [(int(step), int(skipped)) for step, skipped in note["spans"]]
-            known = {"stage": str(note["stage"]), "step": int(note["step"]), "first_loss": note["first_loss"]}
-            return {**note, **known, "spans": spans}, values
-    except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+            return {**note, **known}, values
+    except UserError as error:
+        raise UserError(f"resume: {error}") from error
+    except KeyError as error:  # or it is of a version whose notes had no checksum
+        raise UserError(
+            f"resume: {path} is damaged or no state of a training run: it lacks {error}"
+        ) from error
+    except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"resume: {path} is damaged or no state of a training run: {error}") from error
 
 
 def write_state(path: str, note: dict[str, Any], values: dict[str, np.ndarray]) -> None:
-    """Write the file that `read_state` reads, atomically."""
+    """Write the file that `read_state` reads, atomically: its note has the arrays' checksum, and a checksum
+    of its own, so that it can be believed without them.
+    """
+    text = json.dumps({**note, "sha256": digest(values)})
     with replacing(path) as temporary:
-        state = json.dumps({**note, "sha256": digest(values)})
-        write_safetensors(temporary, values, {"state": state})
+        write_safetensors(temporary, values, {"state": text, "sha256": digest({}, text)})
 
 
 def _flat(values, prefix=""):
@@ -107,6 +133,22 @@ def corpus_digest(files: Iterable[str]) -> str:
     return digest({}, *(f"{os.path.basename(path)} {sample_checksum(path)}" for path in files))[:16]
 
 
+class _Made(Struct):
+    """What results.json and run.json say of what a run was made from: {key: JSON value}."""
+
+    made_from: Dict[str, Any] = {}
+
+
+class _Finished(Struct):
+    """A stage that needs no further step."""
+
+    made: Dict[str, Any]
+    """Its fingerprint."""
+    results: Optional[_Results]
+    """Of its best evaluation, if it had any."""
+    last_step: _Results
+
+
 class FinishedStages:
     """Which stages a run has behind it, and with what results: `stages.json` of its folder.
 
@@ -118,13 +160,19 @@ class FinishedStages:
     def __init__(self, run: RunFolder):
         self.run, self.resume = run, run.resume
         self._path, self._state = run.join(STAGES_FILE), run.join(STATE_FILE)
-        self._known: dict[str, Any] = read_or_nothing(self._path) if self.resume else {}
-        known = self._known.values()
-        if not all(isinstance(stage, dict) and isinstance(stage.get("made"), dict) for stage in known):
+        self._known = self._read() if self.resume else {}
+
+    def _read(self):
+        """{stage: `_Finished`} of the file; {} where there is none."""
+        if not os.path.exists(self._path):
+            return {}
+        try:
+            return read_sealed(self._path, "the note of finished stages", Dict[str, _Finished])
+        except UserError as error:
             raise UserError(
-                f"resume: {self._path} is damaged; replace that run by --overwrite_output_dir true in the "
-                "place of --resume true"
-            )
+                f"resume: {error}; replace that run by --overwrite_output_dir true in the place of "
+                "--resume true"
+            ) from error
 
     def check(self, made_from: dict[str, Any], group: Group) -> bool:
         """Whether the run is finished.
@@ -133,14 +181,13 @@ class FinishedStages:
             UserError: what an earlier run left was made from something else, or the processes of the job find
                 different things.
         """
-        results = read_or_nothing(self.run.join(RESULTS_FILE)).get("made_from")
-        left = {RESULTS_FILE: results, **{name: stage["made"] for name, stage in self._known.items()}}
+        results = _made_from(self.run.join(RESULTS_FILE))
+        left = {RESULTS_FILE: results, **{name: stage.made for name, stage in self._known.items()}}
         if os.path.exists(self._state):
             left[STATE_FILE] = read_note(self._state)
         if self.run.goes_on:
-            left[RECORD_FILE] = read_or_nothing(self.run.join(RECORD_FILE)).get("made_from")
+            left[RECORD_FILE] = _made_from(self.run.join(RECORD_FILE))
         for name, made in left.items():
-            made = made if isinstance(made, dict) else {}
             differing = [key for key, value in made_from.items() if made and made.get(key) != value]
             if differing:
                 key = differing[0]
@@ -199,18 +246,17 @@ class FinishedStages:
 
     def results(self, stage: Stage) -> dict[str, float] | None:
         """Of a finished stage: those of its best evaluation, or None."""
-        return self._known[stage.name]["results"]
+        return self._known[stage.name].results
 
     def last_step(self, stage: Stage) -> dict[str, float]:
         """Of a finished stage: what `Stage.read_step` said of its last step."""
-        return self._known[stage.name]["last_step"]
+        return self._known[stage.name].last_step
 
     def note(self, stage: Stage, results: dict[str, float] | None) -> None:
         """A stage is finished, with these results."""
-        values = {"made": stage.fingerprint(), "results": results, "last_step": stage.read_step()}
-        self._known[stage.name] = values
+        self._known[stage.name] = _Finished(stage.fingerprint(), results, stage.read_step())
         if self.run.writes:
-            write_json(self._path, self._known)
+            write_sealed(self._path, {name: asdict(known) for name, known in self._known.items()})
             if os.path.exists(self._state):  # of this stage: nothing else saves one while it runs
                 os.remove(self._state)
 
@@ -220,9 +266,14 @@ class FinishedStages:
             os.remove(self._state)
 
 
-def read_or_nothing(path: str) -> dict[str, Any]:
-    """The content of a JSON file; {} where it is not there or cannot be read."""
+def _made_from(path):
+    """What a JSON file says that a run was made from; {} where it does not. Nothing else depends on such a
+    file, so one that is damaged is said and left out.
+    """
+    if not os.path.exists(path):
+        return {}
     try:
-        return read_json(path, "an earlier run's file")
-    except UserError:  # none, or of a run that was stopped while it wrote it
+        return read_json(path, "an earlier run's file", _Made).made_from
+    except UserError as error:
+        say(f"resume: left out: {error}")
         return {}

@@ -1,18 +1,15 @@
 """What reads files, each as a `Target`. None needs MindSpore to read; nothing here compiles."""
 
-import contextlib
 import io
 import json
 import os
 import tempfile
 import zipfile
 from types import SimpleNamespace
-from typing import Callable, NamedTuple, Tuple
 
 import numpy as np
 from safetensors.numpy import save as safetensors_bytes
 
-from scripts.launch import LaunchError
 from scripts.launch.rank_table import read_rank_table, this_server
 from src.checkpoint import architecture, huggingface
 from src.checkpoint.folder import PACKED_FILE, _sums, digest
@@ -34,37 +31,13 @@ from src.deploy import bin_files, sessions
 from src.description import DataFacts, Description
 from src.errors import UserError
 from src.json_file import read_json
-from src.settings.commands import COMMANDS
 from src.settings.network import BertConfig
 from src.settings.parsing import parse, to_yaml
+from src.settings.training import TaskDistillConfig, TernaryConfig
 from src.tasks import get_task
 from src.vocabulary import read_vocabulary
-from tests.fuzz import teacher
-
-ALLOWED = (UserError, LaunchError)
-
-
-class Target(NamedTuple):
-    """Something that reads one file of a folder."""
-
-    name: str
-    file: str
-    """The file's name."""
-    seeds: Tuple[bytes, ...]
-    """Valid contents."""
-    read: Callable
-    """read(folder)"""
-    beside: dict = {}
-    """{name: bytes} of further files."""
-
-
-def as_json(value):
-    return json.dumps(value, indent=1).encode()
-
-
-def as_lines(*values):
-    return b"".join(json.dumps(value).encode() + b"\n" for value in values)
-
+from tests.fuzz import run_files, teacher
+from tests.fuzz.target import Target, as_json, as_lines
 
 # --- raw data -----------------------------------------------------------------------------------------------
 
@@ -285,12 +258,6 @@ def packed(folder):
     _read_weights(os.path.join(folder, PACKED_FILE))
 
 
-def state(folder):
-    from src.train.resume import read_state
-
-    read_state(os.path.join(folder, "state.safetensors"))
-
-
 def packed_layout(folder):
     """A layout that was changed together with its checksum: what a program of another version may write."""
     with open(os.path.join(folder, "layout"), encoding="utf-8", errors="replace") as file:
@@ -354,13 +321,6 @@ def parts(folder):
     list(found.rows()) if found._read(0) is not None else None
 
 
-def metrics(folder):
-    from src.run_folder import _counts
-
-    with open(os.path.join(folder, "metrics.jsonl"), encoding="utf-8", errors="surrogateescape") as file:
-        [_counts(line, {"a": 3}) for line in file]
-
-
 RANK_TABLE = {
     "version": "1.0",
     "server_count": "1",
@@ -388,29 +348,39 @@ def rank_table(folder):
 YAML = (
     b"task_name: SST-2\nseed: 3\nphase1_cfg:\n  batch_size: 8\n  optimizer_cfg:\n    AdamWeightDecay:\n"
     b"      learning_rate: 1.0e-4\nbucket_boundaries: [16, 32]\nstudent_net_cfg:\n  hidden_size: 8\n",
-    b"data_dir: x\noutput_dir: y\nmax_seq_length: 64\nquant_config:\n  weight_bits: 2\ndo_lower_case: auto\n",
+    b"data_dir: x\noutput_dir: y\nmax_seq_length: 64\nquant_cfg:\n  weight_bits: 2\ndo_lower_case: auto\n",
 )
 LINES = (
     b"--task_name\nSST-2\n--seed\n3\n--phase1_cfg.batch_size\n8\n--bucket_boundaries\n[16, 32]\n",
-    b"--data_dir=x\n--device_target=CPU\n--quant_config.weight_bits=2\n--do_lower_case\ntrue\n--labels\na,b\n",
+    b"--data_dir=x\n--device_target=CPU\n--quant_cfg.weight_bits=2\n--do_lower_case\ntrue\n--label_order\na,b\n",
     b"--load_ckpt_path\nx\n--text\na day\n--epoch_size\n2\n--help_me\n",
 )
 
 
+SETTINGS = TaskDistillConfig, TernaryConfig
+
+
+def settings_of(words):
+    """A command line as some commands take it; one that none of them takes is refused."""
+    refusals = []
+    for config_class in SETTINGS:
+        try:
+            to_yaml(parse(config_class, words)[0])
+        except UserError as error:
+            refusals.append(error)
+    if len(refusals) == len(SETTINGS):
+        raise refusals[-1]
+
+
 def yaml_settings(folder):
-    path = os.path.join(folder, "c.yaml")
-    for config_class in COMMANDS[::4]:
-        with contextlib.suppress(UserError):
-            to_yaml(parse(config_class, ["--config_path", path])[0])
+    settings_of(["--config_path", os.path.join(folder, "c.yaml")])
 
 
 def command_line(folder):
     with open(os.path.join(folder, "line"), "rb") as file:
         words = [os.fsdecode(word) for word in file.read().split(b"\n") if word]
     words = [word for word in words if word not in ("--help", "-h") and not word.startswith("--config_path")]
-    for config_class in COMMANDS[::4]:
-        with contextlib.suppress(UserError):
-            to_yaml(parse(config_class, words)[0])
+    settings_of(words)
 
 
 def vectors(folder):
@@ -442,10 +412,9 @@ def results(folder):
 WORDS = "\n".join(VOCABULARY).encode()
 OWN_TSV = b"text\tlabel\na\tx\nb\ty\n", b"text\ttext_pair\tlabel\na\tc\t1.5\nb\td\t2\n"
 INDEX = as_json({"weight_map": {"a": "model-1.safetensors"}})
+PART_OF_WEIGHTS = {"model-1.safetensors": safetensors_bytes({"a": np.ones(3, np.float32)})}
 TEXTS = as_lines({"id": "q", "text": "a b", "answers": ["a"], "rows": [[-1, -1, 0, 1]]})
 PART = as_lines({"text": "a", "text_pair": None, "label": 1, "line_number": 3, "id": ""}, {"rows": 1})
-METRICS = as_lines({"time": 1.5, "step": 2, "stage": "a", "loss": 0.5})
-STATE = safetensors_bytes({"a": np.ones(3, np.float32)}, {"state": json.dumps({"stage": "a", "step": 3})})
 WEIGHTS = hugging_face_bytes()
 CACHE_INDEX = {"index.json": as_json({"key": teacher.KEY})}
 ROW = np.float32([0.5, -0.5]).tobytes()
@@ -484,7 +453,7 @@ TARGETS = (
     Target("vocab.txt", "vocab.txt", (WORDS,), vocabulary),
     Target("onnx metadata", "metadata", (ONNX,), onnx_metadata),
     Target("safetensors", "model.safetensors", WEIGHTS, read_any, {"config.json": as_json(FOREIGN)}),
-    Target("index of weights", "model.safetensors.index.json", (INDEX,), huggingface._read),
+    Target("index of weights", "model.safetensors.index.json", (INDEX,), huggingface._read, PART_OF_WEIGHTS),
     Target("packed file", PACKED_FILE, (packed_file(),), packed),
     Target("packed layout", "layout", (packed_bytes()[1].encode(),), packed_layout),
     Target("rows.json", "rows.json", (as_json(ROWS),), examples, INPUTS),
@@ -497,8 +466,6 @@ TARGETS = (
     Target("texts of rows", "eval.texts.jsonl", (TEXTS,), texts_of_rows),
     Target("shards.jsonl", "shards.jsonl", (as_lines(SHARDS),), shards, {"gd_plan.json": as_json(PLAN)}),
     Target("augmented part", "part-00000.jsonl", (PART,), parts, {"plan.json": as_json({"seed": 1})}),
-    Target("metrics.jsonl", "metrics.jsonl", (METRICS,), metrics),
-    Target("state", "state.safetensors", (STATE,), state),
     Target("teacher cache", "answers.bin", (teacher.ANSWERS, teacher.BEGUN), teacher.read, CACHE_INDEX),
     Target(
         "teacher cache's index",
@@ -509,5 +476,6 @@ TARGETS = (
     ),
     Target("rank table", "hccl.json", (as_json(RANK_TABLE),), rank_table),
     Target("yaml", "c.yaml", YAML, yaml_settings),
-    Target("command line", "line", LINES, command_line),
+    Target("command line", "line", LINES, command_line, refused={2: "unknown setting"}),
+    *run_files.TARGETS,
 )

@@ -19,6 +19,7 @@ from src.report.page import write_comparison, write_report
 from src.settings.defaults import differing
 from src.settings.training import TaskDistillConfig, TernaryConfig
 from tests.reports import classes, numbers, write_run
+from tests.texts import yaml_bomb
 
 
 def page_of(folder):
@@ -230,7 +231,9 @@ def test_what_is_no_run_is_refused_in_one_line(monkeypatch, capsys, arguments, w
     assert status == 2 and words in err and len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("text", ["a: [", "- a\n", "\0"])
+@pytest.mark.parametrize(
+    "text", ["a: [", "- a\n", "\0", "", "[" * 3000, yaml_bomb(), "a: &a [*a]\n", "seed: 2001-99-99\n"]
+)
 def test_a_damaged_config_is_refused_in_one_line(tmp_path, monkeypatch, capsys, text):
     (tmp_path / "config.yaml").write_text(text)
     status, _, err = run(monkeypatch, capsys, tmp_path)

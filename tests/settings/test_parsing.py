@@ -15,6 +15,7 @@ from src.settings.parsing import parse, to_yaml
 from src.settings.tools import EvaluateConfig, PredictConfig, PrepareConfig
 from src.settings.training import FinetuneConfig, GeneralDistillConfig, TaskDistillConfig, TernaryConfig
 from tests.helpers import refuses
+from tests.texts import merge_bomb, yaml_bomb
 
 
 @pytest.fixture
@@ -693,6 +694,28 @@ def test_numbers_of_thousands_of_characters_are_refused_wherever_they_stand(tmp_
         with pytest.raises(UserError, match="a number .*characters") as error:
             parse(TaskDistillConfig, arguments)
         assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("text", [yaml_bomb(), merge_bomb()], ids=["lists", "merged sections"])
+def test_yaml_that_is_long_without_end_by_aliases_is_one_line(tmp_path, text):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(UserError, match="c.yaml.*holds more than 100,000 values"):
+        parse(TaskDistillConfig, ["--config_path", str(tmp_path / "c.yaml")])
+
+
+def test_yaml_that_holds_itself_is_one_line(tmp_path):
+    (tmp_path / "c.yaml").write_text("phase1_cfg: &a {optimizer_cfg: *a}\n")
+    with pytest.raises(UserError, match="c.yaml.*a section holds itself"):
+        parse(TaskDistillConfig, ["--config_path", str(tmp_path / "c.yaml")])
+
+
+def test_yaml_may_say_a_section_once_and_mean_it_twice(tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        "phase1_cfg: &a {optimizer_cfg: {AdamWeightDecay: {learning_rate: 0.5}}}\nphase2_cfg: *a\n"
+    )
+    settings = parse(TaskDistillConfig, ["--config_path", str(tmp_path / "c.yaml")])[0]
+    for phase in (settings.phase1_cfg, settings.phase2_cfg):
+        assert phase.optimizer_cfg.AdamWeightDecay.learning_rate == 0.5
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,8 @@ def test_the_same_teacher_on_the_same_rows_is_measured_once(tmp_path, teacher, c
 
 
 @pytest.mark.parametrize(
-    "what", ["a token", "a label", "a split's name", "the metrics", "a weight", "a damaged file"]
+    "what",
+    ["a token", "a label", "a split's name", "the metrics", "a weight", "a damaged file", "a changed score"],
 )
 def test_another_one_is_measured_anew(tmp_path, teacher, what):
     measure, rows, how = Measured(), make_examples(5, 8), ("accuracy",)
@@ -58,7 +59,9 @@ def test_another_one_is_measured_anew(tmp_path, teacher, what):
     elif what == "a weight":
         other = as_model(tiny_network(seed=1, labels=2))
     else:
-        (name,) = os.listdir(tmp_path)
-        (tmp_path / name).write_text("{")
+        (path,) = tmp_path.iterdir()
+        kept = path.read_text()
+        path.write_text("{" if what == "a damaged file" else kept.replace("0.5", "0.7"))
+        assert path.read_text() != kept
     assert known_scores(str(tmp_path), other, evals, how, measure)["rows"] == 2
     assert np.all([name.endswith(".json") for name in os.listdir(tmp_path)])

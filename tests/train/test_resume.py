@@ -7,8 +7,11 @@ import os
 import mindspore as ms
 import numpy as np
 import pytest
+import safetensors.numpy
 
-from src.errors import UserError
+from src.checkpoint.folder import digest
+from src.checksums import write_sealed
+from src.errors import UserError, one_line
 from src.run_folder import STATE_FILE, RunFolder
 from src.runtime import ALONE, Group
 from src.train.resume import (
@@ -16,6 +19,7 @@ from src.train.resume import (
     corpus_digest,
     deciding,
     inputs_of,
+    read_note,
     read_state,
     repeatable,
     write_state,
@@ -56,11 +60,11 @@ class TaskStage:
 
 
 MADE = {"seed": 1, "the rows": "abc"}
+NOTE = {**MADE, "stage": "phase1", "step": 4, "best": None, "first_loss": 2.5, "spans": [(0, 0)]}
 
 
 def saved_state(folder, stage="phase1", **changes):
-    note = {**MADE, "stage": stage, "step": 4, "best": None, "first_loss": 2.5, "spans": [(0, 0)], **changes}
-    write_state(str(folder / STATE_FILE), note, {"x": np.zeros(1)})
+    write_state(str(folder / STATE_FILE), {**NOTE, "stage": stage, **changes}, {"x": np.zeros(1)})
 
 
 def student_in(folder, name):
@@ -109,9 +113,8 @@ def test_what_another_run_left_is_not_replaced_but_told(tmp_path, left):
     if left == "state":
         saved_state(tmp_path, seed=2)
     elif left == "stages":
-        (tmp_path / "stages.json").write_text(
-            json.dumps({"phase1": {"made": {**MADE, "seed": 2}, "results": None}})
-        )
+        finished = {"made": {**MADE, "seed": 2}, "results": None, "last_step": {}}
+        write_sealed(str(tmp_path / "stages.json"), {"phase1": finished})
     else:
         student_in(tmp_path, "phase1")
         name = "results.json" if left == "results" else "run.json"
@@ -157,25 +160,106 @@ def test_only_the_first_process_writes_what_is_finished(tmp_path):
         assert (tmp_path / "stages.json").exists() is writes is not (tmp_path / STATE_FILE).exists()
 
 
-@pytest.mark.parametrize("content", ['{"phase1": 1}', '{"phase1": {"made": [], "results": null}}'])
-def test_damaged_notes_of_finished_stages_are_told(tmp_path, content):
-    (tmp_path / "stages.json").write_text(content)
+def refused_stages(folder):
     with pytest.raises(UserError) as error:
-        FinishedStages(RunFolder(str(tmp_path), resume=True))
-    refuses(error, "stages.json is damaged", "--overwrite_output_dir true")
+        FinishedStages(RunFolder(str(folder), resume=True))
+    refuses(error, "resume: the note of finished stages", "stages.json", "--overwrite_output_dir true")
+    return one_line(error.value)
+
+
+FINISHED = {"made": MADE, "results": {"accuracy": 0.75}, "last_step": {"loss": 0.25}}
+
+
+@pytest.mark.parametrize(
+    "finished, words",
+    [
+        (1, "must be an object"),
+        ({**FINISHED, "made": []}, "made must be an object"),
+        ({"made": MADE, "last_step": {}}, "lacks results"),
+        ({**FINISHED, "results": {"accuracy": "0.75"}}, "results[...] must be"),
+        ({**FINISHED, "last_step": None}, "last_step must be an object"),
+    ],
+)
+def test_notes_of_finished_stages_have_a_shape(tmp_path, finished, words):
+    write_sealed(str(tmp_path / "stages.json"), {"phase1": finished})
+    assert words in refused_stages(tmp_path)
+
+
+def test_no_changed_bit_of_a_finished_stage_is_believed(tmp_path):
+    stage, path = TaskStage(tmp_path, "phase1"), tmp_path / "stages.json"
+    FinishedStages(RunFolder(str(tmp_path))).note(stage, {"accuracy": 0.75})
+    data = path.read_bytes()
+    for place, byte in enumerate(data):
+        path.write_bytes(data[:place] + bytes([byte ^ 1]) + data[place + 1 :])
+        try:
+            assert FinishedStages(RunFolder(str(tmp_path), resume=True)).results(stage) == {"accuracy": 0.75}
+        except UserError as error:
+            assert one_line(error).startswith("resume: the note of finished stages")
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"phase1": 1}'])
+def test_what_is_no_note_of_finished_stages_is_told(tmp_path, content):
+    (tmp_path / "stages.json").write_text(content)
+    refused_stages(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"made_from": [1]}'])
+@pytest.mark.parametrize("name", ["results.json", "run.json"])
+def test_damaged_records_of_a_run_are_said_and_left_out(tmp_path, capsys, name, content):
+    saved_state(tmp_path)
+    (tmp_path / name).write_text(content)
+    assert FinishedStages(RunFolder(str(tmp_path), resume=True)).check(MADE, ALONE) is False
+    assert f"resume: left out: an earlier run's file {tmp_path / name}" in capsys.readouterr().out
 
 
 def test_a_changed_byte_of_a_state_is_noticed(tmp_path):
     path = tmp_path / STATE_FILE
-    write_state(
-        str(path), {"stage": "phase1", "step": 4, "first_loss": 2.5, "spans": [(0, 1)]}, {"x": np.arange(5.0)}
-    )
+    write_state(str(path), {**NOTE, "spans": [(0, 1)]}, {"x": np.arange(5.0)})
     note, values = read_state(str(path))
-    assert values["x"].tolist() == [0, 1, 2, 3, 4] and note["spans"] == [(0, 1)]
+    assert values["x"].tolist() == [0, 1, 2, 3, 4] and note["spans"] == [(0, 1)] and note["seed"] == 1
     path.write_bytes(path.read_bytes()[:-3] + b"\1" + path.read_bytes()[-2:])
     with pytest.raises(UserError) as error:
         read_state(str(path))
     refuses(error, STATE_FILE, "is damaged", "its checksum differs")
+
+
+def test_no_changed_bit_of_a_state_is_believed(tmp_path):
+    saved_state(tmp_path)
+    path = tmp_path / STATE_FILE
+    data, expected = path.read_bytes(), read_state(str(path))
+    for place, byte in enumerate(data):
+        path.write_bytes(data[:place] + bytes([byte ^ 1]) + data[place + 1 :])
+        for read, right in ((read_state, expected), (read_note, expected[0])):
+            try:
+                assert read(str(path)) == right
+            except UserError as error:
+                assert one_line(error).startswith(f"resume: {path} is damaged")
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"step": 1.5}, "step must be a whole number"),
+        ({"first_loss": [2.5]}, "first_loss must be a number or null"),
+        ({"spans": []}, "spans"),
+        ({"spans": [(0, -1)]}, "spans[0][1] must be a whole number of at least 0"),
+        ({"best": {"accuracy": "0.5"}}, "best[...] must be"),
+        ({"stage": None}, "stage must be a text"),
+    ],
+)
+def test_a_states_note_has_a_shape(tmp_path, changes, words):
+    write_state(str(tmp_path / STATE_FILE), {**NOTE, **changes}, {})
+    with pytest.raises(UserError) as error:
+        read_note(str(tmp_path / STATE_FILE))
+    refuses(error, "resume:", STATE_FILE, words)
+
+
+def test_a_state_whose_note_has_no_checksum_is_told(tmp_path):
+    path = str(tmp_path / STATE_FILE)
+    safetensors.numpy.save_file({}, path, {"state": json.dumps({**NOTE, "sha256": digest({})})})
+    with pytest.raises(UserError) as error:
+        read_note(path)
+    refuses(error, "resume:", STATE_FILE, "it lacks 'sha256'")
 
 
 def test_what_a_run_reads_is_known_from_its_settings():
