@@ -265,8 +265,10 @@ def save_network(
     described = describe(network, task, labels, kind)
     save_checkpoint(str(folder), {**weights_of(network), **(extra_weights or {})}, described, vocabulary)
     path = os.path.join(str(folder), "config.json")
+    if not config:
+        return str(folder)
     with open(path, encoding="utf-8") as file:
-        values = {**json.load(file), **config}
+        values = {**json.load(file), "config_sha256": None, **config}  # changed on purpose
     with open(path, "w", encoding="utf-8") as file:
         json.dump({key: value for key, value in values.items() if value is not None}, file)
     return str(folder)
