@@ -13,6 +13,7 @@ made anew, so a run that was stopped goes on. --commands shows how the models ar
 import argparse
 import json
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 
@@ -52,13 +53,13 @@ class Plan:
     finetune: tuple = ()
     """Options of run_finetune.py."""
     distil: tuple = ()
-    """Of run_task_distill.py: a student of half the teacher's depth."""
+    """Of run_task_distill.py: a student of fewer layers."""
     ternary: tuple = ()
     """Of train.py: a W2A8 student of the teacher's depth."""
     smallest: tuple = ()
-    """Of train.py: a W2A8 student of half the teacher's depth, from the distilled one; (): none."""
+    """Of train.py: a W2A8 student that starts as the distilled one; (): none."""
     depth: int = 3
-    """Layers of the students of half depth."""
+    """Layers of the distilled student."""
 
 
 PLANS = (
@@ -99,9 +100,10 @@ PLANS = (
     Plan(
         "SQuAD", "squad", "span_f1",
         finetune=("--epoch_size", 4, *rate("finetune_cfg", 1e-4)),
-        distil=("--td_phase1_epoch_size", 4, "--td_phase2_epoch_size", 2, *rate("phase1_cfg", 2e-4),
-                *rate("phase2_cfg", 1e-4)),
+        distil=("--td_phase1_epoch_size", 0, "--td_phase2_epoch_size", 4, *rate("phase2_cfg", 1e-4),
+                "--phase2_cfg.batch_size", 8, "--student_layers", "[0,2,3,5]"),
         ternary=("--epoch_size", 4, *rate("train_cfg", 1e-4), "--train_cfg.batch_size", 8),
+        depth=4,
     ),
 )  # fmt: skip
 
@@ -119,7 +121,7 @@ class Run:
 
     def once(self, name, script, *arguments):
         """{seconds, peak_mib} of a command; read from its note where it was done before."""
-        note, command = self.path(f"{name}.json"), " ".join([script, *map(str, arguments)])
+        note, command = self.path(f"{name}.json"), shlex.join([script, *map(str, arguments)])
         if self.options.commands:
             print("python", command)
             return {}
@@ -168,7 +170,7 @@ class Run:
         return folder, self.once("teacher", "run_finetune.py", "--task_name", task, *options)
 
     def distilled(self, teacher):
-        """The same of the student of half depth."""
+        """The same of the distilled student."""
         done = self.once(
             "student", "run_task_distill.py",
             "--task_name", self.plan.task, "--load_teacher_ckpt_path", teacher,

@@ -168,7 +168,7 @@ def command(main: Callable[P, T]) -> Callable[P, T]:
         for name, meant in STANDS_FOR.items():
             message = message.replace(name, meant)
         # A temporary name is gone, and means the file it would become.
-        message = re.sub(r"\.writing-\w{8}[-/]", "", message)
+        message = re.sub(r"\.writing-[a-z0-9_]{8}-\w*/", "", message)
         tell(f"error: {shortened(message)}")
         sys.exit(2)
 

@@ -13,9 +13,12 @@ import functools
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -30,7 +33,10 @@ os.umask(_UMASK)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the repository
 WRITING, _REPLACED = ".writing-", ".replaced-"
 """How the names of folders begin in which something is being written, or waits until it is replaced."""
-_OURS = re.compile(r"\.(writing|replaced)-\w{8}(-.*)?", re.DOTALL)
+_HOST = re.sub(r"\W", "_", platform.node())
+_OURS = re.compile(r"\.(writing|replaced)-[a-z0-9_]{8}-(?P<host>\w*)")
+_WEEK = 7 * 86400
+"""Seconds after which another machine's are nobody's: a lock in a network's folder may be one machine's own."""
 
 
 @contextlib.contextmanager
@@ -56,7 +62,8 @@ def working_folder(folder: str, path: str = "") -> Iterator[str]:
         path: what will be written, for the message of a `UserError`.
     """
     make_folder(folder)
-    _sweep_once(folder)
+    if not _OURS.fullmatch(os.path.basename(folder)):
+        _sweep_once(folder)
     with _new_folder(folder, WRITING, path or folder) as work:
         yield work
 
@@ -67,14 +74,18 @@ def _new_folder(folder, prefix, path):
     descriptor = None
     while descriptor is None:
         try:
-            work = tempfile.mkdtemp(dir=folder, prefix=prefix)
+            work = tempfile.mkdtemp(dir=folder, prefix=prefix, suffix=f"-{_HOST}")
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}") from error
         descriptor = _held(work)
     try:
         yield work
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if prefix == WRITING:
+            shutil.rmtree(work, ignore_errors=True)
+        else:  # what could not be put back waits there for `sweep`
+            with contextlib.suppress(OSError):
+                os.rmdir(work)
         os.close(descriptor)
 
 
@@ -229,16 +240,29 @@ def sweep(folder: str) -> None:
     """Remove what killed processes have left half-written in a folder, if it is there, and put back what they
     had moved away for it; what a living one writes is locked.
     """
-    names = os.listdir(folder) if os.path.isdir(folder) else ()
-    for name in filter(_OURS.fullmatch, names):
-        path = os.path.join(folder, name)
-        with contextlib.suppress(OSError), locked(path) as nobodys:  # else its writer's, or another user's
-            if nobodys and name.startswith(_REPLACED):
-                _put_back(path, folder)
-            if nobodys and os.path.isdir(path):
-                shutil.rmtree(path)
-            elif nobodys:
-                os.remove(path)
+    names: list[str] = []
+    with contextlib.suppress(OSError):  # there is none, or it may be written to only
+        names = os.listdir(folder)
+    for path in (os.path.join(folder, name) for name in names):
+        with contextlib.suppress(OSError):  # another process sweeps it too
+            if _is_left(path):
+                _sweep_away(path)
+
+
+def _is_left(path):
+    """Whether a path can be what a killed process of this user left; a live one's is locked."""
+    found, known = _OURS.fullmatch(os.path.basename(path)), os.lstat(path)
+    old = time.time() - known.st_mtime > _WEEK
+    mine = stat.S_ISDIR(known.st_mode) and known.st_uid == os.geteuid()
+    return found is not None and mine and (found["host"] == _HOST or old)
+
+
+def _sweep_away(path):
+    with locked(path) as nobodys:
+        if nobodys:
+            if os.path.basename(path).startswith(_REPLACED):
+                _put_back(path, os.path.dirname(path))
+            shutil.rmtree(path)
 
 
 _sweep_once = functools.cache(sweep)  # a process writes many files to a folder

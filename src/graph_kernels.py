@@ -38,7 +38,10 @@ def no_room(folder: str) -> str:
     "" if none.
     """
     for place in (folder, tempfile.gettempdir()):
-        free = shutil.disk_usage(place).free
+        try:
+            free = shutil.disk_usage(place).free
+        except OSError as error:  # somebody has removed it
+            return f"{place} cannot be written ({error.strerror})"
         if free < ROOM:
             return f"{place} has {free >> 20} MiB free, and building fused kernels takes up to {ROOM >> 20}"
     return ""

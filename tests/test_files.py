@@ -1,5 +1,6 @@
 """Paths that break tools: links, bytes that are no UTF-8, devices; and what is written beside a file."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ from src import files
 from src.data.texts import read_texts
 from src.errors import UserError, command
 from src.files import (
+    _HOST,
     ROOT,
     make_folder,
     plain_path,
@@ -369,6 +371,37 @@ def test_the_next_process_that_writes_sweeps_out_what_killed_ones_left(tmp_path,
     assert len(os.listdir(tmp_path)) == 1
     write(lambda: None)
     assert os.listdir(tmp_path) == ["x"]
+
+
+def test_what_another_machine_writes_is_swept_out_after_a_week_and_what_a_link_leads_to_never(tmp_path):
+    """Locks of a network's folders can be each machine's own."""
+    folder, theirs = tmp_path / "folder", tmp_path / "theirs"
+    theirs.mkdir(), folder.mkdir()
+    (theirs / "x").write_text("theirs")
+    (folder / f".replaced-abcdefgh-{_HOST}").symlink_to(theirs)
+    new, old = (folder / f".writing-{name}-elsewhere" for name in ("abcdefgh", "ijklmnop"))
+    new.mkdir(), old.mkdir()
+    os.utime(old, (1e9, 1e9))
+    sweep(str(folder))
+    assert sorted(os.listdir(folder)) == sorted([f".replaced-abcdefgh-{_HOST}", new.name])
+    assert os.listdir(theirs) == ["x"]
+
+
+def test_a_folder_that_cannot_be_put_back_waits_to_be_swept(tmp_path, monkeypatch):
+    write_text(str(tmp_path / "x" / "a"), "old")
+    real = os.rename
+
+    def failing(source, target):
+        if os.path.basename(os.path.dirname(source)).startswith((".writing-", ".replaced-")):
+            raise OSError(errno.EIO, "Input/output error")
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(OSError), replacing_folder(str(tmp_path / "x")) as path:
+        write_text(os.path.join(path, "a"), "new")
+    monkeypatch.undo()
+    sweep(str(tmp_path))
+    assert os.listdir(tmp_path) == ["x"] and (tmp_path / "x" / "a").read_text() == "old"
 
 
 def test_what_others_write_or_own_is_not_swept_out(tmp_path):

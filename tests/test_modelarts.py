@@ -20,7 +20,7 @@ from src.checkpoint import folder as checkpoints
 from src.checkpoint.packed import PACKED_FILE
 from src.data import whole
 from src.errors import UserError
-from src.files import ROOT
+from src.files import _HOST, ROOT
 from src.modelarts import on_platform, unpack
 from src.settings.parsing import parse
 from src.settings.paths import CHECKPOINTS, DATA, OUTPUTS
@@ -568,8 +568,9 @@ def test_a_zip_that_does_not_fit_the_disk_is_refused(tmp_path, monkeypatch):
 
 def test_what_a_killed_unpacking_left_goes_with_the_next_one(tmp_path):
     folder = tmp_path / "data"
-    (folder / ".writing-abcdefgh").mkdir(parents=True)
-    (folder / ".writing-abcdefgh" / "train.tsv").write_text("half")
+    left = folder / f".writing-abcdefgh-{_HOST}"
+    left.mkdir(parents=True)
+    (left / "train.tsv").write_text("half")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("train.tsv", "whole")
     unpack(str(tmp_path / "a.zip"), str(folder))

@@ -18,6 +18,7 @@ from src.data.info import DatasetInfo
 from src.data.readers.rows import BadRows
 from src.data.records import find_split, read_records
 from src.errors import UserError
+from src.files import _HOST
 from src.kinds import CLASSIFICATION
 from src.tasks import get_task
 from tests.texts import DOCUMENTS, TEXTS, VOCABULARY, plain
@@ -156,8 +157,9 @@ def test_neither_workers_nor_interruptions_change_a_byte(raw, monkeypatch, capsy
     )
     monkeypatch.undo()
     small_blocks(monkeypatch)
-    (folder / ".writing-12345678").mkdir()  # what a killed run leaves
-    (folder / ".writing-12345678" / "train-00002.mindrecord").write_text("half")
+    left = folder / f".writing-12345678-{_HOST}"  # what a killed run leaves
+    left.mkdir()
+    (left / "train-00002.mindrecord").write_text("half")
     capsys.readouterr()
     prepare(raw, out="three")
     assert contents_of(folder) == expected and "has 2 finished shards; continuing" in capsys.readouterr().out

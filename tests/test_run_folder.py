@@ -8,7 +8,7 @@ import os
 import pytest
 
 from src.errors import UserError, command
-from src.files import locked, replacing, write_text
+from src.files import _HOST, locked, replacing, write_text
 from src.run_folder import RunFolder
 from tests.helpers import refuses
 
@@ -340,18 +340,11 @@ def test_a_file_system_without_locks_is_told_once(tmp_path, capsys, monkeypatch)
 
 
 def test_what_killed_processes_left_half_written_is_swept_out_and_what_is_being_written_is_not(tmp_path):
-    put(
-        tmp_path,
-        ".writing-12345678-state.safetensors",
-        "phase1/.writing-abcdefgh-x.tmp",
-        "teacher_cache/.writing-abcdefgh-b",
-    )
-    put(tmp_path, "records/.writing-abcdefgh-sst-2/rows", "other/.writing-12345678-x", ".writing.txt")
+    left = f".writing-abcdefgh-{_HOST}"
+    for place in (f"{left}/state.safetensors", f"phase1/{left}/x.tmp", f"teacher_cache/{left}/b"):
+        put(tmp_path, place)
+    put(tmp_path, f"records/{left}/rows", f"other/{left}/x", ".writing.txt")
     with replacing(str(tmp_path / "sst-2" / "a.json")) as temporary:
         write_text(temporary, "x")
         run_in(tmp_path).claim()
-        assert files_of(tmp_path) == {
-            os.path.relpath(temporary, tmp_path),
-            "other/.writing-12345678-x",
-            ".writing.txt",
-        }
+        assert files_of(tmp_path) == {os.path.relpath(temporary, tmp_path), f"other/{left}/x", ".writing.txt"}

@@ -73,7 +73,8 @@ def _check_order(
     if own and same_names and plain_labels(own) != plain_labels(label_order):
         raise UserError(
             f"label_order: {source} itself names its labels {', '.join(own)}, and its names decide; leave "
-            "--label_order out (or, where they are wrong, mend id2label in its config.json)"
+            "--label_order out (or, where they are wrong, mend id2label in its config.json and remove "
+            "config_sha256 there)"
         )
 
 
@@ -82,7 +83,8 @@ def _check_head(checkpoint: Checkpoint, task: Task) -> None:
     if differ(description.task_name, task.name):
         raise UserError(
             f"task_name: {checkpoint.source} was fine-tuned on {description.task_name}, not {task.name}; "
-            "where its config.json is wrong, mend finetuning_task (or task_name) there"
+            "where its config.json is wrong, mend finetuning_task (or task_name) there and remove "
+            "config_sha256"
         )
     if task.kind is not None:
         outputs = task.kind.outputs(task.labels)

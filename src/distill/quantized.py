@@ -87,10 +87,5 @@ def loss_terms(config: TernaryConfig, has_teacher: bool) -> LossTerms:
             "teacher_model_dir is needed: give --teacher_model_dir, or train on labels alone with "
             "--pred_distill false --intermediate_distill false --is_lgt_fit true"
         )
-    layers = config.train_cfg
-    return LossTerms(
-        attention_loss=float(config.intermediate_distill and layers.attention_loss),
-        hidden_loss=float(config.intermediate_distill and layers.hidden_loss),
-        soft_loss=float(config.pred_distill),
-        label_loss=float(config.is_lgt_fit),
-    )
+    layers = LossTerms.intermediate(config.train_cfg, "train_cfg") if config.fits_layers else LossTerms()
+    return replace(layers, soft_loss=float(config.pred_distill), label_loss=float(config.is_lgt_fit))

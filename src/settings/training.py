@@ -390,8 +390,8 @@ class TernaryConfig(QuantizedStudentConfig, DistillingConfig):
             raise UserError("save_fp_model and save_quantized_model are both false: the result would be lost")
         if self.do_train and not (self.pred_distill or self.fits_layers or self.is_lgt_fit):
             raise UserError(
-                "pred_distill, intermediate_distill and is_lgt_fit are all false: there is nothing to "
-                "learn from"
+                "pred_distill, is_lgt_fit and intermediate_distill (or both train_cfg.attention_loss and "
+                "train_cfg.hidden_loss) are false: there is nothing to learn from"
             )
 
     @property

@@ -77,7 +77,8 @@ def read_state(path: str, weights: bool = True) -> tuple[dict[str, Any], dict[st
         raise UserError(f"resume: {error}") from error
     except KeyError as error:  # or it is of a version whose notes had no checksum
         raise UserError(
-            f"resume: {path} is damaged or no state of a training run: it lacks {error}"
+            f"resume: {path} is damaged or of an earlier version (it lacks {error}); replace that run by "
+            "--overwrite_output_dir true in the place of --resume true"
         ) from error
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"resume: {path} is damaged or no state of a training run: {error}") from error

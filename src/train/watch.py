@@ -137,10 +137,14 @@ class Watch:
         chance = math.sqrt(variance(first) / len(first) + variance(last) / count)
         if before - after > 2 * chance:  # other batches alone seldom make so much
             return ""
+        if after - before > 2 * chance:
+            happened, advice = "has risen", "a lower"
+        else:
+            happened, advice = "has not fallen", "a higher"
         return (
-            f"{self.name}: the loss has not fallen: its mean over the first {len(first)} steps is "
+            f"{self.name}: the loss {happened}: its mean over the first {len(first)} steps is "
             f"{before:.4g}, over the last {count} {after:.4g}; unless the student was as good before, it has "
-            "learnt nothing: try a higher learning rate (optimizer_cfg.AdamWeightDecay.learning_rate) or "
+            f"learnt nothing: try {advice} learning rate (optimizer_cfg.AdamWeightDecay.learning_rate) or "
             "more epochs"
         )
 

@@ -207,6 +207,8 @@ def test_a_loss_that_does_not_fall_is_told_with_what_to_try(steps):
         and "over the last" in words
     )
     assert "try a higher learning rate (optimizer_cfg.AdamWeightDecay.learning_rate) or more epochs" in words
+    rising = Fed(steps).go(noisy(np.linspace(2.0, 4.0, steps))).watch.check_learnt()
+    assert rising.startswith("phase1: the loss has risen: ") and "try a lower learning rate" in rising
 
 
 @pytest.mark.parametrize("steps", [24, 60, 500])
