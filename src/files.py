@@ -36,7 +36,7 @@ WRITING, _REPLACED = ".writing-", ".replaced-"
 _HOST = re.sub(r"\W", "_", platform.node())
 _OURS = re.compile(r"\.(writing|replaced)-[a-z0-9_]{8}-(?P<host>\w*)")
 _WEEK = 7 * 86400
-"""Seconds after which another machine's are nobody's: a lock in a network's folder may be one machine's own."""
+"""Seconds after which another machine's are nobody's: in a network's folder it may not see our locks."""
 
 
 @contextlib.contextmanager
