@@ -6,6 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from src.deploy.check import saturates
 from src.deploy.onnx_graph import BertGraph
 from src.deploy.onnx_model import IR_VERSION, OPSET, build_model
 from src.deploy.sessions import OnnxSession
@@ -17,6 +18,7 @@ from src.settings.network import QuantConfig
 from tests.helpers import describe, fill, random_batch, refuses, tensors, tiny_config
 
 ort = pytest.importorskip("onnxruntime")
+SATURATES = "ONNX Runtime's 8-bit products saturate on this processor: it has no VNNI"
 ACTIVATIONS = {
     "symmetric": QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, activation_clip_value=1.0),
     "unclipped": QuantConfig(embedding_bits=2, weight_bits=2, activation_bits=8, activation_clip_value=0.0),
@@ -122,6 +124,8 @@ def test_float_graph_is_the_network(tmp_path, changes):
 def test_graphs_of_heads_for_tokens_answer_for_each_as_the_network(
     tmp_path, kind, quantization, form, allowed
 ):
+    if form != "float" and saturates():
+        pytest.skip(SATURATES)
     config = tiny_config(classifier_relu=kind is TAGGING)
     network = calibrated(fill(BertForTokens(config, 2, quantization=quantization), 0))
     network.set_train(False)
@@ -179,6 +183,8 @@ def test_each_int8_layer_alone_is_the_networks(name, weights):
         "symmetric": {"weight_bits": 8, "weight_quantizer": "symmetric"},
         "row": {"weight_bits": 2, "weight_granularity": "row"},
     }[weights]
+    if weights == "symmetric" and name != "dynamic" and saturates():
+        pytest.skip(SATURATES)
     quantization = QuantConfig(**{**vars(ACTIVATIONS[name]), **settings})
     random = np.random.default_rng(1)
     x = random.normal(size=(30, 64)).astype(np.float32)
@@ -215,6 +221,8 @@ def test_ternary_tables_are_exact(form, per_row):
 
 @pytest.mark.parametrize("name, quantization", [*ACTIVATIONS.items(), ("8 bits", EIGHT_BIT)])
 def test_whole_int8_graph_follows_the_network(tmp_path, name, quantization):
+    if name in ("symmetric", "ema", "8 bits") and saturates():
+        pytest.skip(SATURATES)
     network, batch = make_network(quantization), random_batch(3, 16, 12)
     expected, found = expected_logits(network, batch), session(tmp_path, network, "int8")(*batch[:3])
     assert np.sqrt(np.mean((found - expected) ** 2)) < (0.15 if name == "4 bits" else 0.05) * expected.std()
