@@ -102,7 +102,7 @@ PLANS = (
         finetune=("--epoch_size", 4, *rate("finetune_cfg", 1e-4)),
         distil=("--td_phase1_epoch_size", 0, "--td_phase2_epoch_size", 4, *rate("phase2_cfg", 1e-4),
                 "--phase2_cfg.batch_size", 8, "--student_layers", "[0,2,3,5]"),
-        ternary=("--epoch_size", 4, *rate("train_cfg", 1e-4), "--train_cfg.batch_size", 8),
+        ternary=("--epoch_size", 6, *rate("train_cfg", 1e-4), "--train_cfg.batch_size", 8),
         depth=4,
     ),
 )  # fmt: skip
