@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from src.deploy.sessions import Exported, OnnxSession
+from src.deploy.sessions import Exported
 from src.description import Description
 from src.errors import UserError
 
@@ -25,30 +24,6 @@ def tolerance(file_format: str, description: Description) -> float:
     if not description.is_quantized:
         return 1e-3
     return 0.1 if file_format == "ONNX" else 1e-2
-
-
-@functools.cache
-def saturates() -> bool:
-    """Whether ONNX Runtime's products of uint8 and int8 numbers saturate at 16 bits on this processor, as on
-    x86 without VNNI: a sum of two of them, and more, then is another than in training.
-    """
-    import onnx
-    import onnxruntime
-    from onnx import TensorProto, helper
-
-    left, right = np.full((16, 32), 255, np.uint8), np.full((32, 16), 127, np.int8)
-    inputs = [
-        helper.make_tensor_value_info("left", TensorProto.UINT8, left.shape),
-        helper.make_tensor_value_info("right", TensorProto.INT8, right.shape),
-    ]
-    output = helper.make_tensor_value_info("product", TensorProto.INT32, (16, 16))
-    node = helper.make_node("MatMulInteger", ["left", "right"], ["product"])
-    graph = helper.make_graph([node], "product", inputs, [output])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
-    onnx.checker.check_model(model)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"left": left, "right": right})
-    return bool((found != 255 * 127 * 32).any())
 
 
 def check_same(exported: Exported | Model, model: Model, allowed: float, length: int) -> float:
@@ -79,15 +54,9 @@ def check_same(exported: Exported | Model, model: Model, allowed: float, length:
     found = np.concatenate([exported(*batch) for batch in batches])
     difference = float(np.sqrt(np.mean((found - expected) ** 2)) / max(float(expected.std()), 1e-6))
     if not difference <= allowed:  # a NaN fails too
-        why = ""
-        if isinstance(exported, OnnxSession) and model.description.is_quantized and saturates():
-            why = (
-                "; on this processor, which has no VNNI, ONNX Runtime's 8-bit products saturate: export and "
-                "use int8 graphs where it has, or take --onnx_weights float"
-            )
         raise UserError(
             f"the exported file differs from the network: by {difference:.3g} of the logits' spread on "
-            f"{rows} sample rows, where {allowed} is the most; it was removed{why}"
+            f"{rows} sample rows, where {allowed} is the most; it was removed"
         )
     return difference
 

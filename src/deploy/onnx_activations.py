@@ -45,17 +45,13 @@ class Rounding:
         # Fixed ranges: constants in place of a maximum over the tensor, and a shorter way through attention.
         self.fixed = self.active and self.quantizer == "ema"
 
-    def quantize(
-        self, x: str, place: str, bounds: tuple[float, float] | None = None, signed: bool = False
-    ) -> Activation:
+    def quantize(self, x: str, place: str, bounds: tuple[float, float] | None = None) -> Activation:
         """Quantize a tensor as `place`'s quantizer was trained to.
 
         Args:
             x (str): the tensor.
             place (str): our name of the `ActivationQuantizer`.
             bounds (tuple): what the values lie in, or None.
-            signed (bool): int8 codes around 0 where the quantizer allows: the right operand of an integer
-                product.
 
         Returns:
             Activation.
@@ -64,7 +60,7 @@ class Rounding:
         if self.quantizer == "dynamic":
             x = self._clipped(x, clip)
             return Activation(*self.graph.several(3, "DynamicQuantizeLinear", x, name=place))
-        return self.codes_of(x, self._step(x, place, clip, bounds), place, clip, bounds, signed)
+        return self.codes_of(x, self._step(x, place, clip, bounds), place, clip, bounds)
 
     def dequantized(self, value: Activation) -> str:
         """The float tensor of an `Activation`."""
@@ -79,17 +75,14 @@ class Rounding:
         return self._threshold(place) / np.float32(self.levels)
 
     def codes_of(
-        self,
-        x: str,
-        step: str,
-        place: str,
-        clip: float = 0.0,
-        bounds: tuple[float, float] | None = None,
-        signed: bool = False,
+        self, x: str, step: str, place: str, clip: float = 0.0, bounds: tuple[float, float] | None = None
     ) -> Activation:
-        """The `Activation` of x for a step; arguments as in `quantize`, `clip` its clip or 0."""
-        levels, kind = self.levels, np.int8 if signed else np.uint8
-        zero = 0 if signed else 128
+        """The `Activation` of x for a step; arguments as in `quantize`, `clip` its clip or 0.
+
+        Codes are uint8 on both sides of attention's products: on processors without VNNI ONNX Runtime's sums
+        of uint8 times int8 saturate.
+        """
+        levels, kind, zero = self.levels, np.uint8, 128
         zero_point = self.graph.constant(np.array(zero, kind))
         codes = self.graph.node("QuantizeLinear", x, step, zero_point, name=place)
         lowest = self._threshold(place) if self.fixed and bounds is not None else clip

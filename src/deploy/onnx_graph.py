@@ -218,16 +218,16 @@ class BertGraph:
         )
         return (
             self._operand(query, name + ".quantize_query", (0, 2, 1, 3)),
-            self._operand(key, name + ".quantize_key", (0, 2, 3, 1), signed=True),
-            self._operand(value, name + ".quantize_value", (0, 2, 1, 3), signed=True),
+            self._operand(key, name + ".quantize_key", (0, 2, 3, 1)),
+            self._operand(value, name + ".quantize_value", (0, 2, 1, 3)),
         )
 
-    def _operand(self, x, place, order, signed=False):
+    def _operand(self, x, place, order):
         """A quantized (or float) operand of an attention product, split into heads."""
         if not self.rounding.active:
             return self._heads(x, order)
         # ONNX Runtime rearranges float graphs around the rounding and expects one type of codes there.
-        value = self.rounding.quantize(x, place, signed=signed and self.integer)
+        value = self.rounding.quantize(x, place)
         if not self.integer:
             return self._heads(self.rounding.dequantized(value), order)
         return value._replace(codes=self._heads(value.codes, order))
@@ -246,7 +246,7 @@ class BertGraph:
         query = rounding.quantize(product, name + ".quantize_query")
         product = dense(codes, place, name + ".key", name + ".value", units=steps)
         one = graph.constant(scalar(1.0))
-        both = rounding.codes_of(product, one, name + ".quantize_key_value", signed=True)
+        both = rounding.codes_of(product, one, name + ".quantize_key_value")
         key, value = graph.several(2, "Split", both.codes, name=name + ".split", axis=-1, num_outputs=2)
         return (
             query._replace(codes=self._heads(query.codes, (0, 2, 1, 3))),

@@ -150,6 +150,8 @@ def _onnx_runtime(path, provider, device, threads):
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
+    # Without VNNI sums of uint8 times int8 saturate: int8 weights become uint8 there. Else it is nothing.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3  # a failure to load is reported below
     try:
         session = ort.InferenceSession(plain_path(path), options, providers=[provider])
