@@ -37,9 +37,9 @@ def make_inputs(folder):
     """The corpus and the teacher of a job in a folder."""
     from tests.helpers import make_examples, save_network, tiny_network, write_info, write_split
 
-    write_split(folder / "gd", "train", make_examples(40, 12))
+    write_split(folder / "gd", "train", make_examples(40, 12, shortest=12))
     write_info(folder / "gd", task="gd", labels=())
-    save_network(folder / "teacher", tiny_network(3, labels=2))
+    save_network(folder / "teacher", tiny_network(3, labels=2, num_hidden_layers=1))
 
 
 def launch(folder, *arguments, output="out", python=sys.executable, fuse=False):
