@@ -45,8 +45,7 @@ runtime._compiler = TrainStepsAlone()
 # For every graph it cuts the lines of all functions out of their files anew.
 inspect.getsourcelines = functools.cache(inspect.getsourcelines)
 
-ms.set_device("CPU")
-ms.set_context(mode=ms.GRAPH_MODE)
+runtime.use_device("CPU")
 
 
 @pytest.fixture(autouse=True, scope="module")

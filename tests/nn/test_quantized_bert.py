@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from src.checkpoint.assign import assign
-from src.distill.distiller import LossTerms
+from src.distill.distiller import Distiller, LossTerms
 from src.errors import UserError
 from src.kinds import CLASSIFICATION
 from src.model import Model
@@ -18,6 +18,7 @@ from tests.helpers import (
     golden,
     golden_checkpoint,
     hugging_face_name,
+    micro_batch,
     needs_golden,
     published_micro_batch,
     random_batch,
@@ -40,7 +41,7 @@ def test_golden_ternary_bert_states_scores_losses_and_gradients():
     student = BertForSequence(teacher.config, 2, quantization=W2A8)
     assign(student, checkpoint.weights, checkpoint.source)
     batch = [numbers[name].astype(np.int32) for name in ("input_ids", "input_mask", "segment_ids")]
-    with eager():  # the graph below gives losses of all of them
+    with eager():  # the graph of a smaller one is compared below
         logits, states, scores = student(*tensors(*batch))
         taught = teacher(*tensors(*batch))[0]
     np.testing.assert_allclose(logits.asnumpy(), numbers["student_logits"], atol=1e-3)
@@ -55,7 +56,8 @@ def test_golden_ternary_bert_states_scores_losses_and_gradients():
     terms = LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0)
     distiller = PublishedDistiller(student, terms, kind=CLASSIFICATION)
     labels = np.zeros(len(batch[0]), np.int32)
-    values, gradients = terms_and_gradients(distiller, published_micro_batch(*batch, labels), teacher)
+    with eager():
+        values, gradients = terms_and_gradients(distiller, published_micro_batch(*batch, labels), teacher)
     for ours, theirs in (
         ("attention_loss", "att_loss"),
         ("hidden_loss", "rep_loss"),
@@ -72,12 +74,26 @@ def test_golden_ternary_bert_states_scores_losses_and_gradients():
             assert np.linalg.norm(gradient) < 1e-4 * largest, name
 
 
-def network_of(quantization):
-    return fill(BertForSequence(tiny_config(), 3, quantization=quantization), 0)
+def network_of(quantization, **changes):
+    return fill(BertForSequence(tiny_config(**changes), 3, quantization=quantization), 0)
+
+
+def test_a_graph_gives_the_losses_and_gradients_that_operators_one_by_one_give():
+    """Those of all layers are held against golden numbers above; a graph of so many takes long to compile."""
+    terms = LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0, label_loss=0.5)
+    student, teacher = (network_of(item, num_hidden_layers=1) for item in (W2A8, None))
+    case = Distiller(student, terms, kind=CLASSIFICATION), micro_batch(*random_batch(3)), teacher
+    with eager():
+        expected, expected_gradients = terms_and_gradients(*case)
+    values, gradients = terms_and_gradients(*case)
+    assert values == pytest.approx(expected, rel=1e-5) and len(gradients) == len(weights_of(student))
+    largest = max(np.linalg.norm(item) for item in expected_gradients.values())
+    for name, gradient in gradients.items():
+        assert np.linalg.norm(gradient - expected_gradients[name]) < 1e-5 * largest, name
 
 
 def logits_of(network):
-    """Without a graph: that of a quantized network is compiled above, and in tests/test_train.py."""
+    """Without a graph: that of a quantized network is compiled above."""
     with eager():
         return network(*tensors(*random_batch(1)[:3]))[0].asnumpy()
 

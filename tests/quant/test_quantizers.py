@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from mindspore import nn, ops
 
+from src.nn.layers import eager
 from src.quant.quantizers import DynamicUnsigned, LossAwareTernary, MovingAverageRange, build_quantizer
 from tests.helpers import golden, needs_golden, tensors
 
@@ -29,9 +30,15 @@ class Gradient(nn.Cell):
         return self.quantizer(*inputs[:-1]), self.gradient(self.quantizer)(*inputs)
 
 
-def both(quantizer, *inputs):
+def compiled(quantizer, *inputs):
     """(output, gradient) as arrays; the last input is the upstream gradient."""
     return tuple(item.asnumpy() for item in Gradient(quantizer)(*tensors(*inputs)))
+
+
+def both(quantizer, *inputs):
+    """As `compiled`, without a graph: one of each kind is compiled for golden numbers, or by `compiled`."""
+    with eager():
+        return compiled(quantizer, *inputs)
 
 
 class Gradients(nn.Cell):
@@ -97,7 +104,7 @@ def weighted_error(x, second_moment, output):
 def test_loss_aware_ternary_is_near_the_best_of_all_thresholds(granularity):
     x, second = some(2, 4, 60), some(3, 4, 60) ** 4 * 1e-9 + 1e-12  # Adam's second moments are tiny
     quantizer = LossAwareTernary(granularity, rounds=10)
-    output, gradient = both(quantizer, x, second, x)
+    output, gradient = compiled(quantizer, x, second, x)
     np.testing.assert_array_equal(gradient, x)
     found = best = 0.0
     for rows in (range(4),) if granularity == "tensor" else ([0], [1], [2], [3]):
@@ -121,19 +128,20 @@ def test_loss_aware_ternary_without_curvature_minimizes_the_plain_error():
     assert ((x - output) ** 2).sum() <= ((x - twn) ** 2).sum() * 1.0001
 
 
-@pytest.mark.parametrize("shift", [-3.0, -0.5, 0.0, 0.5, 3.0])
-def test_dynamic_unsigned_is_onnx_dynamic_quantize_linear(shift):
-    x = some(5, 9, 33) + np.float32(shift)
-    # As the operator's specification has it.
-    low, high = (min(x.min(), np.float32(0)), max(x.max(), np.float32(0)))
-    scale = (high - low) / np.float32(255)
-    zero_point = np.uint8(np.clip(np.rint(-low / scale), 0, 255))
-    codes = np.clip(np.rint(x / scale) + zero_point, 0, 255).astype(np.uint8)
-    expected = (codes.astype(np.int32) - zero_point) * scale
-    output, gradient = both(DynamicUnsigned(), x, x)
-    np.testing.assert_allclose(output, expected, rtol=1e-6, atol=1e-6)
-    np.testing.assert_array_equal(gradient, x)
-    assert len(np.unique(output)) <= 256
+def test_dynamic_unsigned_is_onnx_dynamic_quantize_linear():
+    cell = Gradient(DynamicUnsigned())  # one graph for all of them
+    for shift in (-3.0, -0.5, 0.0, 0.5, 3.0):
+        x = some(5, 9, 33) + np.float32(shift)
+        # As the operator's specification has it.
+        low, high = (min(x.min(), np.float32(0)), max(x.max(), np.float32(0)))
+        scale = (high - low) / np.float32(255)
+        zero_point = np.uint8(np.clip(np.rint(-low / scale), 0, 255))
+        codes = np.clip(np.rint(x / scale) + zero_point, 0, 255).astype(np.uint8)
+        expected = (codes.astype(np.int32) - zero_point) * scale
+        output, gradient = (item.asnumpy() for item in cell(*tensors(x, x)))
+        np.testing.assert_allclose(output, expected, rtol=1e-6, atol=1e-6, err_msg=str(shift))
+        np.testing.assert_array_equal(gradient, x)
+        assert len(np.unique(output)) <= 256
 
 
 # --- moving-average ranges ----------------------------------------------------------------------------------
@@ -191,7 +199,8 @@ def test_golden_q8bert_training_and_inference(family):
         for item, (threshold, steps) in zip(ranges, before):
             item.threshold.set_data(ms.Tensor(threshold))
             item.steps.set_data(ms.Tensor(steps))
-        output = linear(ms.Tensor(case["x"]), index > 0)  # the same step again, for its output
+        with eager():  # the same step again, for its output
+            output = linear(ms.Tensor(case["x"]), index > 0)
         np.testing.assert_allclose(output.asnumpy(), case["y"], rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(linear.quantize_input.threshold.asnumpy(), case["input_thresh"], rtol=1e-6)
         assert linear.quantize_input.calibrated() == (index > 0)
