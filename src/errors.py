@@ -25,13 +25,15 @@ class UserError(Exception):
     """
 
 
+LONGEST_MESSAGE, LONGEST_WORD = 2000, 300
+"""Characters of the one line, and of a word of it: paths may be long."""
+
+
 def one_line(message: object) -> str:
-    """`message` with every run of white space, line breaks included, as one space."""
-    return " ".join(str(message).split())
-
-
-LONGEST_MESSAGE = 2000
-"""Characters of the one line: paths may be long."""
+    """`message` with every run of white space, line breaks included, as one space, and no word longer than
+    `LONGEST_WORD`: it may quote what the user gave through a library, which does not cut it.
+    """
+    return " ".join(shortened(word, LONGEST_WORD) for word in str(message).split())
 
 
 def shown(value: object, most: int = 80) -> str:
@@ -55,13 +57,12 @@ MADE_AHEAD: list[str] = []
 still empty at its end are removed."""
 
 
-def shortened(message: str) -> str:
-    """A line without its middle where it is very long: a message may quote what the user gave through a
-    library, which does not cut it.
-    """
-    if len(message) <= LONGEST_MESSAGE:
-        return message
-    return f"{message[: LONGEST_MESSAGE - 500]} ... {message[-500:]}"
+def shortened(text: str, most: int = LONGEST_MESSAGE) -> str:
+    """`text` without its middle where it is longer than `most` characters."""
+    if len(text) <= most:
+        return text
+    end = most // 4
+    return f"{text[: most - end]}...{text[-end:]}"
 
 
 ZIP_FAULTS = (

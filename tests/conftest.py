@@ -25,22 +25,25 @@ from src.compiler import Compiler  # noqa: E402
 from src.nn.layers import eager  # noqa: E402
 
 
-class TrainStepsAlone(Compiler):
-    """Compiles train steps; unfused, and keeps none. A forward pass takes 3 to 6 s to compile and a tenth of
-    one to run eagerly. Tests of all that start processes of their own or ask for the `compiler` fixture.
+class InThisProcess(Compiler):
+    """Unfused, nothing kept, and operator by operator but for tests that ask for `compiled` cells or
+    `compiled_steps`: a train step of a tiny network takes 3 to 15 s to compile, and a fifth of one to run so.
+    Processes that tests start compile.
     """
+
+    compiles = staticmethod(lambda cell: False)
 
     def prepare(self, fuse, cache):
         pass
 
     def run(self, title, cell, *inputs):
-        if cell.training:
+        if self.compiles(cell):
             return super().run(title, cell, *inputs)
         with eager():
             return cell(*inputs)
 
 
-runtime._compiler = TrainStepsAlone()
+runtime._compiler = InThisProcess()
 
 # For every graph it cuts the lines of all functions out of their files anew.
 inspect.getsourcelines = functools.cache(inspect.getsourcelines)
@@ -53,6 +56,18 @@ def nothing_old_is_looked_through_for_garbage():
     """MindSpore collects garbage before each compilation: a quarter of a second once PyTorch is loaded."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """Train steps and forward passes are graphs, as users have them."""
+    monkeypatch.setattr(runtime._compiler, "compiles", lambda cell: True)
+
+
+@pytest.fixture
+def compiled_steps(monkeypatch):
+    """Train steps are."""
+    monkeypatch.setattr(runtime._compiler, "compiles", lambda cell: cell.training)
 
 
 @pytest.fixture(autouse=True)

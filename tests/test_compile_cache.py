@@ -65,9 +65,17 @@ def others_after_it(folder):
     assert not [path for path in (folder / "store").iterdir() if path.name.startswith("work-")]
 
 
-def test_a_graph_is_taken_only_where_all_that_it_is_made_of_is_the_same(tmp_path):
-    first, second = repeated(tmp_path, 2)
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """(folder of two runs, the graphs kept after each)."""
+    folder = tmp_path_factory.mktemp("ran")
+    return folder, list(repeated(folder, 2))
+
+
+def test_a_graph_is_taken_only_where_all_that_it_is_made_of_is_the_same(ran, tmp_path):
+    folder, (first, second) = ran
     assert first == second
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     others_after_it(tmp_path)
 
 
@@ -94,8 +102,8 @@ DAMAGES = {
 }
 
 
-def test_a_damaged_graph_is_told_removed_and_made_anew(tmp_path):
-    run(tmp_path)
+def test_a_damaged_graph_is_told_removed_and_made_anew(ran, tmp_path):
+    shutil.copytree(ran[0], tmp_path, dirs_exist_ok=True)
     for damages in (("cut", "no list"), ("changed", "list cut")):
         graphs = sorted(kept(tmp_path))
         assert len(graphs) == 2  # a graph a shape

@@ -140,7 +140,7 @@ def test_an_exported_file_is_a_model_too(monkeypatch):
 # --- what it does -------------------------------------------------------------------------------------------
 
 
-def test_evaluating_turns_dropout_off_and_leaves_the_network_in_its_mode():
+def test_evaluating_turns_dropout_off_and_leaves_the_network_in_its_mode(compiled):
     model = as_model(tiny_network(1, labels=2, num_hidden_layers=1, hidden_dropout_prob=0.5))
     for training in (True, False):
         model.network.set_train(training)
@@ -211,7 +211,7 @@ def test_a_packed_model_may_be_named_by_its_file(tmp_path):
         assert read(str(path)).description.quantization.weight_bits == 32
 
 
-def test_released_graphs_are_compiled_anew():
+def test_released_graphs_are_compiled_anew(compiled):
     model = as_model(tiny_network(1, labels=2, num_hidden_layers=1))
     columns = random_batch(labels=2)[:3]
     before = model(*columns)

@@ -118,7 +118,9 @@ def test_ternary_training_keeps_latent_weights_and_a_packed_file_of_the_same_sco
     )
 
 
-def test_loss_aware_ternary_training_on_labels_alone_saves_the_second_moments_it_used(task, tmp_path, capsys):
+def test_loss_aware_ternary_training_on_labels_alone_saves_the_second_moments_it_used(
+    compiled_steps, task, tmp_path, capsys
+):
     trained(
         capsys,
         task,
@@ -144,7 +146,7 @@ def without_evaluation(task, folder):
 
 
 def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits_on_labels_alone(
-    task, tmp_path, capsys
+    compiled_steps, task, tmp_path, capsys
 ):
     trained(capsys, task, tmp_path / "eight", "--quantization", "q8bert", "--quant_cfg.ema_decay", "0.9")
     latent = checkpoints.load(str(tmp_path / "eight" / "latent" / "sst-2"))

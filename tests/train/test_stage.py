@@ -90,9 +90,10 @@ def make_stage(
     )
 
 
-def test_stage_runs_every_step_logs_them_and_learns(capsys):
+def test_stage_runs_every_step_logs_them_and_learns(compiled, capsys):
     run, watch = Run(), Weights()
-    stage = make_stage(run, teachable(64, 5), batch_size=16, epochs=15)
+    student = tiny_network(1, labels=2, num_hidden_layers=1)
+    stage = make_stage(run, teachable(64, 5), batch_size=16, epochs=15, student=student)
     stage.fit([watch], log_step=10)
     assert stage.total_steps == 60 and watch.steps == list(range(1, 61)) and watch.ended == 1
     assert watch.epochs[0] == (1, 4) and watch.epochs[-1] == (15, 60)
@@ -113,7 +114,7 @@ def test_stage_runs_every_step_logs_them_and_learns(capsys):
     assert " MiB for weights, gradients and moments, what a step computes on top\n" in out
 
 
-def test_accumulation_divides_the_steps_and_an_epochs_odd_batches_are_left_out():
+def test_accumulation_divides_the_steps_and_an_epochs_odd_batches_are_left_out(compiled):
     # 5 batches, 2 steps an epoch.
     stage = make_stage(examples=make_examples(23, 12), gradient_accumulation_steps=2)
     watch = Weights()
@@ -128,7 +129,7 @@ def test_a_step_of_more_rows_than_there_are_is_refused():
     refuses(error, "batch_size 4 x 9", "18 training rows")
 
 
-def test_evaluating_in_the_middle_of_an_epoch_does_not_turn_dropout_off(tmp_path):
+def test_evaluating_in_the_middle_of_an_epoch_does_not_turn_dropout_off(compiled, tmp_path):
     student = small_student(hidden_dropout_prob=0.5)
     examples, model, modes = make_examples(16, 12), as_model(student), []
 
