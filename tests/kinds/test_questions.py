@@ -50,7 +50,7 @@ def prepared(tmp_path, capsys):
     return tmp_path / "squad2", capsys.readouterr().out
 
 
-def test_questions_are_prepared_fine_tuned_evaluated_and_answered(prepared, tmp_path, capsys):
+def test_questions_are_prepared_fine_tuned_evaluated_and_answered(compiled_steps, prepared, tmp_path, capsys):
     data, said = prepared
     assert "of 96 texts" in said and "of 24 texts" in said and "SQuAD2: answers in a text or none" in said
     assert (data / "eval.texts.jsonl").exists() and not (data / "train.texts.jsonl").exists()
