@@ -9,6 +9,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 need_python requirements-dev.txt
 export GLOG_v="${GLOG_v:-3}"
 cd "$root"
-# Most of the time MindSpore compiles graphs, on one core: several files at once. --maxprocesses: each takes up to 3 GB.
+# Several files at once (tests/conftest.py says how many). --maxprocesses: each takes up to 3 GB.
 # In the files' own order: xdist's begins with those of many tests, and ends waiting for one of few long ones.
 exec "$python" -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"
