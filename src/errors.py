@@ -26,7 +26,7 @@ class UserError(Exception):
 
 
 LONGEST_MESSAGE, LONGEST_WORD = 2000, 300
-"""Characters of the one line, and of a word of it: paths may be long."""
+"""Characters of the one line, and of a word of it; of a longer path the end, its file, stays."""
 
 
 def one_line(message: object) -> str:
@@ -62,7 +62,7 @@ def shortened(text: str, most: int = LONGEST_MESSAGE) -> str:
     if len(text) <= most:
         return text
     end = most // 4
-    return f"{text[: most - end]}...{text[-end:]}"
+    return f"{text[: most - end - 3]}...{text[-end:]}"
 
 
 ZIP_FAULTS = (
@@ -151,14 +151,14 @@ def command(main: Callable[P, T]) -> Callable[P, T]:
             sys.stdout.flush()  # a failure here is still told in one line
             return result
         except UserError as error:
-            message = one_line(error)
+            message = str(error)
         except OSError as error:
             path = refused_path(error)
             if path is None:
                 raise
-            message = one_line(f"{path}: {error.strerror}")
+            message = f"{path}: {error.strerror}"
         except MemoryError as error:
-            message = one_line(f"there is not enough memory: {error}" if str(error) else "out of memory")
+            message = f"there is not enough memory: {error}" if str(error) else "out of memory"
         except KeyboardInterrupt:
             tell("stopped by the user")
             sys.exit(130)
@@ -170,7 +170,7 @@ def command(main: Callable[P, T]) -> Callable[P, T]:
             message = message.replace(name, meant)
         # A temporary name is gone, and means the file it would become.
         message = re.sub(r"\.writing-[a-z0-9_]{8}-\w*/", "", message)
-        tell(f"error: {shortened(message)}")
+        tell(f"error: {shortened(one_line(message))}")
         sys.exit(2)
 
     return run

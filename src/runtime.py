@@ -50,7 +50,7 @@ def use_device(target: str, device_id: int = 0) -> str:
     ms.set_context(mode=ms.GRAPH_MODE)
     if device == "CPU":
         # Operators outside of graphs are then run by the thread that calls them. Else three threads pass each
-        # on and spin for one another: 4 ms of processor time an operator instead of 0.3.
+        # on and spin for one another, which takes most of the processor's time. Graphs are as fast.
         ms.runtime.launch_blocking()
     return device
 

@@ -193,11 +193,11 @@ def labelled(kind, labels):
     return {} if labels is None else {column: np.asarray(labels, column.dtype)}
 
 
-def teachable(rows, seed, kind=CLASSIFICATION, shortest=12):
+def teachable(rows, seed, kind=CLASSIFICATION):
     """`Examples` whose label can be read off one token: word 10 and above against below, or the token's
     number. Rows of equal lengths make steps of one micro-batch, which is one graph instead of three.
     """
-    examples = make_examples(rows, 12, seed, shortest=shortest)
+    examples = make_examples(rows, 12, seed, shortest=12)
     keys = np.random.default_rng(seed + 1).integers(5, 40, rows)
     examples.input_ids[examples.offsets[:-1] + 1] = keys
     labels = keys / 8.0 if kind is REGRESSION else keys >= 22
@@ -320,9 +320,7 @@ def published_micro_batch(ids, *further):
 
 
 def answers_of(teacher, distiller, batch):
-    """What a teacher says to a micro-batch's tensors. Without a graph: those that stages and caches compile
-    are tested there.
-    """
+    """What a teacher says to a micro-batch's tensors. Without a graph: test_teacher_cache.py has one."""
     with eager():
         return distiller.ask(teacher)(*batch[:5])
 

@@ -46,7 +46,7 @@ def saved(tmp_path_factory):
     return folder, network
 
 
-def test_logits_at_the_masked_places_are_transformers(saved):
+def test_logits_at_the_masked_places_are_transformers(compiled, saved):
     import torch
 
     folder, network = saved

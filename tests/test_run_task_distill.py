@@ -43,7 +43,7 @@ def task(tmp_path_factory):
     """(data folder, teacher folder) of a tiny SST-2 whose labels the teacher does not know."""
     folder = tmp_path_factory.mktemp("task")
     data = folder / "sst-2"
-    write_split(data, "train", teachable(34, 10))
+    write_split(data, "train", teachable(34, 10))  # by chance the teacher answers most of them rightly
     write_split(data, "eval", teachable(21, 2))
     write_info(data)
     return str(data), good_teacher(folder / "teacher", teachable(21, 2))
@@ -58,7 +58,7 @@ def arguments_of(task, output):
         "  hidden_dropout_prob: 0.1\n  attention_probs_dropout_prob: 0.1\n"
     )
     folders = "--train_data_dir", data, "--eval_data_dir", data, "--output_dir", output
-    # Unfused: building kernels takes a minute, in three processes; python -m tests.kills has fused ones.
+    # Unfused: building kernels takes a minute, in three processes. test_distributed.py has fused graphs.
     how = "--save_ckpt_step", "3", "--enable_graph_kernel", "false"
     return ["run_task_distill.py", "--config_path", config, *folders, *SMALL, *how]
 

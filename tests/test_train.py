@@ -146,7 +146,7 @@ def without_evaluation(task, folder):
 
 
 def test_8_bit_training_calibrates_its_ranges_and_trains_further_to_2_bits_on_labels_alone(
-    compiled_steps, task, tmp_path, capsys
+    compiled, task, tmp_path, capsys
 ):
     trained(capsys, task, tmp_path / "eight", "--quantization", "q8bert", "--quant_cfg.ema_decay", "0.9")
     latent = checkpoints.load(str(tmp_path / "eight" / "latent" / "sst-2"))

@@ -87,7 +87,8 @@ def golden_case():
 def test_golden_intermediate_losses_and_gradients(golden_case):
     numbers, batch, teacher, student, projection = golden_case
     distiller = PublishedDistiller(student, INTERMEDIATE, projection)
-    values, gradients = terms_and_gradients(distiller, published_micro_batch(*batch), teacher)
+    with eager():  # PyTorch's below is compared with the graph
+        values, gradients = terms_and_gradients(distiller, published_micro_batch(*batch), teacher)
     for ours, theirs in (
         ("attention_loss", "att_loss"),
         ("hidden_loss", "rep_loss"),
@@ -108,7 +109,7 @@ def test_golden_intermediate_losses_and_gradients(golden_case):
 def test_golden_prediction_loss_label_loss_and_gradients(golden_case):
     numbers, batch, teacher, student, _ = golden_case
     distiller = Distiller(student, PREDICTION, kind=CLASSIFICATION)
-    with eager():  # the graph of a whole network is compiled in the test above
+    with eager():
         values, gradients = terms_and_gradients(distiller, micro_batch(*batch), teacher)
     assert values["soft_loss"] == pytest.approx(float(numbers["prediction_loss"]), rel=1e-5)
     prefix = "grad.prediction."
@@ -186,8 +187,7 @@ def test_intermediate_losses_and_gradients_are_those_of_torch(random_case):
         for ours, theirs in zip(states, (teacher_states[0], teacher_states[2], teacher_states[4]))
     )
     distiller = PublishedDistiller(student, LossTerms(attention_loss=1.0, hidden_loss=0.5), projection)
-    with eager():  # its graph is the golden test's
-        values, gradients = terms_and_gradients(distiller, published_micro_batch(*batch), teacher)
+    values, gradients = terms_and_gradients(distiller, published_micro_batch(*batch), teacher)
     assert values["attention_loss"] == pytest.approx(attention.item(), rel=1e-5)
     assert values["hidden_loss"] == pytest.approx(hidden.item(), rel=1e-5)
     assert values["loss"] == pytest.approx((attention + 0.5 * hidden).item(), rel=1e-5)

@@ -20,7 +20,7 @@ TERMS = LossTerms(attention_loss=1.0, hidden_loss=1.0, soft_loss=1.0)
 
 
 @pytest.mark.parametrize("packs", [False, True])
-def test_cached_logits_are_in_the_rows_own_order(packs):
+def test_cached_logits_are_in_the_rows_own_order(compiled, packs):
     teacher, examples = tiny_network(1, num_hidden_layers=1), make_examples(13, 20)
     batches = PackedRows(examples, 48) if packs else Batches(examples, 4, (16,))
     columns = with_logits(as_model(teacher), batches).columns
@@ -35,28 +35,13 @@ def test_cached_logits_are_in_the_rows_own_order(packs):
         )
 
 
-class Asking(Distiller):
-    """A loss that compiles what it asks a teacher once, and not for every run of these tests."""
-
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        self.asked = []
-
-    def ask(self, teacher):
-        for network, answers in self.asked:
-            if network is teacher:
-                return answers
-        self.asked.append((teacher, super().ask(teacher)))
-        return self.asked[-1][1]
-
-
 @pytest.fixture(scope="module")
 def case():
     """(teacher's Model, loss, rows, steps)."""
     teacher = as_model(tiny_network(1, num_hidden_layers=2))
     student = tiny_network(2, num_hidden_layers=2)
     examples = make_examples(21, 12)
-    return teacher, Asking(student, TERMS, kind=CLASSIFICATION), examples, PackedSteps(examples, 6, 1, 32)
+    return teacher, Distiller(student, TERMS, kind=CLASSIFICATION), examples, PackedSteps(examples, 6, 1, 32)
 
 
 def losses(case, teacher, steps=None):

@@ -42,7 +42,7 @@ def write_rows(path, rows, seed):
             file.write(json.dumps({"text": text, "entities": entities}) + "\n")
 
 
-def test_tags_are_prepared_fine_tuned_distilled_and_evaluated(compiled_steps, tmp_path, capsys):
+def test_tags_are_prepared_fine_tuned_distilled_and_evaluated(compiled, tmp_path, capsys):
     for split, rows, seed in (("train", 48, 1), ("dev", 20, 2)):
         write_rows(tmp_path / f"{split}.jsonl", rows, seed)
     vocabulary = tmp_path / "vocab.txt"

@@ -30,15 +30,15 @@ class Gradient(nn.Cell):
         return self.quantizer(*inputs[:-1]), self.gradient(self.quantizer)(*inputs)
 
 
-def compiled(quantizer, *inputs):
+def in_a_graph(quantizer, *inputs):
     """(output, gradient) as arrays; the last input is the upstream gradient."""
     return tuple(item.asnumpy() for item in Gradient(quantizer)(*tensors(*inputs)))
 
 
 def both(quantizer, *inputs):
-    """As `compiled`, without a graph: one of each kind is compiled for golden numbers, or by `compiled`."""
+    """As `in_a_graph`, without one: one of each kind is compiled for golden numbers, or by `in_a_graph`."""
     with eager():
-        return compiled(quantizer, *inputs)
+        return in_a_graph(quantizer, *inputs)
 
 
 class Gradients(nn.Cell):
@@ -104,7 +104,7 @@ def weighted_error(x, second_moment, output):
 def test_loss_aware_ternary_is_near_the_best_of_all_thresholds(granularity):
     x, second = some(2, 4, 60), some(3, 4, 60) ** 4 * 1e-9 + 1e-12  # Adam's second moments are tiny
     quantizer = LossAwareTernary(granularity, rounds=10)
-    output, gradient = compiled(quantizer, x, second, x)
+    output, gradient = in_a_graph(quantizer, x, second, x)
     np.testing.assert_array_equal(gradient, x)
     found = best = 0.0
     for rows in (range(4),) if granularity == "tensor" else ([0], [1], [2], [3]):

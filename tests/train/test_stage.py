@@ -22,6 +22,7 @@ from src.settings.shared import BatchesConfig
 from src.settings.stage import AdamWeightDecayConfig, OptimizerConfig, PhaseConfig
 from src.train.callbacks import Callback, Evaluation, LastCheckpoint
 from src.train.stage import Stage, StagePlan, build_loss_scale
+from src.train.step import LossScale
 from tests.helpers import VOCABULARY, as_model, make_examples, refuses, teachable, tiny_network, weights_of
 
 
@@ -176,6 +177,15 @@ def test_loss_scale_of_each_setting(kind, compute_type, value, window):
         PhaseConfig(loss_scale=kind, loss_scale_value=256.0, scale_window=7), compute_type
     )
     assert (float(scale.scale.value()), scale.window) == (value, window)
+
+
+@pytest.mark.parametrize("kind", ["fixed", "dynamic"])
+def test_loss_scale_without_a_window_is_fixed_and_a_dynamic_one_never_falls_below_one(kind):
+    scale = LossScale(2.0, 4.0, 0 if kind == "fixed" else 5)
+    for _ in range(3):
+        scale(ms.Tensor(False))
+    assert float(scale.scale.value()) == (2.0 if kind == "fixed" else 1.0)
+    assert int(scale.skipped_steps.value()) == 3
 
 
 def test_saved_student_holds_its_projection_and_not_the_teacher(tmp_path):

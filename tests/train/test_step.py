@@ -137,15 +137,6 @@ def test_overflow_in_one_micro_batch_skips_all_of_it_and_nothing_of_it_remains()
     np.testing.assert_allclose(moved(network), linear_gradient(x, y)[0], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["fixed", "dynamic"])
-def test_loss_scale_without_a_window_is_fixed_and_a_dynamic_one_never_falls_below_one(kind):
-    scale = LossScale(2.0, 4.0, 0 if kind == "fixed" else 5)
-    for _ in range(3):
-        scale(ms.Tensor(False))
-    assert float(scale.scale.value()) == (2.0 if kind == "fixed" else 1.0)
-    assert int(scale.skipped_steps.value()) == 3
-
-
 def test_distillation_step_moves_the_student_and_its_projection_but_not_the_teacher():
     teacher, student = (
         tiny_network(1, num_hidden_layers=2),
