@@ -51,11 +51,6 @@ inspect.getsourcelines = functools.cache(inspect.getsourcelines)
 runtime.use_device("CPU")
 
 
-def pytest_xdist_auto_num_workers():
-    """One more than there are cores: many tests wait for processes of their own."""
-    return (os.cpu_count() or 1) + 1
-
-
 @pytest.fixture(autouse=True, scope="module")
 def nothing_old_is_looked_through_for_garbage():
     """MindSpore collects garbage before each compilation: a quarter of a second once PyTorch is loaded."""

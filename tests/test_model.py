@@ -140,7 +140,7 @@ def test_an_exported_file_is_a_model_too(monkeypatch):
 # --- what it does -------------------------------------------------------------------------------------------
 
 
-def test_evaluating_turns_dropout_off_and_leaves_the_network_in_its_mode(compiled):
+def test_evaluating_turns_dropout_off_and_leaves_the_network_in_its_mode():
     model = as_model(tiny_network(1, labels=2, num_hidden_layers=1, hidden_dropout_prob=0.5))
     for training in (True, False):
         model.network.set_train(training)
