@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 need_python requirements-dev.txt
 export GLOG_v="${GLOG_v:-3}"
 cd "$root"
-# Several files at once. --maxprocesses: each takes up to 3 GB. No more than there are cores: kernel compilers of
-# five processes once waited 300 s for one another.
+# Several files at once. --maxprocesses: each takes up to 3 GB. No more than there are cores: with one more, a file
+# once waited 300 s for MindSpore's kernel compiler.
 # In the files' own order: xdist's begins with those of many tests, and ends waiting for one of few long ones.
 exec "$python" -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

@@ -175,7 +175,8 @@ def test_standard_output_that_nobody_reads_any_more(options):
 def test_a_message_without_end_loses_its_middle(capsys):
     for word, most in (("x" * 100_000, 400), ("x " * 50_000, 2100)):
         text = ended(raising(UserError(f"data_dir: {word}; give another")), capsys)
-        assert len(text) < most and text.startswith("data_dir: x") and text.endswith("; give another")
+        assert len(text) < most and text.startswith(f"data_dir: {word[:3]}")
+        assert text.endswith(f"{word[-3:]}; give another")
 
 
 def test_too_little_memory_is_one_line(capsys):

@@ -82,15 +82,15 @@ class Rounding:
         Codes are uint8 on both sides of attention's products: on processors without VNNI ONNX Runtime's sums
         of uint8 times int8 saturate.
         """
-        levels, kind, zero = self.levels, np.uint8, 128
-        zero_point = self.graph.constant(np.array(zero, kind))
+        levels, zero = self.levels, 128
+        zero_point = self.graph.constant(np.array(zero, np.uint8))
         codes = self.graph.node("QuantizeLinear", x, step, zero_point, name=place)
         lowest = self._threshold(place) if self.fixed and bounds is not None else clip
         beyond = clip > 0 or self.fixed  # values may lie outside the codes' range
         if beyond and (bounds is None or bounds[0] < -lowest or levels < 127):
             # 8-bit codes saturate above, but one lower than the network's below.
-            highest = np.array(zero + levels, kind) if levels < 127 else ""
-            codes = self.graph.node("Clip", codes, np.array(zero - levels, kind), highest)
+            highest = np.array(zero + levels, np.uint8) if levels < 127 else ""
+            codes = self.graph.node("Clip", codes, np.array(zero - levels, np.uint8), highest)
         return Activation(codes, step, zero_point)
 
     def _step(self, x: str, place: str, clip: float, bounds: tuple[float, float] | None) -> str:

@@ -226,7 +226,6 @@ class BertGraph:
         """A quantized (or float) operand of an attention product, split into heads."""
         if not self.rounding.active:
             return self._heads(x, order)
-        # ONNX Runtime rearranges float graphs around the rounding and expects one type of codes there.
         value = self.rounding.quantize(x, place)
         if not self.integer:
             return self._heads(self.rounding.dequantized(value), order)
