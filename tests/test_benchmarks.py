@@ -9,6 +9,7 @@ from benchmarks.deploy_models import BERT_BASE, DYNAMIC, TERNARY
 from benchmarks.deploy_report import MARKS, latency_rows, model_rows, ratio_rows, summary, write
 from benchmarks.deploy_sides import Side as DeployedSide
 from benchmarks.measure import Worker
+from benchmarks.more_questions import nearest, pieces
 from benchmarks.report import table_rows
 from benchmarks.rows import Rows, plan_batches
 from benchmarks.steps import step_flop
@@ -44,6 +45,16 @@ def test_rows_are_padded_as_the_published_vocabulary_reads_them(tmp_path):
     assert mask.tolist() == [[1, 1, 1, 1, 1, 0], [1] * 6]
     assert segments.tolist() == [[0, 0, 0, 1, 1, 0], [0, 0, 0, 1, 1, 1]]
     assert labels.tolist() == [0, 1]
+
+
+def test_more_texts_are_whole_sentences_and_get_the_question_that_is_nearest():
+    sentence = "In 1 @,@ 999 the well @-@ known <unk> river rose " + "very " * 36 + "high . "  # 44 words
+    short = "Too short a line . "
+    texts = pieces(["\n", " = A heading = \n", sentence * 3 + "\n", short + "\n", short * 9 + "\n"])
+    assert [len(text.split()) for text in texts] == [88, 44, 45]
+    assert texts[0].startswith("In 1,999 the well-known river rose very") and texts[1].endswith("high .")
+    questions = ["Who wrote the short line?", "When did the river rise?"]
+    assert nearest(texts, questions) == [questions[1], questions[1], questions[0]]
 
 
 @pytest.mark.parametrize("kind", ["tensor", "row", "activation", "probs", "rest"])
