@@ -139,7 +139,7 @@ class PaddingConfig:
 
     GROUP = "Batches"
 
-    bucket_boundaries: Tuple[PositiveInt, ...] = (16, 32, 64, 128)
+    bucket_boundaries: Tuple[PositiveInt, ...] = (16, 32, 64, 128, 192, 256, 384)
     """Padded lengths in tokens. Each batch is padded to the smallest one that holds it; longer rows use the
     longest row.
     """

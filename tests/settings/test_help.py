@@ -143,7 +143,7 @@ def test_a_line_has_the_default_and_the_choices(printed):
     assert re.search(r"^  --epoch_size 3 +Epochs\.$", text, re.MULTILINE)
     assert re.search(r"^  --quant_cfg.weight_bits 2 ", text, re.MULTILINE)  # as the preset has it
     assert "--quantization ternary" in text and "--resume false" in text and "--task_name TEXT" in text
-    assert re.search(r"--bucket_boundaries 16,32,64,128 +Padded lengths in tokens", text)
+    assert re.search(r"--bucket_boundaries 16,32,64,128,192,256,384 +Padded lengths in tokens", text)
     assert "--padding auto" in text and "auto|none|static|dynamic: Loss scaling" in text
     assert "--text TEXT" in printed(PredictConfig, "--help")
     assert "Softmax temperature of the soft cross-entropy" in text
