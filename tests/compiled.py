@@ -1,6 +1,6 @@
-"""A program of its own: one small loss and its gradient through `runtime.run`, on the line SUM NORM.
+"""A program of its own: one small loss through `runtime.run`, a line RESULT ROWS MEAN for each of ROWS.
 
-python tests/compiled.py WEIGHT ROWS FUSE CACHE
+python tests/compiled.py WEIGHT FUSE CACHE ROWS ...
 """
 
 import os
@@ -28,12 +28,12 @@ class Loss(ms.nn.Cell):
 
 
 def main():
-    """Set up, run twice, print."""
-    weight, rows, fuse, cache = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "true", sys.argv[4]
-    config = DeviceConfig(device_target="CPU", enable_graph_kernel=fuse, compile_cache=cache)
+    """Set up, run each twice, print."""
+    weight, fuse, cache, *rows = sys.argv[1:]
+    config = DeviceConfig(device_target="CPU", enable_graph_kernel=fuse == "true", compile_cache=cache)
     runtime.set_up(config, 1)
-    cell = Loss(weight)
-    for count in (rows, rows + 1):
+    cell = Loss(float(weight))
+    for count in map(int, rows):
         x = np.linspace(0, 1, count * 64, dtype=np.float32).reshape(count, 64)
         for _ in range(2):
             out = runtime.run("loss", cell, ms.Tensor(x)).asnumpy()

@@ -18,11 +18,12 @@ from src.compiler import Compiler
 from src.errors import UserError
 
 PROGRAM = Path(__file__).parent / "compiled.py"
+FOUR = 4, 5, 6, 7  # rows of four graphs
 
 
-def run(folder, weight=1.0, rows=4, fuse="false", cache="store", **environment):
+def run(folder, weight=1.0, rows=(4, 5), fuse="false", cache="store", **environment):
     """{rows: mean} of the program, which runs in `folder`; the notices it printed."""
-    command = [sys.executable, str(PROGRAM), str(weight), str(rows), fuse, cache]
+    command = [sys.executable, str(PROGRAM), str(weight), fuse, cache, *map(str, rows)]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}
     )
@@ -33,9 +34,9 @@ def run(folder, weight=1.0, rows=4, fuse="false", cache="store", **environment):
     return {int(count): float(mean) for count, mean in results}, notices
 
 
-def expected(weight, rows):
+def expected(weight=1.0, rows=(4, 5)):
     values = {}
-    for count in (rows, rows + 1):
+    for count in rows:
         x = np.linspace(0, 1, count * 64, dtype=np.float64)
         values[count] = pytest.approx((weight * np.exp(x) / (x * x + 3)).mean(), rel=1e-5)
     return values
@@ -46,37 +47,30 @@ def kept(folder):
     return {entry for entry in entries if not entry.name.startswith("work-") and "kernels" not in entry.name}
 
 
-def repeated(folder, times, **flags):
-    """Yield the kept graphs after each of so many runs of the same program, which gives what NumPy does."""
-    for _ in range(times):
-        assert run(folder, 1.0, 4, **flags) == (expected(1.0, 4), [])
-        first = kept(folder)
-        assert len(first) == 2  # a graph a shape
-        yield first
-
-
-def others_after_it(folder):
-    """Runs that share some of the graphs, or none; nothing but the kept graphs is left in `folder`."""
-    # One known shape, then a new one: MindSpore itself would count and take the second graph for it.
-    assert run(folder, 1.0, 5) == (expected(1.0, 5), []) and len(kept(folder)) == 3
-    assert run(folder, 1.0, 3) == (expected(1.0, 3), []) and len(kept(folder)) == 4
-    assert run(folder, 2.0, 4) == (expected(2.0, 4), []) and len(kept(folder)) == 6  # a loss weight
-    assert sorted(path.name for path in folder.iterdir()) == ["store"]
-    assert not [path for path in (folder / "store").iterdir() if path.name.startswith("work-")]
-
-
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """(folder of two runs, the graphs kept after each)."""
+    """(folder of a run after two at once, the graphs kept before and after it)."""
     folder = tmp_path_factory.mktemp("ran")
-    return folder, list(repeated(folder, 2))
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: run(folder, rows=FOUR), range(2)))
+    assert both == [(expected(rows=FOUR), [])] * 2
+    first = kept(folder)
+    assert run(folder, rows=FOUR) == (expected(rows=FOUR), [])
+    return folder, first, kept(folder)
 
 
 def test_a_graph_is_taken_only_where_all_that_it_is_made_of_is_the_same(ran, tmp_path):
-    folder, (first, second) = ran
-    assert first == second
+    """Those of two processes at once too; nothing but the kept graphs is left in their folder."""
+    folder, first, second = ran
+    assert first == second and len(first) == 4  # a graph a shape
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    others_after_it(tmp_path)
+    known = {tmp_path / graph.relative_to(folder) for graph in first}
+    # New shapes before and after a known one: MindSpore itself would count, and take the next graph for them.
+    for weight, rows, graphs in ((1.0, (3, 5, 8, 4), 6), (2.0, (4, 5), 8)):  # a loss weight
+        assert run(tmp_path, weight, rows) == (expected(weight, rows), [])
+        assert len(kept(tmp_path)) == graphs and known < kept(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
+    assert not [path for path in (tmp_path / "store").iterdir() if path.name.startswith("work-")]
 
 
 @pytest.mark.skipif(bool(graph_kernels.missing()), reason=graph_kernels.missing())
@@ -89,51 +83,41 @@ def test_fused_graphs_are_kept_likewise_and_the_third_run_builds_fewer_kernels(t
     program.write_text(f'#!/bin/sh\necho >> {calls}\nexec {shutil.which("g++")} "$@"\n')
     program.chmod(0o755)
     flags = {"fuse": "true", "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
-    first, *later = [(graphs, len(calls.read_text())) for graphs in repeated(folder, 3, **flags)]
-    assert all(graphs == first[0] for graphs, _ in later)
-    assert 2 * first[1] == later[0][1] and 0 < later[1][1] - later[0][1] < first[1]
+    graphs, built = [], []
+    for _ in range(3):
+        assert run(folder, **flags) == (expected(), [])
+        graphs.append(kept(folder))
+        built.append(len(calls.read_text()))
+    assert graphs[0] == graphs[1] == graphs[2] and len(graphs[0]) == 2
+    assert 2 * built[0] == built[1] and 0 < built[2] - built[1] < built[0]
 
 
-DAMAGES = {
-    "cut": lambda graph, sums: graph.write_bytes(graph.read_bytes()[:-100]),
-    "changed": lambda graph, sums: graph.write_bytes(graph.read_bytes()[:-1] + b"?"),
-    "no list": lambda graph, sums: sums.unlink(),
-    "list cut": lambda graph, sums: sums.write_text(sums.read_text()[:20]),
-}
+DAMAGES = (
+    lambda graph, sums: graph.write_bytes(graph.read_bytes()[:-100]),
+    lambda graph, sums: graph.write_bytes(graph.read_bytes()[:-1] + b"?"),
+    lambda graph, sums: sums.unlink(),
+    lambda graph, sums: sums.write_text(sums.read_text()[:20]),
+)
 
 
 def test_a_damaged_graph_is_told_removed_and_made_anew(ran, tmp_path):
     shutil.copytree(ran[0], tmp_path, dirs_exist_ok=True)
-    for damages in (("cut", "no list"), ("changed", "list cut")):
-        graphs = sorted(kept(tmp_path))
-        assert len(graphs) == 2  # a graph a shape
-        for entry, damage in zip(graphs, damages):
-            DAMAGES[damage](entry / "graph.mindir", entry / "sums.json")
-        results, notices = run(tmp_path)
-        assert results == expected(1.0, 4)
-        assert len(notices) == 2 and all("is damaged and removed" in line for line in notices)
-    assert run(tmp_path) == (expected(1.0, 4), [])
+    for entry, damage in zip(sorted(kept(tmp_path)), DAMAGES, strict=True):
+        damage(entry / "graph.mindir", entry / "sums.json")
+    results, notices = run(tmp_path, rows=FOUR)
+    assert results == expected(rows=FOUR)
+    assert len(notices) == 4 and all("is damaged and removed" in line for line in notices)
+    assert run(tmp_path, rows=FOUR) == (expected(rows=FOUR), [])
 
 
-def test_two_processes_at_once_keep_the_same_graph(tmp_path):
-    with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(run, [tmp_path] * 2))
-    assert both == [(expected(1.0, 4), [])] * 2 and len(kept(tmp_path)) == 2
-
-
-def test_a_folder_that_cannot_be_written_is_one_notice(tmp_path):
-    (tmp_path / "file").write_text("")
-    results, notices = run(tmp_path, cache="file/store")
-    assert results == expected(1.0, 4)
-    assert len(notices) == 1 and "compile_cache:" in notices[0] and "cannot be written" in notices[0]
-
-
-def test_without_a_compiler_operators_are_not_fused_and_one_line_says_so(tmp_path):
+def test_a_folder_that_cannot_be_written_and_a_missing_compiler_are_one_notice_each(tmp_path):
     for name in ("cat", "grep", "sed"):  # MindSpore calls them
         (tmp_path / name).symlink_to(shutil.which(name))
-    results, notices = run(tmp_path, fuse="true", PATH=str(tmp_path))
-    assert results == expected(1.0, 4)
-    assert len(notices) == 1 and "there is no g++ on the PATH" in notices[0]
+    (tmp_path / "file").write_text("")
+    results, notices = run(tmp_path, cache="file/store", fuse="true", PATH=str(tmp_path))
+    assert results == expected() and len(notices) == 2
+    assert "compile_cache:" in notices[0] and "cannot be written" in notices[0]
+    assert "there is no g++ on the PATH; " in notices[1] and "operators are not fused" in notices[1]
 
 
 def test_a_broken_compiler_is_noticed(tmp_path):
@@ -141,7 +125,7 @@ def test_a_broken_compiler_is_noticed(tmp_path):
     (tmp_path / "bin" / "g++").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "bin" / "g++").chmod(0o755)
     results, notices = run(tmp_path, fuse="true", PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    assert results == expected(1.0, 4)
+    assert results == expected()
     assert len(notices) == 1 and "MindSpore's kernel compiler does not work here" in notices[0]
 
 

@@ -31,10 +31,20 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
 @functools.cache  # it takes long to make, and is not changed by what it reads
-def _parser(config_class, script):
-    parser = ArgumentParser(prog=script, exit_on_error=False, allow_abbrev=False, add_help=False)
+def _parser(config_class):
+    """(parser, defaults). It reads what is given alone: with defaults it checks all of them each time."""
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
     parser.add_class_arguments(config_class, nested_key=None, instantiate=False)
-    return parser
+    return parser, parser.parse_args([])
+
+
+def _instantiated(config_class, *parsed):
+    """{field: value} of the defaults and what the parser read; the last one counts."""
+    parser, defaults = _parser(config_class)
+    values = defaults.clone()
+    for some in parsed:
+        values.update(some)
+    return vars(parser.instantiate(values))
 
 
 _LONG_NUMBER = re.compile(
@@ -100,7 +110,7 @@ def _readable(error, keys):
 
 def _parse_file(parser, settings, path, keys):
     try:
-        return parser.parse_object(settings)
+        return parser.parse_object(settings, defaults=False)
     except Exception as error:
         raise UserError(f"{path}: {_readable(error, keys)}") from error
 
@@ -123,23 +133,12 @@ def from_json(
     absent = [name for name in keys.needed if name not in values]
     if complete and absent:
         raise UserError(f"{where} lacks {', '.join(absent)}")
-    parser = _parser(config_class, "")
+    parser, _ = _parser(config_class)
     own = nested(Sorter(keys, where, [], shared=False).own(flat(values, where)))
     try:
-        return config_class(**vars(parser.instantiate(_parse_file(parser, own, where, keys))))
+        return config_class(**_instantiated(config_class, _parse_file(parser, own, where, keys)))
     except UserError as error:
         raise UserError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
-
-
-def _merged(below, above):
-    """Two nested dicts as one; `above` wins."""
-    both = {**below, **above}
-    return {
-        key: _merged(below[key], value)
-        if isinstance(value, dict) and isinstance(below.get(key), dict)
-        else value
-        for key, value in both.items()
-    }
 
 
 def parse(
@@ -166,32 +165,28 @@ def parse(
     if asked := set(FLAGS).intersection(arguments):
         print(help_text(parse(config_class, [])[0], script, everything="--help_all" in asked))
         sys.exit(0)
-    parser = _parser(config_class, script)
+    parser, defaults = _parser(config_class)
     try:
-        chosen = parser.parse_args(arguments)
-        file, path = {}, chosen.config_path
-        if path:
+        given, file, layers = parser.parse_args(arguments, defaults=False), Namespace(), []
+        if path := given.get("config_path"):
             path = found_config(path, notices)
-            file = read_yaml(path, keys, notices)
-            chosen = parser.parse_args(arguments, namespace=_parse_file(parser, file, path, keys))
+            file = _parse_file(parser, read_yaml(path, keys, notices), path, keys)
         # A preset's values count less than the file's own.
         for key, presets in getattr(config_class, "PRESETS", {}).items():
-            if chosen[key] != file.get(key, chosen[key]):  # what the file adds was meant for its own preset
+            chosen = given.get(key, file.get(key, defaults[key]))
+            if file.get(key, chosen) != chosen:  # what the file adds was meant for its own preset
                 left_out = [name for name in presets[file[key]] if file.pop(name, None)]
                 notices.extend(
-                    f"{name} of {path} is left out: it is for {key} {file[key]}, not {chosen[key]}"
+                    f"{name} of {path} is left out: it is for {key} {file[key]}, not {chosen}"
                     for name in left_out
                 )
-                chosen = parser.parse_args(arguments, namespace=_parse_file(parser, file, path, keys))
-            file = _merged(presets[chosen[key]], file)
-            chosen = parser.parse_args(arguments, namespace=_parse_file(parser, file, path, keys))
-        settings = parser.instantiate(chosen)
+            layers.append(parser.parse_object(presets[chosen], defaults=False))
+        settings = _instantiated(config_class, *layers, file, given)
     except UserError:
         raise
     except Exception as error:  # jsonargparse raises several kinds, all about the user's input
         raise _readable(error, keys) from error
-    settings = config_class(**vars(settings) if isinstance(settings, Namespace) else settings)
-    return _with_task_version(settings), list(dict.fromkeys(notices))
+    return _with_task_version(config_class(**settings)), list(dict.fromkeys(notices))
 
 
 def _check_numbers(arguments):
