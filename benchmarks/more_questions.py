@@ -3,9 +3,9 @@
     python benchmarks/more_questions.py --squad_dir SQUAD_DIR --texts FILE ... --output_dir RAW_DIR
 
 A student of few questions learns them by heart. Distillation needs no right answers, so any text of the same
-kind is worth training on: each gets the training question that shares its rare words (tf-idf). FILEs hold a
-paragraph a line, as WikiText's do. The answers written for them, their first words, mean nothing: train
-without labels, as ternary_config.yaml does.
+kind is worth training on: each gets the training question that shares its rare words (tf-idf). FILEs are laid
+out as WikiText's: a paragraph a line, words and marks apart. The answer written for a text, its first word,
+means nothing: train without labels, as ternary_config.yaml does.
 """
 
 import argparse
@@ -13,12 +13,18 @@ import json
 import os
 import re
 import shutil
+import sys
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+from src.files import replacing  # noqa: E402
+
 LONGEST, SHORTEST = 130, 40
-"""Words of a text; sentences stay whole."""
+"""Words of a text. Sentences stay whole; one that is longer is a text of its own."""
 
 
 def sentences(line):
@@ -58,8 +64,10 @@ def main():
     parser.add_argument(
         "--output_dir", required=True, help="folder for both files, the first with more in it"
     )
-    parser.add_argument("--count", type=int, default=3200, help="texts that are added at most")
+    parser.add_argument("--count", type=int, default=3200, help="texts that are added at most, 1 or more")
     options = parser.parse_args()
+    if os.path.realpath(options.squad_dir) == os.path.realpath(options.output_dir):
+        parser.error("--output_dir must be another folder than --squad_dir: its files would be replaced")
 
     with open(os.path.join(options.squad_dir, "train-v1.1.json"), encoding="utf-8") as file:
         squad = json.load(file)
@@ -73,6 +81,8 @@ def main():
     for path in options.texts:
         with open(path, encoding="utf-8") as file:
             texts += pieces(file)
+    if not texts:
+        parser.error(f"--texts: no line of {SHORTEST} words and more in {', '.join(options.texts)}")
     questions = nearest(texts, asked)
     chosen = np.random.default_rng(0).permutation(len(texts))[: options.count]
     paragraphs = []
@@ -83,8 +93,9 @@ def main():
     squad["data"].append({"title": "more", "paragraphs": paragraphs})
 
     os.makedirs(options.output_dir, exist_ok=True)
-    with open(os.path.join(options.output_dir, "train-v1.1.json"), "w", encoding="utf-8") as file:
-        json.dump(squad, file)
+    with replacing(os.path.join(options.output_dir, "train-v1.1.json")) as temporary:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(squad, file)
     shutil.copy(os.path.join(options.squad_dir, "dev-v1.1.json"), options.output_dir)
     print(f"{len(asked):,} questions and {len(chosen):,} of {len(texts):,} texts are in {options.output_dir}")
 

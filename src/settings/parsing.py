@@ -1,8 +1,9 @@
 """Settings from a YAML file and the command line.
 
 A YAML file lists only what differs from the defaults; the command line overrides any key, nested ones with
-dots (`--phase1_cfg.batch_size 16`). Precedence: command line, then the YAML of `--config_path`, then the
-defaults. Keys of other commands in a YAML file are left aside, which is said; unknown keys raise.
+dots (`--phase1_cfg.batch_size 16`). Precedence: command line, then the YAML of `--config_path`, then a
+preset's values, then the defaults. Keys of other commands in a YAML file are left aside, which is said;
+unknown keys raise.
 """
 
 import contextlib
@@ -38,12 +39,12 @@ def _parser(config_class):
     return parser, parser.parse_args([])
 
 
-def _instantiated(config_class, *parsed):
-    """{field: value} of the defaults and what the parser read; the last one counts."""
+def _instantiated(config_class, *layers):
+    """{field: value} of the defaults and what the parser read; the last layer counts."""
     parser, defaults = _parser(config_class)
     values = defaults.clone()
-    for some in parsed:
-        values.update(some)
+    for layer in layers:
+        values.update(layer)
     return vars(parser.instantiate(values))
 
 
@@ -167,7 +168,8 @@ def parse(
         sys.exit(0)
     parser, defaults = _parser(config_class)
     try:
-        given, file, layers = parser.parse_args(arguments, defaults=False), Namespace(), []
+        given = parser.parse_args(arguments, defaults=False)
+        file, layers = Namespace(), []
         if path := given.get("config_path"):
             path = found_config(path, notices)
             file = _parse_file(parser, read_yaml(path, keys, notices), path, keys)
