@@ -65,6 +65,7 @@ def main():
 
     def answers(model):
         logits = predict(model, Batches(examples, options.batch_size, options.lengths)).logits
+        model.release()  # graphs of long rows take gigabytes each
         given = logits, examples, data.labels
         evidence = data.kind.evidence(names[:1], *given)
         return evidence[names[0]][0], metrics.score(names, data.kind, *given)

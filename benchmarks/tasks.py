@@ -96,8 +96,8 @@ PLANS = (
     Plan(
         "CLUENER", "clue/cluener", "entity_f1", depth=2,
         finetune=("--epoch_size", 6, *from_random(4, 5e-4)),
-        distil=("--td_phase1_epoch_size", 3, "--td_phase2_epoch_size", 3, *rate("phase1_cfg", 5e-4),
-                *rate("phase2_cfg", 1e-4)),
+        distil=("--td_phase1_epoch_size", 3, "--td_phase2_epoch_size", 4, *rate("phase1_cfg", 5e-4),
+                *rate("phase2_cfg", 4e-4)),
         ternary=("--epoch_size", 3, *rate("train_cfg", 2e-4)),
     ),
     Plan(
