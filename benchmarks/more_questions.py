@@ -9,7 +9,6 @@ means nothing: train without labels, as ternary_config.yaml does.
 """
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -21,7 +20,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from src.files import replacing  # noqa: E402
+from src.errors import UserError, command  # noqa: E402
+from src.files import write_json  # noqa: E402
+from src.json_file import read_json  # noqa: E402
 
 LONGEST, SHORTEST = 130, 40
 """Words of a text. Sentences stay whole; one that is longer is a text of its own."""
@@ -57,7 +58,9 @@ def nearest(texts, questions):
     return [questions[place] for place in np.asarray(alike.argmax(1)).ravel()]
 
 
+@command
 def main():
+    """Arguments, texts, files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--squad_dir", required=True, help="folder with train-v1.1.json and dev-v1.1.json")
     parser.add_argument("--texts", required=True, nargs="+", help="files with a paragraph a line")
@@ -67,10 +70,9 @@ def main():
     parser.add_argument("--count", type=int, default=3200, help="texts that are added at most, 1 or more")
     options = parser.parse_args()
     if os.path.realpath(options.squad_dir) == os.path.realpath(options.output_dir):
-        parser.error("--output_dir must be another folder than --squad_dir: its files would be replaced")
+        raise UserError("output_dir must be another folder than squad_dir: its files would be replaced")
 
-    with open(os.path.join(options.squad_dir, "train-v1.1.json"), encoding="utf-8") as file:
-        squad = json.load(file)
+    squad = read_json(os.path.join(options.squad_dir, "train-v1.1.json"), "the training file")
     asked = [
         item["question"]
         for article in squad["data"]
@@ -82,7 +84,7 @@ def main():
         with open(path, encoding="utf-8") as file:
             texts += pieces(file)
     if not texts:
-        parser.error(f"--texts: no line of {SHORTEST} words and more in {', '.join(options.texts)}")
+        raise UserError(f"texts: no line of {SHORTEST} words and more in {', '.join(options.texts)}")
     questions = nearest(texts, asked)
     chosen = np.random.default_rng(0).permutation(len(texts))[: options.count]
     paragraphs = []
@@ -93,10 +95,8 @@ def main():
     squad["data"].append({"title": "more", "paragraphs": paragraphs})
 
     os.makedirs(options.output_dir, exist_ok=True)
-    with replacing(os.path.join(options.output_dir, "train-v1.1.json")) as temporary:
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(squad, file)
     shutil.copy(os.path.join(options.squad_dir, "dev-v1.1.json"), options.output_dir)
+    write_json(os.path.join(options.output_dir, "train-v1.1.json"), squad)
     print(f"{len(asked):,} questions and {len(chosen):,} of {len(texts):,} texts are in {options.output_dir}")
 
 

@@ -63,7 +63,7 @@ class Batches:
     Args:
         examples: the rows.
         batch_size: rows of a batch on one device.
-        boundaries: bucket lengths in tokens.
+        boundaries: bucket lengths in tokens; the longest row is one more.
         enable_buckets: False pads all rows to the longest.
         shuffle: a new order each epoch, and batches of all buckets mixed.
         drop_remainder: leave out the last, smaller batch (training); False keeps every row (evaluation).
